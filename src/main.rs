@@ -1,1 +1,16 @@
-fn main() {}
+//! `supernode`: parse, call, print the error once.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use supernode_bench::cli::{self, Cli};
+
+fn main() -> ExitCode {
+    match cli::run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            anstream::eprintln!("error: {error}");
+            error.exit_code()
+        }
+    }
+}
