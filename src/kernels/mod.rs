@@ -3,17 +3,87 @@
 //! Nothing here knows wgpu, so a [`Plan`] can be printed, checked by another WGSL compiler, or run elsewhere. Each
 //! family has one file with its shapes and plans, and a CPU twin under [`twin`] that shares no helper with it.
 
+pub mod attention;
+pub mod cases;
+mod compare;
+pub mod gating;
+pub mod matmul;
 mod plan;
+pub mod probes;
+pub mod routing;
+mod sources;
+mod tensor;
+pub mod twin;
 
-use std::fmt;
-use std::ops;
+use std::collections::BTreeMap;
+use std::{fmt, ops};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use plan::{Binding, Buffer, Contents, Launch, Plan, Role};
+pub use compare::{Metric, Verification, Worst};
+pub use plan::{Buffer, Launch, POISON_WORD, Plan, Role};
+pub use sources::{SHADERS, wgsl};
+pub use tensor::{Kind, Tensor, Tensors};
 
 use crate::units::{Bytes, Flop};
+
+/// A kernel at one shape: what to launch, on what, and how to judge the result.
+///
+/// Implementations are plain shape structs. A variant is one way to compute the same thing; all variants of a kernel
+/// take the same seed to operands with the same meaning (their layout may differ).
+pub trait Kernel: fmt::Debug + Send + Sync {
+    /// The family that it belongs to.
+    fn family(&self) -> Family;
+    /// What is computed.
+    fn name(&self) -> &'static str;
+    /// The sizes, by name.
+    fn shape(&self) -> BTreeMap<String, u64>;
+    /// The ways to compute it.
+    fn variants(&self) -> &'static [&'static str];
+    /// The storage types it exists for.
+    fn elements(&self) -> &'static [Element];
+    /// Whether a variant makes sense at this shape; those that do not are silently not planned.
+    fn suits(&self, _variant: &str) -> bool {
+        true
+    }
+    /// Buffers, launches and work.
+    fn plan(&self, variant: &str, element: Element) -> Plan;
+    /// Seeded operands for every [`Role::Input`] buffer of the plan.
+    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors;
+    /// Dimensions of every [`Role::Output`] buffer of the plan.
+    fn outputs(&self, variant: &str, element: Element) -> Vec<Output>;
+    /// Compares outputs with the twin's, checking as many elements as `effort` multiply-adds of the twin allow.
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification;
+}
+
+/// How to read an output buffer.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The buffer's name.
+    pub name: &'static str,
+    /// Dimensions.
+    pub dims: Vec<usize>,
+    /// Dimensions in memory.
+    pub padded: Vec<usize>,
+    /// Type.
+    pub kind: Kind,
+}
+
+impl Output {
+    fn new(name: &'static str, dims: &[usize], padded: &[usize], kind: impl Into<Kind>) -> Self {
+        Self { name, dims: dims.to_vec(), padded: padded.to_vec(), kind: kind.into() }
+    }
+}
+
+/// A size as a 32-bit word of a kernel's parameters; sizes beyond are refused before a launch, by the binding limit.
+fn word(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+fn named(sizes: &[(&str, usize)]) -> BTreeMap<String, u64> {
+    sizes.iter().map(|&(name, size)| (name.to_owned(), size as u64)).collect()
+}
 
 /// The three families of kernels of a mixture-of-experts layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]

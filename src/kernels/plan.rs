@@ -1,11 +1,10 @@
-//! A kernel run as data: buffers with their initial contents, and launches over them in order.
+//! A kernel run as data: buffers, and launches over them in order.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::{Element, Work};
 
-/// Everything needed to run one kernel case and to know what it costs at least.
+/// Everything needed to run one kernel case, and what it costs at least. Inputs come separately, by buffer name.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Buffers, referred to by index.
@@ -23,23 +22,11 @@ pub struct Buffer {
     pub name: &'static str,
     /// Size, a multiple of 4.
     pub size_bytes: u64,
-    /// What it holds before the first launch.
-    pub contents: Contents,
     /// Whether it is read, produced, or neither from outside.
     pub role: Role,
 }
 
-/// What a buffer holds before the first launch.
-#[derive(Debug, Clone)]
-pub enum Contents {
-    /// These bytes.
-    Data(Arc<[u8]>),
-    /// A bit pattern that no kernel should produce (NaN as f32 and f16, out of range as an index), so that an element
-    /// which was never written shows.
-    Poison,
-}
-
-/// The part that a buffer plays.
+/// The part that a buffer plays. All but inputs are poisoned before verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Read only.
@@ -61,22 +48,56 @@ pub struct Launch {
     pub overrides: BTreeMap<&'static str, f64>,
     /// Fields of the shader's `Params` uniform in order, each one 32-bit word; empty where it has none.
     pub params: Vec<(&'static str, u32)>,
-    /// Storage bindings in order, after the uniform.
-    pub bindings: Vec<Binding>,
+    /// Buffers at the storage bindings in order (the uniform, where there is one, comes first).
+    pub bindings: Vec<usize>,
     /// Workgroups in x, y and z.
     pub grid: [u32; 3],
 }
 
-/// A buffer at a binding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Binding {
-    /// Index into [`Plan::buffers`].
-    pub buffer: usize,
-    /// The name of the WGSL variable.
-    pub name: &'static str,
-    /// Whether the kernel writes it.
-    pub writable: bool,
-}
-
 /// The word that fills poisoned buffers: a NaN as f32, two NaNs as f16, and far out of range as an index.
 pub const POISON_WORD: u32 = 0xFFF7_FFF7;
+
+impl Plan {
+    /// Starts a plan whose buffers will be numbered in the order they are added.
+    pub(super) fn new(work: Work) -> Self {
+        Self { buffers: Vec::new(), launches: Vec::new(), work }
+    }
+
+    pub(super) fn buffer(&mut self, name: &'static str, role: Role, bytes: usize) -> usize {
+        self.buffers.push(Buffer { name, size_bytes: (bytes.max(4) as u64).next_multiple_of(16), role });
+        self.buffers.len() - 1
+    }
+
+    pub(super) fn launch(
+        &mut self,
+        shader: &'static str,
+        element: Element,
+        overrides: BTreeMap<&'static str, f64>,
+        bindings: Vec<usize>,
+        grid: [u32; 3],
+    ) -> &mut Launch {
+        self.launches.push(Launch { shader, element, overrides, params: Vec::new(), bindings, grid });
+        let last = self.launches.len() - 1;
+        &mut self.launches[last]
+    }
+
+    /// The largest buffer, which has to fit one binding.
+    pub fn largest_buffer_bytes(&self) -> u64 {
+        self.buffers.iter().map(|buffer| buffer.size_bytes).max().unwrap_or(0)
+    }
+
+    /// All buffers together.
+    pub fn total_bytes(&self) -> u64 {
+        self.buffers.iter().map(|buffer| buffer.size_bytes).sum()
+    }
+
+    /// The largest number of workgroups along one axis of any launch.
+    pub fn largest_grid_axis(&self) -> u32 {
+        self.launches.iter().flat_map(|launch| launch.grid).max().unwrap_or(0)
+    }
+
+    /// Whether any launch needs the adapter's f16 feature.
+    pub fn needs_f16(&self) -> bool {
+        self.launches.iter().any(|launch| launch.element == Element::F16)
+    }
+}

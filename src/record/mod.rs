@@ -18,6 +18,7 @@ pub use caveat::Caveat;
 pub use io::{RecordError, load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
 
+pub use crate::kernels::{Metric, Verification, Worst};
 use crate::kernels::{Element, Family, Phase, Work};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
@@ -234,50 +235,6 @@ pub struct Case {
     pub caveats: Vec<Caveat>,
 }
 
-/// The comparison of a kernel's output with its twin's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Verification {
-    /// `relative_frobenius`, `topk_set` or `exact`.
-    pub metric: Metric,
-    /// The metric's value; 0 is perfect.
-    pub value: f64,
-    /// The largest value that passes.
-    pub tolerance: f64,
-    /// Elements compared.
-    pub checked: u64,
-    /// Elements of the output; more than `checked` where a large output was sampled.
-    pub total: u64,
-    /// The element that is furthest off; `None` where all agree exactly.
-    pub worst: Option<Worst>,
-}
-
-/// How an output is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Metric {
-    /// Frobenius norm of the difference over that of the reference.
-    RelativeFrobenius,
-    /// Share of tokens whose set of experts differs beyond rounding ties, plus the relative error of their weights.
-    TopkSet,
-    /// Share of elements that differ at all.
-    Exact,
-}
-
-/// The element furthest off.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Worst {
-    /// Which output.
-    pub output: String,
-    /// Where: one index per dimension.
-    pub at: Vec<u64>,
-    /// What the device gave; `None` where it was not a finite number.
-    pub got: Option<f64>,
-    /// What the twin gave.
-    pub want: f64,
-}
-
 /// Samples and their statistics. All times are of ONE run of the case.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -353,13 +310,6 @@ pub struct Rejected {
     pub reason: String,
     /// The comparison, where the launch itself went through.
     pub verification: Option<Verification>,
-}
-
-impl Verification {
-    /// Whether the value is within the tolerance (a NaN is not).
-    pub fn passed(&self) -> bool {
-        self.value <= self.tolerance
-    }
 }
 
 impl Record {

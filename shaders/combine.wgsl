@@ -1,0 +1,34 @@
+// Weighted sum of each token's expert outputs, back in token order:
+//   out[token, :] = sum over j < top_k of weight[token, j] * y[row_of_slot[token * top_k + j], :]
+// One invocation a vec4 of the output.
+alias Element = f32;
+alias Element4 = vec4<Element>;
+
+override WORKGROUP: u32 = 64u;
+
+struct Params {
+    tokens: u32,
+    n4: u32,
+    top_k: u32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> y: array<Element4>;           // [rows, n]
+@group(0) @binding(2) var<storage, read> weight: array<f32>;           // [tokens, top_k]
+@group(0) @binding(3) var<storage, read> row_of_slot: array<u32>;      // [tokens * top_k]
+@group(0) @binding(4) var<storage, read_write> out: array<Element4>;   // [tokens, n]
+
+@compute @workgroup_size(WORKGROUP, 1, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let column = id.x;
+    let token = id.y;
+    if column >= params.n4 {
+        return;
+    }
+    var sum = vec4<f32>();
+    for (var j = 0u; j < params.top_k; j++) {
+        let slot = token * params.top_k + j;
+        sum = fma(vec4(weight[slot]), vec4<f32>(y[row_of_slot[slot] * params.n4 + column]), sum);
+    }
+    out[token * params.n4 + column] = Element4(sum);
+}

@@ -1,0 +1,137 @@
+// Scoring and top-k, one invocation a token: one pass over the logits with the best eight kept in registers.
+//
+//   SCORING 0: p = softmax(logits); choose by p                                    (Mixtral, Qwen3)
+//   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups      (DeepSeek-V3)
+// A group's score is the sum of its two best choices. Weights are p of the chosen, divided by their sum where
+// RENORMALISE, times scale. Ties go to the lower index. Experts come out best first.
+override SCORING: u32 = 0u;
+override RENORMALISE: bool = true;
+override WORKGROUP: u32 = 64u;
+
+const MAX_TOP_K: u32 = 8u;
+const MAX_GROUPS: u32 = 32u;
+const LOWEST: f32 = -3.0e38;
+
+struct Params {
+    tokens: u32,
+    experts: u32,
+    top_k: u32,
+    groups: u32,
+    kept_groups: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;               // [tokens, experts]
+@group(0) @binding(2) var<storage, read> bias: array<f32>;                 // [experts]
+@group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>; // [tokens, top_k]
+@group(0) @binding(4) var<storage, read_write> weight: array<f32>;         // [tokens, top_k]
+
+fn sigmoid(x: f32) -> f32 {
+    return 1.0 / (1.0 + exp(-x));
+}
+
+// What the choice is made by. Softmax is monotonous, so its logits order the same.
+fn choice(token: u32, expert: u32) -> f32 {
+    let logit = logits[token * params.experts + expert];
+    if SCORING == 1u {
+        return sigmoid(logit) + bias[expert];
+    }
+    return logit;
+}
+
+// Bit g is set where group g stays.
+fn kept_groups(token: u32) -> u32 {
+    let size = params.experts / params.groups;
+    var score: array<f32, MAX_GROUPS>;
+    for (var g = 0u; g < params.groups; g++) {
+        var first = LOWEST;
+        var second = LOWEST;
+        for (var e = g * size; e < (g + 1u) * size; e++) {
+            let value = choice(token, e);
+            second = max(second, min(first, value));
+            first = max(first, value);
+        }
+        score[g] = first + second;
+    }
+    var kept = 0u;
+    for (var pass = 0u; pass < params.kept_groups; pass++) {
+        var best = 0u;
+        var best_score = LOWEST * 1.1;
+        for (var g = 0u; g < params.groups; g++) {
+            if (kept & (1u << g)) == 0u && score[g] > best_score {
+                best = g;
+                best_score = score[g];
+            }
+        }
+        kept |= 1u << best;
+    }
+    return kept;
+}
+
+@compute @workgroup_size(WORKGROUP, 1, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let token = id.x;
+    if token >= params.tokens {
+        return;
+    }
+    var kept = 0xFFFFFFFFu;
+    if params.kept_groups < params.groups {
+        kept = kept_groups(token);
+    }
+    let group_size = params.experts / params.groups;
+
+    var value: array<f32, MAX_TOP_K>;
+    var expert: array<u32, MAX_TOP_K>;
+    for (var j = 0u; j < MAX_TOP_K; j++) {
+        value[j] = LOWEST;
+        expert[j] = 0u;
+    }
+    for (var e = 0u; e < params.experts; e++) {
+        if (kept & (1u << (e / group_size))) == 0u {
+            continue;
+        }
+        // Insertion that shifts by selects only, so that the arrays stay in registers.
+        var v = choice(token, e);
+        var i = e;
+        var inserted = false;
+        for (var j = 0u; j < MAX_TOP_K; j++) {
+            inserted = inserted || v > value[j];
+            let old_value = value[j];
+            let old_expert = expert[j];
+            value[j] = select(old_value, v, inserted);
+            expert[j] = select(old_expert, i, inserted);
+            v = select(v, old_value, inserted);
+            i = select(i, old_expert, inserted);
+        }
+    }
+
+    // value[0] is the largest logit under softmax.
+    var denominator = 0.0;
+    if SCORING == 0u && !RENORMALISE {
+        for (var e = 0u; e < params.experts; e++) {
+            denominator += exp(logits[token * params.experts + e] - value[0]);
+        }
+    }
+    var p: array<f32, MAX_TOP_K>;
+    var sum = 0.0;
+    for (var j = 0u; j < MAX_TOP_K; j++) {
+        if SCORING == 1u {
+            p[j] = sigmoid(logits[token * params.experts + expert[j]]);
+        } else {
+            p[j] = exp(value[j] - value[0]);
+        }
+        sum += select(0.0, p[j], j < params.top_k);
+    }
+    if RENORMALISE {
+        denominator = sum;
+    } else if SCORING == 1u {
+        denominator = 1.0;
+    }
+    for (var j = 0u; j < MAX_TOP_K; j++) {
+        if j < params.top_k {
+            expert_of_slot[token * params.top_k + j] = expert[j];
+            weight[token * params.top_k + j] = params.scale * p[j] / denominator;
+        }
+    }
+}

@@ -1,0 +1,157 @@
+// Scoring and top-k, one workgroup a token: scores in workgroup memory, then top_k rounds of a tree search for the best.
+//
+//   SCORING 0: p = softmax(logits); choose by p                                    (Mixtral, Qwen3)
+//   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups      (DeepSeek-V3)
+// A group's score is the sum of its two best choices. Weights are p of the chosen, divided by their sum where
+// RENORMALISE, times scale. Ties go to the lower index. Experts come out best first.
+override SCORING: u32 = 0u;
+override RENORMALISE: bool = true;
+override WORKGROUP: u32 = 64u; // a power of two
+
+const MAX_EXPERTS: u32 = 512u;
+const MAX_GROUPS: u32 = 32u;
+const MAX_TOP_K: u32 = 8u;
+const LOWEST: f32 = -3.0e38;
+
+struct Params {
+    tokens: u32,
+    experts: u32,
+    top_k: u32,
+    groups: u32,
+    kept_groups: u32,
+    scale: f32,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> logits: array<f32>;               // [tokens, experts]
+@group(0) @binding(2) var<storage, read> bias: array<f32>;                 // [experts]
+@group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>; // [tokens, top_k]
+@group(0) @binding(4) var<storage, read_write> weight: array<f32>;         // [tokens, top_k]
+
+var<workgroup> choice: array<f32, MAX_EXPERTS>;
+var<workgroup> group_score: array<f32, MAX_GROUPS>;
+var<workgroup> kept: u32;
+var<workgroup> best_value: array<f32, WORKGROUP>;
+var<workgroup> best_expert: array<u32, WORKGROUP>;
+var<workgroup> chosen: array<u32, MAX_TOP_K>;
+
+fn sigmoid(x: f32) -> f32 {
+    return 1.0 / (1.0 + exp(-x));
+}
+
+fn score_groups(local: u32) {
+    let size = params.experts / params.groups;
+    if local < params.groups {
+        var first = LOWEST;
+        var second = LOWEST;
+        for (var e = local * size; e < (local + 1u) * size; e++) {
+            second = max(second, min(first, choice[e]));
+            first = max(first, choice[e]);
+        }
+        group_score[local] = first + second;
+    }
+    workgroupBarrier();
+    if local == 0u {
+        var mask = 0u;
+        for (var pass = 0u; pass < params.kept_groups; pass++) {
+            var best = 0u;
+            var best_score = LOWEST * 1.1;
+            for (var g = 0u; g < params.groups; g++) {
+                if (mask & (1u << g)) == 0u && group_score[g] > best_score {
+                    best = g;
+                    best_score = group_score[g];
+                }
+            }
+            mask |= 1u << best;
+        }
+        kept = mask;
+    }
+    workgroupBarrier();
+    for (var e = local; e < params.experts; e += WORKGROUP) {
+        if (kept & (1u << (e / size))) == 0u {
+            choice[e] = LOWEST;
+        }
+    }
+    workgroupBarrier();
+}
+
+// Index of the largest choice, the lowest where several are equal; valid in every invocation.
+fn find_best(local: u32) -> u32 {
+    var value = LOWEST;
+    var expert = 0xFFFFFFFFu;
+    for (var e = local; e < params.experts; e += WORKGROUP) {
+        if choice[e] > value {
+            value = choice[e];
+            expert = e;
+        }
+    }
+    best_value[local] = value;
+    best_expert[local] = expert;
+    workgroupBarrier();
+    for (var width = WORKGROUP / 2u; width > 0u; width /= 2u) {
+        if local < width {
+            let other = best_value[local + width];
+            let other_expert = best_expert[local + width];
+            let mine = best_value[local];
+            if other > mine || (other == mine && other_expert < best_expert[local]) {
+                best_value[local] = other;
+                best_expert[local] = other_expert;
+            }
+        }
+        workgroupBarrier();
+    }
+    return best_expert[0];
+}
+
+@compute @workgroup_size(WORKGROUP, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let token = group.x;
+    let first = token * params.experts;
+    for (var e = local; e < params.experts; e += WORKGROUP) {
+        let logit = logits[first + e];
+        if SCORING == 1u {
+            choice[e] = sigmoid(logit) + bias[e];
+        } else {
+            choice[e] = logit;
+        }
+    }
+    workgroupBarrier();
+    if params.kept_groups < params.groups {
+        score_groups(local);
+    }
+    for (var j = 0u; j < params.top_k; j++) {
+        let expert = find_best(local);
+        workgroupBarrier();
+        if local == 0u {
+            chosen[j] = expert;
+            choice[expert] = LOWEST;
+        }
+        workgroupBarrier();
+    }
+    if local != 0u {
+        return;
+    }
+    let largest = logits[first + chosen[0]];
+    var denominator = 1.0;
+    if RENORMALISE {
+        denominator = 0.0;
+        for (var j = 0u; j < params.top_k; j++) {
+            let logit = logits[first + chosen[j]];
+            denominator += select(exp(logit - largest), sigmoid(logit), SCORING == 1u);
+        }
+    } else if SCORING == 0u {
+        denominator = 0.0;
+        for (var e = 0u; e < params.experts; e++) {
+            denominator += exp(logits[first + e] - largest);
+        }
+    }
+    for (var j = 0u; j < params.top_k; j++) {
+        let logit = logits[first + chosen[j]];
+        let p = select(exp(logit - largest), sigmoid(logit), SCORING == 1u);
+        expert_of_slot[token * params.top_k + j] = chosen[j];
+        weight[token * params.top_k + j] = params.scale * p / denominator;
+    }
+}

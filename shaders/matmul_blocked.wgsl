@@ -1,0 +1,109 @@
+// Grouped GEMM, register-blocked without barriers: one invocation computes 8 rows x 8 columns straight from storage.
+// Best where workgroup memory and barriers are dear (software adapters).
+//
+//   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
+//   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true; gate and up lie side by side in b
+//
+// Rows are sorted by expert and padded so that ROW_TILE rows never mix experts. Strides are in vec4 units; columns and
+// k are padded to a multiple of 4 with zeros.
+alias Element = f32;
+alias Element4 = vec4<Element>;
+
+override SWIGLU: bool = false;
+override ROW_TILE: u32 = 64u; // a multiple of 8
+override WORKGROUP: u32 = 8u; // invocations side by side along the columns
+
+const NONE: u32 = 0xFFFFFFFFu;
+const ROWS: u32 = 8u;
+
+struct Params {
+    k4: u32,         // k / 4, rounded up
+    n4: u32,         // columns of c / 4, rounded up
+    a_stride4: u32,  // from one row of a to the next
+    b_stride4: u32,  // from one row of b to the next
+    up_offset4: u32, // from a gate column to its up column
+    top_k: u32,      // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<Element4>;           // [tokens or rows, k]
+@group(0) @binding(2) var<storage, read> b: array<Element4>;           // [experts, k, n or 2n]
+@group(0) @binding(3) var<storage, read> block_expert: array<u32>;     // [row blocks], NONE: unused
+@group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;      // [rows], NONE: padding
+@group(0) @binding(5) var<storage, read_write> c: array<Element4>;     // [rows, n]
+
+fn source(row: u32) -> u32 {
+    let slot = slot_of_row[row];
+    if params.top_k == 0u {
+        return select(row, 0u, slot == NONE);
+    }
+    return select(slot / params.top_k, 0u, slot == NONE);
+}
+
+fn silu(x: vec4<f32>) -> vec4<f32> {
+    return x / (1.0 + exp(-x));
+}
+
+@compute @workgroup_size(WORKGROUP, 1, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+) {
+    let first_row = group.y * ROWS;
+    let expert = block_expert[first_row / ROW_TILE];
+    if expert == NONE {
+        return;
+    }
+    var column0 = group.x * WORKGROUP + local.x;
+    var column1 = column0 + params.up_offset4;
+    if !SWIGLU {
+        column0 = group.x * WORKGROUP * 2u + local.x;
+        column1 = column0 + WORKGROUP;
+    }
+    if column0 >= params.n4 {
+        return;
+    }
+    // Columns beyond the edge are computed on the last column and not stored.
+    let load1 = select(min(column1, params.n4 - 1u), column1, SWIGLU);
+
+    var at: array<u32, ROWS>;
+    for (var i = 0u; i < ROWS; i++) {
+        at[i] = source(first_row + i) * params.a_stride4;
+    }
+    var sum0: array<vec4<f32>, ROWS>;
+    var sum1: array<vec4<f32>, ROWS>;
+    var b_row = expert * params.k4 * 4u * params.b_stride4;
+    for (var k = 0u; k < params.k4; k++) {
+        let p0 = vec4<f32>(b[b_row + column0]);
+        let q0 = vec4<f32>(b[b_row + load1]);
+        b_row += params.b_stride4;
+        let p1 = vec4<f32>(b[b_row + column0]);
+        let q1 = vec4<f32>(b[b_row + load1]);
+        b_row += params.b_stride4;
+        let p2 = vec4<f32>(b[b_row + column0]);
+        let q2 = vec4<f32>(b[b_row + load1]);
+        b_row += params.b_stride4;
+        let p3 = vec4<f32>(b[b_row + column0]);
+        let q3 = vec4<f32>(b[b_row + load1]);
+        b_row += params.b_stride4;
+        for (var i = 0u; i < ROWS; i++) {
+            let x = vec4<f32>(a[at[i] + k]);
+            sum0[i] = fma(vec4(x.w), p3, fma(vec4(x.z), p2, fma(vec4(x.y), p1, fma(vec4(x.x), p0, sum0[i]))));
+            sum1[i] = fma(vec4(x.w), q3, fma(vec4(x.z), q2, fma(vec4(x.y), q1, fma(vec4(x.x), q0, sum1[i]))));
+        }
+    }
+    for (var i = 0u; i < ROWS; i++) {
+        let row = first_row + i;
+        if slot_of_row[row] == NONE {
+            continue;
+        }
+        if SWIGLU {
+            c[row * params.n4 + column0] = Element4(silu(sum0[i]) * sum1[i]);
+        } else {
+            c[row * params.n4 + column0] = Element4(sum0[i]);
+            if column1 < params.n4 {
+                c[row * params.n4 + column1] = Element4(sum1[i]);
+            }
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Judges a kernel's output against its twin's: by how much it is off, and where most.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The comparison of a kernel's output with its twin's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Verification {
+    /// What `value` means.
+    pub metric: Metric,
+    /// The metric's value; 0 is perfect.
+    pub value: f64,
+    /// The largest value that passes.
+    pub tolerance: f64,
+    /// The largest error of one element over the root mean square of the reference. A norm alone would hide one wrong
+    /// element among millions.
+    pub worst_error: f64,
+    /// The largest `worst_error` that passes.
+    pub worst_tolerance: f64,
+    /// Elements compared.
+    pub checked: u64,
+    /// Elements of the output; more than `checked` where a large output was sampled.
+    pub total: u64,
+    /// The element that is furthest off; `None` where all agree exactly.
+    pub worst: Option<Worst>,
+}
+
+/// How an output is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Frobenius norm of the difference over that of the reference.
+    RelativeFrobenius,
+    /// Relative Frobenius error of the weights, or 1 and more where the chosen experts differ beyond rounding ties.
+    TopkSet,
+    /// Share of elements that differ at all.
+    Exact,
+}
+
+/// The element furthest off.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Worst {
+    /// Which output.
+    pub output: String,
+    /// Where: one index per dimension.
+    pub at: Vec<u64>,
+    /// What the device gave; `None` where it was not a finite number.
+    pub got: Option<f64>,
+    /// What the twin gave.
+    pub want: f64,
+}
+
+impl Verification {
+    /// Whether the output is right (a NaN is not).
+    pub fn passed(&self) -> bool {
+        self.value <= self.tolerance && self.worst_error <= self.worst_tolerance
+    }
+}
+
+/// Collects pairs of elements.
+pub(super) struct Comparison {
+    output: &'static str,
+    difference_squared: f64,
+    reference_squared: f64,
+    worst_difference: f64,
+    worst: Option<Worst>,
+    checked: u64,
+    mismatches: u64,
+    not_finite: bool,
+}
+
+/// What a non-finite output counts as: JSON has no infinity.
+const HOPELESS: f64 = f64::MAX;
+
+impl Comparison {
+    pub(super) fn of(output: &'static str) -> Self {
+        Self {
+            output,
+            difference_squared: 0.0,
+            reference_squared: 0.0,
+            worst_difference: 0.0,
+            worst: None,
+            checked: 0,
+            mismatches: 0,
+            not_finite: false,
+        }
+    }
+
+    pub(super) fn pair(&mut self, at: &[usize], got: f64, want: f64) {
+        self.checked += 1;
+        let difference = if got.is_finite() { (got - want).abs() } else { HOPELESS };
+        self.not_finite |= !got.is_finite();
+        self.difference_squared += difference * difference;
+        self.reference_squared += want * want;
+        if difference > 0.0 {
+            self.mismatches += 1;
+        }
+        if difference > self.worst_difference {
+            self.worst_difference = difference;
+            self.worst = Some(Worst {
+                output: self.output.to_owned(),
+                at: at.iter().map(|&i| i as u64).collect(),
+                got: got.is_finite().then_some(got),
+                want,
+            });
+        }
+    }
+
+    /// Floating-point outputs: norm within `tolerance`, worst element within 32 times that of the root mean square.
+    pub(super) fn relative(self, tolerance: f64, total: usize) -> Verification {
+        let norm = self.reference_squared.sqrt();
+        let root_mean_square = (self.reference_squared / self.checked.max(1) as f64).sqrt();
+        Verification {
+            metric: Metric::RelativeFrobenius,
+            value: self.bounded(self.difference_squared.sqrt() / norm),
+            tolerance,
+            worst_error: self.bounded(self.worst_difference / root_mean_square),
+            worst_tolerance: 32.0 * tolerance,
+            checked: self.checked,
+            total: total as u64,
+            worst: self.worst,
+        }
+    }
+
+    /// Integer outputs: every element equal.
+    pub(super) fn exact(self, total: usize) -> Verification {
+        let share = self.mismatches as f64 / self.checked.max(1) as f64;
+        Verification {
+            metric: Metric::Exact,
+            value: share,
+            tolerance: 0.0,
+            worst_error: share,
+            worst_tolerance: 0.0,
+            checked: self.checked,
+            total: total as u64,
+            worst: self.worst,
+        }
+    }
+
+    fn bounded(&self, value: f64) -> f64 {
+        // 0 / 0 is agreement on an output of zeros.
+        if self.not_finite || value.is_infinite() {
+            HOPELESS
+        } else if value.is_nan() {
+            0.0
+        } else {
+            value
+        }
+    }
+}
+
+/// Picks which of `total` items to check when each costs `cost` and `effort` may be spent: all, or the first, the last
+/// and evenly spread ones between them (an odd stride, so that they fall on every lane of a tile).
+pub(super) fn sample(total: usize, cost: usize, effort: u64) -> impl Iterator<Item = usize> {
+    let affordable = usize::try_from(effort / cost.max(1) as u64).unwrap_or(usize::MAX).clamp(4, usize::MAX);
+    let stride = if affordable >= total { 1 } else { (total / affordable).max(1) | 1 };
+    (0..total).step_by(stride).chain((stride > 1 && total > 0).then(|| total - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_wrong_element_among_many_fails_although_the_norm_passes() {
+        let mut comparison = Comparison::of("c");
+        for i in 0..1_000_000 {
+            comparison.pair(&[i], if i == 77 { 1.5 } else { 1.0 }, 1.0);
+        }
+        let verification = comparison.relative(1e-3, 1_000_000);
+        assert!(verification.value < verification.tolerance);
+        assert!(!verification.passed());
+        assert_eq!(verification.worst.unwrap().at, [77]);
+    }
+
+    #[test]
+    fn an_element_that_was_never_written_fails() {
+        let mut comparison = Comparison::of("c");
+        comparison.pair(&[0], 1.0, 1.0);
+        comparison.pair(&[1], f64::NAN, 1.0);
+        let verification = comparison.relative(1.0, 2);
+        assert!(!verification.passed());
+        assert_eq!(verification.worst.unwrap().got, None);
+    }
+
+    #[test]
+    fn a_sample_holds_the_first_and_the_last() {
+        let picked: Vec<usize> = sample(1000, 10, 100).collect();
+        assert_eq!((picked[0], picked[picked.len() - 1]), (0, 999));
+        assert!(picked.len() <= 12);
+        assert_eq!(sample(5, 1, 100).count(), 5);
+    }
+}

@@ -1,0 +1,122 @@
+//! Where token slots go: the operands of a grouped GEMM that a gate and a sort would have produced.
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// How slots spread over experts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// Each expert equally likely: what balanced training aims at. Counts still scatter as they do in practice.
+    Uniform,
+    /// All slots to expert 0.
+    OneExpert,
+    /// Only even experts: every other one has no token.
+    EvenExperts,
+}
+
+/// Expert of each slot. With `top_k` > 1 the slots of a token go to different experts (where the load allows).
+pub fn experts_of_slots(tokens: usize, top_k: usize, experts: usize, load: Load, seed: u64) -> Vec<u32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let pool: Vec<u32> = (0..experts)
+        .filter(|e| match load {
+            Load::Uniform => true,
+            Load::OneExpert => *e == 0,
+            Load::EvenExperts => e % 2 == 0,
+        })
+        .filter_map(|e| u32::try_from(e).ok())
+        .collect();
+    let mut slots = Vec::with_capacity(tokens * top_k);
+    for _ in 0..tokens {
+        let mut left = pool.clone();
+        for _ in 0..top_k {
+            if left.is_empty() {
+                left.clone_from(&pool);
+            }
+            let pick = rng.random_range(0..left.len());
+            slots.push(left.swap_remove(pick));
+        }
+    }
+    slots
+}
+
+/// No row, no expert: what padding holds.
+pub const NONE: u32 = u32::MAX;
+
+/// Slots sorted by expert and padded, as `sort_*.wgsl` leaves them.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// Expert of each block of rows; [`NONE`] beyond the last.
+    pub block_expert: Vec<u32>,
+    /// Slot of each row; [`NONE`] is padding.
+    pub slot_of_row: Vec<u32>,
+    /// Row of each slot.
+    pub row_of_slot: Vec<u32>,
+}
+
+/// The most row blocks that `slots` can need, whatever the load: full ones, and one begun by each expert.
+pub fn most_row_blocks(slots: usize, experts: usize, row_tile: usize) -> usize {
+    slots / row_tile + experts.min(slots)
+}
+
+/// Counting sort by expert, stable.
+pub fn layout(expert_of_slot: &[u32], experts: usize, row_tile: usize) -> Layout {
+    let blocks = most_row_blocks(expert_of_slot.len(), experts, row_tile);
+    let mut count = vec![0; experts];
+    for &expert in expert_of_slot {
+        count[expert as usize] += 1;
+    }
+    let mut layout = Layout {
+        block_expert: vec![NONE; blocks],
+        slot_of_row: vec![NONE; blocks * row_tile],
+        row_of_slot: vec![NONE; expert_of_slot.len()],
+    };
+    let mut next = vec![0usize; experts];
+    let mut block = 0;
+    for (expert, &rows) in (0u32..).zip(&count) {
+        next[expert as usize] = block * row_tile;
+        for _ in 0..usize::div_ceil(rows, row_tile) {
+            layout.block_expert[block] = expert;
+            block += 1;
+        }
+    }
+    for (slot, &expert) in (0u32..).zip(expert_of_slot) {
+        let row = &mut next[expert as usize];
+        layout.slot_of_row[*row] = slot;
+        #[expect(clippy::cast_possible_truncation, reason = "rows are indexed by u32 on the device")]
+        {
+            layout.row_of_slot[slot as usize] = *row as u32;
+        }
+        *row += 1;
+    }
+    layout
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_never_mixes_experts_in_a_block_and_keeps_slot_order() {
+        let slots = experts_of_slots(37, 3, 10, Load::EvenExperts, 5);
+        let layout = layout(&slots, 10, 8);
+        let mut last = None;
+        for (row, &slot) in layout.slot_of_row.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
+            let expert = slots[slot as usize];
+            assert_eq!(layout.block_expert[row / 8], expert);
+            assert_eq!(layout.row_of_slot[slot as usize] as usize, row);
+            assert!(last < Some((expert, slot)), "rows are in order of expert, then slot");
+            last = Some((expert, slot));
+        }
+        assert!(slots.iter().all(|e| e % 2 == 0));
+    }
+
+    #[test]
+    fn the_slots_of_a_token_go_to_different_experts() {
+        for token in experts_of_slots(50, 8, 16, Load::Uniform, 1).chunks(8) {
+            let mut seen = token.to_vec();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), 8);
+        }
+    }
+}
