@@ -58,7 +58,7 @@ pub struct Interval {
 }
 
 /// How a model is split over the chips.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     /// Chips of one model replica times the replicas.
     pub chips: u32,
