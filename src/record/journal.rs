@@ -1,0 +1,214 @@
+//! A document that grows on disk: after each case the whole of it is written, so a kill at any point loses one case.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::validate::{MAX_TEXT, done_ids, printable};
+use super::{
+    Case, Caveat, Ceiling, CeilingKind, LeftOut, Protocol, Record, RecordError, Rejected, Verification, load, save,
+};
+
+/// A record in progress and the file that holds it. The file is a valid document at every moment.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    record: Record,
+    done: BTreeSet<String>,
+}
+
+/// Why a run cannot be taken up again.
+#[derive(Debug, thiserror::Error)]
+pub enum ResumeError {
+    /// The file is not a readable document.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The file is of another run.
+    #[error(
+        "{}: cannot resume, because it was written with {differs}; write to another file, or drop --resume to start over",
+        printable(&path.display().to_string(), 200)
+    )]
+    Differs {
+        /// The file.
+        path: PathBuf,
+        /// What differs, each with both sides.
+        differs: String,
+    },
+}
+
+impl Journal {
+    /// Starts a document: writes `record` to `path` at once, in place of what was there.
+    ///
+    /// # Errors
+    /// [`RecordError`] for a closed or full disk, found before anything is measured.
+    pub fn create(path: &Path, record: Record) -> Result<Self, RecordError> {
+        let record = tidy(record);
+        save(path, &record)?;
+        Ok(Self::over(path, record))
+    }
+
+    /// Takes up the document at `path`, if it is one of the run that `expected` starts.
+    ///
+    /// # Errors
+    /// [`ResumeError::Differs`] when device, tool, protocol or plan are others; [`ResumeError::Record`] when the file
+    /// cannot be read.
+    pub fn resume(path: &Path, expected: &Record) -> Result<Self, ResumeError> {
+        let found = load(path)?;
+        let differs = differences(&found, &tidy(expected.clone()));
+        if differs.is_empty() {
+            return Ok(Self::over(path, found));
+        }
+        Err(ResumeError::Differs { path: path.to_path_buf(), differs: differs.join(", ") })
+    }
+
+    /// The document as it is on disk.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Whether the case with this id is measured, left out or rejected.
+    pub fn done(&self, id: &str) -> bool {
+        self.done.contains(id)
+    }
+
+    /// Adds a measured case.
+    ///
+    /// # Errors
+    /// [`RecordError::Invalid`] for figures that cannot be, [`RecordError::Write`]; the document stays as it was.
+    pub fn push_case(&mut self, case: Case) -> Result<(), RecordError> {
+        self.change(Some(case.id.clone()), |record| record.cases.push(case))
+    }
+
+    /// Adds a case that the device cannot run.
+    ///
+    /// # Errors
+    /// As [`Journal::push_case`].
+    pub fn push_left_out(&mut self, left_out: LeftOut) -> Result<(), RecordError> {
+        let left_out = LeftOut { reason: printable(&left_out.reason, MAX_TEXT), ..left_out };
+        self.change(Some(left_out.id.clone()), |record| record.left_out.push(left_out))
+    }
+
+    /// Adds a case that failed. A comparison without a finite value (the device gave NaN) is told in the reason.
+    ///
+    /// # Errors
+    /// As [`Journal::push_case`].
+    pub fn push_rejected(&mut self, rejected: Rejected) -> Result<(), RecordError> {
+        let rejected = storable(rejected);
+        self.change(Some(rejected.id.clone()), |record| record.rejected.push(rejected))
+    }
+
+    /// Adds or replaces a measured roof.
+    ///
+    /// # Errors
+    /// As [`Journal::push_case`].
+    pub fn set_ceiling(&mut self, kind: CeilingKind, ceiling: Ceiling) -> Result<(), RecordError> {
+        self.change(None, |record| {
+            record.ceilings.insert(kind, ceiling);
+        })
+    }
+
+    /// Adds a caveat on the whole run, unless it is there.
+    ///
+    /// # Errors
+    /// As [`Journal::push_case`].
+    pub fn push_caveat(&mut self, caveat: Caveat) -> Result<(), RecordError> {
+        if self.record.caveats.contains(&caveat) {
+            return Ok(());
+        }
+        self.change(None, |record| record.caveats.push(caveat))
+    }
+
+    /// Marks the document complete.
+    ///
+    /// # Errors
+    /// [`RecordError::Invalid`] when a planned case is missing; else as [`Journal::push_case`].
+    pub fn finish(&mut self) -> Result<(), RecordError> {
+        self.change(None, |record| record.complete = true)
+    }
+
+    fn over(path: &Path, record: Record) -> Self {
+        let done = done_ids(&record).map(str::to_owned).collect();
+        Self { path: path.to_path_buf(), record, done }
+    }
+
+    /// Memory follows the disk: a change that could not be written did not happen.
+    fn change(&mut self, id: Option<String>, edit: impl FnOnce(&mut Record)) -> Result<(), RecordError> {
+        let mut next = self.record.clone();
+        edit(&mut next);
+        save(&self.path, &next)?;
+        self.record = next;
+        self.done.extend(id);
+        Ok(())
+    }
+}
+
+/// The names that drivers and systems give themselves, fit for a document.
+fn tidy(mut record: Record) -> Record {
+    let Record { host, device, protocol, .. } = &mut record;
+    let texts = [
+        &mut host.os,
+        &mut host.cpu,
+        &mut device.name,
+        &mut device.vendor,
+        &mut device.driver,
+        &mut device.driver_info,
+        &mut device.backend,
+        &mut protocol.preset_reason,
+    ];
+    for text in texts {
+        *text = printable(text, MAX_TEXT).trim().to_owned();
+    }
+    record
+}
+
+fn storable(mut rejected: Rejected) -> Rejected {
+    let is_finite = |v: &Verification| {
+        v.value.is_finite() && v.worst.as_ref().is_none_or(|w| w.want.is_finite() && w.got.is_none_or(f64::is_finite))
+    };
+    let dropped = rejected.verification.take_if(|verification| !is_finite(verification)).is_some();
+    let mut reason = printable(&rejected.reason, MAX_TEXT - 100);
+    if dropped {
+        reason.push_str(" (the comparison has no finite value)");
+    }
+    Rejected { reason, ..rejected }
+}
+
+/// What makes two documents those of different runs, each named with both sides where they are short.
+fn differences(found: &Record, expected: &Record) -> Vec<String> {
+    let mut differs = Vec::new();
+    let mut note = |what: &str, there: String, here: String| {
+        if there != here {
+            differs.push(format!("another {what} ({there}, now {here})"));
+        }
+    };
+    note("device", found.device.name.clone(), expected.device.name.clone());
+    note("backend", found.device.backend.clone(), expected.device.backend.clone());
+    note("driver", driver(found), driver(expected));
+    note("tool version", found.tool.version.clone(), expected.tool.version.clone());
+    note("commit", commit(found), commit(expected));
+    note("preset", format!("{:?}", found.protocol.preset), format!("{:?}", expected.protocol.preset));
+    note("seed", found.protocol.seed.to_string(), expected.protocol.seed.to_string());
+    note("clock", format!("{:?}", found.protocol.clock), format!("{:?}", expected.protocol.clock));
+    if differs.is_empty() {
+        // The rest has no short form; it is told only where nothing above says it already.
+        let rest = [
+            ("other device features or limits", found.device != expected.device),
+            ("another protocol", comparable(&found.protocol) != comparable(&expected.protocol)),
+            ("another plan of cases", found.planned != expected.planned),
+        ];
+        differs.extend(rest.into_iter().filter(|(_, is_so)| *is_so).map(|(what, _)| what.to_owned()));
+    }
+    differs
+}
+
+fn driver(record: &Record) -> String {
+    format!("{} {}", record.device.driver, record.device.driver_info)
+}
+
+fn commit(record: &Record) -> String {
+    record.tool.git_commit.clone().unwrap_or_else(|| "none".to_owned())
+}
+
+/// The protocol without the words on why its preset was chosen, which may quote a measurement.
+fn comparable(protocol: &Protocol) -> Protocol {
+    Protocol { preset_reason: String::new(), ..protocol.clone() }
+}

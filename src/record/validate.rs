@@ -1,0 +1,318 @@
+//! What a document must satisfy beyond its types, whoever wrote it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::{
+    Achieved, Case, Caveat, Ceiling, CeilingKind, Device, Host, Protocol, Record, RecordError, Timing, Verification,
+};
+use crate::kernels::Work;
+use crate::units::Seconds;
+
+/// The longest text of any field, in characters.
+pub(super) const MAX_TEXT: usize = 1000;
+/// The most entries of any list but the samples.
+const MAX_ENTRIES: usize = 20_000;
+/// The most samples of one case.
+const MAX_SAMPLES: usize = 100_000;
+/// How far a stored ratio may be from the same ratio recomputed, relative.
+const RATIO_SLACK: f64 = 0.01;
+
+/// A value that cannot be, and where it stands.
+#[derive(Debug)]
+pub(super) struct Problem {
+    at: String,
+    what: String,
+}
+
+type Checked = Result<(), Problem>;
+
+impl Problem {
+    pub(super) fn in_file(self, path: &Path) -> RecordError {
+        RecordError::Invalid { path: path.to_path_buf(), at: self.at, what: self.what }
+    }
+
+    fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
+        Self { at: at.into(), what: what.into() }
+    }
+
+    /// The same problem, seen from the object that holds the field.
+    fn within(self, outer: &str) -> Self {
+        Self { at: format!("{outer}.{}", self.at), what: self.what }
+    }
+}
+
+/// `text` without what could steer a terminal or reorder a line (control and bidirectional characters become blanks),
+/// cut to `limit` characters.
+pub(crate) fn printable(text: &str, limit: usize) -> String {
+    let mut shown: String = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).take(limit).collect();
+    if text.chars().nth(limit).is_some() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+fn is_unprintable(c: char) -> bool {
+    let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || bidirectional || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// Refuses a record with a value that cannot be.
+pub(super) fn check(record: &Record) -> Checked {
+    text("created_at", &record.created_at)?;
+    if record.created_at.parse::<jiff::Timestamp>().is_err() {
+        return Err(Problem::new("created_at", "not an RFC 3339 time"));
+    }
+    text("tool.name", &record.tool.name)?;
+    text("tool.version", &record.tool.version)?;
+    text("tool.git_commit", record.tool.git_commit.as_deref().unwrap_or_default())?;
+    host(&record.host)?;
+    device(&record.device).map_err(|p| p.within("device"))?;
+    protocol(&record.protocol).map_err(|p| p.within("protocol"))?;
+    caveats(&record.caveats)?;
+    for (kind, roof) in &record.ceilings {
+        ceiling(*kind, roof).map_err(|p| p.within(&format!("ceilings.{kind:?}")))?;
+    }
+    ids(record)?;
+    for found in &record.cases {
+        case(found).map_err(|p| p.within(&format!("case {}", printable(&found.id, 120))))?;
+    }
+    reasons(record)
+}
+
+fn host(host: &Host) -> Checked {
+    text("host.os", &host.os)?;
+    text("host.cpu", &host.cpu)
+}
+
+fn device(device: &Device) -> Checked {
+    let texts = [
+        ("name", &device.name),
+        ("vendor", &device.vendor),
+        ("driver", &device.driver),
+        ("driver_info", &device.driver_info),
+        ("backend", &device.backend),
+    ];
+    texts.into_iter().try_for_each(|(at, value)| text(at, value))?;
+    count("features", device.features.len(), MAX_ENTRIES)?;
+    device.features.iter().try_for_each(|feature| text("features", feature))?;
+    named_numbers("limits", &device.limits)
+}
+
+fn protocol(protocol: &Protocol) -> Checked {
+    text("preset_reason", &protocol.preset_reason)?;
+    number("target_relative_ci", protocol.target_relative_ci)?;
+    number("sample_budget_s", protocol.sample_budget_s.get())
+}
+
+fn caveats(caveats: &[Caveat]) -> Checked {
+    count("caveats", caveats.len(), MAX_ENTRIES)?;
+    caveats.iter().try_for_each(|caveat| match caveat {
+        Caveat::Drift { ratio: value }
+        | Caveat::Noisy { relative_ci: value }
+        | Caveat::ClocksDisagree { ratio: value }
+        | Caveat::AboveRoofline { fraction: value } => number("caveats", *value),
+        Caveat::SoftwareAdapter | Caveat::WallClock | Caveat::Cached { .. } => Ok(()),
+    })
+}
+
+fn ceiling(kind: CeilingKind, ceiling: &Ceiling) -> Checked {
+    match kind {
+        // A clock too coarse to see an empty launch says zero.
+        CeilingKind::Launch | CeilingKind::Submit => number("value", ceiling.value)?,
+        CeilingKind::FmaF32 | CeilingKind::FmaF16 | CeilingKind::MemoryRead | CeilingKind::MemoryCopy => {
+            positive("value", ceiling.value)?;
+        }
+    }
+    work(&ceiling.work)?;
+    timing(&ceiling.timing).map_err(|p| p.within("timing"))?;
+    verified(&ceiling.verification).map_err(|p| p.within("verification"))
+}
+
+fn case(case: &Case) -> Checked {
+    let texts = [("kernel", &case.kernel), ("variant", &case.variant), ("model", &case.model)];
+    texts.into_iter().try_for_each(|(at, value)| named(at, value))?;
+    at_least_one("scale_divisor", case.scale_divisor)?;
+    named_numbers("shape", &case.shape)?;
+    work(&case.work)?;
+    verified(&case.verification).map_err(|p| p.within("verification"))?;
+    if case.verification.checked == 0 {
+        return Err(Problem::new("verification.checked", "nothing was compared"));
+    }
+    timing(&case.timing).map_err(|p| p.within("timing"))?;
+    positive("timing.median_s", case.timing.median_s.get())?;
+    achieved(case).map_err(|p| p.within("achieved"))?;
+    caveats(&case.caveats)
+}
+
+fn work(work: &Work) -> Checked {
+    number("work.flop", work.flop.get())?;
+    number("work.bytes_read", work.bytes_read.get())?;
+    number("work.bytes_written", work.bytes_written.get())
+}
+
+/// The stored rates are those of the stored work and time.
+fn achieved(case: &Case) -> Checked {
+    let Achieved { flop_per_s, bytes_per_s, roofline_s, fraction_of_roofline, bound_by: _ } = case.achieved;
+    let median = case.timing.median_s;
+    ratio("flop_per_s", flop_per_s.get(), (case.work.flop / median).get())?;
+    ratio("bytes_per_s", bytes_per_s.get(), (case.bytes() / median).get())?;
+    number("roofline_s", roofline_s.get())?;
+    ratio("fraction_of_roofline", fraction_of_roofline, roofline_s / median)
+}
+
+/// The statistics fit the samples.
+fn timing(timing: &Timing) -> Checked {
+    at_least_one("runs_per_sample", timing.runs_per_sample)?;
+    at_least_one("buffer_sets", timing.buffer_sets)?;
+    count("samples_s", timing.samples_s.len(), MAX_SAMPLES)?;
+    if timing.samples_s.is_empty() {
+        return Err(Problem::new("samples_s", "empty"));
+    }
+    timing.samples_s.iter().try_for_each(|sample| number("samples_s", sample.get()))?;
+    let [low, high] = timing.ci95_s;
+    let cpu = timing.cpu_median_s.unwrap_or_default();
+    let times = [
+        ("median_s", timing.median_s),
+        ("mad_s", timing.mad_s),
+        ("ci95_s", low),
+        ("ci95_s", high),
+        ("wall_median_s", timing.wall_median_s),
+        ("cpu_median_s", cpu),
+    ];
+    times.into_iter().try_for_each(|(at, time)| number(at, time.get()))?;
+    let least = timing.samples_s.iter().copied().fold(Seconds::new(f64::INFINITY), Seconds::min);
+    let most = timing.samples_s.iter().copied().fold(Seconds::ZERO, Seconds::max);
+    ordered("median_s", "outside its samples", &[least, timing.median_s, most])?;
+    ordered("ci95_s", "not around the median", &[low, timing.median_s, high])
+}
+
+fn verified(verification: &Verification) -> Checked {
+    comparison(verification)?;
+    if verification.passed() {
+        return Ok(());
+    }
+    let Verification { value, tolerance, .. } = verification;
+    Err(Problem::new("value", format!("{value:e} is above the tolerance {tolerance:e}, so the result was wrong")))
+}
+
+fn comparison(verification: &Verification) -> Checked {
+    number("value", verification.value)?;
+    number("tolerance", verification.tolerance)?;
+    if verification.checked > verification.total {
+        return Err(Problem::new("checked", "more elements than the output has"));
+    }
+    let Some(worst) = &verification.worst else { return Ok(()) };
+    text("worst.output", &worst.output)?;
+    count("worst.at", worst.at.len(), 16)?;
+    finite("worst.want", worst.want)?;
+    worst.got.map_or(Ok(()), |got| finite("worst.got", got))
+}
+
+/// Every id once, and a complete document accounts for all that was planned.
+fn ids(record: &Record) -> Checked {
+    count("planned", record.planned.len(), MAX_ENTRIES)?;
+    let planned: BTreeSet<&str> = unique("planned", record.planned.iter().map(String::as_str))?;
+    count("cases", record.cases.len(), MAX_ENTRIES)?;
+    count("left_out", record.left_out.len(), MAX_ENTRIES)?;
+    count("rejected", record.rejected.len(), MAX_ENTRIES)?;
+    let done = unique("cases, left_out and rejected", done_ids(record))?;
+    match planned.difference(&done).next() {
+        Some(missing) if record.complete => {
+            Err(Problem::new("complete", format!("true, but the planned case {missing} is missing")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ids of all cases that are measured, left out or rejected.
+pub(super) fn done_ids(record: &Record) -> impl Iterator<Item = &str> {
+    let cases = record.cases.iter().map(|case| &case.id);
+    let left_out = record.left_out.iter().map(|case| &case.id);
+    let rejected = record.rejected.iter().map(|case| &case.id);
+    cases.chain(left_out).chain(rejected).map(String::as_str)
+}
+
+fn unique<'a>(at: &str, ids: impl Iterator<Item = &'a str>) -> Result<BTreeSet<&'a str>, Problem> {
+    let mut seen = BTreeSet::new();
+    for id in ids {
+        named(at, id)?;
+        if !seen.insert(id) {
+            return Err(Problem::new(at, format!("the id {} occurs twice", printable(id, 120))));
+        }
+    }
+    Ok(seen)
+}
+
+fn reasons(record: &Record) -> Checked {
+    record.left_out.iter().try_for_each(|case| text("left_out.reason", &case.reason))?;
+    record.rejected.iter().try_for_each(|case| {
+        text("rejected.reason", &case.reason)?;
+        case.verification.as_ref().map_or(Ok(()), comparison).map_err(|p| p.within("rejected.verification"))
+    })
+}
+
+fn named_numbers(at: &str, numbers: &BTreeMap<String, u64>) -> Checked {
+    count(at, numbers.len(), 1000)?;
+    numbers.keys().try_for_each(|name| named(at, name))
+}
+
+fn text(at: &str, text: &str) -> Checked {
+    if text.chars().any(is_unprintable) {
+        return Err(Problem::new(at, "has control characters"));
+    }
+    count_chars(at, text)
+}
+
+fn named(at: &str, value: &str) -> Checked {
+    if value.trim().is_empty() {
+        return Err(Problem::new(at, "blank"));
+    }
+    text(at, value)
+}
+
+fn count_chars(at: &str, text: &str) -> Checked {
+    match text.chars().nth(MAX_TEXT + 3) {
+        Some(_) => Err(Problem::new(at, format!("longer than {MAX_TEXT} characters"))),
+        None => Ok(()),
+    }
+}
+
+fn count(at: &str, found: usize, most: usize) -> Checked {
+    if found > most {
+        return Err(Problem::new(at, format!("{found} entries, where {most} are the most")));
+    }
+    Ok(())
+}
+
+fn at_least_one(at: &str, value: u32) -> Checked {
+    if value == 0 { Err(Problem::new(at, "zero")) } else { Ok(()) }
+}
+
+fn finite(at: &str, value: f64) -> Checked {
+    if value.is_finite() { Ok(()) } else { Err(Problem::new(at, "not a finite number")) }
+}
+
+fn number(at: &str, value: f64) -> Checked {
+    finite(at, value)?;
+    if value < 0.0 { Err(Problem::new(at, format!("{value} is below zero"))) } else { Ok(()) }
+}
+
+fn positive(at: &str, value: f64) -> Checked {
+    number(at, value)?;
+    if value > 0.0 { Ok(()) } else { Err(Problem::new(at, "zero")) }
+}
+
+fn ratio(at: &str, stored: f64, recomputed: f64) -> Checked {
+    number(at, stored)?;
+    if (stored - recomputed).abs() <= RATIO_SLACK * stored.max(recomputed) {
+        return Ok(());
+    }
+    Err(Problem::new(at, format!("{stored:e}, but the work and the median time give {recomputed:e}")))
+}
+
+fn ordered(at: &str, what: &str, times: &[Seconds]) -> Checked {
+    // A billionth for the rounding of a median between two samples.
+    let rising = times.windows(2).all(|pair| pair[0].get() <= pair[1].get() * (1.0 + 1e-9));
+    if rising { Ok(()) } else { Err(Problem::new(at, what)) }
+}

@@ -1,0 +1,304 @@
+//! The document on disk: what comes back is what was written, and nothing else is let in.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod fixture;
+
+use std::fs;
+use std::path::Path;
+
+use proptest::prelude::*;
+use supernode_bench::record::{
+    Journal, LeftOut, Record, RecordError, Rejected, ResumeError, load, parse, save, schema, write_atomically,
+};
+use supernode_bench::units::Seconds;
+
+fn whole() -> Record {
+    fixture::record("Example X1", &fixture::FAST)
+}
+
+/// Small enough to be cut at every byte.
+fn small() -> Record {
+    let mut record = whole();
+    record.cases.truncate(1);
+    record.planned = vec![record.cases[0].id.clone()];
+    record
+}
+
+fn told(bytes: &[u8]) -> String {
+    parse(bytes, Path::new("results/a.json")).unwrap_err().to_string()
+}
+
+/// What `edit` of a sound record is refused with.
+fn refusal(edit: impl FnOnce(&mut Record)) -> String {
+    let mut record = small();
+    edit(&mut record);
+    told(&serde_json::to_vec(&record).unwrap())
+}
+
+#[test]
+fn the_committed_schema_is_that_of_the_types() {
+    let committed = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/specs/record.schema.json")).unwrap();
+    let current = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    assert!(committed == current, "regenerate it: cargo run -- schema > specs/record.schema.json");
+}
+
+#[test]
+fn a_saved_document_obeys_the_published_schema() {
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    let document = serde_json::to_value(whole()).unwrap();
+    assert_eq!(validator.iter_errors(&document).map(|e| e.to_string()).collect::<Vec<_>>(), Vec::<String>::new());
+    let mut foreign = document;
+    foreign["surprise"] = 1.into();
+    assert!(!validator.is_valid(&foreign), "an unknown field must be refused");
+}
+
+#[test]
+fn a_saved_document_loads_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    save(&path, &whole()).unwrap();
+    assert_eq!(load(&path).unwrap(), whole());
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "only the document is left");
+}
+
+#[test]
+fn a_document_cut_at_any_byte_is_an_error_and_never_a_panic() {
+    let bytes = serde_json::to_vec(&small()).unwrap();
+    for end in 0..bytes.len() {
+        match parse(&bytes[..end], Path::new("cut.json")) {
+            Err(RecordError::Empty { .. } | RecordError::Truncated { .. }) => {}
+            other => panic!("{end} bytes: {other:?}"),
+        }
+    }
+    assert_eq!(parse(&bytes, Path::new("whole.json")).unwrap(), small());
+}
+
+#[test]
+fn each_kind_of_bad_file_has_its_own_line() {
+    let newer = br#"{"schema_version": 7, "a field of tomorrow": {}}"#;
+    let lines = [
+        told(b""),
+        told(b" \n"),
+        told(b"PK\x03\x04"),
+        told(b"{\"schema_version\": 1,\n \"complete\": tru"),
+        told(b"[1, 2]"),
+        told(br#"{"name": "left-pad", "version": "1.3.0"}"#),
+        told(br#"{"schema_version": "1"}"#),
+        told(br#"{"schema_version": 0}"#),
+        told(newer),
+        told(b"{\"schema_version\": 1,\n \"\x7f\\u001b[31mred\": true}"),
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+    assert!(lines.iter().all(|line| !line.contains(char::is_control)));
+}
+
+#[test]
+fn a_deeply_nested_file_is_refused() {
+    for open in ["[", "{\"a\":"] {
+        let bomb = format!("{{\"schema_version\": 1, \"caveats\": {}", open.repeat(200_000));
+        parse(bomb.as_bytes(), Path::new("bomb.json")).unwrap_err();
+    }
+}
+
+#[test]
+fn an_endless_file_is_refused_by_what_was_read_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("huge.json");
+    fs::File::create(&path).unwrap().set_len((64 << 20) + 1).unwrap();
+    assert!(matches!(load(&path), Err(RecordError::TooLarge { .. })));
+    #[cfg(target_os = "linux")]
+    assert!(matches!(load(Path::new("/dev/zero")), Err(RecordError::TooLarge { .. })));
+}
+
+#[test]
+fn values_that_cannot_be_are_refused() {
+    let lines = [
+        refusal(|r| r.created_at = "yesterday".to_owned()),
+        refusal(|r| r.device.name = "red\u{1b}[31m".to_owned()),
+        refusal(|r| r.device.name = "x".repeat(2000)),
+        refusal(|r| r.cases[0].verification.value = 0.5),
+        refusal(|r| r.cases[0].verification.checked = 0),
+        refusal(|r| r.cases[0].timing.samples_s.clear()),
+        refusal(|r| r.cases[0].timing.samples_s[3] = Seconds::new(-1.0)),
+        refusal(|r| r.cases[0].timing.median_s = Seconds::new(9.0)),
+        refusal(|r| r.cases[0].timing.ci95_s.reverse()),
+        refusal(|r| r.cases[0].timing.runs_per_sample = 0),
+        refusal(|r| r.cases[0].achieved.fraction_of_roofline = 0.99),
+        refusal(|r| r.cases[0].kernel = " ".to_owned()),
+        refusal(|r| r.cases.push(r.cases[0].clone())),
+        refusal(|r| r.planned.push("gating/other".to_owned())),
+        refusal(|r| r.ceilings.values_mut().for_each(|c| c.value = 0.0)),
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_told_and_left_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("missing").join("a.json");
+    assert!(matches!(save(&nowhere, &small()), Err(RecordError::Write { .. })));
+    assert!(!nowhere.exists());
+    let is_folder = write_atomically(folder.path(), b"x");
+    assert!(matches!(is_folder, Err(RecordError::Write { .. })));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_the_device_file_survives() {
+    use std::os::unix::fs::FileTypeExt;
+    let full = Path::new("/dev/full");
+    let error = save(full, &small()).unwrap_err();
+    assert!(matches!(error, RecordError::Write { .. }), "{error}");
+    assert!(fs::metadata(full).unwrap().file_type().is_char_device());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_closed_folder_keeps_its_old_document() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    save(&path, &small()).unwrap();
+    let before = fs::read(&path).unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    // Root writes anywhere, so there the save goes through and the content is the new one.
+    let saved = save(&path, &whole());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(saved.is_err(), fs::read(&path).unwrap() == before);
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_document_is_readable_by_others_and_a_link_to_it_stays_a_link() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("a.json"), folder.path().join("latest.json"));
+    fs::write(&file, "old").unwrap();
+    symlink(&file, &link).unwrap();
+    write_atomically(&link, b"new").unwrap();
+    assert!(link.is_symlink());
+    assert_eq!(fs::read(&file).unwrap(), b"new");
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o400, 0o400);
+}
+
+#[test]
+fn a_journal_is_a_valid_document_after_every_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let full = whole();
+    let mut bare = Record { planned: full.planned.clone(), ..fixture::bare("Example X1", &fixture::FAST) };
+    bare.ceilings.clear();
+    let mut journal = Journal::create(&path, bare.clone()).unwrap();
+    for (kind, ceiling) in &full.ceilings {
+        journal.set_ceiling(*kind, ceiling.clone()).unwrap();
+        assert_eq!(&load(&path).unwrap(), journal.record());
+    }
+    for case in &full.cases {
+        assert!(!journal.done(&case.id));
+        journal.push_case(case.clone()).unwrap();
+        assert!(journal.done(&case.id));
+        assert_eq!(&load(&path).unwrap(), journal.record());
+    }
+    journal.finish().expect_err("two planned cases are missing");
+    drop(journal);
+    let mut journal = Journal::resume(&path, &bare).unwrap();
+    assert!(full.cases.iter().all(|case| journal.done(&case.id)));
+    journal.push_left_out(full.left_out[0].clone()).unwrap();
+    journal.push_rejected(full.rejected[0].clone()).unwrap();
+    journal.finish().unwrap();
+    assert_eq!(load(&path).unwrap(), full);
+}
+
+#[test]
+fn a_journal_that_cannot_write_a_case_does_not_have_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let mut journal = Journal::create(&path, fixture::bare("Example X1", &fixture::FAST)).unwrap();
+    let mut wrong = whole().cases[0].clone();
+    wrong.timing.median_s = Seconds::new(f64::NAN);
+    assert!(matches!(journal.push_case(wrong.clone()), Err(RecordError::Invalid { .. })));
+    assert!(!journal.done(&wrong.id));
+    assert_eq!(&load(&path).unwrap(), journal.record());
+}
+
+#[test]
+fn a_rejected_case_with_nan_and_a_driver_s_long_message_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let mut journal = Journal::create(&path, fixture::bare("Line one\nLine two\0", &fixture::FAST)).unwrap();
+    let mut verification = whole().cases[0].verification.clone();
+    verification.value = f64::NAN;
+    let reason = format!("validation error:\n\t{}", "x".repeat(5000));
+    journal.push_rejected(Rejected { id: "a/b".to_owned(), reason, verification: Some(verification) }).unwrap();
+    journal.push_left_out(LeftOut { id: "a/c".to_owned(), reason: "no\r\nf16".to_owned() }).unwrap();
+    let record = load(&path).unwrap();
+    assert_eq!(record.device.name, "Line one Line two");
+    assert!(record.rejected[0].reason.ends_with("(the comparison has no finite value)"));
+    assert_eq!(record.left_out[0].reason, "no  f16");
+}
+
+#[test]
+fn a_run_resumes_only_its_own_document() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let bare = fixture::bare("Example X1", &fixture::FAST);
+    let told = |edit: &dyn Fn(&mut Record)| {
+        Journal::create(&path, bare.clone()).unwrap();
+        let mut expected = bare.clone();
+        edit(&mut expected);
+        let error = Journal::resume(&path, &expected).unwrap_err();
+        assert!(matches!(error, ResumeError::Differs { .. }));
+        error.to_string().replace(&path.display().to_string(), "a.json")
+    };
+    let lines = [
+        told(&|r| r.device.name = "Other".to_owned()),
+        told(&|r| r.device.driver_info = "600".to_owned()),
+        told(&|r| r.device.features.clear()),
+        told(&|r| r.tool.git_commit = None),
+        told(&|r| r.protocol.seed = 7),
+        told(&|r| r.protocol.rotation_bytes = 0),
+        told(&|r| r.planned.push("gating/new".to_owned())),
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+    let mut reworded = bare.clone();
+    reworded.protocol.preset_reason = "chosen: 61 TFLOP/s".to_owned();
+    Journal::resume(&path, &reworded).expect("the words on why a preset was chosen may change");
+    assert!(matches!(Journal::resume(&folder.path().join("none"), &bare), Err(ResumeError::Record(_))));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn what_is_saved_is_what_is_loaded(
+        name in "[^\\p{C}\\p{Z}]{1,40}",
+        seconds in 1e-9f64..1e3,
+        spread in 0.0f64..0.5,
+        seed in any::<u64>(),
+        shape in proptest::collection::btree_map("[a-z_]{1,12}", any::<u64>(), 0..6),
+    ) {
+        let mut record = small();
+        record.device.name = name;
+        record.protocol.seed = seed;
+        let case = &mut record.cases[0];
+        case.shape = shape;
+        case.timing = fixture::timing(seconds, spread);
+        case.achieved.flop_per_s = case.work.flop / case.timing.median_s;
+        case.achieved.bytes_per_s = case.bytes() / case.timing.median_s;
+        case.achieved.fraction_of_roofline = case.achieved.roofline_s / case.timing.median_s;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.json");
+        save(&path, &record).unwrap();
+        prop_assert_eq!(load(&path).unwrap(), record);
+    }
+
+    #[test]
+    fn a_damaged_byte_never_panics(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut bytes = serde_json::to_vec(&small()).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let _ = parse(&bytes, Path::new("damaged.json"));
+    }
+}
