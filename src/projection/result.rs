@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+pub use crate::specs::{NumberType, Provenance};
 use crate::units::Seconds;
 
 /// What is done with the model.
@@ -14,36 +15,6 @@ pub enum Phase {
     Decode,
     /// Forward, backward and optimizer.
     Training,
-}
-
-/// Type of weights and activations in the matrix units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NumberType {
-    /// IEEE binary32.
-    F32,
-    /// IEEE binary16.
-    F16,
-    /// bfloat16.
-    Bf16,
-    /// 8-bit float.
-    Fp8,
-    /// 8-bit integer.
-    Int8,
-}
-
-/// Where a number comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Provenance {
-    /// Read from a record of this tool.
-    Measured,
-    /// Somebody else's figure, with its source.
-    Published,
-    /// Nobody's figure: chosen, and said so.
-    Assumed,
-    /// Arithmetic on the others.
-    Derived,
 }
 
 /// A headline figure with its band.

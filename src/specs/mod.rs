@@ -1,0 +1,12 @@
+//! Facts from files: models, chips and fabrics, each value with its source.
+//!
+//! The files under `specs/` are embedded in the program; a path to a file of one's own works wherever a name does.
+//! Parsing is strict: an unknown key, a missing value or one out of range is one line that names file, field and remedy.
+
+mod error;
+mod model;
+mod sourced;
+
+pub use error::SpecError;
+pub use model::{Attention, Model, Moe, Scoring};
+pub use sourced::{Checked, NumberType, Provenance, Sourced};
