@@ -55,7 +55,7 @@ fn kept_groups(token: u32) -> u32 {
         score[g] = first + second;
     }
     var kept = 0u;
-    for (var pass = 0u; pass < params.kept_groups; pass++) {
+    for (var round = 0u; round < params.kept_groups; round++) {
         var best = 0u;
         var best_score = LOWEST * 1.1;
         for (var g = 0u; g < params.groups; g++) {

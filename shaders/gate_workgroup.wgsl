@@ -53,7 +53,7 @@ fn score_groups(local: u32) {
     workgroupBarrier();
     if local == 0u {
         var mask = 0u;
-        for (var pass = 0u; pass < params.kept_groups; pass++) {
+        for (var round = 0u; round < params.kept_groups; round++) {
             var best = 0u;
             var best_score = LOWEST * 1.1;
             for (var g = 0u; g < params.groups; g++) {

@@ -81,10 +81,10 @@ fn main(
     var sum0: array<vec4<f32>, 4>;
     var sum1: array<vec4<f32>, 4>;
     for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
-        let from = k4 + index % TILE_K4;
+        let source_k4 = k4 + index % TILE_K4;
         var x = vec4<f32>();
-        if from < params.k4 {
-            x = vec4<f32>(a[a_at + from]);
+        if source_k4 < params.k4 {
+            x = vec4<f32>(a[a_at + source_k4]);
         }
         let k = (index % TILE_K4) * 4u;
         tile_a[k][index / TILE_K4] = x.x;

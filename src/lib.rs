@@ -3,6 +3,8 @@
 
 pub mod cli;
 pub mod kernels;
+#[cfg(feature = "gpu")]
+pub mod measure;
 pub mod projection;
 pub mod record;
 pub mod specs;

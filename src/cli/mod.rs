@@ -1,5 +1,16 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
+#[cfg(feature = "gpu")]
+mod device;
+#[cfg(feature = "gpu")]
+mod devices;
+#[cfg(feature = "gpu")]
+mod measure;
+#[cfg(feature = "gpu")]
+mod progress;
+#[cfg(feature = "gpu")]
+mod verify;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -20,7 +31,14 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    #[cfg(feature = "gpu")]
+    Devices(devices::Args),
+    #[cfg(feature = "gpu")]
+    Verify(verify::Args),
+    #[cfg(feature = "gpu")]
+    Measure(measure::Args),
+}
 
 /// Why a command ended early. Printed once, by `main`, as one line.
 #[derive(Debug, thiserror::Error)]
@@ -52,5 +70,19 @@ impl Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
-    match cli.command {}
+    match cli.command {
+        #[cfg(feature = "gpu")]
+        Command::Devices(args) => devices::run(&args),
+        #[cfg(feature = "gpu")]
+        Command::Verify(args) => verify::run(&args),
+        #[cfg(feature = "gpu")]
+        Command::Measure(args) => measure::run(&args),
+    }
+}
+
+/// Prints a value as indented JSON. A reader that went away (a closed pipe) is no error.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Input(error.to_string()))?;
+    anstream::println!("{text}");
+    Ok(())
 }

@@ -1,0 +1,390 @@
+//! Which kernels are run at which shapes: the presets of `measure`, and the suite of `verify`.
+//!
+//! Shapes come from the models in specs/models. `full` and `quick` use the true sizes of a layer; `smoke` divides the
+//! hidden, intermediate and head counts by 8 (the router keeps its experts, since its cost depends on them), so that a
+//! software adapter finishes in minutes. Experts are those of one chip under expert parallelism: 8 local experts.
+
+use super::attention::{Decode, Heads, Prefill};
+use super::gating::{Gate, Logits, Sort, TopK};
+use super::matmul::{Combine, Matmul, MatmulRole};
+use super::routing::Load;
+use super::{Element, Kernel, Phase};
+use crate::record::Preset;
+use crate::specs::{Attention, Model, Moe, Scoring};
+
+/// One kernel at one shape in one variant and type.
+#[derive(Debug)]
+pub struct CaseSpec {
+    /// The kernel and its shape.
+    pub kernel: Box<dyn Kernel>,
+    /// One of its variants.
+    pub variant: &'static str,
+    /// One of its types.
+    pub element: Element,
+    /// The model that the shape comes from; `synthetic` in the verification suite.
+    pub model: String,
+    /// The phase that the shape comes from.
+    pub phase: Phase,
+    /// What the layer's sizes were divided by.
+    pub scale_divisor: u32,
+}
+
+impl CaseSpec {
+    /// `family/kernel/variant/element/model/phase/name=size,...`: unique and stable between runs and devices.
+    pub fn id(&self) -> String {
+        let shape: Vec<String> =
+            self.kernel.shape().iter().map(|(name, size)| format!("{name}={size}")).collect();
+        format!(
+            "{}/{}/{}/{}/{}/{}/{}",
+            self.kernel.family(),
+            self.kernel.name(),
+            self.variant,
+            self.element,
+            self.model,
+            self.phase,
+            shape.join(",")
+        )
+    }
+}
+
+/// Sizes that a preset sets.
+struct Scale {
+    models: &'static [&'static str],
+    divisor: usize,
+    /// Rows an expert, or tokens of a dense layer / 4, in prefill.
+    prefill_rows: usize,
+    /// Rows an expert, or sequences of a dense layer / 4, in decode.
+    decode_rows: usize,
+    /// Tokens that are routed: (prefill, decode).
+    routed_tokens: [usize; 2],
+    /// Prompt length of attention.
+    prompt: usize,
+    /// Cache length and sequences of decode attention.
+    cache: [usize; 2],
+}
+
+/// Experts of one chip.
+const LOCAL_EXPERTS: usize = 8;
+
+fn scale(preset: Preset) -> Scale {
+    match preset {
+        Preset::Smoke => Scale {
+            models: &["llama-3.1-8b", "qwen3-30b-a3b", "deepseek-v3"],
+            divisor: 8,
+            prefill_rows: 64,
+            decode_rows: 4,
+            routed_tokens: [1024, 64],
+            prompt: 512,
+            cache: [1024, 8],
+        },
+        Preset::Quick => Scale {
+            models: &["llama-3.1-70b", "qwen3-235b-a22b", "deepseek-v3"],
+            divisor: 1,
+            prefill_rows: 512,
+            decode_rows: 16,
+            routed_tokens: [4096, 128],
+            prompt: 2048,
+            cache: [4096, 32],
+        },
+        Preset::Full => Scale {
+            models: &[
+                "llama-3.1-8b",
+                "llama-3.1-70b",
+                "llama-3.1-405b",
+                "qwen3-30b-a3b",
+                "qwen3-235b-a22b",
+                "deepseek-v3",
+            ],
+            divisor: 1,
+            prefill_rows: 4096,
+            decode_rows: 16,
+            routed_tokens: [16_384, 128],
+            prompt: 4096,
+            cache: [8192, 64],
+        },
+    }
+}
+
+/// The names of the models that a preset takes its shapes from.
+pub fn preset_models(preset: Preset) -> &'static [&'static str] {
+    scale(preset).models
+}
+
+/// All cases of a preset, in order: by model, phase, kernel, variant, type.
+pub fn preset_cases(preset: Preset, models: &[Model]) -> Vec<CaseSpec> {
+    let scale = scale(preset);
+    let mut cases = Vec::new();
+    for model in models {
+        for phase in [Phase::Prefill, Phase::Decode] {
+            for kernel in layer_kernels(model, phase, &scale) {
+                let suits = expand(kernel, &model.name, phase, u32::try_from(scale.divisor).unwrap_or(1));
+                cases.extend(suits);
+            }
+        }
+    }
+    cases
+}
+
+/// One spec for each variant and type of a kernel.
+fn expand(kernel: Factory, model: &str, phase: Phase, scale_divisor: u32) -> Vec<CaseSpec> {
+    let probe = kernel();
+    let mut specs = Vec::new();
+    for &variant in probe.variants().iter().filter(|variant| probe.suits(variant)) {
+        for &element in probe.elements() {
+            specs.push(CaseSpec {
+                kernel: kernel(),
+                variant,
+                element,
+                model: model.to_owned(),
+                phase,
+                scale_divisor,
+            });
+        }
+    }
+    specs
+}
+
+/// Makes the same kernel shape again: a spec owns its kernel.
+type Factory = Box<dyn Fn() -> Box<dyn Kernel>>;
+
+fn factory<K: Kernel + Clone + 'static>(kernel: K) -> Factory {
+    Box::new(move || Box::new(kernel.clone()))
+}
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn layer_kernels(model: &Model, phase: Phase, scale: &Scale) -> Vec<Factory> {
+    let mut kernels = Vec::new();
+    let hidden = size(model.hidden) / scale.divisor;
+    let rows = if phase == Phase::Prefill { scale.prefill_rows } else { scale.decode_rows };
+    if let Some(moe) = &model.moe {
+        kernels.extend(moe_kernels(moe, hidden, rows, phase, scale));
+    } else {
+        let intermediate = size(model.dense_intermediate) / scale.divisor;
+        kernels.extend(ffn_kernels(1, rows * 4, hidden, intermediate));
+    }
+    // MLA has kernels of its own; only grouped-query attention is measured so far.
+    if let Attention::Gqa { heads, kv_heads, head_dim } = model.attention {
+        let heads = Heads {
+            heads: (size(heads) / scale.divisor).max(1),
+            kv_heads: (size(kv_heads) / scale.divisor).max(1),
+            head_dim: size(head_dim),
+        };
+        kernels.push(match phase {
+            Phase::Prefill => factory(Prefill { heads, q_len: scale.prompt, kv_len: scale.prompt }),
+            Phase::Decode => factory(Decode { heads, sequences: scale.cache[1], kv_len: scale.cache[0] }),
+        });
+    }
+    kernels
+}
+
+fn moe_kernels(moe: &Moe, hidden: usize, rows: usize, phase: Phase, scale: &Scale) -> Vec<Factory> {
+    let tokens = scale.routed_tokens[usize::from(phase == Phase::Decode)];
+    let (experts, top_k) = (size(moe.experts), size(moe.top_k));
+    let intermediate = size(moe.intermediate) / scale.divisor;
+    let router = Matmul {
+        role: MatmulRole::RouterLogits,
+        experts: 1,
+        tokens,
+        top_k: 1,
+        k: hidden,
+        n: experts,
+        load: Load::Uniform,
+    };
+    let mut kernels = vec![
+        factory(router),
+        factory(TopK { gate: gate(moe), tokens, logits: Logits::Random }),
+        factory(Sort { tokens, top_k, experts, row_tile: 64, load: Load::Uniform }),
+    ];
+    kernels.extend(ffn_kernels(LOCAL_EXPERTS, rows, hidden, intermediate));
+    kernels.push(factory(Combine { tokens: tokens / 4, top_k, hidden, experts }));
+    kernels
+}
+
+/// Gate and up, then down, of `experts` experts with `rows` rows each on average. After the dispatch a chip holds one
+/// row a token slot, so top_k is 1 here.
+fn ffn_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) -> Vec<Factory> {
+    let matmul = |role, k, n| Matmul { role, experts, tokens: rows * experts, top_k: 1, k, n, load: Load::Uniform };
+    vec![
+        factory(matmul(MatmulRole::GateUp, hidden, intermediate)),
+        factory(matmul(MatmulRole::Down, intermediate, hidden)),
+    ]
+}
+
+fn gate(moe: &Moe) -> Gate {
+    Gate {
+        experts: size(moe.experts),
+        top_k: size(moe.top_k),
+        sigmoid: moe.scoring == Scoring::Sigmoid,
+        groups: size(moe.groups),
+        kept_groups: size(moe.kept_groups),
+        renormalise: moe.renormalise,
+        scale: moe.routed_scaling,
+    }
+}
+
+/// The suite of `verify`: small shapes that sit on no tile's edge, and the edge cases of each kernel.
+pub fn verification_cases() -> Vec<CaseSpec> {
+    let mut kernels = Vec::new();
+    kernels.extend(matmul_suite());
+    kernels.extend(gating_suite());
+    kernels.extend(attention_suite());
+    let phase = Phase::Prefill;
+    kernels.into_iter().flat_map(|kernel| expand(kernel, "synthetic", phase, 1)).collect()
+}
+
+fn matmul_suite() -> Vec<Factory> {
+    use Load::{EvenExperts, OneExpert, Uniform};
+    // experts, tokens, top_k, k, n, load
+    let shapes = [
+        (1, 1, 1, 4, 4, Uniform),
+        (1, 1, 1, 37, 19, Uniform),
+        (1, 70, 1, 129, 133, Uniform),
+        (5, 33, 2, 65, 41, Uniform),
+        (8, 40, 1, 96, 260, OneExpert),
+        (16, 9, 3, 31, 70, EvenExperts),
+        (256, 12, 8, 20, 36, Uniform),
+    ];
+    let mut kernels = Vec::new();
+    for (experts, tokens, top_k, k, n, load) in shapes {
+        let matmul = |role| Matmul { role, experts, tokens, top_k, k, n, load };
+        if experts == 1 {
+            kernels.push(factory(matmul(MatmulRole::Dense)));
+        }
+        kernels.push(factory(matmul(MatmulRole::GateUp)));
+        kernels.push(factory(matmul(MatmulRole::Down)));
+        kernels.push(factory(Combine { tokens, top_k, hidden: n, experts }));
+    }
+    kernels
+}
+
+fn gating_suite() -> Vec<Factory> {
+    let softmax = |experts, top_k, renormalise| Gate {
+        experts,
+        top_k,
+        sigmoid: false,
+        groups: 1,
+        kept_groups: 1,
+        renormalise,
+        scale: 1.0,
+    };
+    let deepseek =
+        |scale| Gate { experts: 256, top_k: 8, sigmoid: true, groups: 8, kept_groups: 4, renormalise: true, scale };
+    let small = Gate { experts: 24, top_k: 3, sigmoid: true, groups: 4, kept_groups: 2, renormalise: true, scale: 1.5 };
+    let mut kernels = Vec::new();
+    for (gate, tokens) in [
+        (softmax(8, 2, true), 1),
+        (softmax(128, 8, true), 77),
+        (softmax(60, 4, false), 130),
+        (softmax(1, 1, true), 3),
+        (deepseek(2.5), 1),
+        (deepseek(2.5), 131),
+        (small, 66),
+    ] {
+        for logits in [Logits::Random, Logits::Ties, Logits::Constant] {
+            kernels.push(factory(TopK { gate: gate.clone(), tokens, logits }));
+        }
+    }
+    for (tokens, top_k, experts, row_tile, load) in [
+        (1, 1, 1, 16, Load::Uniform),
+        (1, 8, 256, 64, Load::Uniform),
+        (301, 8, 256, 64, Load::Uniform),
+        (257, 1, 7, 8, Load::OneExpert),
+        (90, 3, 33, 16, Load::EvenExperts),
+        (700, 2, 512, 1, Load::Uniform),
+    ] {
+        kernels.push(factory(Sort { tokens, top_k, experts, row_tile, load }));
+    }
+    let router = |tokens, k, n| Matmul {
+        role: MatmulRole::RouterLogits,
+        experts: 1,
+        tokens,
+        top_k: 1,
+        k,
+        n,
+        load: Load::Uniform,
+    };
+    kernels.push(factory(router(1, 64, 8)));
+    kernels.push(factory(router(67, 130, 128)));
+    kernels
+}
+
+fn attention_suite() -> Vec<Factory> {
+    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
+    let mut kernels = Vec::new();
+    for (heads, q_len, kv_len) in [
+        (heads(1, 1, 64), 1, 1),
+        (heads(4, 2, 128), 45, 45),
+        (heads(8, 1, 64), 33, 33),
+        (heads(6, 3, 36), 17, 17),
+        (heads(2, 1, 128), 5, 70),
+        (heads(2, 2, 96), 1, 129),
+    ] {
+        kernels.push(factory(Prefill { heads, q_len, kv_len }));
+    }
+    for (heads, sequences, kv_len) in [
+        (heads(1, 1, 64), 1, 1),
+        (heads(8, 1, 128), 1, 63),
+        (heads(8, 2, 128), 3, 257),
+        (heads(16, 1, 64), 2, 130),
+        (heads(6, 3, 36), 2, 65),
+        (heads(4, 4, 80), 1, 511),
+        (heads(40, 2, 128), 1, 100),
+    ] {
+        kernels.push(factory(Decode { heads, sequences, kv_len }));
+    }
+    kernels
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_unique_in_every_preset() {
+        for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
+            let models: Vec<Model> =
+                preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
+            let cases = preset_cases(preset, &models);
+            let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
+            assert_eq!(ids.len(), cases.len(), "{preset:?}");
+            assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
+        }
+    }
+
+    #[test]
+    fn the_verification_suite_covers_every_shader_that_is_not_a_probe() {
+        let cases = verification_cases();
+        let used: BTreeSet<&str> = cases
+            .iter()
+            .flat_map(|case| case.kernel.plan(case.variant, case.element).launches)
+            .map(|launch| launch.shader)
+            .collect();
+        let all: BTreeSet<&str> =
+            crate::kernels::SHADERS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("probe")).collect();
+        assert_eq!(used, all);
+        assert!(cases.len() >= 60);
+    }
+
+    #[test]
+    fn inputs_fill_exactly_the_input_buffers_of_the_plan() {
+        for case in verification_cases() {
+            let plan = case.kernel.plan(case.variant, case.element);
+            let inputs = case.kernel.inputs(case.variant, case.element, 3);
+            for buffer in plan.buffers.iter().filter(|buffer| buffer.role == crate::kernels::Role::Input) {
+                let bytes = inputs[buffer.name].bytes().len() as u64;
+                assert!(
+                    bytes <= buffer.size_bytes && bytes + 16 > buffer.size_bytes,
+                    "{} {}: {bytes} of {}",
+                    case.id(),
+                    buffer.name,
+                    buffer.size_bytes
+                );
+            }
+        }
+    }
+}

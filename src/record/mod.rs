@@ -148,7 +148,7 @@ pub struct Protocol {
 }
 
 /// A set of shapes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Preset {
     /// Layers scaled down: what a software adapter finishes in minutes.
@@ -310,6 +310,20 @@ pub struct Rejected {
     pub reason: String,
     /// The comparison, where the launch itself went through.
     pub verification: Option<Verification>,
+}
+
+impl CeilingKind {
+    /// Its name for people.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::FmaF32 => "FMA f32",
+            Self::FmaF16 => "FMA f16",
+            Self::MemoryRead => "memory read",
+            Self::MemoryCopy => "memory copy",
+            Self::Launch => "launch",
+            Self::Submit => "submit and wait",
+        }
+    }
 }
 
 impl Record {

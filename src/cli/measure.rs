@@ -1,0 +1,163 @@
+//! `supernode measure`: verify and time the kernels, write the record.
+
+use std::path::{Path, PathBuf};
+
+use super::device::{DeviceArgs, interrupt_flag};
+use super::progress::Progress;
+use super::{Error, print_json};
+use crate::kernels::cases::CaseSpec;
+use crate::measure::session::{self, Event, Options, SessionError};
+use crate::record::{CeilingKind, Device, Preset, Record};
+use crate::units::with_prefix;
+
+/// Verify and time the kernels on one device and write a result document
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  supernode measure\n  supernode measure --preset quick --only attention -o attention.json\n  supernode measure --resume")]
+pub(super) struct Args {
+    #[command(flatten)]
+    pub(super) common: MeasureArgs,
+    /// List the cases of the preset (default: full) and stop
+    #[arg(long)]
+    list: bool,
+    /// Print the record as JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What `measure` and `run` share.
+#[derive(Debug, Clone, clap::Args)]
+pub(super) struct MeasureArgs {
+    #[command(flatten)]
+    device: DeviceArgs,
+    /// Set of shapes: layers scaled down, true sizes of three models, of all; default: by the device's measured speed
+    #[arg(long)]
+    preset: Option<Preset>,
+    /// Only cases whose id contains this (may be repeated)
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// Seed of all inputs
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where to write the record; default: out/VENDOR-DEVICE-BACKEND.json
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Go on with the record that is there, instead of replacing it
+    #[arg(long)]
+    resume: bool,
+}
+
+pub(super) fn run(args: &Args) -> Result<(), Error> {
+    if args.list {
+        let preset = args.common.preset.unwrap_or(Preset::Full);
+        let specs = session::specs(preset, &args.common.only).map_err(|error| as_cli_error(&error))?;
+        let ids: Vec<String> = specs.iter().map(CaseSpec::id).collect();
+        return if args.json { print_json(&ids) } else { Ok(ids.iter().for_each(|id| anstream::println!("{id}"))) };
+    }
+    let (record, path) = measure(&args.common)?;
+    if args.json {
+        return print_json(&record);
+    }
+    anstream::println!("wrote {}", path.display());
+    Ok(())
+}
+
+/// Measures and gives back the record and where it is.
+pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
+    let interrupted = interrupt_flag()?;
+    let gpu = args.device.open()?;
+    let path = args.output.clone().unwrap_or_else(|| Path::new("out").join(file_name(&gpu.info)));
+    if let Some(parent) = path.parent().filter(|parent| args.output.is_none() && !parent.as_os_str().is_empty()) {
+        std::fs::create_dir_all(parent).map_err(|error| {
+            Error::Input(format!("{}: cannot be created ({error}); give another place with -o", parent.display()))
+        })?;
+    }
+    let options = Options {
+        preset: args.preset,
+        seed: args.seed,
+        only: args.only.clone(),
+        runtime_checks: args.device.runtime_checks,
+        resume: args.resume,
+    };
+    anstream::eprintln!("{} ({}, {})", gpu.info.name, gpu.info.backend, gpu.info.driver_info);
+    let mut progress = Progress::new(0, false);
+    let outcome = session::run(&gpu, &gpu.info, gpu.has_timestamps(), &options, &path, interrupted, &mut |event| {
+        show(&event, &mut progress);
+    });
+    progress.finish();
+    match outcome {
+        Ok(record) => Ok((record, path)),
+        Err(error) => Err(as_cli_error(&error)),
+    }
+}
+
+fn as_cli_error(error: &SessionError) -> Error {
+    match error {
+        SessionError::Interrupted => Error::Interrupted(error.to_string()),
+        other => Error::Input(other.to_string()),
+    }
+}
+
+fn show(event: &Event, progress: &mut Progress) {
+    match event {
+        Event::Ceiling(kind, value) => progress.line(&format!("ceiling {} {}", kind.label(), shown(*kind, *value))),
+        Event::Planned { cases, done, preset, reason } => {
+            progress.finish();
+            *progress = Progress::new(cases - done, false);
+            let preset = format!("{preset:?}").to_lowercase();
+            progress.line(&format!("preset {preset} ({reason}): {cases} cases, {done} done before"));
+        }
+        Event::Started(id) => progress.now(id),
+        Event::Measured(case) => progress.step(&format!(
+            "case {} {} {} {:.0} % of the roofline",
+            case.id,
+            case.timing.median_s,
+            case.achieved.flop_per_s,
+            case.achieved.fraction_of_roofline * 100.0
+        )),
+        Event::LeftOut(case) => progress.step(&format!("left out {}: {}", case.id, case.reason)),
+        Event::Rejected(case) => {
+            progress.line(&format!("REJECTED {}: {}", case.id, case.reason));
+            progress.step_silently();
+        }
+    }
+}
+
+fn shown(kind: CeilingKind, value: f64) -> String {
+    match kind {
+        CeilingKind::FmaF32 | CeilingKind::FmaF16 => with_prefix(value, "FLOP/s"),
+        CeilingKind::MemoryRead | CeilingKind::MemoryCopy => with_prefix(value, "B/s"),
+        CeilingKind::Launch | CeilingKind::Submit => with_prefix(value, "s"),
+    }
+}
+
+/// `vendor-device-backend.json` in lower case, other characters than letters and digits as single dashes.
+fn file_name(device: &Device) -> String {
+    let words = format!("{} {} {}", device.vendor, device.name, device.backend).to_lowercase();
+    let parts: Vec<&str> = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    format!("{}.json", parts.join("-"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::record::DeviceType;
+
+    #[test]
+    fn a_file_name_is_made_of_letters_digits_and_dashes() {
+        let device = Device {
+            name: "llvmpipe (LLVM 15.0.6, 256 bits)/../x".to_owned(),
+            vendor: "Mesa".to_owned(),
+            vendor_id: 0x10005,
+            device_id: 0,
+            driver: String::new(),
+            driver_info: String::new(),
+            backend: "vulkan".to_owned(),
+            device_type: DeviceType::Software,
+            features: Vec::new(),
+            limits: BTreeMap::new(),
+        };
+        assert_eq!(file_name(&device), "mesa-llvmpipe-llvm-15-0-6-256-bits-x-vulkan.json");
+    }
+}

@@ -1,0 +1,36 @@
+//! The machine around the device.
+
+use sysinfo::System;
+
+use crate::record::Host;
+use crate::units::Seconds;
+
+/// Operating system, CPU and memory; what the system does not tell is `unknown` or 0.
+pub fn describe() -> Host {
+    let unknown = || "unknown".to_owned();
+    let os = System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned());
+    let Ok(mut system) = System::new() else {
+        return Host { os, cpu: unknown(), logical_cpus: 0, memory_bytes: 0 };
+    };
+    system.refresh_memory();
+    system.refresh_cpu_all();
+    Host {
+        os,
+        cpu: system.cpus().first().map_or_else(unknown, |cpu| cpu.brand().trim().to_owned()),
+        logical_cpus: u32::try_from(system.cpus().len()).unwrap_or(u32::MAX),
+        memory_bytes: system.total_memory(),
+    }
+}
+
+/// CPU time of this process so far, over all threads.
+#[cfg(unix)]
+pub fn process_cpu_time() -> Option<Seconds> {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Some(Seconds::new(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9))
+}
+
+/// CPU time of this process so far: not told on this system.
+#[cfg(not(unix))]
+pub fn process_cpu_time() -> Option<Seconds> {
+    None
+}

@@ -1,0 +1,325 @@
+//! A kernel plan on the GPU: pipelines, buffers, one submission, its clocks.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use super::gpu::Gpu;
+use super::host::process_cpu_time;
+use super::{Executor, Lap, LaunchError, Prepared};
+use crate::kernels::{self, Element, Launch, POISON_WORD, Plan, Role, Tensors};
+use crate::units::Seconds;
+
+/// A device that has not answered for this long is given up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl Executor for Gpu {
+    fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
+        let scopes = Scopes::open(&self.device);
+        let prepared = GpuPlan::new(self, plan, inputs, sets.max(1));
+        scopes.close()?;
+        Ok(Box::new(prepared?))
+    }
+}
+
+/// Catches what goes wrong inside as an error value; without it wgpu would panic.
+struct Scopes {
+    guards: Vec<wgpu::ErrorScopeGuard>,
+}
+
+impl Scopes {
+    fn open(device: &wgpu::Device) -> Self {
+        let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
+        Self { guards: filters.into_iter().map(|filter| device.push_error_scope(filter)).collect() }
+    }
+
+    fn close(self) -> Result<(), LaunchError> {
+        let mut first = None;
+        for guard in self.guards.into_iter().rev() {
+            first = first.or(pollster::block_on(guard.pop()));
+        }
+        match first {
+            None => Ok(()),
+            Some(error) => Err(LaunchError::Refused(one_line(&error.to_string()))),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+struct GpuPlan<'a> {
+    gpu: &'a Gpu,
+    steps: Vec<Step>,
+    buffers: BTreeMap<&'static str, wgpu::Buffer>,
+    timestamps: Option<Timestamps>,
+    sets: u32,
+    next_set: u32,
+}
+
+/// One launch with a bind group for each set of inputs.
+struct Step {
+    pipeline: wgpu::ComputePipeline,
+    groups: Vec<wgpu::BindGroup>,
+    grid: [u32; 3],
+}
+
+struct Timestamps {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    readable: wgpu::Buffer,
+    period_ns: f64,
+}
+
+impl<'a> GpuPlan<'a> {
+    fn new(gpu: &'a Gpu, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Self, LaunchError> {
+        let mut steps = Vec::new();
+        let mut buffers = BTreeMap::new();
+        // Inputs have a copy a set; outputs and scratch are shared, which also keeps runs of one sample in order.
+        let mut copies: Vec<Vec<wgpu::Buffer>> = Vec::new();
+        for buffer in &plan.buffers {
+            let count = if buffer.role == Role::Input { sets } else { 1 };
+            let all: Vec<wgpu::Buffer> =
+                (0..count).map(|_| storage_buffer(&gpu.device, buffer.name, buffer.size_bytes)).collect();
+            match inputs.get(buffer.name) {
+                Some(tensor) if buffer.role == Role::Input => upload(gpu, &all, tensor.bytes()),
+                _ => upload(gpu, &all, &poison(buffer.size_bytes)),
+            }
+            buffers.insert(buffer.name, all[0].clone());
+            copies.push(all);
+        }
+        for launch in &plan.launches {
+            steps.push(Step::new(gpu, launch, &copies, sets)?);
+        }
+        let timestamps = gpu.timestamp_period_ns.map(|period_ns| Timestamps::new(&gpu.device, period_ns));
+        Ok(Self { gpu, steps, buffers, timestamps, sets, next_set: 0 })
+    }
+
+    fn encode(&mut self, runs: u32) -> wgpu::CommandBuffer {
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        {
+            let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+                label: None,
+                timestamp_writes: self.timestamps.as_ref().map(|t| wgpu::ComputePassTimestampWrites {
+                    query_set: &t.queries,
+                    beginning_of_pass_write_index: Some(0),
+                    end_of_pass_write_index: Some(1),
+                }),
+            });
+            for _ in 0..runs {
+                for step in &self.steps {
+                    pass.set_pipeline(&step.pipeline);
+                    pass.set_bind_group(0, &step.groups[self.next_set as usize], &[]);
+                    pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
+                }
+                self.next_set = (self.next_set + 1) % self.sets;
+            }
+        }
+        if let Some(t) = &self.timestamps {
+            encoder.resolve_query_set(&t.queries, 0..2, &t.resolved, 0);
+            encoder.copy_buffer_to_buffer(&t.resolved, 0, &t.readable, 0, 16);
+        }
+        encoder.finish()
+    }
+
+    fn device_time(&self) -> Result<Option<Seconds>, LaunchError> {
+        let Some(t) = &self.timestamps else { return Ok(None) };
+        let bytes = read_mapped(&self.gpu.device, &t.readable)?;
+        let ticks: Vec<u64> =
+            bytes.chunks_exact(8).filter_map(|chunk| chunk.try_into().ok().map(u64::from_le_bytes)).collect();
+        // A clock that runs backwards has nothing to say.
+        Ok(ticks[1].checked_sub(ticks[0]).filter(|elapsed| *elapsed > 0).map(|elapsed| {
+            Seconds::new(elapsed as f64 * t.period_ns * 1e-9)
+        }))
+    }
+}
+
+impl Prepared for GpuPlan<'_> {
+    fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
+        let scopes = Scopes::open(&self.gpu.device);
+        let commands = self.encode(runs);
+        let cpu_before = process_cpu_time();
+        let start = Instant::now();
+        self.gpu.queue.submit([commands]);
+        let waited = wait(&self.gpu.device);
+        let wall = Seconds::new(start.elapsed().as_secs_f64());
+        let cpu = cpu_before.and_then(|before| process_cpu_time().map(|after| after - before));
+        scopes.close()?;
+        waited?;
+        Ok(Lap { device: self.device_time()?, wall, cpu })
+    }
+
+    fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
+        let Some(source) = self.buffers.get(buffer) else {
+            return Err(LaunchError::Refused(format!("the plan has no buffer {buffer}")));
+        };
+        let scopes = Scopes::open(&self.gpu.device);
+        let readable = self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("read back"),
+            size: source.size(),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(source, 0, &readable, 0, source.size());
+        self.gpu.queue.submit([encoder.finish()]);
+        scopes.close()?;
+        read_mapped(&self.gpu.device, &readable)
+    }
+}
+
+impl Step {
+    fn new(gpu: &Gpu, launch: &Launch, copies: &[Vec<wgpu::Buffer>], sets: u32) -> Result<Self, LaunchError> {
+        let pipeline = compile(gpu, launch)?;
+        let layout = pipeline.get_bind_group_layout(0);
+        let params = params_buffer(gpu, launch);
+        let mut groups = Vec::new();
+        for set in 0..sets as usize {
+            let storage = launch.bindings.iter().map(|&index| {
+                let all = &copies[index];
+                all.get(set).unwrap_or(&all[0]).as_entire_binding()
+            });
+            let resources = params.iter().map(wgpu::Buffer::as_entire_binding).chain(storage);
+            let entries: Vec<wgpu::BindGroupEntry> =
+                (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
+            groups.push(gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                label: Some(launch.shader),
+                layout: &layout,
+                entries: &entries,
+            }));
+        }
+        Ok(Self { pipeline, groups, grid: launch.grid })
+    }
+}
+
+fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
+    let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
+    let source = kernels::wgsl(launch.shader, launch.element).ok_or_else(|| refuse("no such file".to_owned()))?;
+    let scopes = Scopes::open(&gpu.device);
+    let module = shader_module(gpu, launch.shader, source);
+    scopes.close().map_err(|error| refuse(error.to_string()))?;
+    let constants: Vec<(&str, f64)> = launch.overrides.iter().map(|(name, value)| (*name, *value)).collect();
+    let scopes = Scopes::open(&gpu.device);
+    let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(launch.shader),
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &constants,
+            zero_initialize_workgroup_memory: gpu.runtime_checks,
+        },
+        cache: None,
+    });
+    scopes.close().map_err(|error| refuse(error.to_string()))?;
+    Ok(pipeline)
+}
+
+/// With checks wgpu bounds every index and every loop, which halves the rate of tight loops and is no part of a kernel.
+#[expect(
+    unsafe_code,
+    reason = "the shaders are our own, and the tests run every one of them with all checks on and compares the results"
+)]
+fn shader_module(gpu: &Gpu, label: &str, source: Cow<'static, str>) -> wgpu::ShaderModule {
+    let descriptor =
+        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source) };
+    if gpu.runtime_checks {
+        return gpu.device.create_shader_module(descriptor);
+    }
+    // SAFETY: indices stay inside the buffers that the plan sizes, and every loop ends; see the reason above.
+    unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+}
+
+fn params_buffer(gpu: &Gpu, launch: &Launch) -> Option<wgpu::Buffer> {
+    if launch.params.is_empty() {
+        return None;
+    }
+    let mut bytes: Vec<u8> = launch.params.iter().flat_map(|(_, value)| value.to_le_bytes()).collect();
+    bytes.resize(bytes.len().next_multiple_of(16), 0);
+    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("params"),
+        size: bytes.len() as u64,
+        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: false,
+    });
+    gpu.queue.write_buffer(&buffer, 0, &bytes);
+    Some(buffer)
+}
+
+fn storage_buffer(device: &wgpu::Device, name: &str, size: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(name),
+        size,
+        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
+        mapped_at_creation: false,
+    })
+}
+
+fn poison(size: u64) -> Vec<u8> {
+    let words = usize::try_from(size / 4).unwrap_or(0);
+    POISON_WORD.to_le_bytes().repeat(words)
+}
+
+/// Writes the first copy from the host, in pieces that do not double the memory, and the others from the first.
+fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) {
+    const PIECE: usize = 64 << 20;
+    let first = &copies[0];
+    for (index, piece) in bytes.chunks(PIECE).enumerate() {
+        gpu.queue.write_buffer(first, (index * PIECE) as u64, piece);
+        gpu.queue.submit([]);
+    }
+    if copies.len() > 1 {
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        for copy in &copies[1..] {
+            encoder.copy_buffer_to_buffer(first, 0, copy, 0, first.size());
+        }
+        gpu.queue.submit([encoder.finish()]);
+    }
+}
+
+fn wait(device: &wgpu::Device) -> Result<(), LaunchError> {
+    device
+        .poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) })
+        .map(|_| ())
+        .map_err(|error| LaunchError::Device(error.to_string()))
+}
+
+fn read_mapped(device: &wgpu::Device, buffer: &wgpu::Buffer) -> Result<Vec<u8>, LaunchError> {
+    let (sender, receiver) = mpsc::channel();
+    buffer.slice(..).map_async(wgpu::MapMode::Read, move |result| {
+        // The receiver is gone only if this function returned early, and then nobody waits.
+        let _ = sender.send(result);
+    });
+    wait(device)?;
+    let lost = |message: String| LaunchError::Device(message);
+    receiver.try_recv().map_err(|error| lost(error.to_string()))?.map_err(|error| lost(error.to_string()))?;
+    let bytes = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?.to_vec();
+    buffer.unmap();
+    Ok(bytes)
+}
+
+impl Timestamps {
+    fn new(device: &wgpu::Device, period_ns: f64) -> Self {
+        let buffer = |label, usage| {
+            device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: 16, usage, mapped_at_creation: false })
+        };
+        Self {
+            queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: None,
+                ty: wgpu::QueryType::Timestamp,
+                count: 2,
+            }),
+            resolved: buffer("timestamps", wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            readable: buffer("read timestamps", wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+            period_ns,
+        }
+    }
+}
+
+/// Whether a launch needs a feature that the device lacks.
+pub fn missing_feature(plan: &Plan, features: &[String]) -> Option<&'static str> {
+    let has_f16 = features.iter().any(|feature| feature == "shader_f16");
+    (plan.launches.iter().any(|launch| launch.element == Element::F16) && !has_f16).then_some("shader_f16")
+}

@@ -1,0 +1,71 @@
+//! How fast, on this device: the only place that imports wgpu.
+//!
+//! [`gpu`] finds and opens an adapter, [`launch`] runs a kernel plan on it, [`session`] goes through the cases of a
+//! preset: verify, warm up, sample, record. Between schedule and device stands the [`Executor`] trait, so that schedule,
+//! statistics and journal are tested with a fake one.
+
+pub mod ceilings;
+pub mod gpu;
+pub mod host;
+pub mod launch;
+pub mod run;
+pub mod sampling;
+pub mod session;
+pub mod stats;
+
+use crate::kernels::{Plan, Tensors};
+use crate::units::Seconds;
+
+/// Runs kernel plans: a GPU, or a fake.
+pub trait Executor {
+    /// Compiles the plan's shaders and fills `sets` copies of its inputs, between which runs rotate.
+    ///
+    /// # Errors
+    /// [`LaunchError`] where the device refuses a shader, a buffer or a launch.
+    fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError>;
+}
+
+/// A plan that is ready to run.
+pub trait Prepared {
+    /// Runs the plan `runs` times, each on the next set of inputs, in one submission, and waits.
+    ///
+    /// # Errors
+    /// [`LaunchError`] where the device is lost or does not answer.
+    fn run(&mut self, runs: u32) -> Result<Lap, LaunchError>;
+
+    /// The bytes of a buffer after the last run.
+    ///
+    /// # Errors
+    /// As [`Prepared::run`].
+    fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError>;
+}
+
+/// The time of some runs together, on each clock.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Lap {
+    /// By the device's timestamps, where it has them.
+    pub device: Option<Seconds>,
+    /// From submission to the end of the wait.
+    pub wall: Seconds,
+    /// CPU time of this process over all threads, where the host tells it.
+    pub cpu: Option<Seconds>,
+}
+
+/// Why a plan did not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// The driver or wgpu refused the shader.
+    #[error("shader {shader} was refused: {message}")]
+    Shader {
+        /// File name without `.wgsl`.
+        shader: &'static str,
+        /// What the driver said.
+        message: String,
+    },
+    /// A buffer, binding or launch was refused, or memory ran out.
+    #[error("launch was refused: {0}")]
+    Refused(String),
+    /// The device was lost, or did not answer in time.
+    #[error("device did not finish: {0}")]
+    Device(String),
+}

@@ -1,0 +1,277 @@
+//! When to stop: warm up until times settle, then sample until the median is known well enough or the budget is spent.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::stats::{self, Summary};
+use super::{Lap, LaunchError, Prepared};
+use crate::record::{Caveat, Clock, Timing};
+use crate::units::Seconds;
+
+/// How long and how precisely to sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Stop when the 95 % interval of the median is within this fraction of it on either side.
+    pub target_relative_ci: f64,
+    /// Stop when this much time went into samples.
+    pub budget: Seconds,
+    /// Runs in one sample; as many as make it long enough for the clock where `None`.
+    pub runs_per_sample: Option<u32>,
+}
+
+/// Samples of one plan, and what they say about themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampled {
+    /// For the record.
+    pub timing: Timing,
+    /// Wall clock, drift, noise, disagreeing clocks.
+    pub caveats: Vec<Caveat>,
+}
+
+/// Why there are no samples.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SamplingError {
+    /// The device failed.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+const MIN_SAMPLES: usize = 6;
+const MAX_SAMPLES: usize = 200;
+const MAX_WARMUP_LAPS: u32 = 8;
+/// A sample by the device's clock lasts at least this long, so that a tick is nothing beside it ...
+const DEVICE_SAMPLE: Seconds = Seconds::new(1e-3);
+/// ... and one by the wall clock this long, so that submission and wait are little.
+const WALL_SAMPLE: Seconds = Seconds::new(20e-3);
+const MAX_RUNS_PER_SAMPLE: u32 = 1000;
+
+/// Warms up and samples. `sets` is what the plan was prepared with, for the record.
+///
+/// # Errors
+/// [`SamplingError::Launch`] where the device fails, [`SamplingError::Interrupted`] once `interrupted` is set.
+pub fn sample(
+    prepared: &mut dyn Prepared,
+    sets: u32,
+    sampling: &Sampling,
+    interrupted: &AtomicBool,
+) -> Result<Sampled, SamplingError> {
+    let first = prepared.run(1)?;
+    let runs = sampling.runs_per_sample.unwrap_or_else(|| runs_per_sample(&first));
+    let warmup_runs = 1 + warm_up(prepared, runs, sampling, interrupted)?;
+    let laps = laps(prepared, runs, sampling, interrupted)?;
+    Ok(sampled(&laps, runs, sets, warmup_runs, sampling))
+}
+
+fn runs_per_sample(lap: &Lap) -> u32 {
+    let wanted = match lap.device {
+        Some(device) => DEVICE_SAMPLE / device.max(Seconds::new(1e-7)),
+        None => WALL_SAMPLE / lap.wall.max(Seconds::new(1e-6)),
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+    {
+        wanted.ceil().clamp(1.0, f64::from(MAX_RUNS_PER_SAMPLE)) as u32
+    }
+}
+
+/// The time that a lap counts as.
+fn time(lap: &Lap) -> Seconds {
+    lap.device.unwrap_or(lap.wall)
+}
+
+fn warm_up(
+    prepared: &mut dyn Prepared,
+    runs: u32,
+    sampling: &Sampling,
+    interrupted: &AtomicBool,
+) -> Result<u32, SamplingError> {
+    let mut spent = Seconds::ZERO;
+    let mut last: Option<Seconds> = None;
+    for lap in 0..MAX_WARMUP_LAPS {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(SamplingError::Interrupted);
+        }
+        if spent > sampling.budget / 4.0 {
+            return Ok(lap * runs);
+        }
+        let now = prepared.run(runs)?;
+        spent += now.wall;
+        let settled = last.is_some_and(|last| (time(&now) / last - 1.0).abs() < 0.05);
+        if settled {
+            return Ok((lap + 1) * runs);
+        }
+        last = Some(time(&now));
+    }
+    Ok(MAX_WARMUP_LAPS * runs)
+}
+
+fn laps(
+    prepared: &mut dyn Prepared,
+    runs: u32,
+    sampling: &Sampling,
+    interrupted: &AtomicBool,
+) -> Result<Vec<Lap>, SamplingError> {
+    let mut laps: Vec<Lap> = Vec::new();
+    let mut spent = Seconds::ZERO;
+    while laps.len() < MAX_SAMPLES {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(SamplingError::Interrupted);
+        }
+        let enough = laps.len() >= MIN_SAMPLES;
+        let precise = enough
+            && summary(&laps, runs, time).is_some_and(|s| s.relative_ci() <= sampling.target_relative_ci);
+        if precise || (enough && spent >= sampling.budget) || (laps.len() >= 3 && spent >= sampling.budget * 4.0) {
+            break;
+        }
+        let lap = prepared.run(runs)?;
+        spent += lap.wall;
+        laps.push(lap);
+    }
+    Ok(laps)
+}
+
+fn per_run(laps: &[Lap], runs: u32, clock: impl Fn(&Lap) -> Seconds) -> Vec<Seconds> {
+    laps.iter().map(|lap| clock(lap) / f64::from(runs)).collect()
+}
+
+fn summary(laps: &[Lap], runs: u32, clock: impl Fn(&Lap) -> Seconds) -> Option<Summary> {
+    stats::summarise(&per_run(laps, runs, clock))
+}
+
+fn sampled(laps: &[Lap], runs: u32, sets: u32, warmup_runs: u32, sampling: &Sampling) -> Sampled {
+    // One sample without a timestamp and the device's clock is not to be trusted for any.
+    let device_clock = laps.iter().all(|lap| lap.device.is_some());
+    let clock = if device_clock { Clock::Device } else { Clock::Wall };
+    let samples = per_run(laps, runs, if device_clock { time } else { |lap: &Lap| lap.wall });
+    let nothing = Summary { median: Seconds::ZERO, mad: Seconds::ZERO, ci95: [Seconds::ZERO; 2] };
+    let of_samples = stats::summarise(&samples).unwrap_or(nothing);
+    let wall = summary(laps, runs, |lap| lap.wall).unwrap_or(nothing).median;
+    let cpu: Option<Vec<Seconds>> = laps.iter().map(|lap| lap.cpu.map(|cpu| cpu / f64::from(runs))).collect();
+    let timing = Timing {
+        clock,
+        runs_per_sample: runs,
+        buffer_sets: sets,
+        warmup_runs,
+        median_s: of_samples.median,
+        mad_s: of_samples.mad,
+        ci95_s: of_samples.ci95,
+        wall_median_s: wall,
+        cpu_median_s: cpu.and_then(|cpu| stats::summarise(&cpu)).map(|summary| summary.median),
+        samples_s: samples,
+    };
+    let caveats = caveats(&timing, &of_samples, sampling);
+    Sampled { timing, caveats }
+}
+
+fn caveats(timing: &Timing, summary: &Summary, sampling: &Sampling) -> Vec<Caveat> {
+    let mut caveats = Vec::new();
+    if timing.clock == Clock::Wall {
+        caveats.push(Caveat::WallClock);
+    }
+    if let Some(ratio) = stats::drift(&timing.samples_s) {
+        caveats.push(Caveat::Drift { ratio });
+    }
+    // Twice the target is what a reader would notice in a comparison.
+    let relative_ci = summary.relative_ci();
+    if relative_ci > 2.0 * sampling.target_relative_ci {
+        caveats.push(Caveat::Noisy { relative_ci });
+    }
+    let batch = timing.wall_median_s * f64::from(timing.runs_per_sample);
+    let ratio = timing.median_s / timing.wall_median_s;
+    // A batch of 20 ms leaves room for submission and wait; the device cannot have been busy longer than the host waited.
+    if timing.clock == Clock::Device && (ratio > 1.05 || (batch >= WALL_SAMPLE && ratio < 0.5)) {
+        caveats.push(Caveat::ClocksDisagree { ratio });
+    }
+    caveats
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives the scripted lap times, then the last one for ever.
+    struct Script {
+        device_s: Vec<Option<f64>>,
+        next: usize,
+        runs: Vec<u32>,
+    }
+
+    impl Script {
+        fn new(device_s: &[f64]) -> Self {
+            Self { device_s: device_s.iter().copied().map(Some).collect(), next: 0, runs: Vec::new() }
+        }
+    }
+
+    impl Prepared for Script {
+        fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
+            let device = self.device_s[self.next.min(self.device_s.len() - 1)];
+            self.next += 1;
+            self.runs.push(runs);
+            let time = device.unwrap_or(1e-3) * f64::from(runs);
+            Ok(Lap {
+                device: device.map(|_| Seconds::new(time)),
+                wall: Seconds::new(time + 1e-4),
+                cpu: Some(Seconds::new(time)),
+            })
+        }
+
+        fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
+            Ok(Vec::new())
+        }
+    }
+
+    const SAMPLING: Sampling =
+        Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
+
+    fn go(script: &mut Script) -> Sampled {
+        sample(script, 3, &SAMPLING, &AtomicBool::new(false)).unwrap()
+    }
+
+    #[test]
+    fn a_steady_kernel_needs_six_samples_and_has_no_caveat() {
+        let sampled = go(&mut Script::new(&[2e-3]));
+        assert_eq!(sampled.timing.samples_s.len(), 6);
+        assert_eq!(sampled.timing.runs_per_sample, 1);
+        assert_eq!(sampled.timing.buffer_sets, 3);
+        assert_eq!(sampled.caveats, []);
+    }
+
+    #[test]
+    fn a_short_kernel_is_run_many_times_a_sample() {
+        let sampled = go(&mut Script::new(&[10e-6]));
+        assert_eq!(sampled.timing.runs_per_sample, 100);
+        assert!((sampled.timing.median_s.get() - 10e-6).abs() < 1e-12, "the time is of one run");
+    }
+
+    #[test]
+    fn warming_up_goes_on_until_two_laps_agree() {
+        let sampled = go(&mut Script::new(&[9e-3, 7e-3, 5e-3, 3e-3, 2e-3, 2e-3]));
+        assert_eq!(sampled.timing.warmup_runs, 6);
+        assert!(sampled.timing.samples_s.iter().all(|s| (s.get() - 2e-3).abs() < 1e-9));
+    }
+
+    #[test]
+    fn noise_spends_the_budget_and_is_said() {
+        let noisy: Vec<f64> = (0..500).map(|i| 4e-3 * (1.0 + 0.5 * f64::from(i * 7 % 5))).collect();
+        let sampled = go(&mut Script::new(&noisy));
+        assert!(sampled.timing.samples_s.len() > 20);
+        assert!(sampled.caveats.iter().any(|c| matches!(c, Caveat::Noisy { .. })), "{:?}", sampled.caveats);
+    }
+
+    #[test]
+    fn one_missing_timestamp_turns_the_case_to_the_wall_clock() {
+        let mut script = Script::new(&[2e-3; 30]);
+        script.device_s[5] = None;
+        let sampled = go(&mut script);
+        assert_eq!(sampled.timing.clock, Clock::Wall);
+        assert!(sampled.caveats.contains(&Caveat::WallClock));
+        assert!(sampled.timing.samples_s[0].get() > 2e-3, "wall time includes submission");
+    }
+
+    #[test]
+    fn an_interrupt_ends_sampling() {
+        let result = sample(&mut Script::new(&[1e-3]), 1, &SAMPLING, &AtomicBool::new(true));
+        assert_eq!(result.unwrap_err(), SamplingError::Interrupted);
+    }
+}
