@@ -21,7 +21,7 @@ pub struct CaseSpec {
     pub variant: &'static str,
     /// One of its types.
     pub element: Element,
-    /// The model that the shape comes from; `synthetic` in the verification suite.
+    /// The model that the shape comes from; in the verification suite, what is special about the inputs.
     pub model: String,
     /// The phase that the shape comes from.
     pub phase: Phase,
@@ -232,10 +232,21 @@ pub fn verification_cases() -> Vec<CaseSpec> {
     kernels.extend(gating_suite());
     kernels.extend(attention_suite());
     let phase = Phase::Prefill;
-    kernels.into_iter().flat_map(|kernel| expand(kernel, "synthetic", phase, 1)).collect()
+    kernels.into_iter().flat_map(|(label, kernel)| expand(kernel, label, phase, 1)).collect()
 }
 
-fn matmul_suite() -> Vec<Factory> {
+/// A kernel of the suite, with what is special about its inputs.
+type Labelled = (&'static str, Factory);
+
+fn load_label(load: Load) -> &'static str {
+    match load {
+        Load::Uniform => "uniform",
+        Load::OneExpert => "one-expert",
+        Load::EvenExperts => "even-experts",
+    }
+}
+
+fn matmul_suite() -> Vec<Labelled> {
     use Load::{EvenExperts, OneExpert, Uniform};
     // experts, tokens, top_k, k, n, load
     let shapes = [
@@ -249,18 +260,19 @@ fn matmul_suite() -> Vec<Factory> {
     ];
     let mut kernels = Vec::new();
     for (experts, tokens, top_k, k, n, load) in shapes {
-        let matmul = |role| Matmul { role, experts, tokens, top_k, k, n, load };
+        let matmul = |role| factory(Matmul { role, experts, tokens, top_k, k, n, load });
+        let label = load_label(load);
         if experts == 1 {
-            kernels.push(factory(matmul(MatmulRole::Dense)));
+            kernels.push((label, matmul(MatmulRole::Dense)));
         }
-        kernels.push(factory(matmul(MatmulRole::GateUp)));
-        kernels.push(factory(matmul(MatmulRole::Down)));
-        kernels.push(factory(Combine { tokens, top_k, hidden: n, experts }));
+        kernels.push((label, matmul(MatmulRole::GateUp)));
+        kernels.push((label, matmul(MatmulRole::Down)));
+        kernels.push((label, factory(Combine { tokens, top_k, hidden: n, experts })));
     }
     kernels
 }
 
-fn gating_suite() -> Vec<Factory> {
+fn gating_suite() -> Vec<Labelled> {
     let softmax = |experts, top_k, renormalise| Gate {
         experts,
         top_k,
@@ -283,8 +295,10 @@ fn gating_suite() -> Vec<Factory> {
         (deepseek(2.5), 131),
         (small, 66),
     ] {
-        for logits in [Logits::Random, Logits::Ties, Logits::Constant] {
-            kernels.push(factory(TopK { gate: gate.clone(), tokens, logits }));
+        for (label, logits) in
+            [("random", Logits::Random), ("ties", Logits::Ties), ("constant", Logits::Constant)]
+        {
+            kernels.push((label, factory(TopK { gate: gate.clone(), tokens, logits })));
         }
     }
     for (tokens, top_k, experts, row_tile, load) in [
@@ -295,7 +309,7 @@ fn gating_suite() -> Vec<Factory> {
         (90, 3, 33, 16, Load::EvenExperts),
         (700, 2, 512, 1, Load::Uniform),
     ] {
-        kernels.push(factory(Sort { tokens, top_k, experts, row_tile, load }));
+        kernels.push((load_label(load), factory(Sort { tokens, top_k, experts, row_tile, load })));
     }
     let router = |tokens, k, n| Matmul {
         role: MatmulRole::RouterLogits,
@@ -306,12 +320,12 @@ fn gating_suite() -> Vec<Factory> {
         n,
         load: Load::Uniform,
     };
-    kernels.push(factory(router(1, 64, 8)));
-    kernels.push(factory(router(67, 130, 128)));
+    kernels.push(("random", factory(router(1, 64, 8))));
+    kernels.push(("random", factory(router(67, 130, 128))));
     kernels
 }
 
-fn attention_suite() -> Vec<Factory> {
+fn attention_suite() -> Vec<Labelled> {
     let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
     let mut kernels = Vec::new();
     for (heads, q_len, kv_len) in [
@@ -322,7 +336,7 @@ fn attention_suite() -> Vec<Factory> {
         (heads(2, 1, 128), 5, 70),
         (heads(2, 2, 96), 1, 129),
     ] {
-        kernels.push(factory(Prefill { heads, q_len, kv_len }));
+        kernels.push(("random", factory(Prefill { heads, q_len, kv_len })));
     }
     for (heads, sequences, kv_len) in [
         (heads(1, 1, 64), 1, 1),
@@ -333,7 +347,7 @@ fn attention_suite() -> Vec<Factory> {
         (heads(4, 4, 80), 1, 511),
         (heads(40, 2, 128), 1, 100),
     ] {
-        kernels.push(factory(Decode { heads, sequences, kv_len }));
+        kernels.push(("random", factory(Decode { heads, sequences, kv_len })));
     }
     kernels
 }
@@ -354,6 +368,13 @@ mod tests {
             assert_eq!(ids.len(), cases.len(), "{preset:?}");
             assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
         }
+    }
+
+    #[test]
+    fn ids_are_unique_in_the_verification_suite() {
+        let cases = verification_cases();
+        let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
+        assert_eq!(ids.len(), cases.len());
     }
 
     #[test]

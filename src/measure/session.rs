@@ -204,8 +204,7 @@ fn protocol(preset: Preset, preset_reason: String, clock: Clock, device: &Device
         seed: options.seed,
         clock,
         runtime_checks: options.runtime_checks,
-        // Past the last-level cache of a server CPU, and of the largest GPU caches of today.
-        rotation_bytes: if software { 64 << 20 } else { 512 << 20 },
+        rotation_bytes: rotation_bytes(device),
         target_relative_ci: if software { 0.05 } else { 0.01 },
         sample_budget_s: Seconds::new(match preset {
             Preset::Smoke => 0.4,
@@ -318,8 +317,13 @@ fn unfit(plan: &Plan, element: Element, record: &Record) -> Option<String> {
     })
 }
 
+/// Past the last-level cache of a server CPU, and of the largest GPU caches of today.
+pub(super) fn rotation_bytes(device: &Device) -> u64 {
+    if device.device_type == DeviceType::Software { 64 << 20 } else { 512 << 20 }
+}
+
 /// Sets of inputs that together exceed the rotation, within reason.
-fn buffer_sets(plan: &Plan, rotation_bytes: u64) -> u32 {
+pub(super) fn buffer_sets(plan: &Plan, rotation_bytes: u64) -> u32 {
     let inputs = input_bytes(plan).max(1);
     u32::try_from(rotation_bytes.div_ceil(inputs).clamp(1, MAX_SETS)).unwrap_or(1)
 }

@@ -1,0 +1,120 @@
+//! The WGSL files against the plans that launch them: nothing here needs a GPU.
+//!
+//! Names of parameters, bindings and overrides stand in the shader and in the Rust plan; these tests take the place of
+//! "keep in sync" comments.
+
+use std::collections::BTreeSet;
+
+use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::{AddressSpace, Module, TypeInner};
+use supernode_bench::kernels::cases::{preset_cases, verification_cases};
+use supernode_bench::kernels::probes::Probe;
+use supernode_bench::kernels::{Element, Kernel, Plan, Role, SHADERS, wgsl};
+use supernode_bench::record::Preset;
+use supernode_bench::specs::Model;
+
+fn parse(shader: &str, element: Element) -> Module {
+    let source = wgsl(shader, element).expect("the shader exists");
+    naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| panic!("{shader}: {}", error.emit_to_string(&source)))
+}
+
+/// Every plan that the tool can make from its presets, its suite and its probes.
+fn plans() -> Vec<Plan> {
+    let mut cases = verification_cases();
+    for preset in [Preset::Smoke, Preset::Full] {
+        let models: Vec<Model> =
+            Model::builtin_names().iter().map(|name| Model::load(name).expect("built in")).collect();
+        cases.extend(preset_cases(preset, &models));
+    }
+    let probes =
+        [Probe::Fma { invocations: 64, rounds: 1 }, Probe::Read { bytes: 1 }, Probe::Copy { bytes: 1 }, Probe::Launch];
+    let probes = probes.iter().map(|probe| probe.plan("probe", Element::F32));
+    cases.iter().map(|case| case.kernel.plan(case.variant, case.element)).chain(probes).collect()
+}
+
+#[test]
+fn every_shader_is_valid_wgsl_as_it_stands_and_in_f16() {
+    for (shader, _) in SHADERS {
+        for element in [Element::F32, Element::F16] {
+            let module = parse(shader, element);
+            Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16)
+                .validate(&module)
+                .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"));
+        }
+    }
+}
+
+#[test]
+fn params_have_the_names_and_the_order_that_the_plans_write() {
+    for launch in plans().iter().flat_map(|plan| &plan.launches) {
+        let module = parse(launch.shader, launch.element);
+        let uniform = module.global_variables.iter().find(|(_, variable)| variable.space == AddressSpace::Uniform);
+        let members: Vec<String> = match uniform.map(|(_, variable)| &module.types[variable.ty].inner) {
+            Some(TypeInner::Struct { members, .. }) => {
+                for (index, member) in members.iter().enumerate() {
+                    assert_eq!(member.offset as usize, index * 4, "{}: every field is one word", launch.shader);
+                }
+                members.iter().map(|member| member.name.clone().expect("named")).collect()
+            }
+            _ => Vec::new(),
+        };
+        let written: Vec<&str> = launch.params.iter().map(|(name, _)| *name).collect();
+        assert_eq!(members, written, "{}", launch.shader);
+    }
+}
+
+#[test]
+fn bindings_have_the_names_order_and_access_that_the_plans_bind() {
+    for plan in plans() {
+        for launch in &plan.launches {
+            let module = parse(launch.shader, launch.element);
+            let first = u32::from(!launch.params.is_empty());
+            let mut storage: Vec<(u32, String, bool)> = module
+                .global_variables
+                .iter()
+                .filter_map(|(_, variable)| match variable.space {
+                    AddressSpace::Storage { access } => Some((
+                        variable.binding.as_ref().expect("bound").binding,
+                        variable.name.clone().expect("named"),
+                        access.contains(naga::StorageAccess::STORE),
+                    )),
+                    _ => None,
+                })
+                .collect();
+            storage.sort();
+            let bound: Vec<(u32, String)> = (first..)
+                .zip(&launch.bindings)
+                .map(|(binding, &buffer)| (binding, plan.buffers[buffer].name.to_owned()))
+                .collect();
+            let declared: Vec<(u32, String)> = storage.iter().map(|(at, name, _)| (*at, name.clone())).collect();
+            assert_eq!(declared, bound, "{}", launch.shader);
+            for ((_, name, writable), &buffer) in storage.iter().zip(&launch.bindings) {
+                let input = plan.buffers[buffer].role == Role::Input;
+                assert!(!(*writable && input), "{} writes its input {name}", launch.shader);
+            }
+        }
+    }
+}
+
+#[test]
+fn plans_set_only_overrides_that_the_shader_declares() {
+    for launch in plans().iter().flat_map(|plan| &plan.launches) {
+        let module = parse(launch.shader, launch.element);
+        let declared: BTreeSet<&str> =
+            module.overrides.iter().filter_map(|(_, constant)| constant.name.as_deref()).collect();
+        for name in launch.overrides.keys() {
+            assert!(declared.contains(name), "{} has no override {name}", launch.shader);
+        }
+    }
+}
+
+#[test]
+fn no_file_under_shaders_is_left_out() {
+    let listed: BTreeSet<String> = SHADERS.iter().map(|(name, _)| format!("{name}.wgsl")).collect();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders");
+    let present: BTreeSet<String> = std::fs::read_dir(folder)
+        .expect("shaders/ is there")
+        .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(listed, present);
+}
