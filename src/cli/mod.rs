@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
+mod compare;
+mod report;
 mod schema;
 
 use std::process::ExitCode;
@@ -23,6 +25,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Compare result documents case by case with the first
+    Compare(compare::Args),
+    /// Write one HTML page from result documents
+    Report(report::Args),
     /// Print the JSON Schema of a result document, or check a document
     Schema(schema::Args),
 }
@@ -58,6 +64,8 @@ impl Error {
 /// See [`Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
+        Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args, |_| Ok(Vec::new())),
         Command::Schema(args) => schema::run(&args),
     }
 }

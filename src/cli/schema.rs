@@ -1,10 +1,10 @@
 //! `supernode schema`: the layout of a result document, and whether a file has it.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::Error;
 use crate::record;
+use crate::report::terminal;
 
 /// What to print.
 #[derive(Debug, clap::Args)]
@@ -27,15 +27,5 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
             format!("{}: ok, {} cases, {state}\n", path.display(), found.cases.len())
         }
     };
-    print(&text)
-}
-
-/// Writes to standard output; a reader that closed it early (`| head`) has what it wanted.
-pub(super) fn print(text: &str) -> Result<(), Error> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Error::Input(format!("standard output: {error}")))
-        }
-        _ => Ok(()),
-    }
+    terminal::print(&text).map_err(|error| Error::Input(format!("standard output: {error}")))
 }
