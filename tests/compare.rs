@@ -12,8 +12,8 @@ fn fast() -> Record {
     fixture::record("Example X1", &fixture::FAST)
 }
 
-fn slow() -> Record {
-    let mut record = fixture::record("Example X2", &fixture::SLOW);
+fn near() -> Record {
+    let mut record = fixture::record("Example X2", &fixture::NEAR);
     record.protocol.preset = Preset::Full;
     record.protocol.clock = Clock::Wall;
     record.device.driver_info = "600.1".to_owned();
@@ -28,13 +28,13 @@ fn against(base: &Record, other: &Record) -> Comparison {
 
 #[test]
 fn a_comparison_reads_as_one_table() {
-    let text = text(&against(&fast(), &slow()));
+    let text = text(&against(&fast(), &near()));
     insta::assert_snapshot!(anstream::adapter::strip_str(&text).to_string());
 }
 
 #[test]
 fn a_comparison_fits_a_hundred_columns() {
-    let text = anstream::adapter::strip_str(&text(&against(&fast(), &slow()))).to_string();
+    let text = anstream::adapter::strip_str(&text(&against(&fast(), &near()))).to_string();
     let longest = text.lines().map(|line| line.chars().count()).max();
     assert!(longest.unwrap() <= 100, "{longest:?}");
 }
@@ -49,7 +49,7 @@ fn a_record_does_not_differ_from_itself() {
 
 #[test]
 fn records_without_a_common_case_say_so() {
-    let mut other = slow();
+    let mut other = near();
     other.cases.clear();
     let text = text(&against(&fast(), &other));
     assert!(text.contains("No case in common"));
@@ -60,7 +60,7 @@ fn the_command_prints_json_and_names_a_bad_file() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b) = (folder.path().join("a.json"), folder.path().join("b.json"));
     save(&a, &fast()).unwrap();
-    save(&b, &slow()).unwrap();
+    save(&b, &near()).unwrap();
     let supernode = || Command::cargo_bin("supernode").unwrap();
     let output = supernode().args(["compare", "--json"]).args([&a, &b]).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -48,13 +48,30 @@ impl Scale {
         self.coordinate.map(&value, self.pixels).clamp(self.pixels.0, self.pixels.1)
     }
 
-    /// Lines from `top` to `bottom` at round values, each with its words below.
-    fn grid(&self, area: &Area<'_>, top: i32, bottom: i32, words: impl Fn(f64) -> String) -> Result<(), Fault> {
+    /// Lines at round values behind each block of `rows`, and their words below the last.
+    fn grid(&self, area: &Area<'_>, rows: &[usize], words: impl Fn(f64) -> String) -> Result<(), Fault> {
         for value in self.coordinate.key_points(6) {
             let x = self.pixel(value);
-            svg::line(area, &[(x, top), (x, bottom)], svg::GRID, 1)?;
-            svg::write(area, &words(value), (x, bottom + 14), Side::Middle, svg::MUTED)?;
+            self.upright(area, rows, value, svg::GRID)?;
+            svg::write(area, &words(value), (x, height(rows) + 14), Side::Middle, svg::MUTED)?;
         }
         Ok(())
     }
+
+    /// A vertical line at `value` behind each block of `rows`; headings stay clear of it.
+    fn upright(&self, area: &Area<'_>, rows: &[usize], value: f64, colour: RGBColor) -> Result<(), Fault> {
+        let x = self.pixel(value);
+        let mut y = 0;
+        for block in rows {
+            let end = y + height(&[*block]);
+            svg::line(area, &[(x, y + HEADING), (x, end)], colour, 1)?;
+            y = end;
+        }
+        Ok(())
+    }
+}
+
+/// Height of blocks of rows, each under a heading.
+fn height(rows: &[usize]) -> i32 {
+    rows.iter().map(|count| HEADING + ROW * i32::try_from(*count).unwrap_or_default()).sum()
 }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use comfy_table::CellAlignment::{Left, Right};
 use serde::Serialize;
 
-use super::terminal::{paragraph, plain, push_lines, title};
+use super::terminal::{paragraph, plain, push_grouped, push_lines, title};
 use super::{clean, clock_name, family_name, percent, preset_name, setting, short, tool};
 use crate::kernels::Family;
 use crate::record::{Case, Record};
@@ -60,7 +60,7 @@ pub struct Speedup {
     pub family: Family,
     /// Kernel, variant and type.
     pub what: String,
-    /// Model, phase and sizes.
+    /// Family, model, phase and sizes.
     pub setting: String,
     /// Median time in the first document.
     pub base_s: Seconds,
@@ -136,7 +136,7 @@ fn speedup(base: &Case, other: &Case) -> Speedup {
         id: clean(&base.id),
         family: base.family,
         what: format!("{} {} {}", short(&base.kernel, 16), short(&base.variant, 14), base.element),
-        setting: setting(base),
+        setting: format!("{}: {}", family_name(base.family), setting(base)),
         base_s: base.timing.median_s,
         other_s: other.timing.median_s,
         speedup: base.timing.median_s / other.timing.median_s,
@@ -219,11 +219,11 @@ fn one(out: &mut String, base: &Side, against: &Against) {
 fn cases(out: &mut String, cases: &[Speedup]) {
     title(out, "Speedup of B over A (above 1, B is faster), 95 % interval, fraction of each one's own roofline");
     let mut table = plain(&[Left, Right, Right, Right, Left, Right, Right, Left]);
-    table.set_header(["kernel", "A", "B", "B over A", "interval", "A roof", "B roof", "B is"]);
+    table.set_header(["  kernel", "A", "B", "B over A", "interval", "A roof", "B roof", "difference"]);
     for case in cases {
         let high = case.high.map_or("unbounded".to_owned(), factor);
         table.add_row([
-            case.what.clone(),
+            format!("  {}", case.what),
             case.base_s.to_string(),
             case.other_s.to_string(),
             factor(case.speedup),
@@ -233,16 +233,14 @@ fn cases(out: &mut String, cases: &[Speedup]) {
             verdict(case.verdict).to_owned(),
         ]);
     }
-    let mut lines = table.lines().map(|line| line.trim_end().to_owned());
-    let _ = writeln!(out, "  {}", lines.next().unwrap_or_default());
-    let mut last = "";
-    for (case, line) in cases.iter().zip(lines) {
-        if case.setting != last {
-            let _ = writeln!(out, " {}", short(&format!("{}: {}", family_name(case.family), case.setting), 98));
-            last = &case.setting;
+    let mut groups: Vec<(&str, usize)> = Vec::new();
+    for case in cases {
+        match groups.last_mut() {
+            Some((setting, rows)) if *setting == case.setting => *rows += 1,
+            _ => groups.push((&case.setting, 1)),
         }
-        let _ = writeln!(out, "  {line}");
     }
+    push_grouped(out, &table, &groups);
 }
 
 fn means(out: &mut String, means: &BTreeMap<Family, f64>) {
@@ -270,14 +268,15 @@ fn factor(value: f64) -> String {
         v if v >= 99.95 => format!("{value:.0}x"),
         v if v >= 9.995 => format!("{value:.1}x"),
         v if v >= 0.0995 => format!("{value:.2}x"),
+        v if v >= 1e-4 => format!("{value:.5}x"),
         _ => format!("{value:.2e}x"),
     }
 }
 
 const fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
-        Verdict::Faster => "faster",
-        Verdict::Slower => "slower",
-        Verdict::NoDifferenceShown => "not shown to differ",
+        Verdict::Faster => "B faster",
+        Verdict::Slower => "B slower",
+        Verdict::NoDifferenceShown => "none shown",
     }
 }

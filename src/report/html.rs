@@ -173,6 +173,7 @@ fn projected(pairs: &[ProjectionPair]) -> Markup {
             }
             h3 { "All projected figures" }
             (tables::projections(&all))
+            (tables::plans(&all))
             (tables::terms(&all))
             h3 { "What they rest on" }
             @for one in &all { (foundation(one)) }

@@ -81,6 +81,24 @@ fn best(record: &Record) -> Best<'_> {
     best
 }
 
+/// Cases under a heading for each family, model, phase and size; in a group they keep the order of measurement.
+fn groups(cases: Vec<&Case>) -> Vec<(String, Vec<&Case>)> {
+    let mut cases = cases;
+    cases.sort_by(|a, b| {
+        let key = |case: &Case| (case.family, case.phase, case.scale_divisor);
+        key(a).cmp(&key(b)).then_with(|| a.model.cmp(&b.model)).then_with(|| a.shape.cmp(&b.shape))
+    });
+    let mut groups: Vec<(String, Vec<&Case>)> = Vec::new();
+    for case in cases {
+        let heading = format!("{}: {}", family_name(case.family), setting(case));
+        match groups.last_mut() {
+            Some((last, group)) if *last == heading => group.push(case),
+            _ => groups.push((heading, vec![case])),
+        }
+    }
+    groups
+}
+
 /// Half the width of the median's 95 % interval, the wider side, over the median.
 fn relative_interval(timing: &Timing) -> f64 {
     let [low, high] = timing.ci95_s;

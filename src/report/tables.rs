@@ -4,12 +4,12 @@ use maud::{Markup, html};
 
 use super::terminal::bound_name;
 use super::{
-    best, ceiling_name, ceiling_value, clean, family_name, grouped_digits, number_type_name, percent, phase_name,
-    provenance_name, relative_interval, sizes,
+    best, ceiling_name, ceiling_value, clean, grouped_digits, groups, number_type_name, percent, phase_name,
+    provenance_name, relative_interval,
 };
 use crate::projection::{Interval, Plan, Projection};
 use crate::record::{Case, Metric, Record, Timing, Verification};
-use crate::units::Bytes;
+use crate::units::{Bytes, Seconds};
 
 /// A table that scrolls sideways on a narrow screen. The first `texts` columns are words, the rest figures.
 fn table(caption: &str, heads: &[&str], texts: usize, rows: impl Iterator<Item = Vec<Markup>>) -> Markup {
@@ -17,15 +17,27 @@ fn table(caption: &str, heads: &[&str], texts: usize, rows: impl Iterator<Item =
         div.scroll tabindex="0" role="region" aria-label=(caption) {
             table {
                 caption { (caption) }
-                thead { tr { @for (i, head) in heads.iter().enumerate() {
-                    th scope="col" class=[(i >= texts).then_some("figure")] { (head) }
-                } } }
-                tbody { @for row in rows { tr { @for (i, cell) in row.iter().enumerate() {
-                    @if i == 0 { th scope="row" { (cell) } }
-                    @else { td class=[(i >= texts).then_some("figure")] { (cell) } }
-                } } } }
+                (head(heads, texts))
+                tbody { @for row in rows { (body_row(&row, texts)) } }
             }
         }
+    }
+}
+
+fn head(heads: &[&str], texts: usize) -> Markup {
+    html! {
+        thead { tr { @for (i, head) in heads.iter().enumerate() {
+            th scope="col" class=[(i >= texts).then_some("figure")] { (head) }
+        } } }
+    }
+}
+
+fn body_row(row: &[Markup], texts: usize) -> Markup {
+    html! {
+        tr { @for (i, cell) in row.iter().enumerate() {
+            @if i == 0 { th scope="row" { (cell) } }
+            @else { td class=[(i >= texts).then_some("figure")] { (cell) } }
+        } }
     }
 }
 
@@ -50,18 +62,13 @@ fn interval(timing: &Timing) -> String {
     if timing.median_s.is_positive() { format!("±{}", percent(relative_interval(timing))) } else { "-".to_owned() }
 }
 
-/// All cases with all figures, by family, the fastest of several variants marked.
+/// All cases with all figures, under a heading for each family and setting, the fastest of several variants marked.
 pub(super) fn cases(record: &Record) -> Markup {
     let best = best(record);
-    let mut cases: Vec<&Case> = record.cases.iter().collect();
-    cases.sort_by_key(|case| case.family);
-    let rows = cases.iter().map(|case| row(case, best.winners.contains(&*case.id)));
     let heads = [
         "kernel",
         "variant",
         "type",
-        "model, phase",
-        "shape",
         "bound by",
         "median",
         "± (95 %)",
@@ -71,17 +78,28 @@ pub(super) fn cases(record: &Record) -> Markup {
         "error",
         "samples",
     ];
-    table("Kernel cases (★ fastest of several variants)", &heads, 6, rows)
+    let caption = "Kernel cases (★ fastest of several variants)";
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                (head(&heads, 4))
+                @for (heading, cases) in groups(record.cases.iter().collect()) {
+                    tbody {
+                        tr.group { th scope="rowgroup" colspan=(heads.len()) { (heading) } }
+                        @for case in cases { (body_row(&row(case, best.winners.contains(&*case.id)), 4)) }
+                    }
+                }
+            }
+        }
+    }
 }
 
 fn row(case: &Case, wins: bool) -> Vec<Markup> {
-    let scale = if case.scale_divisor > 1 { format!(" 1/{}", case.scale_divisor) } else { String::new() };
     vec![
-        html! { span.family title=(family_name(case.family)) { span class={ "key " (case.family) } {} } (clean(&case.kernel)) },
+        html! { span class={ "key " (case.family) } {} (clean(&case.kernel)) },
         html! { (clean(&case.variant)) @if wins { " " span title="fastest of several variants" { "★" } } },
         html! { (case.element) },
-        html! { (clean(&case.model)) (scale) " " (case.phase) },
-        html! { (sizes(case)) },
         word(bound_name(case.achieved.bound_by)),
         html! { (case.timing.median_s) },
         word(&interval(&case.timing)),
@@ -89,11 +107,15 @@ fn row(case: &Case, wins: bool) -> Vec<Markup> {
         html! { (case.achieved.bytes_per_s) },
         html! {
             (percent(case.achieved.fraction_of_roofline))
-            @for caveat in &case.caveats { " " span.flag title=(caveat) { "!" } }
+            @if !case.caveats.is_empty() { span.flag title=(caveats(case)) { "\u{a0}!" } }
         },
         verification(&case.verification),
         html! { (case.timing.samples_s.len()) },
     ]
+}
+
+fn caveats(case: &Case) -> String {
+    case.caveats.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn verification(verification: &Verification) -> Markup {
@@ -127,9 +149,7 @@ pub(super) fn projections(projections: &[&Projection]) -> Markup {
     let heads = [
         "model",
         "phase",
-        "chip",
         "fabric",
-        "plan",
         "bound by",
         "tokens/s a chip",
         "band",
@@ -137,16 +157,13 @@ pub(super) fn projections(projections: &[&Projection]) -> Markup {
         "to first token",
         "per output token",
         "MFU",
-        "memory a chip",
     ];
+    let optional = |time: Option<Seconds>| time.map_or("-".to_owned(), |time| time.to_string());
     let rows = projections.iter().map(|one| {
-        let optional = |time: Option<crate::units::Seconds>| time.map_or("-".to_owned(), |time| time.to_string());
         vec![
             word(&one.model),
             word(phase_name(one.phase)),
-            html! { (clean(&one.chip)) ", " (number_type_name(one.number_type)) },
             word(&one.fabric),
-            word(&plan(&one.plan)),
             word(&one.bound_by),
             html! { (grouped_digits(one.tokens_per_s_per_chip.median)) },
             word(&band(&one.tokens_per_s_per_chip)),
@@ -154,16 +171,44 @@ pub(super) fn projections(projections: &[&Projection]) -> Markup {
             word(&optional(one.ttft_s)),
             word(&optional(one.tpot_s)),
             word(&percent(one.mfu)),
-            html! { (Bytes::new(one.memory_bytes_per_chip.used())) " of " (Bytes::new(one.memory_bytes_per_chip.capacity)) },
         ]
     });
-    table("Projections (not measured)", &heads, 6, rows)
+    table("Projections (not measured)", &heads, 4, rows)
 }
 
-fn plan(plan: &Plan) -> String {
-    let Plan { chips, tp, pp, ep, dp, microbatches, batch_per_chip } = plan;
-    let batch = grouped_digits(*batch_per_chip);
-    format!("{chips} chips: TP {tp}, PP {pp}, EP {ep}, DP {dp}; {microbatches} micro-batches, {batch} a chip")
+/// How each model is split, and what it takes of a chip's memory.
+pub(super) fn plans(projections: &[&Projection]) -> Markup {
+    let heads = [
+        "model",
+        "phase",
+        "fabric",
+        "chip",
+        "type",
+        "chips",
+        "TP",
+        "PP",
+        "EP",
+        "DP",
+        "micro-batches",
+        "batch a chip",
+        "memory a chip",
+    ];
+    let rows = projections.iter().map(|one| {
+        let Plan { chips, tp, pp, ep, dp, microbatches, batch_per_chip } = &one.plan;
+        let memory = &one.memory_bytes_per_chip;
+        let mut row = vec![
+            word(&one.model),
+            word(phase_name(one.phase)),
+            word(&one.fabric),
+            word(&one.chip),
+            word(number_type_name(one.number_type)),
+        ];
+        row.extend([chips, tp, pp, ep, dp, microbatches].map(|degree| html! { (degree) }));
+        row.push(word(&grouped_digits(*batch_per_chip)));
+        row.push(html! { (Bytes::new(memory.used())) " of " (Bytes::new(memory.capacity)) });
+        row
+    });
+    table("Plans", &heads, 5, rows)
 }
 
 /// A headline figure's low and high end.

@@ -7,8 +7,8 @@ use anstyle::Style;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 
 use super::{
-    best, ceiling_name, ceiling_value, clean, clock_name, device_type_name, family_name, percent, preset_name,
-    relative_interval, setting, short, tool,
+    best, ceiling_name, ceiling_value, clean, clock_name, device_type_name, grouped_digits, groups, percent,
+    preset_name, relative_interval, short, tool,
 };
 use crate::record::{Bound, Case, Record};
 
@@ -88,33 +88,25 @@ fn measurements(out: &mut String, record: &Record) {
     title(out, "Kernels (* marks the fastest of several variants)");
     let best = best(record);
     let mut table = plain(&[Left, Left, Left, Right, Right, Right, Right, Right, Left]);
-    table.set_header(["  kernel", "variant", "type", "median", "±", "FLOP/s", "B/s", "roofline", "bound by"]);
-    let cases = grouped(record);
-    for case in &cases {
+    table.set_header(["  kernel", "variant", "type", "median", "±", "GFLOP/s", "GB/s", "roofline", "bound by"]);
+    let groups = groups(record.cases.iter().collect());
+    for case in groups.iter().flat_map(|(_, cases)| cases) {
         table.add_row(row(case, best.winners.contains(&*case.id)));
     }
-    // One line a row, so headings go between them where the family or the setting changes.
-    let mut lines = table.lines().map(|line| line.trim_end().to_owned());
-    let _ = writeln!(out, "{BOLD}{}{BOLD:#}", lines.next().unwrap_or_default());
-    let mut last = String::new();
-    for (case, line) in cases.iter().zip(lines) {
-        let group = format!("{}: {}", family_name(case.family), setting(case));
-        if group != last {
-            let _ = writeln!(out, " {}", short(&group, COLUMNS - 2));
-            last = group;
-        }
-        let _ = writeln!(out, "{line}");
-    }
+    let groups: Vec<(&str, usize)> = groups.iter().map(|(heading, cases)| (&**heading, cases.len())).collect();
+    push_grouped(out, &table, &groups);
 }
 
-/// Cases by family and setting, each group in the order of measurement.
-fn grouped(record: &Record) -> Vec<&Case> {
-    let mut cases: Vec<&Case> = record.cases.iter().collect();
-    cases.sort_by(|a, b| {
-        let key = |case: &Case| (case.family, case.phase, case.scale_divisor);
-        key(a).cmp(&key(b)).then_with(|| a.model.cmp(&b.model)).then_with(|| a.shape.cmp(&b.shape))
-    });
-    cases
+/// The lines of a table, one a row, with headings between them; each group is a heading and its count of rows.
+pub(super) fn push_grouped(out: &mut String, table: &Table, groups: &[(&str, usize)]) {
+    let mut lines = table.lines().map(|line| line.trim_end().to_owned());
+    let _ = writeln!(out, "{BOLD}{}{BOLD:#}", lines.next().unwrap_or_default());
+    for (heading, rows) in groups {
+        let _ = writeln!(out, "{}", short(heading, COLUMNS));
+        for line in lines.by_ref().take(*rows) {
+            let _ = writeln!(out, "{line}");
+        }
+    }
 }
 
 fn row(case: &Case, wins: bool) -> [String; 9] {
@@ -126,16 +118,11 @@ fn row(case: &Case, wins: bool) -> [String; 9] {
         case.element.to_string(),
         case.timing.median_s.to_string(),
         format!("±{}", percent(relative_interval(&case.timing))),
-        rate(&case.achieved.flop_per_s.to_string(), "LOP/s"),
-        rate(&case.achieved.bytes_per_s.to_string(), "/s"),
+        grouped_digits(case.achieved.flop_per_s.get() / 1e9),
+        grouped_digits(case.achieved.bytes_per_s.get() / 1e9),
         percent(case.achieved.fraction_of_roofline),
         format!("{}{caveat}", bound_name(case.achieved.bound_by)),
     ]
-}
-
-/// The column's head carries the unit, so the cell keeps the prefix only: `1.31 TFLOP/s` as `1.31 TF`.
-fn rate(text: &str, unit: &str) -> String {
-    text.strip_suffix(unit).unwrap_or(text).to_owned()
 }
 
 pub(super) const fn bound_name(bound: Bound) -> &'static str {

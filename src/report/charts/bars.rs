@@ -3,8 +3,8 @@
 use maud::{Markup, html};
 
 use super::super::svg::{self, Area, Fault, Side, Tip};
-use super::super::{best, clean, family_name, percent, setting, short};
-use super::{HEADING, ROW, Scale, WIDTH, family_colour};
+use super::super::{best, clean, groups, percent, short};
+use super::{HEADING, ROW, Scale, WIDTH, family_colour, height};
 use crate::record::{Case, Record};
 
 /// Where the bars begin.
@@ -18,50 +18,31 @@ const MOST: usize = 150;
 
 /// The chart of one record, or nothing where it has no case.
 pub(in super::super) fn bars(record: &Record) -> Markup {
-    let groups = groups(record);
-    let rows: usize = groups.iter().map(|group| group.cases.len()).sum();
-    if rows == 0 {
+    let best = best(record);
+    let cases: Vec<&Case> = record.cases.iter().filter(|case| best.all.contains(&*case.id)).take(MOST).collect();
+    let count = cases.len();
+    let groups = groups(cases);
+    if count == 0 {
         return html! {};
     }
-    let label = format!("Fraction of the roofline of {rows} kernels on {}", clean(&record.device.name));
-    let content: i32 = groups.iter().map(Group::height).sum();
-    let height = (content + BOTTOM).unsigned_abs();
+    let label = format!("Fraction of the roofline of {count} kernels on {}", clean(&record.device.name));
+    let height = (height(&rows(&groups)) + BOTTOM).unsigned_abs();
     html! {
         figure {
-            (svg::chart(label.as_str(), (WIDTH, height), |area| paint(area, &groups, content)))
+            (svg::chart(label.as_str(), (WIDTH, height), |area| paint(area, &groups)))
             figcaption {
                 "Fraction of the roofline, fastest variant of each case; the whisker is the 95 % interval of the median."
-                @if rows == MOST { " Only the first " (MOST) " are drawn." }
+                @if count == MOST { " Only the first " (MOST) " are drawn." }
             }
         }
     }
 }
 
-/// Cases of one family and setting.
-struct Group<'a> {
-    heading: String,
-    cases: Vec<&'a Case>,
-}
+/// Cases of one family and setting, under their heading.
+type Group<'a> = (String, Vec<&'a Case>);
 
-impl Group<'_> {
-    fn height(&self) -> i32 {
-        HEADING + ROW * i32::try_from(self.cases.len()).unwrap_or_default()
-    }
-}
-
-fn groups(record: &Record) -> Vec<Group<'_>> {
-    let best = best(record);
-    let mut cases: Vec<&Case> = record.cases.iter().filter(|case| best.all.contains(&*case.id)).take(MOST).collect();
-    cases.sort_by_key(|case| (case.family, case.phase, setting(case)));
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    for case in cases {
-        let heading = format!("{}: {}", family_name(case.family), setting(case));
-        match groups.last_mut() {
-            Some(group) if group.heading == heading => group.cases.push(case),
-            _ => groups.push(Group { heading, cases: vec![case] }),
-        }
-    }
-    groups
+fn rows(groups: &[Group<'_>]) -> Vec<usize> {
+    groups.iter().map(|(_, cases)| cases.len()).collect()
 }
 
 /// The fractions that the ends of the median's interval give, slowest first.
@@ -73,18 +54,17 @@ fn whisker(case: &Case) -> (f64, f64) {
     (worst, best)
 }
 
-fn paint(area: &Area<'_>, groups: &[Group<'_>], bottom: i32) -> Result<Vec<Tip>, Fault> {
-    let longest = groups.iter().flat_map(|group| &group.cases).map(|case| whisker(case).1).fold(1.0, f64::max);
+fn paint(area: &Area<'_>, groups: &[Group<'_>]) -> Result<Vec<Tip>, Fault> {
+    let longest = groups.iter().flat_map(|(_, cases)| cases).map(|case| whisker(case).1).fold(1.0, f64::max);
     let scale = Scale::new(longest * 1.02, (LEFT, WIDTH.cast_signed() - RIGHT));
-    scale.grid(area, HEADING / 2, bottom, percent_tick)?;
-    let full = scale.pixel(1.0);
-    svg::line(area, &[(full, HEADING / 2), (full, bottom)], svg::LINE, 1)?;
+    scale.grid(area, &rows(groups), percent_tick)?;
+    scale.upright(area, &rows(groups), 1.0, svg::LINE)?;
     let mut tips = Vec::new();
     let mut y = 0;
-    for group in groups {
-        svg::write(area, &short(&group.heading, 110), (0, y + HEADING / 2 + 3), Side::Left, svg::MUTED)?;
+    for (heading, cases) in groups {
+        svg::write(area, &short(heading, 110), (0, y + HEADING / 2 + 3), Side::Left, svg::MUTED)?;
         y += HEADING;
-        for case in &group.cases {
+        for case in cases {
             bar(area, &scale, case, y)?;
             tips.push(Tip { frame: (0, y, WIDTH.cast_signed(), ROW), text: tip(case) });
             y += ROW;

@@ -180,7 +180,7 @@ fn paint_roofs(area: &Area<'_>, axes: &Axes, record: &Record) -> Result<(), Faul
     // The slope is steepest to its left, where no mark can be: a third of the way up there is room for words.
     let third = (start.ln() + (end.ln() - start.ln()) * 0.6).exp();
     let at = axes.pixel(third, third * memory);
-    svg::write(area, &format!("memory {}", with_prefix(memory, "B/s")), (at.0 - 12, at.1 - 6), Side::Right, svg::INK)
+    svg::write(area, &format!("memory {}", with_prefix(memory, "B/s")), (at.0 - 12, at.1 - 10), Side::Right, svg::INK)
 }
 
 /// Circle, square or triangle by family; filled for f16 and hollow for f32.

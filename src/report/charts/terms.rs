@@ -5,7 +5,7 @@ use plotters::prelude::RGBColor;
 
 use super::super::svg::{self, Area, Fault, Side, Tip};
 use super::super::{ProjectionPair, clean, grouped_digits, number_type_name, phase_name, short, term_name};
-use super::{HEADING, ROW, Scale, WIDTH};
+use super::{HEADING, ROW, Scale, WIDTH, height};
 use crate::projection::{Phase, Projection};
 use crate::units::Seconds;
 
@@ -23,8 +23,7 @@ pub(in super::super) fn terms(pairs: &[&ProjectionPair], phase: Phase) -> Markup
     if shown.is_empty() {
         return html! {};
     }
-    let rows = i32::try_from(shown.len()).unwrap_or_default();
-    let content = HEADING * i32::try_from(pairs.len()).unwrap_or_default() + ROW * rows;
+    let height = (height(&rows(pairs)) + BOTTOM).unsigned_abs();
     let label = format!("{}: chip time per token by its parts, for {} projections", phase_name(phase), shown.len());
     html! {
         figure {
@@ -35,7 +34,7 @@ pub(in super::super) fn terms(pairs: &[&ProjectionPair], phase: Phase) -> Markup
                     }
                 }
             }
-            (svg::chart(label.as_str(), (WIDTH, (content + BOTTOM).unsigned_abs()), |area| paint(area, pairs, content)))
+            (svg::chart(label.as_str(), (WIDTH, height), |area| paint(area, pairs)))
             figcaption {
                 "Time that one chip spends on one token, by its parts; shorter is better. Projected, not measured."
             }
@@ -47,17 +46,22 @@ fn sides(pair: &ProjectionPair) -> impl Iterator<Item = &Projection> {
     std::iter::once(&pair.on_fabric).chain(&pair.on_baseline)
 }
 
+fn rows(pairs: &[&ProjectionPair]) -> Vec<usize> {
+    pairs.iter().map(|pair| sides(pair).count()).collect()
+}
+
 /// Chip time per token, or zero where the throughput is no number above zero.
 fn per_token(projection: &Projection) -> Seconds {
     let rate = projection.tokens_per_s_per_chip.median;
     if rate.is_finite() && rate > 0.0 { Seconds::new(1.0 / rate) } else { Seconds::ZERO }
 }
 
-fn paint(area: &Area<'_>, pairs: &[&ProjectionPair], bottom: i32) -> Result<Vec<Tip>, Fault> {
+fn paint(area: &Area<'_>, pairs: &[&ProjectionPair]) -> Result<Vec<Tip>, Fault> {
     let longest = pairs.iter().flat_map(|pair| sides(pair)).map(per_token).fold(Seconds::ZERO, Seconds::max);
     let scale = Scale::new(longest.get(), (LEFT, WIDTH.cast_signed() - RIGHT));
-    scale.grid(area, HEADING / 2, bottom, |seconds| Seconds::new(seconds).to_string())?;
-    svg::write(area, "chip time per token", (WIDTH.cast_signed() - RIGHT, bottom + 36), Side::Right, svg::INK)?;
+    scale.grid(area, &rows(pairs), |seconds| Seconds::new(seconds).to_string())?;
+    let below = height(&rows(pairs)) + 36;
+    svg::write(area, "chip time per token", (WIDTH.cast_signed() - RIGHT, below), Side::Right, svg::INK)?;
     let mut tips = Vec::new();
     let mut y = 0;
     for pair in pairs {
