@@ -230,3 +230,25 @@ fn grouped_digits(value: f64) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_have_groups_of_three_and_small_ones_three_digits() {
+        let shown = [0.0, 1.5, 12.34, 99.96, 812.0, 1943.2, 999_999.6, 1e21, f64::NAN].map(grouped_digits);
+        assert_eq!(shown, ["0.00", "1.50", "12.3", "100", "812", "1,943", "1,000,000", "1.00e21", "-"]);
+    }
+
+    #[test]
+    fn a_fraction_above_one_is_shown_and_not_clamped() {
+        assert_eq!([0.0341, 0.62, 1.314].map(percent), ["3.4 %", "62 %", "131 %"]);
+    }
+
+    #[test]
+    fn long_text_is_cut_with_an_ellipsis_and_steers_no_terminal() {
+        assert_eq!(short("gate_up_and_down", 8), "gate_up…");
+        assert_eq!(clean("a\u{1b}[31mb\u{202e}c"), "a [31mb c");
+    }
+}

@@ -11,17 +11,32 @@ use crate::projection::{Interval, Plan, Projection};
 use crate::record::{Case, Metric, Record, Timing, Verification};
 use crate::units::{Bytes, Seconds};
 
+/// Rows under a heading of their own; an empty heading is not shown.
+type Group = (String, Vec<Vec<Markup>>);
+
 /// A table that scrolls sideways on a narrow screen. The first `texts` columns are words, the rest figures.
-fn table(caption: &str, heads: &[&str], texts: usize, rows: impl Iterator<Item = Vec<Markup>>) -> Markup {
+fn table(caption: &str, heads: &[&str], texts: usize, groups: &[Group]) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(caption) {
             table {
                 caption { (caption) }
                 (head(heads, texts))
-                tbody { @for row in rows { (body_row(&row, texts)) } }
+                @for (heading, rows) in groups {
+                    tbody {
+                        @if !heading.is_empty() {
+                            tr.group { th scope="rowgroup" colspan=(heads.len()) { (heading) } }
+                        }
+                        @for row in rows { (body_row(row, texts)) }
+                    }
+                }
             }
         }
     }
+}
+
+/// All rows in one group without a heading.
+fn flat(rows: impl Iterator<Item = Vec<Markup>>) -> [Group; 1] {
+    [(String::new(), rows.collect())]
 }
 
 fn head(heads: &[&str], texts: usize) -> Markup {
@@ -55,7 +70,7 @@ pub(super) fn ceilings(record: &Record) -> Markup {
             word(&ceiling.timing.samples_s.len().to_string()),
         ]
     });
-    table("Ceilings, measured in the same run", &["ceiling", "value", "± (95 %)", "samples"], 1, rows)
+    table("Ceilings, measured in the same run", &["ceiling", "value", "± (95 %)", "samples"], 1, &flat(rows))
 }
 
 fn interval(timing: &Timing) -> String {
@@ -79,20 +94,14 @@ pub(super) fn cases(record: &Record) -> Markup {
         "samples",
     ];
     let caption = "Kernel cases (★ fastest of several variants)";
-    html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
-            table {
-                caption { (caption) }
-                (head(&heads, 4))
-                @for (heading, cases) in groups(record.cases.iter().collect()) {
-                    tbody {
-                        tr.group { th scope="rowgroup" colspan=(heads.len()) { (heading) } }
-                        @for case in cases { (body_row(&row(case, best.winners.contains(&*case.id)), 4)) }
-                    }
-                }
-            }
-        }
-    }
+    let groups: Vec<Group> = groups(record.cases.iter().collect())
+        .into_iter()
+        .map(|(heading, cases)| {
+            let rows = cases.iter().map(|case| row(case, best.winners.contains(&*case.id)));
+            (heading, rows.collect())
+        })
+        .collect();
+    table(caption, &heads, 4, &groups)
 }
 
 fn row(case: &Case, wins: bool) -> Vec<Markup> {
@@ -134,35 +143,35 @@ pub(super) fn absent(record: &Record) -> Markup {
     let left_out = record.left_out.iter().map(|case| (&case.id, "left out", &case.reason));
     let rejected = record.rejected.iter().map(|case| (&case.id, "rejected", &case.reason));
     let rows = left_out.chain(rejected).map(|(id, what, reason)| vec![word(id), word(what), word(reason)]);
-    table("Cases without a figure", &["case", "what", "why"], 3, rows)
+    table("Cases without a figure", &["case", "what", "why"], 3, &flat(rows))
 }
 
 /// Caveats of single cases, in words.
 pub(super) fn case_caveats(record: &Record) -> Markup {
     let pairs = record.cases.iter().flat_map(|case| case.caveats.iter().map(move |caveat| (case, caveat)));
     let rows = pairs.map(|(case, caveat)| vec![word(&case.id), html! { (caveat) }]);
-    table("Caveats of single cases", &["case", "caveat"], 2, rows)
+    table("Caveats of single cases", &["case", "caveat"], 2, &flat(rows))
+}
+
+/// Rows of projections under a heading for each model and phase.
+fn by_question(projections: &[&Projection], row: impl Fn(&Projection) -> Vec<Markup>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for one in projections {
+        let heading = format!("{} {}", clean(&one.model), phase_name(one.phase).to_lowercase());
+        match groups.last_mut() {
+            Some((last, rows)) if *last == heading => rows.push(row(one)),
+            _ => groups.push((heading, vec![row(one)])),
+        }
+    }
+    groups
 }
 
 /// Headline figures of projections.
 pub(super) fn projections(projections: &[&Projection]) -> Markup {
-    let heads = [
-        "model",
-        "phase",
-        "fabric",
-        "bound by",
-        "tokens/s a chip",
-        "band",
-        "step",
-        "to first token",
-        "per output token",
-        "MFU",
-    ];
+    let heads = ["fabric", "bound by", "tokens/s a chip", "band", "step", "to first token", "per output token", "MFU"];
     let optional = |time: Option<Seconds>| time.map_or("-".to_owned(), |time| time.to_string());
-    let rows = projections.iter().map(|one| {
+    let groups = by_question(projections, |one| {
         vec![
-            word(&one.model),
-            word(phase_name(one.phase)),
             word(&one.fabric),
             word(&one.bound_by),
             html! { (grouped_digits(one.tokens_per_s_per_chip.median)) },
@@ -173,42 +182,23 @@ pub(super) fn projections(projections: &[&Projection]) -> Markup {
             word(&percent(one.mfu)),
         ]
     });
-    table("Projections (not measured)", &heads, 4, rows)
+    table("Projections (not measured)", &heads, 2, &groups)
 }
 
 /// How each model is split, and what it takes of a chip's memory.
 pub(super) fn plans(projections: &[&Projection]) -> Markup {
-    let heads = [
-        "model",
-        "phase",
-        "fabric",
-        "chip",
-        "type",
-        "chips",
-        "TP",
-        "PP",
-        "EP",
-        "DP",
-        "micro-batches",
-        "batch a chip",
-        "memory a chip",
-    ];
-    let rows = projections.iter().map(|one| {
+    let heads =
+        ["fabric", "chip", "type", "chips", "TP", "PP", "EP", "DP", "micro-batches", "batch a chip", "memory a chip"];
+    let groups = by_question(projections, |one| {
         let Plan { chips, tp, pp, ep, dp, microbatches, batch_per_chip } = &one.plan;
         let memory = &one.memory_bytes_per_chip;
-        let mut row = vec![
-            word(&one.model),
-            word(phase_name(one.phase)),
-            word(&one.fabric),
-            word(&one.chip),
-            word(number_type_name(one.number_type)),
-        ];
+        let mut row = vec![word(&one.fabric), word(&one.chip), word(number_type_name(one.number_type))];
         row.extend([chips, tp, pp, ep, dp, microbatches].map(|degree| html! { (degree) }));
         row.push(word(&grouped_digits(*batch_per_chip)));
         row.push(html! { (Bytes::new(memory.used())) " of " (Bytes::new(memory.capacity)) });
         row
     });
-    table("Plans", &heads, 5, rows)
+    table("Plans", &heads, 3, &groups)
 }
 
 /// A headline figure's low and high end.
@@ -219,17 +209,17 @@ pub(super) fn band(interval: &Interval) -> String {
 /// The parts of a step, in time.
 pub(super) fn terms(projections: &[&Projection]) -> Markup {
     let Some(first) = projections.first() else { return html! {} };
-    let names = first.terms_s.named().map(|(name, _)| super::term_name(name));
-    let mut heads = vec!["model", "phase", "fabric"];
+    let names = first.terms_s.named().map(|(name, _)| name.replace('_', " "));
+    let mut heads = vec!["fabric"];
     heads.extend(names.iter().map(String::as_str));
     heads.push("step");
-    let rows = projections.iter().map(|one| {
-        let mut row = vec![word(&one.model), word(phase_name(one.phase)), word(&one.fabric)];
+    let groups = by_question(projections, |one| {
+        let mut row = vec![word(&one.fabric)];
         row.extend(one.terms_s.named().map(|(_, time)| html! { (time) }));
         row.push(html! { (one.terms_s.total()) });
         row
     });
-    table("Parts of one step", &heads, 3, rows)
+    table("Parts of one step (of communication, what is exposed)", &heads, 1, &groups)
 }
 
 /// Where each input of one projection comes from.
@@ -243,5 +233,5 @@ pub(super) fn provenance(projection: &Projection) -> Markup {
             word(&cost.source),
         ]
     });
-    table("Where the inputs come from", &["input", "value", "kind", "source"], 4, rows)
+    table("Where the inputs come from", &["input", "value", "kind", "source"], 4, &flat(rows))
 }
