@@ -3,9 +3,7 @@
 
 pub mod cli;
 pub mod kernels;
-#[cfg(feature = "gpu")]
-pub mod measure;
 pub mod projection;
 pub mod record;
-pub mod specs;
+pub mod report;
 pub mod units;

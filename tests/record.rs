@@ -218,7 +218,7 @@ fn a_journal_that_cannot_write_a_case_does_not_have_it() {
     let mut journal = Journal::create(&path, fixture::bare("Example X1", &fixture::FAST)).unwrap();
     let mut wrong = whole().cases[0].clone();
     wrong.timing.median_s = Seconds::new(f64::NAN);
-    assert!(matches!(journal.push_case(wrong.clone()), Err(RecordError::Invalid { .. })));
+    assert!(matches!(journal.push_case(wrong.clone()), Err(RecordError::Unsound { .. })));
     assert!(!journal.done(&wrong.id));
     assert_eq!(&load(&path).unwrap(), journal.record());
 }

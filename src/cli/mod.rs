@@ -1,15 +1,8 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
-#[cfg(feature = "gpu")]
-mod device;
-#[cfg(feature = "gpu")]
-mod devices;
-#[cfg(feature = "gpu")]
-mod measure;
-#[cfg(feature = "gpu")]
-mod progress;
-#[cfg(feature = "gpu")]
-mod verify;
+mod compare;
+mod report;
+mod schema;
 
 use std::process::ExitCode;
 
@@ -32,12 +25,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    #[cfg(feature = "gpu")]
-    Devices(devices::Args),
-    #[cfg(feature = "gpu")]
-    Verify(verify::Args),
-    #[cfg(feature = "gpu")]
-    Measure(measure::Args),
+    /// Compare result documents case by case with the first
+    Compare(compare::Args),
+    /// Write one HTML page from result documents
+    Report(report::Args),
+    /// Print the JSON Schema of a result document, or check a document
+    Schema(schema::Args),
 }
 
 /// Why a command ended early. Printed once, by `main`, as one line.
@@ -71,18 +64,8 @@ impl Error {
 /// See [`Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
-        #[cfg(feature = "gpu")]
-        Command::Devices(args) => devices::run(&args),
-        #[cfg(feature = "gpu")]
-        Command::Verify(args) => verify::run(&args),
-        #[cfg(feature = "gpu")]
-        Command::Measure(args) => measure::run(&args),
+        Command::Compare(args) => compare::run(&args),
+        Command::Report(args) => report::run(&args, |_| Ok(Vec::new())),
+        Command::Schema(args) => schema::run(&args),
     }
-}
-
-/// Prints a value as indented JSON. A reader that went away (a closed pipe) is no error.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Input(error.to_string()))?;
-    anstream::println!("{text}");
-    Ok(())
 }

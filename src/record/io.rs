@@ -56,6 +56,9 @@ pub enum RecordError {
     /// All fields are there, but a value cannot be.
     #[error("{}: {at}: {what}; the file was edited or damaged, so measure again", shown(path))]
     Invalid { path: PathBuf, at: String, what: String },
+    /// About to be written with a value that cannot be.
+    #[error("{}: not written: {at}: {what}; this is a fault of the measurement, so please report it", shown(path))]
+    Unsound { path: PathBuf, at: String, what: String },
 }
 
 /// The part of a document that is read before anything else, however the rest looks.
@@ -87,7 +90,7 @@ pub fn parse(bytes: &[u8], origin: &Path) -> Result<Record, RecordError> {
         line: error.line(),
         what: message(&error),
     })?;
-    validate::check(&record).map_err(|problem| problem.in_file(origin))?;
+    validate::check(&record).map_err(|problem| problem.found_in(origin))?;
     Ok(record)
 }
 
@@ -107,9 +110,9 @@ pub fn load(path: &Path) -> Result<Record, RecordError> {
 /// Writes a document, so that whoever looks at `path` sees the old content or the new, never a part.
 ///
 /// # Errors
-/// [`RecordError::Invalid`] for a document that [`load`] would refuse, [`RecordError::Write`] for a full or closed disk.
+/// [`RecordError::Unsound`] for a document that [`load`] would refuse, [`RecordError::Write`] for a full or closed disk.
 pub fn save(path: &Path, record: &Record) -> Result<(), RecordError> {
-    validate::check(record).map_err(|problem| problem.in_file(path))?;
+    validate::check(record).map_err(|problem| problem.kept_from(path))?;
     let mut bytes = serde_json::to_vec_pretty(record)
         .map_err(|error| RecordError::Write { path: path.to_path_buf(), source: error.into() })?;
     bytes.push(b'\n');
@@ -190,12 +193,21 @@ fn check_version(bytes: &[u8], origin: &Path) -> Result<(), RecordError> {
         Ok(Head { schema_version: None }) => Err(foreign("it has no schema_version")),
         Err(error) => Err(match error.classify() {
             Category::Eof => RecordError::Truncated { path, line: error.line() },
+            // A number cut after its point or sign is an error of syntax to the reader.
+            Category::Syntax if is_at_end(&error, bytes) => RecordError::Truncated { path, line: error.line() },
             Category::Data => foreign(&message(&error)),
             Category::Syntax | Category::Io => {
                 RecordError::NotJson { path, line: error.line(), column: error.column(), what: message(&error) }
             }
         }),
     }
+}
+
+/// Whether an object was begun and all was well up to the last byte.
+fn is_at_end(error: &serde_json::Error, bytes: &[u8]) -> bool {
+    let lines = bytes.split(|byte| *byte == b'\n');
+    let is_object = bytes.trim_ascii_start().first() == Some(&b'{');
+    is_object && lines.enumerate().last().is_some_and(|(i, last)| (i + 1, last.len()) == (error.line(), error.column()))
 }
 
 /// What the JSON reader says, without its position (which the error carries) and without what the file smuggled in.

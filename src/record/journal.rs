@@ -73,7 +73,7 @@ impl Journal {
     /// Adds a measured case.
     ///
     /// # Errors
-    /// [`RecordError::Invalid`] for figures that cannot be, [`RecordError::Write`]; the document stays as it was.
+    /// [`RecordError::Unsound`] for figures that cannot be, [`RecordError::Write`]; the document stays as it was.
     pub fn push_case(&mut self, case: Case) -> Result<(), RecordError> {
         self.change(Some(case.id.clone()), |record| record.cases.push(case))
     }
@@ -120,7 +120,7 @@ impl Journal {
     /// Marks the document complete.
     ///
     /// # Errors
-    /// [`RecordError::Invalid`] when a planned case is missing; else as [`Journal::push_case`].
+    /// [`RecordError::Unsound`] when a planned case is missing; else as [`Journal::push_case`].
     pub fn finish(&mut self) -> Result<(), RecordError> {
         self.change(None, |record| record.complete = true)
     }

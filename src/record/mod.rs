@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 pub use caveat::Caveat;
 pub use io::{RecordError, load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
+pub(crate) use validate::printable;
 
 pub use crate::kernels::{Metric, Verification, Worst};
 use crate::kernels::{Element, Family, Phase, Work};

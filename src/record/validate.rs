@@ -28,8 +28,14 @@ pub(super) struct Problem {
 type Checked = Result<(), Problem>;
 
 impl Problem {
-    pub(super) fn in_file(self, path: &Path) -> RecordError {
+    /// The error of a document that was read.
+    pub(super) fn found_in(self, path: &Path) -> RecordError {
         RecordError::Invalid { path: path.to_path_buf(), at: self.at, what: self.what }
+    }
+
+    /// The error of a document that was about to be written.
+    pub(super) fn kept_from(self, path: &Path) -> RecordError {
+        RecordError::Unsound { path: path.to_path_buf(), at: self.at, what: self.what }
     }
 
     fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
@@ -75,7 +81,7 @@ pub(super) fn check(record: &Record) -> Checked {
     }
     ids(record)?;
     for found in &record.cases {
-        case(found).map_err(|p| p.within(&format!("case {}", printable(&found.id, 120))))?;
+        case(found).map_err(|p| Problem { at: format!("case {}, {}", printable(&found.id, 120), p.at), ..p })?;
     }
     reasons(record)
 }

@@ -1,0 +1,237 @@
+//! The page's tables: every figure that the charts show, and those that they cannot.
+
+use maud::{Markup, html};
+
+use super::terminal::bound_name;
+use super::{
+    best, ceiling_name, ceiling_value, clean, grouped_digits, groups, number_type_name, percent, phase_name,
+    provenance_name, relative_interval,
+};
+use crate::projection::{Interval, Plan, Projection};
+use crate::record::{Case, Metric, Record, Timing, Verification};
+use crate::units::{Bytes, Seconds};
+
+/// Rows under a heading of their own; an empty heading is not shown.
+type Group = (String, Vec<Vec<Markup>>);
+
+/// A table that scrolls sideways on a narrow screen. The first `texts` columns are words, the rest figures.
+fn table(caption: &str, heads: &[&str], texts: usize, groups: &[Group]) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label=(caption) {
+            table {
+                caption { (caption) }
+                (head(heads, texts))
+                @for (heading, rows) in groups {
+                    tbody {
+                        @if !heading.is_empty() {
+                            tr.group { th scope="rowgroup" colspan=(heads.len()) { (heading) } }
+                        }
+                        @for row in rows { (body_row(row, texts)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// All rows in one group without a heading.
+fn flat(rows: impl Iterator<Item = Vec<Markup>>) -> [Group; 1] {
+    [(String::new(), rows.collect())]
+}
+
+fn head(heads: &[&str], texts: usize) -> Markup {
+    html! {
+        thead { tr { @for (i, head) in heads.iter().enumerate() {
+            th scope="col" class=[(i >= texts).then_some("figure")] { (head) }
+        } } }
+    }
+}
+
+fn body_row(row: &[Markup], texts: usize) -> Markup {
+    html! {
+        tr { @for (i, cell) in row.iter().enumerate() {
+            @if i == 0 { th scope="row" { (cell) } }
+            @else { td class=[(i >= texts).then_some("figure")] { (cell) } }
+        } }
+    }
+}
+
+fn word(text: &str) -> Markup {
+    html! { (clean(text)) }
+}
+
+/// The measured roofs.
+pub(super) fn ceilings(record: &Record) -> Markup {
+    let rows = record.ceilings.iter().map(|(kind, ceiling)| {
+        vec![
+            word(ceiling_name(*kind)),
+            word(&ceiling_value(*kind, ceiling)),
+            word(&interval(&ceiling.timing)),
+            word(&ceiling.timing.samples_s.len().to_string()),
+        ]
+    });
+    table("Ceilings, measured in the same run", &["ceiling", "value", "± (95 %)", "samples"], 1, &flat(rows))
+}
+
+fn interval(timing: &Timing) -> String {
+    if timing.median_s.is_positive() { format!("±{}", percent(relative_interval(timing))) } else { "-".to_owned() }
+}
+
+/// All cases with all figures, under a heading for each family and setting, the fastest of several variants marked.
+pub(super) fn cases(record: &Record) -> Markup {
+    let best = best(record);
+    let heads = [
+        "kernel",
+        "variant",
+        "type",
+        "bound by",
+        "median",
+        "± (95 %)",
+        "rate",
+        "traffic",
+        "roofline",
+        "error",
+        "samples",
+    ];
+    let caption = "Kernel cases (★ fastest of several variants)";
+    let groups: Vec<Group> = groups(record.cases.iter().collect())
+        .into_iter()
+        .map(|(heading, cases)| {
+            let rows = cases.iter().map(|case| row(case, best.winners.contains(&*case.id)));
+            (heading, rows.collect())
+        })
+        .collect();
+    table(caption, &heads, 4, &groups)
+}
+
+fn row(case: &Case, wins: bool) -> Vec<Markup> {
+    vec![
+        html! { span class={ "key " (case.family) } {} (clean(&case.kernel)) },
+        html! { (clean(&case.variant)) @if wins { " " span title="fastest of several variants" { "★" } } },
+        html! { (case.element) },
+        word(bound_name(case.achieved.bound_by)),
+        html! { (case.timing.median_s) },
+        word(&interval(&case.timing)),
+        html! { (case.achieved.flop_per_s) },
+        html! { (case.achieved.bytes_per_s) },
+        html! {
+            (percent(case.achieved.fraction_of_roofline))
+            @if !case.caveats.is_empty() { span.flag title=(caveats(case)) { "\u{a0}!" } }
+        },
+        verification(&case.verification),
+        html! { (case.timing.samples_s.len()) },
+    ]
+}
+
+fn caveats(case: &Case) -> String {
+    case.caveats.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn verification(verification: &Verification) -> Markup {
+    let metric = match verification.metric {
+        Metric::RelativeFrobenius => "relative Frobenius error",
+        Metric::TopkSet => "share of tokens with other experts",
+        Metric::Exact => "share of elements that differ",
+    };
+    let Verification { value, tolerance, checked, total, .. } = verification;
+    let title = format!("{metric}, at most {tolerance:.1e}; {checked} of {total} elements compared");
+    html! { span title=(title) { (format!("{value:.1e}")) } }
+}
+
+/// Cases without a figure, and why.
+pub(super) fn absent(record: &Record) -> Markup {
+    let left_out = record.left_out.iter().map(|case| (&case.id, "left out", &case.reason));
+    let rejected = record.rejected.iter().map(|case| (&case.id, "rejected", &case.reason));
+    let rows = left_out.chain(rejected).map(|(id, what, reason)| vec![word(id), word(what), word(reason)]);
+    table("Cases without a figure", &["case", "what", "why"], 3, &flat(rows))
+}
+
+/// Caveats of single cases, in words.
+pub(super) fn case_caveats(record: &Record) -> Markup {
+    let pairs = record.cases.iter().flat_map(|case| case.caveats.iter().map(move |caveat| (case, caveat)));
+    let rows = pairs.map(|(case, caveat)| vec![word(&case.id), html! { (caveat) }]);
+    table("Caveats of single cases", &["case", "caveat"], 2, &flat(rows))
+}
+
+/// Rows of projections under a heading for each model and phase.
+fn by_question(projections: &[&Projection], row: impl Fn(&Projection) -> Vec<Markup>) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    for one in projections {
+        let heading = format!("{} {}", clean(&one.model), phase_name(one.phase).to_lowercase());
+        match groups.last_mut() {
+            Some((last, rows)) if *last == heading => rows.push(row(one)),
+            _ => groups.push((heading, vec![row(one)])),
+        }
+    }
+    groups
+}
+
+/// Headline figures of projections.
+pub(super) fn projections(projections: &[&Projection]) -> Markup {
+    let heads = ["fabric", "bound by", "tokens/s a chip", "band", "step", "to first token", "per output token", "MFU"];
+    let optional = |time: Option<Seconds>| time.map_or("-".to_owned(), |time| time.to_string());
+    let groups = by_question(projections, |one| {
+        vec![
+            word(&one.fabric),
+            word(&one.bound_by),
+            html! { (grouped_digits(one.tokens_per_s_per_chip.median)) },
+            word(&band(&one.tokens_per_s_per_chip)),
+            html! { (one.step_s) },
+            word(&optional(one.ttft_s)),
+            word(&optional(one.tpot_s)),
+            word(&percent(one.mfu)),
+        ]
+    });
+    table("Projections (not measured)", &heads, 2, &groups)
+}
+
+/// How each model is split, and what it takes of a chip's memory.
+pub(super) fn plans(projections: &[&Projection]) -> Markup {
+    let heads =
+        ["fabric", "chip", "type", "chips", "TP", "PP", "EP", "DP", "micro-batches", "batch a chip", "memory a chip"];
+    let groups = by_question(projections, |one| {
+        let Plan { chips, tp, pp, ep, dp, microbatches, batch_per_chip } = &one.plan;
+        let memory = &one.memory_bytes_per_chip;
+        let mut row = vec![word(&one.fabric), word(&one.chip), word(number_type_name(one.number_type))];
+        row.extend([chips, tp, pp, ep, dp, microbatches].map(|degree| html! { (degree) }));
+        row.push(word(&grouped_digits(*batch_per_chip)));
+        row.push(html! { (Bytes::new(memory.used())) " of " (Bytes::new(memory.capacity)) });
+        row
+    });
+    table("Plans", &heads, 3, &groups)
+}
+
+/// A headline figure's low and high end.
+pub(super) fn band(interval: &Interval) -> String {
+    format!("{} to {}", grouped_digits(interval.low), grouped_digits(interval.high))
+}
+
+/// The parts of a step, in time.
+pub(super) fn terms(projections: &[&Projection]) -> Markup {
+    let Some(first) = projections.first() else { return html! {} };
+    let names = first.terms_s.named().map(|(name, _)| name.replace('_', " "));
+    let mut heads = vec!["fabric"];
+    heads.extend(names.iter().map(String::as_str));
+    heads.push("step");
+    let groups = by_question(projections, |one| {
+        let mut row = vec![word(&one.fabric)];
+        row.extend(one.terms_s.named().map(|(_, time)| html! { (time) }));
+        row.push(html! { (one.terms_s.total()) });
+        row
+    });
+    table("Parts of one step (of communication, what is exposed)", &heads, 1, &groups)
+}
+
+/// Where each input of one projection comes from.
+pub(super) fn provenance(projection: &Projection) -> Markup {
+    let rows = projection.provenance.iter().map(|cost| {
+        let kind = provenance_name(cost.provenance);
+        vec![
+            word(&cost.what),
+            word(&cost.value),
+            html! { span class={ "provenance " (kind) } { (kind) } },
+            word(&cost.source),
+        ]
+    });
+    table("Where the inputs come from", &["input", "value", "kind", "source"], 4, &flat(rows))
+}

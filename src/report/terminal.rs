@@ -1,0 +1,200 @@
+//! A record as text of at most 100 columns, bold where a terminal shows it and plain in a pipe.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use anstyle::Style;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use super::{
+    best, ceiling_name, ceiling_value, clean, clock_name, device_type_name, grouped_digits, groups, percent,
+    preset_name, relative_interval, short, tool,
+};
+use crate::record::{Bound, Case, Record};
+
+const BOLD: Style = Style::new().bold();
+/// Where prose wraps, and the widest that a table may get.
+const COLUMNS: usize = 100;
+
+/// Writes to standard output, without styles where it is no terminal or `NO_COLOR` is set. A reader that left early
+/// (`| head`) has what it wanted.
+///
+/// # Errors
+/// Any but the closed pipe.
+pub fn print(text: &str) -> io::Result<()> {
+    match anstream::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// All of a record that is worth reading at once. Styled; pass it through [`print`].
+pub fn table(record: &Record) -> String {
+    let mut out = heading(record);
+    ceilings(&mut out, record);
+    measurements(&mut out, record);
+    caveats(&mut out, record);
+    section(&mut out, "Left out", record.left_out.iter().map(|case| (&*case.id, &*case.reason)));
+    section(&mut out, "Rejected", record.rejected.iter().map(|case| (&*case.id, &*case.reason)));
+    out
+}
+
+fn heading(record: &Record) -> String {
+    let device = &record.device;
+    let mut out = format!(
+        "{BOLD}{}{BOLD:#} ({}, {}, {} {})\n",
+        short(&device.name, 50),
+        device_type_name(device.device_type),
+        clean(&device.backend),
+        clean(&device.driver),
+        short(&device.driver_info, 40)
+    );
+    let state = if record.complete { "" } else { ", NOT COMPLETE" };
+    let _ = writeln!(
+        out,
+        "preset {}, {}, seed {}, {}, {}{state}",
+        preset_name(record.protocol.preset),
+        clock_name(record.protocol.clock),
+        record.protocol.seed,
+        clean(&record.created_at),
+        tool(record)
+    );
+    out
+}
+
+fn ceilings(out: &mut String, record: &Record) {
+    if record.ceilings.is_empty() {
+        return;
+    }
+    title(out, "Ceilings, measured in the same run");
+    let mut table = plain(&[CellAlignment::Left, CellAlignment::Right, CellAlignment::Right]);
+    for (kind, ceiling) in &record.ceilings {
+        let interval = format!("±{}", percent(relative_or_zero(ceiling.value, &ceiling.timing)));
+        table.add_row([ceiling_name(*kind).to_owned(), ceiling_value(*kind, ceiling), interval]);
+    }
+    push_lines(out, &table);
+}
+
+/// A launch too short for the clock has a median of zero, and no relative interval.
+fn relative_or_zero(value: f64, timing: &crate::record::Timing) -> f64 {
+    if value > 0.0 && timing.median_s.is_positive() { relative_interval(timing) } else { 0.0 }
+}
+
+fn measurements(out: &mut String, record: &Record) {
+    use CellAlignment::{Left, Right};
+    if record.cases.is_empty() {
+        return;
+    }
+    title(out, "Kernels (* marks the fastest of several variants)");
+    let best = best(record);
+    let mut table = plain(&[Left, Left, Left, Right, Right, Right, Right, Right, Left]);
+    table.set_header(["  kernel", "variant", "type", "median", "±", "GFLOP/s", "GB/s", "roofline", "bound by"]);
+    let groups = groups(record.cases.iter().collect());
+    for case in groups.iter().flat_map(|(_, cases)| cases) {
+        table.add_row(row(case, best.winners.contains(&*case.id)));
+    }
+    let groups: Vec<(&str, usize)> = groups.iter().map(|(heading, cases)| (&**heading, cases.len())).collect();
+    push_grouped(out, &table, &groups);
+}
+
+/// The lines of a table, one a row, with headings between them; each group is a heading and its count of rows.
+pub(super) fn push_grouped(out: &mut String, table: &Table, groups: &[(&str, usize)]) {
+    let mut lines = table.lines().map(|line| line.trim_end().to_owned());
+    let _ = writeln!(out, "{BOLD}{}{BOLD:#}", lines.next().unwrap_or_default());
+    for (heading, rows) in groups {
+        let _ = writeln!(out, "{}", short(heading, COLUMNS));
+        for line in lines.by_ref().take(*rows) {
+            let _ = writeln!(out, "{line}");
+        }
+    }
+}
+
+fn row(case: &Case, wins: bool) -> [String; 9] {
+    let mark = if wins { "* " } else { "  " };
+    let caveat = if case.caveats.is_empty() { "" } else { " !" };
+    [
+        format!("{mark}{}", short(&case.kernel, 16)),
+        short(&case.variant, 14),
+        case.element.to_string(),
+        case.timing.median_s.to_string(),
+        format!("±{}", percent(relative_interval(&case.timing))),
+        grouped_digits(case.achieved.flop_per_s.get() / 1e9),
+        grouped_digits(case.achieved.bytes_per_s.get() / 1e9),
+        percent(case.achieved.fraction_of_roofline),
+        format!("{}{caveat}", bound_name(case.achieved.bound_by)),
+    ]
+}
+
+pub(super) const fn bound_name(bound: Bound) -> &'static str {
+    match bound {
+        Bound::Compute => "compute",
+        Bound::Memory => "memory",
+        Bound::Launch => "launch",
+    }
+}
+
+fn caveats(out: &mut String, record: &Record) {
+    let of_cases = record.cases.iter().filter(|case| !case.caveats.is_empty());
+    if record.caveats.is_empty() && of_cases.clone().next().is_none() {
+        return;
+    }
+    title(out, "Caveats");
+    for caveat in &record.caveats {
+        paragraph(out, "  ", &caveat.to_string());
+    }
+    for case in of_cases {
+        let told: Vec<String> = case.caveats.iter().map(ToString::to_string).collect();
+        paragraph(out, "! ", &format!("{}: {}", clean(&case.id), told.join("; ")));
+    }
+}
+
+fn section<'a>(out: &mut String, name: &str, rows: impl Iterator<Item = (&'a str, &'a str)>) {
+    let mut rows = rows.peekable();
+    if rows.peek().is_some() {
+        title(out, name);
+    }
+    for (id, reason) in rows {
+        paragraph(out, "  ", &format!("{}: {}", clean(id), clean(reason)));
+    }
+}
+
+pub(super) fn title(out: &mut String, text: &str) {
+    let _ = writeln!(out, "\n{BOLD}{text}{BOLD:#}");
+}
+
+/// Words under a mark, wrapped and indented; a word longer than the line is left whole.
+pub(super) fn paragraph(out: &mut String, mark: &str, text: &str) {
+    let mut column = mark.chars().count();
+    out.push_str(mark);
+    for (i, word) in text.split_whitespace().enumerate() {
+        let width = word.chars().count();
+        if i > 0 && column + 1 + width > COLUMNS {
+            out.push_str("\n    ");
+            column = 4;
+        } else if i > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += width;
+    }
+    out.push('\n');
+}
+
+/// A table without lines; the columns are aligned as given.
+pub(super) fn plain(alignments: &[CellAlignment]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
+    table.set_header(vec![""; alignments.len()]);
+    for (column, alignment) in table.column_iter_mut().zip(alignments) {
+        column.set_cell_alignment(*alignment);
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+pub(super) fn push_lines(out: &mut String, table: &Table) {
+    for line in table.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()) {
+        let _ = writeln!(out, "  {line}");
+    }
+}

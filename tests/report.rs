@@ -1,0 +1,150 @@
+//! What people read: the table of a record on a terminal, and the page.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod fixture;
+
+use std::fs;
+
+use assert_cmd::Command;
+use supernode_bench::record::{Caveat, DeviceType, Record, save};
+use supernode_bench::report::{page, terminal};
+
+fn whole() -> Record {
+    fixture::record("Example X1", &fixture::FAST)
+}
+
+fn plain(record: &Record) -> String {
+    anstream::adapter::strip_str(&terminal::table(record)).to_string()
+}
+
+/// The tags of the page that open a section, a figure or a table, to see its bones.
+fn bones(page: &str) -> Vec<&str> {
+    page.split('<').filter(|tag| ["h1>", "h2>", "h3>", "caption>"].iter().any(|head| tag.starts_with(head))).collect()
+}
+
+#[test]
+fn a_record_reads_as_one_table() {
+    let mut record = whole();
+    record.caveats.push(Caveat::WallClock);
+    insta::assert_snapshot!(plain(&record));
+}
+
+#[test]
+fn a_table_fits_a_hundred_columns_unless_an_id_is_longer() {
+    let longest = plain(&whole()).lines().map(|line| line.chars().count()).max();
+    assert!(longest.unwrap() <= 100, "{longest:?}");
+}
+
+#[test]
+fn a_record_without_cases_is_still_readable() {
+    let record = fixture::bare("Example X1", &fixture::FAST);
+    insta::assert_snapshot!(plain(&record));
+    assert!(page(&[record], &[]).contains("not complete"));
+}
+
+#[test]
+fn a_stranger_s_text_is_escaped_everywhere() {
+    let mut record = whole();
+    let evil = "<script>alert(1)</script>\" onload=\"alert(2)'&";
+    record.device.name = evil.to_owned();
+    record.device.driver_info = evil.to_owned();
+    record.host.cpu = evil.to_owned();
+    record.left_out[0].reason = evil.to_owned();
+    for case in &mut record.cases {
+        case.id = format!("{evil}{}", case.id);
+        (case.kernel, case.variant, case.model) = (evil.to_owned(), evil.to_owned(), evil.to_owned());
+        case.shape.insert(evil.to_owned(), 1);
+    }
+    let mut pair = fixture::projections();
+    pair[0].on_fabric.model = evil.to_owned();
+    pair[0].on_fabric.fabric = evil.to_owned();
+    let page = page(&[record], &pair);
+    assert!(!page.contains("<script") && !page.contains("onload=\""), "markup came through");
+    assert!(page.contains("&lt;script&gt;"));
+}
+
+#[test]
+fn a_terminal_sees_no_escape_codes_of_a_record() {
+    let mut record = whole();
+    record.device.name = "X\u{1b}]0;owned\u{7}\u{202e}".to_owned();
+    record.cases[0].kernel = "k\u{1b}[2J".to_owned();
+    assert!(!plain(&record).chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'));
+}
+
+#[test]
+fn the_page_has_its_sections_tables_and_charts() {
+    let page = page(&[whole(), fixture::record("Example X2", &fixture::SLOW)], &fixture::projections());
+    insta::assert_snapshot!(bones(&page).join("\n"));
+    assert_eq!(page.matches("role=\"img\"").count(), page.matches("<svg").count());
+    assert!(page.matches("<svg").count() >= 6);
+}
+
+#[test]
+fn the_page_needs_no_network_and_no_script() {
+    let page = page(&[whole()], &fixture::projections());
+    for outside in ["http://", "https://", "<script", "<link", "@import", "url(", "src="] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn every_colour_of_a_chart_is_repainted_by_the_style_sheet() {
+    let page = page(&[whole()], &fixture::projections());
+    let (style, charts) = page.split_once("</style>").unwrap();
+    for attribute in ["fill=\"#", "stroke=\"#"] {
+        for (at, _) in charts.match_indices(attribute) {
+            let paint = &charts[at..at + attribute.len() + 7];
+            assert!(style.contains(&format!("[{paint}]")), "{paint} has no rule for the dark");
+        }
+    }
+}
+
+#[test]
+fn figures_at_the_edge_draw_a_page_all_the_same() {
+    let mut record = whole();
+    record.device.device_type = DeviceType::Software;
+    for (i, case) in record.cases.iter_mut().enumerate() {
+        let extreme = [0.0, 1e-300, 1e300, 5e-324][i % 4];
+        case.work.flop = supernode_bench::units::Flop::new(extreme);
+        case.achieved.flop_per_s = supernode_bench::units::FlopPerSecond::new(extreme);
+        case.achieved.fraction_of_roofline = extreme;
+        case.timing.ci95_s = Default::default();
+    }
+    let mut pairs = fixture::projections();
+    pairs[0].on_fabric.tokens_per_s_per_chip.median = 0.0;
+    pairs[1].on_fabric.tokens_per_s_per_chip.median = f64::NAN;
+    pairs[1].on_baseline.as_mut().unwrap().terms_s = Default::default();
+    assert!(page(&[record.clone()], &pairs).ends_with("</html>"));
+    record.ceilings.values_mut().for_each(|ceiling| ceiling.value = 1e308);
+    assert!(page(&[record.clone()], &[]).ends_with("</html>"));
+    record.ceilings.clear();
+    assert!(page(&[record], &[]).ends_with("</html>"));
+    assert!(page(&[], &[]).ends_with("</html>"));
+}
+
+#[test]
+fn the_command_writes_the_page_beside_the_record() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x1.json");
+    save(&path, &whole()).unwrap();
+    let supernode = || Command::cargo_bin("supernode").unwrap();
+    supernode().arg("report").arg(&path).assert().success().stdout(predicates::str::contains("x1.html"));
+    assert!(fs::read_to_string(folder.path().join("x1.html")).unwrap().starts_with("<!DOCTYPE html>"));
+    let onto_itself = supernode().arg("report").arg(&path).arg("-o").arg(&path).assert();
+    onto_itself.code(2).stderr(predicates::str::contains("would replace"));
+    supernode().args(["schema", "--check"]).arg(&path).assert().success().stdout(predicates::str::contains("ok, 20"));
+    supernode().args(["schema", "--check", "missing.json"]).assert().code(2);
+}
+
+/// Writes the page to look at: `cargo test --test report a_page -- --ignored`, then open `out/page.html`.
+#[test]
+#[ignore = "writes a file for the eye"]
+fn a_page_to_look_at() {
+    let mut slow = fixture::record("Example X2 (software)", &fixture::SLOW);
+    slow.device.device_type = DeviceType::Software;
+    slow.caveats = vec![Caveat::SoftwareAdapter, Caveat::WallClock];
+    slow.complete = false;
+    let page = page(&[whole(), slow], &fixture::projections());
+    fs::create_dir_all("out").unwrap();
+    fs::write("out/page.html", page).unwrap();
+}
