@@ -1,5 +1,7 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
+mod project;
+
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -20,7 +22,9 @@ pub struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Project(Box<project::ProjectArgs>),
+}
 
 /// Why a command ended early. Printed once, by `main`, as one line.
 #[derive(Debug, thiserror::Error)]
@@ -52,5 +56,7 @@ impl Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
-    match cli.command {}
+    match cli.command {
+        Command::Project(args) => project::run(&args),
+    }
 }

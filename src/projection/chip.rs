@@ -94,6 +94,11 @@ impl ChipModel {
         }
     }
 
+    /// Takes this memory size, in bytes, as given by the user.
+    pub fn set_capacity(&mut self, bytes: f64) {
+        self.capacity = Sourced::assumed(bytes, bytes, bytes, "given on the command line");
+    }
+
     /// The type that serving uses unless told: the smallest that the chip computes in; training takes 16 bits.
     pub fn default_type(&self, training: bool) -> NumberType {
         use NumberType::{Bf16, F16, F32, Fp8, Int8};
