@@ -18,7 +18,7 @@ const TABLE_PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training
 ///
 /// Without --model and --phase: three models in three phases. What is left out of the plan is searched.
 #[derive(Debug, Args)]
-pub struct ProjectArgs {
+pub(super) struct ProjectArgs {
     /// A record of `supernode run`: its device becomes the chip `measured`
     #[arg(value_name = "RECORD.json", conflicts_with = "record_flag")]
     record: Option<PathBuf>,
@@ -137,7 +137,11 @@ impl From<TypeName> for NumberType {
 fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     // A NaN is in no range.
-    if (least..=most).contains(&value) { Ok(value) } else { Err(format!("give a number from {least} to {most}")) }
+    if (least..=most).contains(&value) {
+        Ok(value)
+    } else {
+        Err(format!("give a number from {least} to {most}"))
+    }
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -161,22 +165,32 @@ fn share(text: &str) -> Result<f64, String> {
 /// # Errors
 /// [`Error::Input`] for what cannot be read or does not go together; [`Error::Negative`] if the one plan that was asked
 /// for does not exist.
-pub fn run(args: &ProjectArgs) -> Result<(), Error> {
+pub(super) fn run(args: &ProjectArgs) -> Result<(), Error> {
     let chip = chip_model(args)?;
     let fabric = Fabric::load(&args.fabric).map_err(input)?;
     let baseline = Fabric::load(&args.baseline).map_err(input)?;
     let models: Vec<Model> = match &args.model {
         Some(model) => vec![Model::load(model).map_err(input)?],
-        None => TABLE_MODELS.iter().map(|name| Model::load(name)).collect::<Result<_, _>>().map_err(input)?,
+        None => TABLE_MODELS
+            .iter()
+            .map(|name| Model::load(name))
+            .collect::<Result<_, _>>()
+            .map_err(input)?,
     };
-    let phases = args.phase.map_or_else(|| TABLE_PHASES.to_vec(), |phase| vec![phase.into()]);
+    let phases = args
+        .phase
+        .map_or_else(|| TABLE_PHASES.to_vec(), |phase| vec![phase.into()]);
     let single = models.len() == 1 && phases.len() == 1;
     let mut rows = Vec::new();
     for model in &models {
         for phase in phases.iter().copied() {
             let request = request(args, model.clone(), chip.clone(), fabric.clone(), phase);
             let comparison = projection::compare(&request, &baseline);
-            rows.push(show::Row { request, baseline: baseline.name.clone(), comparison });
+            rows.push(show::Row {
+                request,
+                baseline: baseline.name.clone(),
+                comparison,
+            });
         }
     }
     match rows.as_slice() {
@@ -187,8 +201,14 @@ pub fn run(args: &ProjectArgs) -> Result<(), Error> {
 
 fn print_single(row: &show::Row, json: bool) -> Result<(), Error> {
     let Comparison { on, .. } = &row.comparison;
-    let projection = on.as_ref().map_err(|reason| Error::Negative(format!("{}: {reason}", row.title())))?;
-    let text = if json { show::to_json(&row.json())? } else { show::single(row, projection) };
+    let projection = on
+        .as_ref()
+        .map_err(|reason| Error::Negative(format!("{}: {reason}", row.title())))?;
+    let text = if json {
+        show::to_json(&row.json())?
+    } else {
+        show::single(row, projection)
+    };
     anstream::print!("{text}");
     Ok(())
 }
@@ -214,21 +234,39 @@ fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, ph
         tp: args.tp,
         pp: args.pp,
         // A dense model in a table of several has no experts to share.
-        ep: if args.model.is_none() && model.moe.is_none() { None } else { args.ep },
+        ep: if args.model.is_none() && model.moe.is_none() {
+            None
+        } else {
+            args.ep
+        },
         dp: args.dp,
         microbatches: args.microbatches,
         batch_per_chip: args.batch_per_chip,
     };
-    Request { model, chip, fabric, chips: args.chips, phase, number_type: args.number_type.map(Into::into), workload, pins }
+    Request {
+        model,
+        chip,
+        fabric,
+        chips: args.chips,
+        phase,
+        number_type: args.number_type.map(Into::into),
+        workload,
+        pins,
+    }
 }
 
 fn chip_model(args: &ProjectArgs) -> Result<ChipModel, Error> {
     let record = args.record.as_deref().or(args.record_flag.as_deref());
-    let name = args.chip.as_deref().unwrap_or(if record.is_some() { "measured" } else { "ascend-910c" });
+    let name = args
+        .chip
+        .as_deref()
+        .unwrap_or(if record.is_some() { "measured" } else { "ascend-910c" });
     let mut chip = match (name, record) {
         ("measured", Some(path)) => measured(path)?,
         ("measured", None) => {
-            return Err(Error::Input("chip `measured` needs a record: give one, e.g. --record results/x.json".to_owned()));
+            return Err(Error::Input(
+                "chip `measured` needs a record: give one, e.g. --record results/x.json".to_owned(),
+            ));
         }
         // A record that plays no part would mislead.
         (other, Some(path)) => {
@@ -252,7 +290,12 @@ fn measured(path: &Path) -> Result<ChipModel, Error> {
 
 // Stands in for `record::load`, which checks more.
 fn load_record(path: &Path) -> Result<Record, Error> {
-    let fail = |reason: String| Error::Input(format!("{}: {reason}; give a record written by `supernode run`", path.display()));
+    let fail = |reason: String| {
+        Error::Input(format!(
+            "{}: {reason}; give a record written by `supernode run`",
+            path.display()
+        ))
+    };
     let text = std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| fail(error.to_string()))
 }

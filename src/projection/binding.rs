@@ -15,12 +15,12 @@ pub(super) fn bound_by(request: &Request, plan: &Plan, machine: &Machine, outcom
         ("fixed costs and latency", smaller_fixed_costs(machine)),
     ];
     let time_with = |better: &Machine| evaluate(request, plan, better).terms.total().get();
-    let resource = resources
-        .iter()
-        .map(|(name, better)| (*name, time_with(better)))
-        .fold(("nothing", outcome.terms.total().get()), |best, next| {
+    let resource = resources.iter().map(|(name, better)| (*name, time_with(better))).fold(
+        ("nothing", outcome.terms.total().get()),
+        |best, next| {
             if next.1 < best.1 { next } else { best }
-        });
+        },
+    );
     let total = outcome.terms.total().get();
     let (term, time) = outcome
         .terms

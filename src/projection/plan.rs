@@ -12,10 +12,8 @@ use crate::specs::Attention;
 const TENSOR_DEGREES: [u32; 5] = [1, 2, 4, 8, 16];
 const SERVING_STAGES: [u32; 4] = [1, 2, 4, 8];
 const TRAINING_STAGES: [u32; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
-const BATCHES: [f64; 24] = [
-    0.125, 0.25, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0, 48.0, 64.0, 96.0, 128.0, 160.0, 192.0,
-    256.0, 384.0, 512.0, 768.0, 1024.0,
-];
+/// The most sequences a chip that decode is searched for.
+const MOST_SEQUENCES: f64 = 1024.0;
 /// Tokens a chip of a prefill batch, as published for DeepSeek on H800 and on the Supernode.
 const PREFILL_TOKENS: f64 = 16384.0;
 
@@ -197,16 +195,23 @@ fn replicas(request: &Request, tp: u32, pp: u32) -> Option<u32> {
     (dp > 0 && dp * group == request.chips && request.pins.dp.is_none_or(|pinned| pinned == dp)).then_some(dp)
 }
 
-/// Divisors of a stage's chips; more chips than experts would only hold copies beyond one each.
+/// Divisors of a stage's chips that fill nodes evenly; of more than two chips an expert, all would hold mere copies.
 fn expert_degrees(request: &Request, stage_chips: u32) -> Vec<u32> {
     let Some(moe) = &request.model.moe else { return vec![1] };
     let all = (1..=stage_chips).filter(|ep| stage_chips.is_multiple_of(*ep));
     match request.pins.ep {
         Some(pinned) => all.filter(|ep| *ep == pinned).collect(),
         None => all
-            .filter(|ep| u64::from(*ep) <= moe.experts.saturating_mul(2))
+            .filter(|ep| is_aligned(request, *ep) && u64::from(*ep) <= moe.experts.saturating_mul(2))
             .collect(),
     }
+}
+
+/// Whether groups of this many neighbours fill nodes or parts of nodes evenly.
+fn is_aligned(request: &Request, size: u32) -> bool {
+    let node = request.fabric.tiers.first().map_or(1, |tier| tier.chips);
+    let (size, chips) = (u64::from(size), u64::from(request.chips));
+    chips <= node || size == chips || node.is_multiple_of(size) || size.is_multiple_of(node)
 }
 
 fn add_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
@@ -221,7 +226,7 @@ fn add_decode_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
     let batches = request
         .pins
         .batch_per_chip
-        .map_or_else(|| BATCHES.to_vec(), |batch| vec![batch]);
+        .map_or_else(|| decode_batches(split.tp), |batch| vec![batch]);
     let microbatches = request
         .pins
         .microbatches
@@ -238,6 +243,16 @@ fn add_decode_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
             }
         }
     }
+}
+
+/// Whole sequences of a tensor-parallel group: each up to ten, then in steps of a tenth.
+fn decode_batches(tp: u32) -> Vec<f64> {
+    let tp = f64::from(tp);
+    let next = |sequences: &f64| Some((sequences * 1.1).floor().max(sequences + 1.0));
+    std::iter::successors(Some(1.0), next)
+        .take_while(|sequences| *sequences <= MOST_SEQUENCES * tp)
+        .map(|sequences| sequences / tp)
+        .collect()
 }
 
 fn add_prefill_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {

@@ -140,7 +140,7 @@ fn shares(record: &Record, family: Family, caveats: &mut Vec<String>) -> ClassEf
 
 /// Lowest, median and highest fraction over shapes, each shape at its fastest variant and type.
 fn best_fractions(record: &Record, family: Family, matches: impl Fn(&Case) -> bool) -> Option<(f64, f64, f64)> {
-    let mut best: BTreeMap<(&str, &str, Phase, Vec<(&String, &u64)>), f64> = BTreeMap::new();
+    let mut best = BTreeMap::new();
     for case in record
         .cases
         .iter()
@@ -150,14 +150,9 @@ fn best_fractions(record: &Record, family: Family, matches: impl Fn(&Case) -> bo
         if case.achieved.bound_by == Bound::Launch || !fraction.is_finite() || fraction <= 0.0 {
             continue;
         }
-        let key = (
-            case.kernel.as_str(),
-            case.model.as_str(),
-            case.phase,
-            case.shape.iter().collect(),
-        );
+        let key = (case.kernel.as_str(), case.model.as_str(), case.phase, &case.shape);
         let entry = best.entry(key).or_insert(fraction);
-        *entry = entry.max(fraction);
+        *entry = fraction.max(*entry);
     }
     let mut fractions: Vec<f64> = best.into_values().collect();
     fractions.sort_by(f64::total_cmp);
