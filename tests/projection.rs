@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use supernode_bench::kernels::{Element, Family, Phase as KernelPhase, Work};
+use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, links};
+use supernode_bench::projection::uncertainty::Scenario;
 use supernode_bench::projection::{
     ChipModel, Infeasible, NumberType, Phase, Pins, Projection, Request, Workload, compare, project,
 };
@@ -510,6 +512,69 @@ fn published_figures_come_out_within_a_factor_of_1_5() {
             "{phase:?} on {chip}: {ratio:.2} of {published}"
         );
     }
+}
+
+/// The tables that the fixed costs were fitted on: dispatch and combine on the Supernode, 128 tokens a die, so 256 a chip.
+#[test]
+fn published_dispatch_and_combine_come_out_within_half() {
+    let fabric = Fabric::load("cloudmatrix384").unwrap();
+    let links = links(&fabric, &exactly(392e9), Scenario::Nominal);
+    // Dies, dispatch and combine in microseconds: arXiv:2506.12708.
+    for (dies, dispatch, combine) in [
+        (8.0, 116.0, 118.0),
+        (32.0, 133.0, 146.0),
+        (128.0, 152.0, 150.0),
+        (256.0, 152.0, 149.0),
+    ] {
+        for (bytes, published) in [(7168.0 + 512.0, dispatch), (2.0 * 7168.0, combine)] {
+            let group = Group {
+                size: dies / 2.0,
+                stride: 1.0,
+            };
+            let traffic = AllToAll {
+                tokens: 256.0,
+                copies: 8.0,
+                bytes,
+                forward: false,
+                most_groups: None,
+            };
+            let ratio = all_to_all(&links, group, &traffic).get() * 1e6 / published;
+            assert!((1.0 / 1.5..1.5).contains(&ratio), "{dies} dies, {bytes} B: {ratio:.2}");
+        }
+    }
+}
+
+#[test]
+fn a_record_given_by_its_path_becomes_the_measured_chip() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("device.json");
+    std::fs::write(&path, serde_json::to_string(&record()).unwrap()).unwrap();
+    let arguments = [
+        "--model",
+        "deepseek-v3",
+        "--phase",
+        "decode",
+        "--fabric",
+        "cloudmatrix384",
+        "--json",
+    ];
+    let run = |extra: &[&str]| {
+        let mut command = assert_cmd::Command::cargo_bin("supernode").unwrap();
+        command
+            .arg("project")
+            .args(extra)
+            .args(arguments)
+            .args(["--tpot-limit-ms", "5000"]);
+        let output = command.assert().success().get_output().stdout.clone();
+        serde_json::from_slice::<serde_json::Value>(&output).unwrap()
+    };
+    let positional = run(&[path.to_str().unwrap()]);
+    assert_eq!(positional["chip"], "test device");
+    assert!(positional["provenance"].to_string().contains("\"measured\""));
+    assert_eq!(
+        positional,
+        run(&["--record", path.to_str().unwrap(), "--chip", "measured"])
+    );
 }
 
 proptest! {

@@ -55,6 +55,16 @@ pub struct ByClass<T> {
     pub gating: T,
 }
 
+/// Published expert-parallel degrees of a chip of several dies may count dies.
+fn die_caveat(chip: &Chip) -> Vec<String> {
+    let dies = chip.dies.value;
+    let text = format!(
+        "degrees count chips; one {} is {dies} dies, and published degrees may count those",
+        chip.name
+    );
+    if dies > 1.0 { vec![text] } else { Vec::new() }
+}
+
 impl ChipModel {
     /// From a file of facts.
     pub fn from_spec(chip: &Chip) -> Self {
@@ -90,7 +100,7 @@ impl ChipModel {
                     memory: share.gating_memory.clone(),
                 },
             },
-            caveats: Vec::new(),
+            caveats: die_caveat(chip),
         }
     }
 

@@ -116,10 +116,16 @@ fn general_caveats(record: &Record) -> Vec<String> {
 }
 
 fn shares(record: &Record, family: Family, caveats: &mut Vec<String>) -> ClassEfficiency<Sourced> {
+    // The projection runs in f16 where the record has it; a family that was only measured in f32 lends that share.
+    let has_f16 = record.cases.iter().any(|case| case.element == Element::F16);
+    let element = if has_f16 { Element::F16 } else { Element::F32 };
     let share = |bound: Bound, phase: Phase| {
-        best_fractions(record, family, |case| case.achieved.bound_by == bound)
-            .or_else(|| best_fractions(record, family, |case| case.phase == phase))
-            .map(|(low, median, high)| measured(median, Some((low, high)), "share of the roofline, median over shapes"))
+        best_fractions(record, family, |case| {
+            case.element == element && case.achieved.bound_by == bound
+        })
+        .or_else(|| best_fractions(record, family, |case| case.element == element && case.phase == phase))
+        .or_else(|| best_fractions(record, family, |case| case.achieved.bound_by == bound))
+        .map(|(low, median, high)| measured(median, Some((low, high)), "share of the roofline, median over shapes"))
     };
     let compute = share(Bound::Compute, Phase::Prefill);
     let memory = share(Bound::Memory, Phase::Decode);
@@ -138,7 +144,7 @@ fn shares(record: &Record, family: Family, caveats: &mut Vec<String>) -> ClassEf
     }
 }
 
-/// Lowest, median and highest fraction over shapes, each shape at its fastest variant and type.
+/// Lowest, median and highest fraction over shapes, each shape at its best variant.
 fn best_fractions(record: &Record, family: Family, matches: impl Fn(&Case) -> bool) -> Option<(f64, f64, f64)> {
     let mut best = BTreeMap::new();
     for case in record
