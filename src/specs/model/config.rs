@@ -5,6 +5,9 @@ use serde_json::{Map, Value};
 use super::{Attention, Model, Moe, Scoring};
 use crate::specs::error::SpecError;
 
+/// More layers than any model has; keeps what is counted layer by layer cheap.
+const MOST_LAYERS: u64 = 10_000;
+
 const SUPPORTED: &str = "llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, deepseek_v3, kimi_k2";
 
 /// The parsed file with its name, for errors.
@@ -194,8 +197,11 @@ impl Config<'_> {
             Some(list) => serde_json::from_value(list.clone())
                 .map_err(|_| self.bad("mlp_only_layers", &list.to_string(), "give a list of layer numbers"))?,
         };
-        let count = layers.min(100_000);
-        let dense = (0..count)
+        if listed.len() as u64 > layers {
+            let value = format!("a list of {}", listed.len());
+            return Err(self.bad("mlp_only_layers", &value, "it can name each layer once"));
+        }
+        let dense = (0..layers)
             .filter(|layer| listed.contains(layer) || !(layer + 1).is_multiple_of(step))
             .count() as u64;
         self.some_moe_layer(dense, layers, "decoder_sparse_step")
@@ -270,7 +276,11 @@ impl Config<'_> {
     }
 
     fn in_range(&self, field: &str, value: &Value, least: u64) -> Result<u64, SpecError> {
-        let most = if field == "num_hidden_layers" { 100_000 } else { 1 << 32 };
+        let most = if field == "num_hidden_layers" {
+            MOST_LAYERS
+        } else {
+            1 << 32
+        };
         value
             .as_u64()
             .filter(|count| (least..=most).contains(count))
