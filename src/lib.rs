@@ -3,7 +3,10 @@
 
 pub mod cli;
 pub mod kernels;
+#[cfg(feature = "gpu")]
+pub mod measure;
 pub mod projection;
 pub mod record;
 pub mod report;
+pub mod specs;
 pub mod units;

@@ -209,10 +209,7 @@ pub fn with_prefix(value: f64, unit: &str) -> String {
     }
     // Compare after rounding to three digits, so that 999.96 reads 1.00 k and not 1000.
     let magnitude = value.abs();
-    let (scale, prefix) = PREFIXES
-        .into_iter()
-        .find(|(scale, _)| magnitude >= scale * 0.9995)
-        .unwrap_or((1e-9, "n"));
+    let (scale, prefix) = PREFIXES.into_iter().find(|(scale, _)| magnitude >= scale * 0.9995).unwrap_or((1e-9, "n"));
     let scaled = value / scale;
     let digits = match scaled.abs() {
         s if s >= 99.95 => 0,

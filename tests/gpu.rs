@@ -77,11 +77,8 @@ impl Prepared for Flipped<'_> {
 #[test]
 fn one_wrong_element_fails_every_case() {
     let gpu = open(true);
-    let blind: Vec<String> = runnable(&gpu)
-        .iter()
-        .filter(|case| verify(&Miscompiled(&gpu), case).is_ok())
-        .map(CaseSpec::id)
-        .collect();
+    let blind: Vec<String> =
+        runnable(&gpu).iter().filter(|case| verify(&Miscompiled(&gpu), case).is_ok()).map(CaseSpec::id).collect();
     assert!(blind.is_empty(), "not noticed:\n{}", blind.join("\n"));
 }
 

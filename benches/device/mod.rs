@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use supernode_bench::kernels::Family;
 use supernode_bench::measure::bench::{Bench, BenchError};
 
-pub fn run(criterion: &mut Criterion, family: Family) {
+pub(crate) fn run(criterion: &mut Criterion, family: Family) {
     if let Err(error) = try_run(criterion, family) {
         eprintln!("error: {error}");
         exit(2);
@@ -24,10 +24,9 @@ fn try_run(criterion: &mut Criterion, family: Family) -> Result<(), BenchError> 
         let name = id.strip_prefix(&format!("{family}/")).unwrap_or(&id);
         let mut case = bench.case(spec)?;
         // One "element" is one FLOP, so criterion's Gelem/s reads GFLOP/s; a kernel without arithmetic counts bytes.
-        group.throughput(if case.work.flop.get() > 0.0 {
-            Throughput::Elements(case.work.flop.get() as u64)
-        } else {
-            Throughput::BytesDecimal(case.work.bytes().get() as u64)
+        group.throughput(match count(case.work.flop.get()) {
+            0 => Throughput::BytesDecimal(count(case.work.bytes().get())),
+            flop => Throughput::Elements(flop),
         });
         group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
             bencher.iter_custom(|runs| {
@@ -40,4 +39,9 @@ fn try_run(criterion: &mut Criterion, family: Family) -> Result<(), BenchError> 
     }
     group.finish();
     Ok(())
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "work is a count far below 2^63")]
+fn count(work: f64) -> u64 {
+    work as u64
 }

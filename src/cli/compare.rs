@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::Error;
+use super::{Error, print};
 use crate::record::{self, Record};
-use crate::report::{compare, terminal};
+use crate::report::compare;
 
 /// Which documents, and how to print.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     } else {
         compare::text(&comparison)
     };
-    terminal::print(&text).map_err(|error| Error::Input(format!("standard output: {error}")))
+    print(&text)
 }
 
 /// Each document with the name it was given by.

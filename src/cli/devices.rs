@@ -2,7 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 
-use super::Error;
+use super::{Error, print};
 use crate::measure::gpu::{self, Backend, GpuError};
 use crate::record::Device;
 
@@ -27,9 +27,10 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         return super::print_json(&devices);
     }
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header([
-        "index", "name", "type", "backend", "driver", "features",
-    ]);
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        .set_header(["index", "name", "type", "backend", "driver", "features"]);
     for (index, device) in devices.iter().enumerate() {
         table.add_row([
             index.to_string(),
@@ -40,6 +41,5 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
             device.features.join(", "),
         ]);
     }
-    anstream::println!("{table}");
-    Ok(())
+    print(&format!("{table}\n"))
 }

@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 
 use super::device::{DeviceArgs, interrupt_flag};
 use super::progress::Progress;
-use super::{Error, print_json};
+use super::{Error, print, print_json};
 use crate::kernels::cases::CaseSpec;
 use crate::measure::session::{self, Event, Options, SessionError};
 use crate::record::{CeilingKind, Device, Preset, Record};
+use crate::report::terminal;
 use crate::units::with_prefix;
 
 /// Verify and time the kernels on one device and write a result document
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  supernode measure\n  supernode measure --preset quick --only attention -o attention.json\n  supernode measure --resume")]
+#[command(
+    after_help = "Examples:\n  supernode measure\n  supernode measure --preset quick --only attention -o attention.json\n  supernode measure --resume"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) common: MeasureArgs,
@@ -51,14 +54,14 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         let preset = args.common.preset.unwrap_or(Preset::Full);
         let specs = session::specs(preset, &args.common.only).map_err(|error| as_cli_error(&error))?;
         let ids: Vec<String> = specs.iter().map(CaseSpec::id).collect();
-        return if args.json { print_json(&ids) } else { Ok(ids.iter().for_each(|id| anstream::println!("{id}"))) };
+        return if args.json { print_json(&ids) } else { print(&(ids.join("\n") + "\n")) };
     }
     let (record, path) = measure(&args.common)?;
     if args.json {
         return print_json(&record);
     }
-    anstream::println!("wrote {}", path.display());
-    Ok(())
+    print(&terminal::table(&record))?;
+    print(&format!("\nrecord  {}\n", path.display()))
 }
 
 /// Measures and gives back the record and where it is.

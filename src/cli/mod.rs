@@ -1,19 +1,38 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
 mod compare;
+#[cfg(feature = "gpu")]
+mod device;
+#[cfg(feature = "gpu")]
+mod devices;
+#[cfg(feature = "gpu")]
+mod measure;
+#[cfg(feature = "gpu")]
+mod progress;
+mod project;
 mod report;
+#[cfg(feature = "gpu")]
+mod run;
 mod schema;
+#[cfg(feature = "gpu")]
+mod verify;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::report::terminal;
+
 const EXAMPLES: &str = "\
 Examples:
   supernode run                                     verify, measure, project and report on the best adapter
   supernode devices                                 list the adapters
+  supernode measure --preset quick -o mine.json     only the measurement
   supernode project --model deepseek-v3 --chip ascend-910c --fabric cloudmatrix384 --phase decode
-  supernode compare results/a.json results/b.json   two devices side by side";
+  supernode project mine.json                       what 384 of the measured device would deliver
+  supernode compare mine.json results/*.json        devices side by side
+
+Exit codes: 0 done; 1 the answer is no (a kernel is wrong, a plan does not fit); 2 bad input; 130 interrupted.";
 
 /// How fast is this GPU at the kernels of a mixture-of-experts LLM, and what would 384 of them on a bus fabric deliver?
 #[derive(Debug, Parser)]
@@ -25,6 +44,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "gpu")]
+    Run(run::Args),
+    #[cfg(feature = "gpu")]
+    Devices(devices::Args),
+    #[cfg(feature = "gpu")]
+    Verify(verify::Args),
+    #[cfg(feature = "gpu")]
+    Measure(measure::Args),
+    Project(Box<project::ProjectArgs>),
     /// Compare result documents case by case with the first
     Compare(compare::Args),
     /// Write one HTML page from result documents
@@ -64,8 +92,28 @@ impl Error {
 /// See [`Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
     match cli.command {
+        #[cfg(feature = "gpu")]
+        Command::Run(args) => run::run(&args),
+        #[cfg(feature = "gpu")]
+        Command::Devices(args) => devices::run(&args),
+        #[cfg(feature = "gpu")]
+        Command::Verify(args) => verify::run(&args),
+        #[cfg(feature = "gpu")]
+        Command::Measure(args) => measure::run(&args),
+        Command::Project(args) => project::run(&args),
         Command::Compare(args) => compare::run(&args),
-        Command::Report(args) => report::run(&args, |_| Ok(Vec::new())),
+        Command::Report(args) => report::run(&args),
         Command::Schema(args) => schema::run(&args),
     }
+}
+
+/// Writes to standard output.
+fn print(text: &str) -> Result<(), Error> {
+    terminal::print(text).map_err(|error| Error::Input(format!("standard output: {error}")))
+}
+
+/// Writes a value as indented JSON to standard output.
+fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Input(error.to_string()))?;
+    print(&format!("{text}\n"))
 }

@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Error;
 use super::compare::load_all;
+use super::{Error, print, project};
 use crate::record::{self, Record};
-use crate::report::{self, ProjectionPair, terminal};
+use crate::report::{self, ProjectionPair};
 
 /// Which documents, and where the page goes.
 #[derive(Debug, clap::Args)]
@@ -18,24 +18,29 @@ pub(super) struct Args {
     output: Option<PathBuf>,
 }
 
-/// Writes the page and says where. `project` gives the projections that stand on the records.
+/// Writes the page and says where.
 ///
 /// # Errors
 /// [`Error::Input`] for a document that cannot be read or a page that cannot be written.
-pub(super) fn run(
-    args: &Args,
-    project: impl FnOnce(&[Record]) -> Result<Vec<ProjectionPair>, Error>,
-) -> Result<(), Error> {
+pub(super) fn run(args: &Args) -> Result<(), Error> {
     let records: Vec<Record> = load_all(&args.files)?.into_iter().map(|(_, record)| record).collect();
-    let page = report::page(&records, &project(&records)?);
     let path = output(args);
     if args.files.contains(&path) {
         let name = path.display();
         return Err(Error::Input(format!("{name}: the page would replace its own record; name another with --output")));
     }
-    record::write_atomically(&path, page.as_bytes()).map_err(|error| Error::Input(error.to_string()))?;
-    terminal::print(&format!("wrote {}\n", path.display()))
-        .map_err(|error| Error::Input(format!("standard output: {error}")))
+    let mut pairs = Vec::new();
+    for record in &records {
+        pairs.extend(project::pairs_of(record)?);
+    }
+    write(&records, &pairs, &path)?;
+    print(&format!("wrote {}\n", path.display()))
+}
+
+/// Writes the page of some records and projections.
+pub(super) fn write(records: &[Record], pairs: &[ProjectionPair], path: &Path) -> Result<(), Error> {
+    let page = report::page(records, pairs);
+    record::write_atomically(path, page.as_bytes()).map_err(|error| Error::Input(error.to_string()))
 }
 
 fn output(args: &Args) -> PathBuf {

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Error;
+use super::{Error, print};
 use crate::record;
-use crate::report::terminal;
 
 /// What to print.
 #[derive(Debug, clap::Args)]
@@ -27,5 +26,5 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
             format!("{}: ok, {} cases, {state}\n", path.display(), found.cases.len())
         }
     };
-    terminal::print(&text).map_err(|error| Error::Input(format!("standard output: {error}")))
+    print(&text)
 }

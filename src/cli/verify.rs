@@ -1,11 +1,13 @@
 //! `supernode verify`: every kernel variant against its CPU twin.
 
+use std::fmt::Write as _;
+
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use super::device::{DeviceArgs, interrupt_flag};
 use super::progress::Progress;
-use super::{Error, print_json};
+use super::{Error, print, print_json};
 use crate::kernels::cases::{CaseSpec, verification_cases};
 use crate::kernels::{Kernel, Verification};
 use crate::measure::run::{self, RunError};
@@ -13,7 +15,9 @@ use crate::measure::{gpu::Gpu, launch};
 
 /// Compare every kernel variant with its CPU twin on small and odd shapes
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code 1 when a variant is wrong.\n\nExamples:\n  supernode verify\n  supernode verify --only attention --runtime-checks")]
+#[command(
+    after_help = "Exit code 1 when a variant is wrong.\n\nExamples:\n  supernode verify\n  supernode verify --only attention --runtime-checks"
+)]
 pub(super) struct Args {
     #[command(flatten)]
     device: DeviceArgs,
@@ -65,7 +69,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     if args.json {
         print_json(&lines)?;
     } else {
-        print(&gpu, &lines);
+        print(&table(&gpu, &lines))?;
     }
     let failed = lines.iter().filter(|line| !line.passed && !line.left_out).count();
     if failed > 0 {
@@ -87,13 +91,11 @@ fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> Line {
             let problem = (!verification.passed()).then(|| RunError::Wrong(Box::new(verification.clone())).to_string());
             Line { id, passed: verification.passed(), problem, left_out: false, verification: Some(verification) }
         }
-        Err(error) => {
-            Line { id, passed: false, problem: Some(error.to_string()), left_out: false, verification: None }
-        }
+        Err(error) => Line { id, passed: false, problem: Some(error.to_string()), left_out: false, verification: None },
     }
 }
 
-fn print(gpu: &Gpu, lines: &[Line]) {
+fn table(gpu: &Gpu, lines: &[Line]) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(["", "case", "error", "tolerance", "checked"]);
     for index in 2..5 {
@@ -114,18 +116,20 @@ fn print(gpu: &Gpu, lines: &[Line]) {
         });
         table.add_row([mark.to_owned(), line.id.clone(), error, tolerance, checked]);
     }
-    anstream::println!("{table}");
+    let mut text = format!("{table}\n");
     for line in lines.iter().filter(|line| !line.left_out) {
         if let Some(problem) = &line.problem {
-            anstream::println!("{}: {problem}", line.id);
+            let _ = writeln!(text, "{}: {problem}", line.id);
         }
     }
     let passed = lines.iter().filter(|line| line.passed).count();
     let left_out = lines.iter().filter(|line| line.left_out).count();
-    anstream::println!(
+    let _ = writeln!(
+        text,
         "{passed} of {} cases right on {} ({}), {left_out} left out",
         lines.len(),
         gpu.info.name,
         gpu.info.driver_info
     );
+    text
 }

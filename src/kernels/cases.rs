@@ -32,8 +32,7 @@ pub struct CaseSpec {
 impl CaseSpec {
     /// `family/kernel/variant/element/model/phase/name=size,...`: unique and stable between runs and devices.
     pub fn id(&self) -> String {
-        let shape: Vec<String> =
-            self.kernel.shape().iter().map(|(name, size)| format!("{name}={size}")).collect();
+        let shape: Vec<String> = self.kernel.shape().iter().map(|(name, size)| format!("{name}={size}")).collect();
         format!(
             "{}/{}/{}/{}/{}/{}/{}",
             self.kernel.family(),
@@ -131,14 +130,7 @@ fn expand(kernel: Factory, model: &str, phase: Phase, scale_divisor: u32) -> Vec
     let mut specs = Vec::new();
     for &variant in probe.variants().iter().filter(|variant| probe.suits(variant)) {
         for &element in probe.elements() {
-            specs.push(CaseSpec {
-                kernel: kernel(),
-                variant,
-                element,
-                model: model.to_owned(),
-                phase,
-                scale_divisor,
-            });
+            specs.push(CaseSpec { kernel: kernel(), variant, element, model: model.to_owned(), phase, scale_divisor });
         }
     }
     specs
@@ -295,9 +287,7 @@ fn gating_suite() -> Vec<Labelled> {
         (deepseek(2.5), 131),
         (small, 66),
     ] {
-        for (label, logits) in
-            [("random", Logits::Random), ("ties", Logits::Ties), ("constant", Logits::Constant)]
-        {
+        for (label, logits) in [("random", Logits::Random), ("ties", Logits::Ties), ("constant", Logits::Constant)] {
             kernels.push((label, factory(TopK { gate: gate.clone(), tokens, logits })));
         }
     }

@@ -61,9 +61,8 @@ impl TopK {
     fn compare_token(&self, token: usize, inputs: &Tensors, outputs: &Tensors, seen: &mut Seen) {
         let gate = &self.gate;
         let scores = twin::gating::scores(gate, &inputs["logits"], &inputs["bias"], token);
-        let got: Vec<usize> = (0..gate.top_k)
-            .map(|j| outputs["expert_of_slot"].index_at(&[token, j]) as usize)
-            .collect();
+        let got: Vec<usize> =
+            (0..gate.top_k).map(|j| outputs["expert_of_slot"].index_at(&[token, j]) as usize).collect();
         let want = twin::gating::chosen(gate, &scores);
         if !self.acceptable(&got, &want, &scores) {
             seen.wrong_sets += 1;
@@ -259,12 +258,7 @@ impl Kernel for Sort {
     }
 
     fn shape(&self) -> BTreeMap<String, u64> {
-        named(&[
-            ("tokens", self.tokens),
-            ("top_k", self.top_k),
-            ("experts", self.experts),
-            ("row_tile", self.row_tile),
-        ])
+        named(&[("tokens", self.tokens), ("top_k", self.top_k), ("experts", self.experts), ("row_tile", self.row_tile)])
     }
 
     fn variants(&self) -> &'static [&'static str] {

@@ -196,7 +196,13 @@ impl Kernel for Matmul {
                 seed ^ 0xB,
             )
         } else {
-            Tensor::random(&[self.experts, self.k, self.n], &[self.experts, k_padded, n_padded], element, sigma, seed ^ 0xB)
+            Tensor::random(
+                &[self.experts, self.k, self.n],
+                &[self.experts, k_padded, n_padded],
+                element,
+                sigma,
+                seed ^ 0xB,
+            )
         };
         Tensors::from([
             ("a", Tensor::random(&[a_rows, self.k], &[a_rows, k_padded], element, 1.0, seed ^ 0xA)),
@@ -210,15 +216,13 @@ impl Kernel for Matmul {
         let (a, b) = (&inputs["a"], &inputs["b"]);
         let (block_expert, slot_of_row) = (&inputs["block_expert"], &inputs["slot_of_row"]);
         let row_tile = slot_of_row.dims()[0] / block_expert.dims()[0];
-        let rows: Vec<usize> =
-            (0..slot_of_row.dims()[0]).filter(|&row| slot_of_row.index_at(&[row]) != NONE).collect();
+        let rows: Vec<usize> = (0..slot_of_row.dims()[0]).filter(|&row| slot_of_row.index_at(&[row]) != NONE).collect();
         let total = rows.len() * self.n;
         let mut comparison = Comparison::of("c");
         for item in sample(total, self.k * if self.swiglu() { 2 } else { 1 }, effort) {
             let (row, column) = (rows[item / self.n], item % self.n);
             let expert = block_expert.index_at(&[row / row_tile]) as usize;
-            let source =
-                if self.gathers() { slot_of_row.index_at(&[row]) as usize / self.top_k } else { row };
+            let source = if self.gathers() { slot_of_row.index_at(&[row]) as usize / self.top_k } else { row };
             let want = if self.swiglu() {
                 twin::matmul::swiglu(a, b, source, expert, column)
             } else {
@@ -279,12 +283,7 @@ impl Kernel for Combine {
     }
 
     fn shape(&self) -> BTreeMap<String, u64> {
-        named(&[
-            ("tokens", self.tokens),
-            ("top_k", self.top_k),
-            ("hidden", self.hidden),
-            ("experts", self.experts),
-        ])
+        named(&[("tokens", self.tokens), ("top_k", self.top_k), ("hidden", self.hidden), ("experts", self.experts)])
     }
 
     fn variants(&self) -> &'static [&'static str] {
@@ -332,8 +331,7 @@ impl Kernel for Combine {
         let mut comparison = Comparison::of("out");
         for item in sample(total, self.top_k, effort) {
             let (token, column) = (item / self.hidden, item % self.hidden);
-            let want =
-                twin::matmul::combine(&inputs["y"], &inputs["weight"], &inputs["row_of_slot"], token, column);
+            let want = twin::matmul::combine(&inputs["y"], &inputs["weight"], &inputs["row_of_slot"], token, column);
             comparison.pair(&[token, column], outputs["out"].at(&[token, column]), want);
         }
         comparison.relative(tolerance(element), total)

@@ -114,8 +114,7 @@ impl Kernel for Probe {
                     vec![("invocations", word(invocations))];
             }
             Self::Launch => {
-                let bindings =
-                    vec![plan.buffer("word", Role::Input, 4), plan.buffer("echo", Role::Output, 4)];
+                let bindings = vec![plan.buffer("word", Role::Input, 4), plan.buffer("echo", Role::Output, 4)];
                 plan.launch("probe_launch", element, BTreeMap::new(), bindings, [1, 1, 1]);
             }
         }
@@ -217,7 +216,7 @@ fn verify_read(bytes: usize, inputs: &Tensors, outputs: &Tensors) -> Verificatio
 fn verify_copy(bytes: usize, inputs: &Tensors, outputs: &Tensors) -> Verification {
     let mut comparison = Comparison::of("copy");
     let length = Probe::copy_invocations(bytes) * 16;
-    for i in (0..length).step_by(length / 65_536 | 1) {
+    for i in (0..length).step_by((length / 65_536) | 1) {
         comparison.pair(&[0, i], outputs["copy"].at(&[0, i]), inputs["data"].at(&[0, i]));
     }
     comparison.exact(length)

@@ -104,12 +104,8 @@ impl Tensor {
     pub fn at(&self, index: &[usize]) -> f64 {
         let element = self.offset(index);
         match self.kind {
-            Kind::Float(Element::F32) => {
-                self.word::<4>(element).map_or(f64::NAN, |b| f64::from(f32::from_le_bytes(b)))
-            }
-            Kind::Float(Element::F16) => {
-                self.word::<2>(element).map_or(f64::NAN, |b| f64::from(f16::from_le_bytes(b)))
-            }
+            Kind::Float(Element::F32) => self.word::<4>(element).map_or(f64::NAN, |b| f64::from(f32::from_le_bytes(b))),
+            Kind::Float(Element::F16) => self.word::<2>(element).map_or(f64::NAN, |b| f64::from(f16::from_le_bytes(b))),
             Kind::Index => f64::from(self.index_at(index)),
         }
     }
@@ -154,7 +150,6 @@ fn fill_normal(bytes: &mut [u8], element: Element, sigma: f64, rng: &mut ChaCha8
     let scale = (sigma * 3f64.sqrt() / 65536.0) as f32;
     let mut draw = || {
         let bits = rng.next_u64();
-        #[expect(clippy::cast_possible_truncation, reason = "each is masked to 16 bits")]
         let sum = (0..4).map(|i| ((bits >> (16 * i)) & 0xFFFF) as i32).sum::<i32>();
         #[expect(clippy::cast_precision_loss, reason = "below 2^18")]
         let value = (sum - 2 * 65535) as f32 * scale;

@@ -46,11 +46,7 @@ pub fn measure(
     Ok(ceilings)
 }
 
-fn probes(
-    executor: &dyn Executor,
-    device: &Device,
-    seed: u64,
-) -> Result<Vec<(CeilingKind, Probe, Element)>, RunError> {
+fn probes(executor: &dyn Executor, device: &Device, seed: u64) -> Result<Vec<(CeilingKind, Probe, Element)>, RunError> {
     let limit = |name: &str| device.limits.get(name).copied().unwrap_or(128 << 20);
     let bytes = limit("max_storage_buffer_binding_size").min(limit("max_buffer_size")).min(256 << 20);
     let bytes = usize::try_from(bytes).unwrap_or(128 << 20);

@@ -111,9 +111,8 @@ impl Listed {
             ..Default::default()
         }))
         .map_err(|error| GpuError::Open { name: self.device.name.clone(), message: error.to_string() })?;
-        let timestamp_period_ns = features
-            .contains(wgpu::Features::TIMESTAMP_QUERY)
-            .then(|| f64::from(queue.get_timestamp_period()));
+        let timestamp_period_ns =
+            features.contains(wgpu::Features::TIMESTAMP_QUERY).then(|| f64::from(queue.get_timestamp_period()));
         Ok(Gpu { device, queue, timestamp_period_ns, runtime_checks, info: self.device.clone() })
     }
 }

@@ -130,9 +130,10 @@ impl<'a> GpuPlan<'a> {
         let ticks: Vec<u64> =
             bytes.chunks_exact(8).filter_map(|chunk| chunk.try_into().ok().map(u64::from_le_bytes)).collect();
         // A clock that runs backwards has nothing to say.
-        Ok(ticks[1].checked_sub(ticks[0]).filter(|elapsed| *elapsed > 0).map(|elapsed| {
-            Seconds::new(elapsed as f64 * t.period_ns * 1e-9)
-        }))
+        Ok(ticks[1]
+            .checked_sub(ticks[0])
+            .filter(|elapsed| *elapsed > 0)
+            .map(|elapsed| Seconds::new(elapsed as f64 * t.period_ns * 1e-9)))
     }
 }
 
@@ -223,8 +224,7 @@ fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchEr
     reason = "the shaders are our own, and the tests run every one of them with all checks on and compares the results"
 )]
 fn shader_module(gpu: &Gpu, label: &str, source: Cow<'static, str>) -> wgpu::ShaderModule {
-    let descriptor =
-        wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source) };
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source) };
     if gpu.runtime_checks {
         return gpu.device.create_shader_module(descriptor);
     }
@@ -303,7 +303,12 @@ fn read_mapped(device: &wgpu::Device, buffer: &wgpu::Buffer) -> Result<Vec<u8>, 
 impl Timestamps {
     fn new(device: &wgpu::Device, period_ns: f64) -> Self {
         let buffer = |label, usage| {
-            device.create_buffer(&wgpu::BufferDescriptor { label: Some(label), size: 16, usage, mapped_at_creation: false })
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(label),
+                size: 16,
+                usage,
+                mapped_at_creation: false,
+            })
         };
         Self {
             queries: device.create_query_set(&wgpu::QuerySetDescriptor {

@@ -119,8 +119,8 @@ fn laps(
             return Err(SamplingError::Interrupted);
         }
         let enough = laps.len() >= MIN_SAMPLES;
-        let precise = enough
-            && summary(&laps, runs, time).is_some_and(|s| s.relative_ci() <= sampling.target_relative_ci);
+        let precise =
+            enough && summary(&laps, runs, time).is_some_and(|s| s.relative_ci() <= sampling.target_relative_ci);
         if precise || (enough && spent >= sampling.budget) || (laps.len() >= 3 && spent >= sampling.budget * 4.0) {
             break;
         }
@@ -221,8 +221,7 @@ mod tests {
         }
     }
 
-    const SAMPLING: Sampling =
-        Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
+    const SAMPLING: Sampling = Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
 
     fn go(script: &mut Script) -> Sampled {
         sample(script, 3, &SAMPLING, &AtomicBool::new(false)).unwrap()

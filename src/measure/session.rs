@@ -157,8 +157,7 @@ fn open(
     let ceilings = match &before {
         Some(record) if !record.ceilings.is_empty() => record.ceilings.clone(),
         _ => {
-            let sampling =
-                Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
+            let sampling = Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
             ceilings::measure(executor, device, options.seed, &sampling, interrupted, |kind, ceiling| {
                 tell(Event::Ceiling(kind, ceiling.value));
             })
@@ -268,7 +267,15 @@ fn one_case(
     let kernel = spec.kernel.as_ref();
     let seed = protocol.seed;
     match run::verify_and_sample(
-        executor, kernel, spec.variant, spec.element, seed, sets, EFFORT, &sampling, interrupted,
+        executor,
+        kernel,
+        spec.variant,
+        spec.element,
+        seed,
+        sets,
+        EFFORT,
+        &sampling,
+        interrupted,
     ) {
         Ok(run) => {
             let case = case(spec, id, &plan, run, journal.record());
@@ -312,9 +319,8 @@ fn unfit(plan: &Plan, element: Element, record: &Record) -> Option<String> {
         return Some(format!("needs {axis} workgroups along one axis, more than the adapter allows"));
     }
     let (best, _) = roofline(&plan.work, element, plan.launches.len(), record);
-    (best > LONGEST_LAUNCH).then(|| {
-        format!("would take {best} at this device's ceilings; runs beyond {LONGEST_LAUNCH} are not tried")
-    })
+    (best > LONGEST_LAUNCH)
+        .then(|| format!("would take {best} at this device's ceilings; runs beyond {LONGEST_LAUNCH} are not tried"))
 }
 
 /// Past the last-level cache of a server CPU, and of the largest GPU caches of today.

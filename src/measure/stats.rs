@@ -107,7 +107,8 @@ mod tests {
 
     #[test]
     fn slowing_down_is_drift_and_noise_is_not() {
-        let slowing: Vec<f64> = (0..20).map(|i| if i < 10 { 1.0 + i as f64 * 1e-3 } else { 1.2 + i as f64 * 1e-3 }).collect();
+        let slowing: Vec<f64> =
+            (0..20).map(|i| if i < 10 { 1.0 + i as f64 * 1e-3 } else { 1.2 + i as f64 * 1e-3 }).collect();
         assert!((drift(&seconds(&slowing)).unwrap() - 1.2).abs() < 0.02);
         let noisy: Vec<f64> = (0..20).map(|i| 1.0 + f64::from(i % 3) * 0.1).collect();
         assert_eq!(drift(&seconds(&noisy)), None);

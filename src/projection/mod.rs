@@ -1,5 +1,127 @@
 //! What 384 of them would deliver: pure functions over values, no GPU, no clock, no file.
+//!
+//! [`project`] answers one [`Request`]; [`compare`] sets it beside the same on another fabric. A plan becomes passes of a
+//! micro-batch through a pipeline stage; a pass becomes ops under rooflines and collectives in closed form; the phases add
+//! them up to named terms. Uncertain inputs give the interval.
 
+mod binding;
+pub mod chip;
+pub mod fabric;
+pub mod layers;
+pub mod machine;
+pub mod memory;
+pub mod pass;
+pub mod phases;
+pub mod plan;
+mod provenance;
+pub mod request;
 mod result;
+pub mod roofline;
+pub mod uncertainty;
 
+pub use chip::ChipModel;
+pub use request::{Infeasible, Pins, Request, Workload};
 pub use result::*;
+
+use crate::specs::Fabric;
+use machine::Machine;
+use phases::{Outcome, evaluate};
+use uncertainty::Scenario;
+
+/// The same question on two fabrics.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Comparison {
+    /// On the fabric of the request.
+    pub on: Result<Projection, Infeasible>,
+    /// On the baseline, at its own best plan.
+    pub baseline: Result<Projection, Infeasible>,
+    /// Tokens per second and chip over the baseline's, each at its own plan; `None` if either has none.
+    pub speedup: Option<f64>,
+    /// The same with the baseline at the plan of the request, whatever its latency; `None` where it does not fit.
+    pub same_plan_speedup: Option<f64>,
+}
+
+/// Answers one request.
+///
+/// # Errors
+/// [`Infeasible`]: no plan fits, and by how much.
+pub fn project(request: &Request) -> Result<Projection, Infeasible> {
+    let machine = Machine::new(request, Scenario::Nominal)?;
+    let (plan, outcome) = plan::best(request, &machine)?;
+    let pessimistic = evaluate(request, &plan, &Machine::new(request, Scenario::Pessimistic)?);
+    let optimistic = evaluate(request, &plan, &Machine::new(request, Scenario::Optimistic)?);
+    let tokens_per_s_per_chip = Interval {
+        median: outcome.throughput(&plan),
+        low: pessimistic.throughput(&plan),
+        high: optimistic.throughput(&plan),
+    };
+    Ok(answer(request, plan, &machine, &outcome, tokens_per_s_per_chip))
+}
+
+/// Answers a request on its fabric and on a baseline.
+pub fn compare(request: &Request, baseline: &Fabric) -> Comparison {
+    let on = project(request);
+    let other = Request { fabric: baseline.clone(), ..request.clone() };
+    let below = project(&other);
+    let rate = |projection: &Projection| projection.tokens_per_s_per_chip.median;
+    let speedup = on.as_ref().ok().zip(below.as_ref().ok()).map(|(on, below)| rate(on) / rate(below));
+    let same_plan_speedup = on.as_ref().ok().and_then(|on| {
+        let pinned = with_plan(&other, &on.plan);
+        Some(rate(on) / rate(&project(&pinned).ok()?))
+    });
+    Comparison { on, baseline: below, speedup, same_plan_speedup }
+}
+
+fn with_plan(request: &Request, plan: &Plan) -> Request {
+    let pins = Pins {
+        tp: Some(plan.tp),
+        pp: Some(plan.pp),
+        ep: Some(plan.ep),
+        dp: Some(plan.dp),
+        microbatches: Some(plan.microbatches),
+        batch_per_chip: Some(plan.batch_per_chip),
+    };
+    let workload = Workload { tpot_limit_s: f64::INFINITY, ..request.workload };
+    Request { pins, workload, ..request.clone() }
+}
+
+fn answer(request: &Request, plan: Plan, machine: &Machine, outcome: &Outcome, rate: Interval) -> Projection {
+    let step = outcome.terms.total();
+    let peak = machine.peak * f64::from(plan.chips);
+    Projection {
+        model: request.model.name.clone(),
+        phase: request.phase,
+        chip: request.chip.name.clone(),
+        fabric: request.fabric.name.clone(),
+        number_type: machine.number_type,
+        plan,
+        tokens_per_s_per_chip: rate,
+        step_s: step,
+        tpot_s: (request.phase == Phase::Decode).then(|| step / outcome.tokens_per_sequence),
+        ttft_s: (request.phase == Phase::Prefill).then_some(step),
+        mfu: outcome.model_flop / step.get() / peak,
+        terms_s: outcome.terms,
+        bound_by: binding::bound_by(request, &plan, machine, outcome),
+        memory_bytes_per_chip: outcome.memory,
+        caveats: caveats(request, &plan, outcome),
+        provenance: provenance::sources(request, machine.number_type),
+    }
+}
+
+fn caveats(request: &Request, plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let mut list = vec!["a projection, not a measurement: closed forms, uniform traffic, no faults".to_owned()];
+    list.extend(request.chip.caveats.iter().cloned());
+    if request.model.moe.is_some() && plan.ep > 1 {
+        list.push(
+            "experts are routed uniformly at random; real skew is in the lower bound only (a quarter more)".to_owned(),
+        );
+    }
+    if outcome.recompute {
+        list.push("activations are computed again in the backward pass, to fit in memory".to_owned());
+    }
+    if request.phase == Phase::Decode && request.workload.mtp_tokens > 0 {
+        let (tokens, acceptance) = (request.workload.mtp_tokens, request.workload.mtp_acceptance);
+        list.push(format!("{tokens} speculated token(s) a step at an assumed acceptance of {acceptance}"));
+    }
+    list
+}

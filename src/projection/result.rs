@@ -29,7 +29,7 @@ pub struct Interval {
 }
 
 /// How a model is split over the chips.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Plan {
     /// Chips of one model replica times the replicas.
     pub chips: u32,

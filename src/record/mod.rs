@@ -19,8 +19,8 @@ pub use io::{RecordError, load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
 pub(crate) use validate::printable;
 
-pub use crate::kernels::{Metric, Verification, Worst};
 use crate::kernels::{Element, Family, Phase, Work};
+pub use crate::kernels::{Metric, Verification, Worst};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
 /// The version of the document's layout. A reader refuses a newer one.

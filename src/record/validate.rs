@@ -198,13 +198,17 @@ fn verified(verification: &Verification) -> Checked {
     if verification.passed() {
         return Ok(());
     }
-    let Verification { value, tolerance, .. } = verification;
-    Err(Problem::new("value", format!("{value:e} is above the tolerance {tolerance:e}, so the result was wrong")))
+    let Verification { value, tolerance, worst_error, worst_tolerance, .. } = verification;
+    let (key, value, tolerance) =
+        if value <= tolerance { ("worst_error", worst_error, worst_tolerance) } else { ("value", value, tolerance) };
+    Err(Problem::new(key, format!("{value:e} is above the tolerance {tolerance:e}, so the result was wrong")))
 }
 
 fn comparison(verification: &Verification) -> Checked {
     number("value", verification.value)?;
     number("tolerance", verification.tolerance)?;
+    number("worst_error", verification.worst_error)?;
+    number("worst_tolerance", verification.worst_tolerance)?;
     if verification.checked > verification.total {
         return Err(Problem::new("checked", "more elements than the output has"));
     }

@@ -71,19 +71,13 @@ pub enum SpecError {
 /// [`SpecError::Read`].
 pub(super) fn read_small_file(path: &std::path::Path) -> Result<String, SpecError> {
     const LIMIT_BYTES: u64 = 4 << 20;
-    let fail = |reason: String| SpecError::Read {
-        file: path.display().to_string(),
-        reason,
-    };
+    let fail = |reason: String| SpecError::Read { file: path.display().to_string(), reason };
     let metadata = std::fs::metadata(path).map_err(|error| fail(error.to_string()))?;
     if !metadata.is_file() {
         return Err(fail("it is not a file; give the path of one".to_owned()));
     }
     if metadata.len() > LIMIT_BYTES {
-        return Err(fail(format!(
-            "it has {} bytes, which is no specification; give a smaller file",
-            metadata.len()
-        )));
+        return Err(fail(format!("it has {} bytes, which is no specification; give a smaller file", metadata.len())));
     }
     std::fs::read_to_string(path).map_err(|error| fail(error.to_string()))
 }

@@ -3,10 +3,15 @@
 //! The files under `specs/` are embedded in the program; a path to a file of one's own works wherever a name does.
 //! Parsing is strict: an unknown key, a missing value or one out of range is one line that names file, field and remedy.
 
+mod chip;
 mod error;
+mod fabric;
 mod model;
 mod sourced;
+mod toml_file;
 
+pub use chip::{Chip, Efficiency, Links, Memory, Overhead, Peaks};
 pub use error::SpecError;
+pub use fabric::{Fabric, LatencyIs, Tier};
 pub use model::{Attention, Model, Moe, Scoring};
 pub use sourced::{Checked, NumberType, Provenance, Sourced};

@@ -114,11 +114,7 @@ impl Sourced {
         let all = [Some(self.value), self.low, self.high];
         let bad = |v: f64| !v.is_finite() || v < 0.0 || (v == 0.0 && !zero_allowed);
         if all.into_iter().flatten().any(bad) {
-            Some(if zero_allowed {
-                "give a finite number of at least 0"
-            } else {
-                "give a finite number above 0"
-            })
+            Some(if zero_allowed { "give a finite number of at least 0" } else { "give a finite number above 0" })
         } else if self.low.is_some_and(|low| low > self.value) || self.high.is_some_and(|high| high < self.value) {
             Some("give low <= value <= high")
         } else if self.source.trim().is_empty() {

@@ -24,9 +24,7 @@ pub fn attend(
     let largest = score.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weight: Vec<f64> = score.iter().map(|s| (s - largest).exp()).collect();
     let total: f64 = weight.iter().sum();
-    (0..head_dim)
-        .map(|d| weight.iter().enumerate().map(|(j, w)| w * value(j, d)).sum::<f64>() / total)
-        .collect()
+    (0..head_dim).map(|d| weight.iter().enumerate().map(|(j, w)| w * value(j, d)).sum::<f64>() / total).collect()
 }
 
 /// Row `row`, head `head` of causal attention: `q` [q_len, heads, d] over `k`, `v` [kv_len, kv_heads, d], the last query

@@ -93,7 +93,7 @@ pub fn sort(expert_of_slot: &[usize], experts: usize, row_tile: usize) -> Sorted
                 sorted.expert_rows[expert] += 1;
             }
         }
-        while sorted.slot_of_row.len() % row_tile != 0 {
+        while !sorted.slot_of_row.len().is_multiple_of(row_tile) {
             sorted.slot_of_row.push(None);
         }
         while sorted.block_expert.len() * row_tile < sorted.slot_of_row.len() {

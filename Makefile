@@ -1,0 +1,26 @@
+# make bench   the main job: verify, measure, project and report on this machine's best adapter (into out/)
+# make test    all tests
+# make lint    formatting, clippy and docs, warnings denied
+# Each installs what it needs on Debian and Ubuntu, and says so.
+
+CARGO ?= cargo
+# Mesa's device-select layer looks for a display and complains where there is none.
+export NODEVICE_SELECT = 1
+
+.PHONY: bench test lint driver
+
+bench: driver
+	$(CARGO) run --release --locked -- run $(ARGS)
+
+test: driver
+	$(CARGO) test --locked
+	$(CARGO) test --locked --no-default-features
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps
+
+driver:
+	@sh tests/install-driver.sh

@@ -1,0 +1,312 @@
+//! `supernode project`: what a chip would deliver on a fabric.
+
+mod show;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::{Error, print};
+use crate::projection::{self, ChipModel, Comparison, Phase, Pins, Request, Workload};
+use crate::record::{self, Record};
+use crate::report::ProjectionPair;
+use crate::specs::{Chip, Fabric, Model, NumberType};
+
+const DEFAULT_FABRIC: &str = "cloudmatrix384";
+const DEFAULT_BASELINE: &str = "roce-cluster";
+const DEFAULT_CHIPS: u32 = 384;
+const TABLE_MODELS: [&str; 3] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3"];
+const TABLE_PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];
+
+/// Project tokens per second and chip of a model on a fabric, with the parts of the step and what binds it.
+///
+/// Without --model and --phase: three models in three phases. What is left out of the plan is searched.
+#[derive(Debug, Args)]
+pub(super) struct ProjectArgs {
+    /// A record of `supernode run`: its device becomes the chip `measured`
+    #[arg(value_name = "RECORD.json", conflicts_with = "record_flag")]
+    record: Option<PathBuf>,
+    /// The same as a flag
+    #[arg(long = "record", value_name = "RECORD.json")]
+    record_flag: Option<PathBuf>,
+    /// A model's name or the path of its config.json [default: three models]
+    #[arg(long, value_name = "NAME|config.json")]
+    model: Option<String>,
+    /// A chip's name, the path of its TOML file, or `measured` [default: measured with a record, else ascend-910c]
+    #[arg(long, value_name = "NAME|FILE")]
+    chip: Option<String>,
+    /// A fabric's name or the path of its TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_FABRIC)]
+    fabric: String,
+    /// The fabric to compare with
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_BASELINE)]
+    baseline: String,
+    /// Chips in use (packages, not dies)
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CHIPS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    chips: u32,
+    /// What is done with the model [default: all three]
+    #[arg(long, value_enum)]
+    phase: Option<PhaseName>,
+    /// Type of weights and matrix products [default: int8, else fp8, else 16 bits for serving; 16 bits for training]
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    number_type: Option<TypeName>,
+    /// Sequences or prompts a chip and step [default: searched]
+    #[arg(long, value_name = "N", value_parser = positive)]
+    batch_per_chip: Option<f64>,
+    /// Tokens of a prompt
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096.0, value_parser = tokens)]
+    prompt_len: f64,
+    /// Tokens in the KV cache in decode [default: the prompt and half of the output]
+    #[arg(long, value_name = "TOKENS", value_parser = tokens)]
+    kv_len: Option<f64>,
+    /// Tokens of an answer; half of them are in the KV cache on average
+    #[arg(long, value_name = "TOKENS", default_value_t = 0.0, value_parser = tokens_or_none)]
+    output_len: f64,
+    /// The longest acceptable time per output token in decode
+    #[arg(long, value_name = "MS", default_value_t = 50.0, value_parser = positive)]
+    tpot_limit_ms: f64,
+    /// Tokens speculated a sequence and step in decode
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16))]
+    mtp: u32,
+    /// Chance that a speculated token is kept
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = share)]
+    mtp_acceptance: f64,
+    /// Tensor-parallel degree [default: searched, as are the next four]
+    #[arg(long, value_name = "N")]
+    tp: Option<u32>,
+    /// Pipeline stages
+    #[arg(long, value_name = "N")]
+    pp: Option<u32>,
+    /// Chips that share the routed experts of a layer
+    #[arg(long, value_name = "N")]
+    ep: Option<u32>,
+    /// Replicas of attention and dense layers
+    #[arg(long, value_name = "N")]
+    dp: Option<u32>,
+    /// Micro-batches a step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    microbatches: Option<u32>,
+    /// Tokens of a training sequence
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096.0, value_parser = tokens)]
+    sequence_len: f64,
+    /// Tokens of a training step
+    #[arg(long, value_name = "TOKENS", default_value_t = 4_194_304.0, value_parser = tokens)]
+    global_batch_tokens: f64,
+    /// Memory of a chip, in GB (1e9 bytes), instead of the specified or assumed one
+    #[arg(long, value_name = "GB", value_parser = positive)]
+    chip_memory_gb: Option<f64>,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PhaseName {
+    Prefill,
+    Decode,
+    Training,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TypeName {
+    Int8,
+    Fp8,
+    Bf16,
+    F16,
+    F32,
+}
+
+impl From<PhaseName> for Phase {
+    fn from(name: PhaseName) -> Self {
+        match name {
+            PhaseName::Prefill => Self::Prefill,
+            PhaseName::Decode => Self::Decode,
+            PhaseName::Training => Self::Training,
+        }
+    }
+}
+
+impl From<TypeName> for NumberType {
+    fn from(name: TypeName) -> Self {
+        match name {
+            TypeName::Int8 => Self::Int8,
+            TypeName::Fp8 => Self::Fp8,
+            TypeName::Bf16 => Self::Bf16,
+            TypeName::F16 => Self::F16,
+            TypeName::F32 => Self::F32,
+        }
+    }
+}
+
+fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    // A NaN is in no range.
+    if (least..=most).contains(&value) { Ok(value) } else { Err(format!("give a number from {least} to {most}")) }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    number(text, 1e-3, 1e9)
+}
+
+fn tokens(text: &str) -> Result<f64, String> {
+    number(text, 1.0, 1e12)
+}
+
+fn tokens_or_none(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 1e12)
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    number(text, 0.0, 1.0)
+}
+
+/// Runs `supernode project`.
+///
+/// # Errors
+/// [`Error::Input`] for what cannot be read or does not go together; [`Error::Negative`] if the one plan that was asked
+/// for does not exist.
+pub(super) fn run(args: &ProjectArgs) -> Result<(), Error> {
+    let chip = chip_model(args)?;
+    let fabric = Fabric::load(&args.fabric).map_err(input)?;
+    let baseline = Fabric::load(&args.baseline).map_err(input)?;
+    let models: Vec<Model> = match &args.model {
+        Some(model) => vec![Model::load(model).map_err(input)?],
+        None => TABLE_MODELS.iter().map(|name| Model::load(name)).collect::<Result<_, _>>().map_err(input)?,
+    };
+    let phases = args.phase.map_or_else(|| TABLE_PHASES.to_vec(), |phase| vec![phase.into()]);
+    let single = models.len() == 1 && phases.len() == 1;
+    let mut rows = Vec::new();
+    for model in &models {
+        for phase in phases.iter().copied() {
+            let request = request(args, model.clone(), chip.clone(), fabric.clone(), phase);
+            let comparison = projection::compare(&request, &baseline);
+            rows.push(show::Row { request, baseline: baseline.name.clone(), comparison });
+        }
+    }
+    match rows.as_slice() {
+        [row] if single => print_single(row, args.json),
+        rows => print_table(rows, args.json),
+    }
+}
+
+fn print_single(row: &show::Row, json: bool) -> Result<(), Error> {
+    let Comparison { on, .. } = &row.comparison;
+    let projection = on.as_ref().map_err(|reason| Error::Negative(format!("{}: {reason}", row.title())))?;
+    let text = if json { show::to_json(&row.json())? } else { show::single(row, projection) };
+    print(&text)
+}
+
+fn print_table(rows: &[show::Row], json: bool) -> Result<(), Error> {
+    let list: Vec<_> = rows.iter().map(show::Row::json).collect();
+    let text = if json { show::to_json(&list)? } else { show::table(rows) };
+    print(&text)
+}
+
+/// What the device of a record would deliver on the bus and on the conventional cluster: the default table.
+fn rows_of(record: &Record) -> Result<Vec<show::Row>, Error> {
+    let chip = ChipModel::from_record(record).map_err(|reason| Error::Input(reason.to_string()))?;
+    let fabric = Fabric::load(DEFAULT_FABRIC).map_err(input)?;
+    let baseline = Fabric::load(DEFAULT_BASELINE).map_err(input)?;
+    let mut rows = Vec::new();
+    for model in TABLE_MODELS {
+        let model = Model::load(model).map_err(input)?;
+        for phase in TABLE_PHASES {
+            let request = Request {
+                model: model.clone(),
+                chip: chip.clone(),
+                fabric: fabric.clone(),
+                chips: DEFAULT_CHIPS,
+                phase,
+                number_type: None,
+                workload: Workload::default(),
+                pins: Pins::default(),
+            };
+            let comparison = projection::compare(&request, &baseline);
+            rows.push(show::Row { request, baseline: baseline.name.clone(), comparison });
+        }
+    }
+    Ok(rows)
+}
+
+/// The feasible ones of [`rows_of`], for the page.
+pub(super) fn pairs_of(record: &Record) -> Result<Vec<ProjectionPair>, Error> {
+    let rows = rows_of(record)?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let on_baseline = row.comparison.baseline.ok();
+            Some(ProjectionPair { on_fabric: row.comparison.on.ok()?, on_baseline })
+        })
+        .collect())
+}
+
+/// [`rows_of`] as text.
+#[cfg(feature = "gpu")]
+pub(super) fn summary_of(record: &Record) -> Result<String, Error> {
+    Ok(show::table(&rows_of(record)?))
+}
+
+fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, phase: Phase) -> Request {
+    let workload = Workload {
+        prompt_len: args.prompt_len,
+        kv_len: args.kv_len.unwrap_or(args.prompt_len + args.output_len / 2.0),
+        tpot_limit_s: args.tpot_limit_ms / 1e3,
+        mtp_tokens: args.mtp,
+        mtp_acceptance: args.mtp_acceptance,
+        sequence_len: args.sequence_len,
+        global_batch_tokens: args.global_batch_tokens,
+    };
+    let pins = Pins {
+        tp: args.tp,
+        pp: args.pp,
+        // A dense model in a table of several has no experts to share.
+        ep: if args.model.is_none() && model.moe.is_none() { None } else { args.ep },
+        dp: args.dp,
+        microbatches: args.microbatches,
+        batch_per_chip: args.batch_per_chip,
+    };
+    Request {
+        model,
+        chip,
+        fabric,
+        chips: args.chips,
+        phase,
+        number_type: args.number_type.map(Into::into),
+        workload,
+        pins,
+    }
+}
+
+fn chip_model(args: &ProjectArgs) -> Result<ChipModel, Error> {
+    let record = args.record.as_deref().or(args.record_flag.as_deref());
+    let name = args.chip.as_deref().unwrap_or(if record.is_some() { "measured" } else { "ascend-910c" });
+    let mut chip = match (name, record) {
+        ("measured", Some(path)) => measured(path)?,
+        ("measured", None) => {
+            return Err(Error::Input(
+                "chip `measured` needs a record: give one, e.g. --record results/x.json".to_owned(),
+            ));
+        }
+        // A record that plays no part would mislead.
+        (other, Some(path)) => {
+            return Err(Error::Input(format!(
+                "{} and --chip {other} exclude each other: leave one of them out",
+                path.display()
+            )));
+        }
+        (other, None) => ChipModel::from_spec(&Chip::load(other).map_err(input)?),
+    };
+    if let Some(gb) = args.chip_memory_gb {
+        chip.set_capacity(gb * 1e9);
+    }
+    Ok(chip)
+}
+
+fn measured(path: &Path) -> Result<ChipModel, Error> {
+    let record = record::load(path).map_err(|error| Error::Input(error.to_string()))?;
+    ChipModel::from_record(&record).map_err(|reason| Error::Input(format!("{}: {reason}", path.display())))
+}
+
+fn input(error: crate::specs::SpecError) -> Error {
+    Error::Input(error.to_string())
+}

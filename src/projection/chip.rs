@@ -1,0 +1,118 @@
+//! What a chip costs: from its file of facts, or from a record of this tool.
+
+mod measured;
+
+use std::collections::BTreeMap;
+
+use crate::specs::{Chip, NumberType, Sourced};
+
+/// A chip as the projection sees it, whatever it came from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChipModel {
+    /// Name.
+    pub name: String,
+    /// Arithmetic peak by type.
+    pub peaks: BTreeMap<NumberType, Sourced>,
+    /// Memory bandwidth, bytes per second.
+    pub bandwidth: Sourced,
+    /// Memory size, bytes.
+    pub capacity: Sourced,
+    /// Share of the memory that may be filled.
+    pub usable: Sourced,
+    /// Links inside a node, bytes per second and direction.
+    pub scale_up: Sourced,
+    /// Time of a launch, seconds.
+    pub launch: Sourced,
+    /// Fixed time of a step, seconds.
+    pub step: Sourced,
+    /// Share of communication that hides behind compute.
+    pub overlap: Sourced,
+    /// Share of the roofs that kernels reach.
+    pub efficiency: ByClass<ClassEfficiency<Sourced>>,
+    /// What the reader must keep in mind.
+    pub caveats: Vec<String>,
+}
+
+/// Share of each roof.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ClassEfficiency<T> {
+    /// Of the arithmetic peak.
+    pub compute: T,
+    /// Of the memory bandwidth.
+    pub memory: T,
+}
+
+/// One value for each class of op.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ByClass<T> {
+    /// Attention proper, without its projections.
+    pub attention: T,
+    /// Routed experts.
+    pub expert: T,
+    /// Projections, dense FFN, shared experts, LM head.
+    pub dense: T,
+    /// Router, top-k, sort.
+    pub gating: T,
+}
+
+/// Published expert-parallel degrees of a chip of several dies may count dies.
+fn die_caveat(chip: &Chip) -> Vec<String> {
+    let dies = chip.dies.value;
+    let text = format!("degrees count chips; one {} is {dies} dies, and published degrees may count those", chip.name);
+    if dies > 1.0 { vec![text] } else { Vec::new() }
+}
+
+impl ChipModel {
+    /// From a file of facts.
+    pub fn from_spec(chip: &Chip) -> Self {
+        use NumberType::{Bf16, F16, F32, Fp8, Int8};
+        let peaks = [F32, F16, Bf16, Fp8, Int8]
+            .into_iter()
+            .filter_map(|number_type| Some((number_type, chip.peak_flop_per_s.of(number_type)?.clone())))
+            .collect();
+        let share = &chip.efficiency;
+        let gemm = ClassEfficiency { compute: share.gemm_compute.clone(), memory: share.gemm_memory.clone() };
+        Self {
+            name: chip.name.clone(),
+            peaks,
+            bandwidth: chip.memory.bandwidth_bytes_per_s.clone(),
+            capacity: chip.memory.capacity_bytes.clone(),
+            usable: chip.memory.usable_fraction.clone(),
+            scale_up: chip.links.scale_up_bytes_per_s.clone(),
+            launch: chip.overhead.launch_s.clone(),
+            step: chip.overhead.step_s.clone(),
+            overlap: chip.overhead.overlap.clone(),
+            efficiency: ByClass {
+                attention: ClassEfficiency {
+                    compute: share.attention_compute.clone(),
+                    memory: share.attention_memory.clone(),
+                },
+                expert: gemm.clone(),
+                dense: gemm.clone(),
+                gating: ClassEfficiency { compute: gemm.compute, memory: share.gating_memory.clone() },
+            },
+            caveats: die_caveat(chip),
+        }
+    }
+
+    /// Takes this memory size, in bytes, as given by the user.
+    pub fn set_capacity(&mut self, bytes: f64) {
+        self.capacity = Sourced::assumed(bytes, bytes, bytes, "given on the command line");
+    }
+
+    /// The type that serving uses unless told: the smallest that the chip computes in; training takes 16 bits.
+    pub fn default_type(&self, training: bool) -> NumberType {
+        use NumberType::{Bf16, F16, F32, Fp8, Int8};
+        let order: &[NumberType] = if training { &[Bf16, F16, F32] } else { &[Int8, Fp8, Bf16, F16, F32] };
+        order.iter().copied().find(|number_type| self.peaks.contains_key(number_type)).unwrap_or(F32)
+    }
+
+    /// The type that attention runs in: 8-bit weights leave it at 16 bits (FlashMLA, and MLA on Ascend, run so).
+    pub fn attention_type(&self, number_type: NumberType) -> NumberType {
+        match number_type {
+            NumberType::Int8 | NumberType::Fp8 if self.peaks.contains_key(&NumberType::Bf16) => NumberType::Bf16,
+            NumberType::Int8 | NumberType::Fp8 if self.peaks.contains_key(&NumberType::F16) => NumberType::F16,
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A chip from a record: measured ceilings, and the share of them that the record's kernels reach.
+
+use std::collections::BTreeMap;
+
+use super::{ByClass, ChipModel, ClassEfficiency};
+use crate::kernels::{Element, Family, Phase};
+use crate::record::{Bound, Case, CeilingKind, Record};
+use crate::specs::{NumberType, Provenance, Sourced};
+
+const NOT_IN_RECORD: &str = "not measured on this device";
+
+impl ChipModel {
+    /// From a record. The peak is the measured FMA ceiling of the type, the bandwidth the measured memory ceiling, a
+    /// launch the measured one. A class's share of a roof is the median over the record's shapes, each at its best
+    /// variant; low and high are the extremes. What a record cannot know is assumed, and a caveat says so.
+    ///
+    /// # Errors
+    /// One line that says which ceiling the record lacks.
+    pub fn from_record(record: &Record) -> Result<Self, String> {
+        let bandwidth = record.memory_ceiling().filter(|rate| rate.is_positive());
+        let bandwidth = bandwidth.ok_or("the record has no memory ceiling; measure the device again")?.get();
+        let peaks = peaks(record)?;
+        let mut caveats = general_caveats(record);
+        let launch = record.launch_cost().filter(|time| time.get() >= 0.0 && time.is_finite()).map_or_else(
+            || Sourced::assumed(5e-6, 1e-6, 20e-6, NOT_IN_RECORD),
+            |time| measured(time.get(), None, "empty launch inside a batch"),
+        );
+        let efficiency = ByClass {
+            attention: shares(record, Family::Attention, &mut caveats),
+            expert: shares(record, Family::ExpertMatmul, &mut caveats),
+            dense: shares(record, Family::ExpertMatmul, &mut Vec::new()),
+            gating: shares(record, Family::Gating, &mut caveats),
+        };
+        Ok(Self {
+            name: record.device.name.clone(),
+            peaks,
+            bandwidth: measured(bandwidth, None, "memory ceiling: the faster of streaming read and copy"),
+            capacity: Sourced::assumed(128e9, 128e9, 128e9, "as on a chip of the supernode; a record does not know it"),
+            usable: Sourced::assumed(0.9, 0.9, 0.9, "the rest is left to the runtime and buffers"),
+            scale_up: Sourced::assumed(392e9, 200e9, 450e9, "as on a chip of the supernode; a record does not know it"),
+            launch,
+            step: Sourced::assumed(1e-3, 0.3e-3, 3e-3, NOT_IN_RECORD),
+            overlap: Sourced::assumed(0.6, 0.3, 0.8, NOT_IN_RECORD),
+            efficiency,
+            caveats,
+        })
+    }
+}
+
+fn peaks(record: &Record) -> Result<BTreeMap<NumberType, Sourced>, String> {
+    let types =
+        [(NumberType::F32, Element::F32, CeilingKind::FmaF32), (NumberType::F16, Element::F16, CeilingKind::FmaF16)];
+    let has_cases = |element| record.cases.iter().any(|case| case.element == element);
+    let mut peaks = BTreeMap::new();
+    for (number_type, element, kind) in types {
+        // Without cases in f16 the kernels ran in f32, and so does the projection.
+        if element == Element::F16 && !has_cases(element) {
+            continue;
+        }
+        let Some(rate) = record.fma_ceiling(element).filter(|rate| rate.is_positive()) else {
+            continue;
+        };
+        let own = record.ceilings.contains_key(&kind);
+        let source = if own { "FMA ceiling of the type" } else { "f32 FMA ceiling: f16 storage, f32 arithmetic" };
+        peaks.insert(number_type, measured(rate.get(), None, source));
+    }
+    if peaks.is_empty() {
+        return Err("the record has no arithmetic ceiling; measure the device again".to_owned());
+    }
+    Ok(peaks)
+}
+
+fn general_caveats(record: &Record) -> Vec<String> {
+    let mut caveats: Vec<String> = Vec::new();
+    if record.is_software() {
+        caveats.push(crate::record::Caveat::SoftwareAdapter.to_string());
+    }
+    for caveat in record.caveats.iter().map(ToString::to_string) {
+        if !caveats.contains(&caveat) {
+            caveats.push(caveat);
+        }
+    }
+    if !record.complete {
+        caveats.push("the record is not complete: some planned cases are missing".to_owned());
+    }
+    caveats.push(
+        "a record knows neither memory size nor links: 128 GB and the supernode's links are assumed (--chip-memory-gb)"
+            .to_owned(),
+    );
+    if record.cases.iter().any(|case| case.scale_divisor > 1) {
+        caveats.push("some measured layers were scaled down: large ones may run nearer the roofs".to_owned());
+    }
+    caveats.push("dense layers take the share of the roofs that the expert matmul reaches".to_owned());
+    caveats
+}
+
+fn shares(record: &Record, family: Family, caveats: &mut Vec<String>) -> ClassEfficiency<Sourced> {
+    // The projection runs in f16 where the record has it; a family that was only measured in f32 lends that share.
+    let has_f16 = record.cases.iter().any(|case| case.element == Element::F16);
+    let element = if has_f16 { Element::F16 } else { Element::F32 };
+    let share = |bound: Bound, phase: Phase| {
+        best_fractions(record, family, |case| case.element == element && case.achieved.bound_by == bound)
+            .or_else(|| best_fractions(record, family, |case| case.element == element && case.phase == phase))
+            .or_else(|| best_fractions(record, family, |case| case.achieved.bound_by == bound))
+            .map(|(low, median, high)| measured(median, Some((low, high)), "share of the roofline, median over shapes"))
+    };
+    let compute = share(Bound::Compute, Phase::Prefill);
+    let memory = share(Bound::Memory, Phase::Decode);
+    let missing = compute.is_none() || memory.is_none();
+    // One roof without cases takes the other's share; a family without any is assumed.
+    let other = compute.clone().or_else(|| memory.clone());
+    let fallback = other.unwrap_or_else(|| Sourced::assumed(0.5, 0.2, 0.8, "no case of this family in the record"));
+    if missing {
+        caveats.push(format!(
+            "the record has too few cases of {family}: part of its share of the roofs is carried over or assumed"
+        ));
+    }
+    ClassEfficiency { compute: compute.unwrap_or_else(|| fallback.clone()), memory: memory.unwrap_or(fallback) }
+}
+
+/// Lowest, median and highest fraction over shapes, each shape at its best variant.
+fn best_fractions(record: &Record, family: Family, matches: impl Fn(&Case) -> bool) -> Option<(f64, f64, f64)> {
+    let mut best = BTreeMap::new();
+    for case in record.cases.iter().filter(|case| case.family == family && matches(case)) {
+        let fraction = case.achieved.fraction_of_roofline;
+        if case.achieved.bound_by == Bound::Launch || !fraction.is_finite() || fraction <= 0.0 {
+            continue;
+        }
+        let key = (case.kernel.as_str(), case.model.as_str(), case.phase, &case.shape);
+        let entry = best.entry(key).or_insert(fraction);
+        *entry = fraction.max(*entry);
+    }
+    let mut fractions: Vec<f64> = best.into_values().collect();
+    fractions.sort_by(f64::total_cmp);
+    let median = *fractions.get(fractions.len() / 2)?;
+    Some((*fractions.first()?, median, *fractions.last()?))
+}
+
+fn measured(value: f64, band: Option<(f64, f64)>, source: &str) -> Sourced {
+    Sourced {
+        value,
+        low: band.map(|(low, _)| low),
+        high: band.map(|(_, high)| high),
+        provenance: Provenance::Measured,
+        source: source.to_owned(),
+        checked: None,
+    }
+}

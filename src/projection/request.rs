@@ -1,0 +1,133 @@
+//! What is asked, and why there may be no answer.
+
+use super::chip::ChipModel;
+use super::result::{Phase, Plan};
+use crate::specs::{Fabric, Model, NumberType};
+
+/// One question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// The model.
+    pub model: Model,
+    /// The chip.
+    pub chip: ChipModel,
+    /// The fabric.
+    pub fabric: Fabric,
+    /// Chips in use.
+    pub chips: u32,
+    /// The phase.
+    pub phase: Phase,
+    /// Type of weights and matrix products; `None`: the chip's default for the phase.
+    pub number_type: Option<NumberType>,
+    /// Lengths, limits and speculation.
+    pub workload: Workload,
+    /// What is not to be searched.
+    pub pins: Pins,
+}
+
+/// Lengths, limits and speculation.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Workload {
+    /// Tokens of a prompt.
+    pub prompt_len: f64,
+    /// Tokens in the KV cache at a decode step.
+    pub kv_len: f64,
+    /// The longest acceptable time per output token, seconds.
+    pub tpot_limit_s: f64,
+    /// Speculated tokens a sequence and step.
+    pub mtp_tokens: u32,
+    /// Chance that a speculated token is kept, given that the one before it was.
+    pub mtp_acceptance: f64,
+    /// Tokens of a training sequence.
+    pub sequence_len: f64,
+    /// Tokens of a training step.
+    pub global_batch_tokens: f64,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            prompt_len: 4096.0,
+            kv_len: 4096.0,
+            tpot_limit_s: 0.05,
+            mtp_tokens: 0,
+            mtp_acceptance: 0.7,
+            sequence_len: 4096.0,
+            global_batch_tokens: 4.0 * 1024.0 * 1024.0,
+        }
+    }
+}
+
+/// Parts of the plan that are given; the others are searched.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Pins {
+    /// Tensor-parallel degree.
+    pub tp: Option<u32>,
+    /// Pipeline stages.
+    pub pp: Option<u32>,
+    /// Chips that share the experts.
+    pub ep: Option<u32>,
+    /// Replicas of attention.
+    pub dp: Option<u32>,
+    /// Micro-batches.
+    pub microbatches: Option<u32>,
+    /// Sequences or prompts a chip and step.
+    pub batch_per_chip: Option<f64>,
+}
+
+/// Why no plan answers.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Infeasible {
+    /// More chips than the fabric joins.
+    #[error("{fabric} joins at most {most} chips, {asked} were asked for; give --chips {most} or fewer")]
+    TooManyChips {
+        /// The fabric.
+        fabric: String,
+        /// Asked for.
+        asked: u32,
+        /// What it joins.
+        most: u64,
+    },
+    /// The chip has no unit for this type.
+    #[error("{chip} does not compute in {asked}; give --type {offered}")]
+    NoSuchType {
+        /// The chip.
+        chip: String,
+        /// Asked for.
+        asked: &'static str,
+        /// What it computes in.
+        offered: String,
+    },
+    /// The degrees do not go together.
+    #[error("no plan on {chips} chips: {reason}")]
+    Split {
+        /// Chips in use.
+        chips: u32,
+        /// Which degrees clash, and what would do.
+        reason: String,
+    },
+    /// Even the plan that comes nearest does not fit.
+    #[error(
+        "not enough memory: the plan that comes nearest (tp {} pp {} ep {} dp {}) needs {:.1} GB a chip, {:.1} GB more than there are; use more chips or a smaller type or batch",
+        plan.tp, plan.pp, plan.ep, plan.dp, needed_bytes / 1e9, over_bytes / 1e9
+    )]
+    Memory {
+        /// The plan that comes nearest.
+        plan: Plan,
+        /// What it needs a chip.
+        needed_bytes: f64,
+        /// By how much that is too much.
+        over_bytes: f64,
+    },
+    /// No plan keeps the time per token.
+    #[error(
+        "no plan keeps {:.1} ms a token; the fastest takes {:.1} ms: raise --tpot-limit-ms",
+        limit_s * 1e3, best_s * 1e3
+    )]
+    Latency {
+        /// The limit.
+        limit_s: f64,
+        /// The fastest plan's time.
+        best_s: f64,
+    },
+}
