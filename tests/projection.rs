@@ -1,129 +1,21 @@
 //! The projection as a whole: what must hold for any model, phase, chip and fabric.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::collections::BTreeMap;
+mod support;
 
 use proptest::prelude::*;
-use supernode_bench::kernels::{Element, Family, Phase as KernelPhase, Work};
 use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, links};
 use supernode_bench::projection::uncertainty::Scenario;
 use supernode_bench::projection::{
     ChipModel, Infeasible, NumberType, Phase, Pins, Projection, Request, Workload, compare, project,
 };
-use supernode_bench::record::{
-    Achieved, Bound, Case, Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Metric, Preset, Protocol,
-    Record, Timing, Tool, Verification,
-};
+use supernode_bench::record::{Caveat, CeilingKind, DeviceType};
 use supernode_bench::specs::{Chip, Fabric, Model, Sourced};
-use supernode_bench::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
+use supernode_bench::units::Seconds;
+use support::{BANDWIDTH, PEAK, record};
 
 const MODELS: [&str; 3] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3"];
 const PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];
-
-const PEAK: f64 = 20e12;
-const BANDWIDTH: f64 = 500e9;
-
-fn verification() -> Verification {
-    Verification {
-        metric: Metric::Exact,
-        value: 0.0,
-        tolerance: 0.0,
-        worst_error: 0.0,
-        worst_tolerance: 0.0,
-        checked: 1,
-        total: 1,
-        worst: None,
-    }
-}
-
-fn timing(seconds: f64) -> Timing {
-    let time = Seconds::new(seconds);
-    Timing {
-        clock: Clock::Device,
-        runs_per_sample: 1,
-        buffer_sets: 1,
-        warmup_runs: 1,
-        samples_s: vec![time],
-        median_s: time,
-        mad_s: Seconds::ZERO,
-        ci95_s: [time, time],
-        wall_median_s: time,
-        cpu_median_s: None,
-    }
-}
-
-fn case(family: Family, phase: KernelPhase, bound_by: Bound, fraction: f64) -> Case {
-    let work = Work { flop: Flop::new(1e9), bytes_read: Bytes::new(1e6), bytes_written: Bytes::new(1e6) };
-    Case {
-        id: format!("{family}/k/v/f32/m/{phase}/{fraction}"),
-        family,
-        kernel: "k".to_owned(),
-        variant: "v".to_owned(),
-        element: Element::F32,
-        model: "m".to_owned(),
-        phase,
-        scale_divisor: 1,
-        shape: BTreeMap::new(),
-        work,
-        verification: verification(),
-        timing: timing(1e-3),
-        achieved: Achieved {
-            flop_per_s: FlopPerSecond::new(1e12),
-            bytes_per_s: BytesPerSecond::new(2e9),
-            roofline_s: Seconds::new(1e-3 * fraction),
-            fraction_of_roofline: fraction,
-            bound_by,
-        },
-        caveats: Vec::new(),
-    }
-}
-
-fn record() -> Record {
-    let ceiling = |value| Ceiling { value, work: Work::default(), verification: verification(), timing: timing(1e-3) };
-    let families = [Family::Gating, Family::ExpertMatmul, Family::Attention];
-    let cases = families.into_iter().flat_map(|family| {
-        [case(family, KernelPhase::Prefill, Bound::Compute, 0.5), case(family, KernelPhase::Decode, Bound::Memory, 0.8)]
-    });
-    Record {
-        schema_version: 1,
-        complete: true,
-        created_at: "2026-01-01T00:00:00Z".to_owned(),
-        tool: Tool { name: "supernode-bench".to_owned(), version: "0.1.0".to_owned(), git_commit: None },
-        host: Host { os: "os".to_owned(), cpu: "cpu".to_owned(), logical_cpus: 1, memory_bytes: 1 },
-        device: Device {
-            name: "test device".to_owned(),
-            vendor: "nobody".to_owned(),
-            vendor_id: 0,
-            device_id: 0,
-            driver: String::new(),
-            driver_info: String::new(),
-            backend: "vulkan".to_owned(),
-            device_type: DeviceType::Discrete,
-            features: Vec::new(),
-            limits: BTreeMap::new(),
-        },
-        protocol: Protocol {
-            preset: Preset::Quick,
-            preset_reason: "asked for".to_owned(),
-            seed: 1,
-            clock: Clock::Device,
-            runtime_checks: true,
-            rotation_bytes: 1 << 30,
-            target_relative_ci: 0.02,
-            sample_budget_s: Seconds::new(1.0),
-        },
-        caveats: Vec::new(),
-        ceilings: BTreeMap::from([
-            (CeilingKind::FmaF32, ceiling(PEAK)),
-            (CeilingKind::MemoryRead, ceiling(BANDWIDTH)),
-            (CeilingKind::Launch, ceiling(0.0)),
-        ]),
-        planned: Vec::new(),
-        cases: cases.collect(),
-        left_out: Vec::new(),
-        rejected: Vec::new(),
-    }
-}
 
 fn chip(name: &str) -> ChipModel {
     match name {
@@ -272,6 +164,7 @@ fn llama_405b_on_eight_small_chips_is_refused_with_the_missing_bytes() {
 fn a_limit_that_no_plan_keeps_is_a_typed_answer_with_the_fastest_plan() {
     let mut request = request("deepseek-v3", Phase::Decode, "ascend-910c", "roce-cluster");
     request.workload.tpot_limit_s = 1e-3;
+    request.workload.tpot_limit_binds = true;
     let Err(Infeasible::Latency { best_s, .. }) = project(&request) else { panic!("1 ms is out of reach") };
     assert!(best_s > 1e-3);
     request.workload.tpot_limit_s = best_s * 1.001;

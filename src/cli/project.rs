@@ -62,9 +62,9 @@ pub(super) struct ProjectArgs {
     /// Tokens of an answer; half of them are in the KV cache on average
     #[arg(long, value_name = "TOKENS", default_value_t = 0.0, value_parser = tokens_or_none)]
     output_len: f64,
-    /// The longest acceptable time per output token in decode
-    #[arg(long, value_name = "MS", default_value_t = 50.0, value_parser = positive)]
-    tpot_limit_ms: f64,
+    /// The longest acceptable time per output token in decode [default: 50 where any plan keeps it, else none]
+    #[arg(long, value_name = "MS", value_parser = positive)]
+    tpot_limit_ms: Option<f64>,
     /// Tokens speculated a sequence and step in decode
     #[arg(long, value_name = "K", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16))]
     mtp: u32,
@@ -250,7 +250,8 @@ fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, ph
     let workload = Workload {
         prompt_len: args.prompt_len,
         kv_len: args.kv_len.unwrap_or(args.prompt_len + args.output_len / 2.0),
-        tpot_limit_s: args.tpot_limit_ms / 1e3,
+        tpot_limit_s: args.tpot_limit_ms.map_or(Workload::default().tpot_limit_s, |ms| ms / 1e3),
+        tpot_limit_binds: args.tpot_limit_ms.is_some(),
         mtp_tokens: args.mtp,
         mtp_acceptance: args.mtp_acceptance,
         sequence_len: args.sequence_len,

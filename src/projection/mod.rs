@@ -46,6 +46,22 @@ pub struct Comparison {
 /// # Errors
 /// [`Infeasible`]: no plan fits, and by how much.
 pub fn project(request: &Request) -> Result<Projection, Infeasible> {
+    match project_within_limit(request) {
+        Err(Infeasible::Latency { limit_s, best_s }) if !request.workload.tpot_limit_binds => {
+            let workload = Workload { tpot_limit_s: f64::INFINITY, ..request.workload };
+            let mut projection = project_within_limit(&Request { workload, ..request.clone() })?;
+            projection.caveats.push(format!(
+                "no plan keeps {:.0} ms a token (the fastest takes {}): this one ignores the limit",
+                limit_s * 1e3,
+                crate::units::Seconds::new(best_s)
+            ));
+            Ok(projection)
+        }
+        other => other,
+    }
+}
+
+fn project_within_limit(request: &Request) -> Result<Projection, Infeasible> {
     let machine = Machine::new(request, Scenario::Nominal)?;
     let (plan, outcome) = plan::best(request, &machine)?;
     let pessimistic = evaluate(request, &plan, &Machine::new(request, Scenario::Pessimistic)?);

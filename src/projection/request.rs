@@ -34,6 +34,9 @@ pub struct Workload {
     pub kv_len: f64,
     /// The longest acceptable time per output token, seconds.
     pub tpot_limit_s: f64,
+    /// Whether a plan beyond the limit is no answer. Otherwise it is given, with a caveat, where none keeps the limit:
+    /// a slow chip has a throughput too.
+    pub tpot_limit_binds: bool,
     /// Speculated tokens a sequence and step.
     pub mtp_tokens: u32,
     /// Chance that a speculated token is kept, given that the one before it was.
@@ -50,6 +53,7 @@ impl Default for Workload {
             prompt_len: 4096.0,
             kv_len: 4096.0,
             tpot_limit_s: 0.05,
+            tpot_limit_binds: false,
             mtp_tokens: 0,
             mtp_acceptance: 0.7,
             sequence_len: 4096.0,

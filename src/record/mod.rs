@@ -333,14 +333,18 @@ impl Record {
         self.cases.iter().find(|case| case.id == id)
     }
 
-    /// The measured arithmetic roof for operands of this type (f16 falls back on f32, whose units do the work).
+    /// The measured arithmetic roof for operands of this type. Operands in f16 are widened and accumulated in f32, or may
+    /// be multiplied as they are: the faster of the two is the roof.
     pub fn fma_ceiling(&self, element: Element) -> Option<FlopPerSecond> {
-        let f32_rate = self.ceilings.get(&CeilingKind::FmaF32);
-        let rate = match element {
-            Element::F32 => f32_rate,
-            Element::F16 => self.ceilings.get(&CeilingKind::FmaF16).or(f32_rate),
+        let kinds: &[CeilingKind] = match element {
+            Element::F32 => &[CeilingKind::FmaF32],
+            Element::F16 => &[CeilingKind::FmaF32, CeilingKind::FmaF16],
         };
-        rate.map(|ceiling| FlopPerSecond::new(ceiling.value))
+        kinds
+            .iter()
+            .filter_map(|kind| self.ceilings.get(kind))
+            .map(|ceiling| FlopPerSecond::new(ceiling.value))
+            .reduce(FlopPerSecond::max)
     }
 
     /// The measured memory roof: the faster of streaming read and copy.

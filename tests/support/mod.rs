@@ -1,0 +1,118 @@
+//! A small record, built in code.
+
+use std::collections::BTreeMap;
+
+use supernode_bench::kernels::{Element, Family, Phase as KernelPhase, Work};
+use supernode_bench::record::{
+    Achieved, Bound, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Metric, Preset, Protocol, Record,
+    Timing, Tool, Verification,
+};
+use supernode_bench::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
+
+/// Its f32 ceiling, FLOP/s.
+pub(crate) const PEAK: f64 = 20e12;
+/// Its memory ceiling, bytes per second.
+pub(crate) const BANDWIDTH: f64 = 500e9;
+
+fn verification() -> Verification {
+    Verification {
+        metric: Metric::Exact,
+        value: 0.0,
+        tolerance: 0.0,
+        worst_error: 0.0,
+        worst_tolerance: 0.0,
+        checked: 1,
+        total: 1,
+        worst: None,
+    }
+}
+
+fn timing(seconds: f64) -> Timing {
+    let time = Seconds::new(seconds);
+    Timing {
+        clock: Clock::Device,
+        runs_per_sample: 1,
+        buffer_sets: 1,
+        warmup_runs: 1,
+        samples_s: vec![time],
+        median_s: time,
+        mad_s: Seconds::ZERO,
+        ci95_s: [time, time],
+        wall_median_s: time,
+        cpu_median_s: None,
+    }
+}
+
+fn case(family: Family, phase: KernelPhase, bound_by: Bound, fraction: f64) -> Case {
+    let work = Work { flop: Flop::new(1e9), bytes_read: Bytes::new(1e6), bytes_written: Bytes::new(1e6) };
+    Case {
+        id: format!("{family}/k/v/f32/m/{phase}/{fraction}"),
+        family,
+        kernel: "k".to_owned(),
+        variant: "v".to_owned(),
+        element: Element::F32,
+        model: "m".to_owned(),
+        phase,
+        scale_divisor: 1,
+        shape: BTreeMap::new(),
+        work,
+        verification: verification(),
+        timing: timing(1e-3),
+        achieved: Achieved {
+            flop_per_s: FlopPerSecond::new(1e12),
+            bytes_per_s: BytesPerSecond::new(2e9),
+            roofline_s: Seconds::new(1e-3 * fraction),
+            fraction_of_roofline: fraction,
+            bound_by,
+        },
+        caveats: Vec::new(),
+    }
+}
+
+/// A device whose kernels reach half of the arithmetic and 0.8 of the memory ceiling.
+pub(crate) fn record() -> Record {
+    let ceiling = |value| Ceiling { value, work: Work::default(), verification: verification(), timing: timing(1e-3) };
+    let families = [Family::Gating, Family::ExpertMatmul, Family::Attention];
+    let cases = families.into_iter().flat_map(|family| {
+        [case(family, KernelPhase::Prefill, Bound::Compute, 0.5), case(family, KernelPhase::Decode, Bound::Memory, 0.8)]
+    });
+    Record {
+        schema_version: 1,
+        complete: true,
+        created_at: "2026-01-01T00:00:00Z".to_owned(),
+        tool: Tool { name: "supernode-bench".to_owned(), version: "0.1.0".to_owned(), git_commit: None },
+        host: Host { os: "os".to_owned(), cpu: "cpu".to_owned(), logical_cpus: 1, memory_bytes: 1 },
+        device: Device {
+            name: "test device".to_owned(),
+            vendor: "nobody".to_owned(),
+            vendor_id: 0,
+            device_id: 0,
+            driver: String::new(),
+            driver_info: String::new(),
+            backend: "vulkan".to_owned(),
+            device_type: DeviceType::Discrete,
+            features: Vec::new(),
+            limits: BTreeMap::new(),
+        },
+        protocol: Protocol {
+            preset: Preset::Quick,
+            preset_reason: "asked for".to_owned(),
+            seed: 1,
+            clock: Clock::Device,
+            runtime_checks: true,
+            rotation_bytes: 1 << 30,
+            target_relative_ci: 0.02,
+            sample_budget_s: Seconds::new(1.0),
+        },
+        caveats: Vec::new(),
+        ceilings: BTreeMap::from([
+            (CeilingKind::FmaF32, ceiling(PEAK)),
+            (CeilingKind::MemoryRead, ceiling(BANDWIDTH)),
+            (CeilingKind::Launch, ceiling(0.0)),
+        ]),
+        planned: Vec::new(),
+        cases: cases.collect(),
+        left_out: Vec::new(),
+        rejected: Vec::new(),
+    }
+}
