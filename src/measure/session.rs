@@ -93,7 +93,7 @@ const EFFORT: u64 = 8_000_000;
 const LONGEST_LAUNCH: Seconds = Seconds::new(0.5);
 /// All buffers of a case together; more than this and a small device would swap.
 const MOST_BYTES: u64 = 16 << 30;
-const MAX_SETS: u64 = 16;
+const MAX_SETS: u64 = 64;
 
 /// Measures everything that is not in the document at `path` yet.
 ///

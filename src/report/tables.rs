@@ -146,11 +146,16 @@ pub(super) fn absent(record: &Record) -> Markup {
     table("Cases without a figure", &["case", "what", "why"], 3, &flat(rows))
 }
 
-/// Caveats of single cases, in words.
+/// Caveats of single cases, in words: folded away, since each figure's mark tells its own.
 pub(super) fn case_caveats(record: &Record) -> Markup {
-    let pairs = record.cases.iter().flat_map(|case| case.caveats.iter().map(move |caveat| (case, caveat)));
-    let rows = pairs.map(|(case, caveat)| vec![word(&case.id), html! { (caveat) }]);
-    table("Caveats of single cases", &["case", "caveat"], 2, &flat(rows))
+    let with_caveats: Vec<&Case> = record.cases.iter().filter(|case| !case.caveats.is_empty()).collect();
+    let rows = with_caveats.iter().map(|case| vec![html! { span.id { (clean(&case.id)) } }, word(&caveats(case))]);
+    html! {
+        details {
+            summary { "Caveats of single cases (" (with_caveats.len()) " of " (record.cases.len()) ")" }
+            (table("Caveats of single cases", &["case", "caveats"], 2, &flat(rows)))
+        }
+    }
 }
 
 /// Rows of projections under a heading for each model and phase.

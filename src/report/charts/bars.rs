@@ -8,7 +8,7 @@ use super::{HEADING, ROW, Scale, WIDTH, family_colour, height};
 use crate::record::{Case, Record};
 
 /// Where the bars begin.
-const LEFT: i32 = 210;
+const LEFT: i32 = 232;
 /// Room for a value after the longest bar.
 const RIGHT: i32 = 70;
 /// Room for the words below the axis.
