@@ -49,15 +49,15 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let first_row = group.y * ROWS;
+    let first_row = group.x * ROWS;
     let expert = block_expert[first_row / ROW_TILE];
     if expert == NONE {
         return;
     }
-    var column0 = group.x * WORKGROUP + local.x;
+    var column0 = group.y * WORKGROUP + local.x;
     var column1 = column0 + params.up_offset4;
     if !SWIGLU {
-        column0 = group.x * WORKGROUP * 2u + local.x;
+        column0 = group.y * WORKGROUP * 2u + local.x;
         column1 = column0 + WORKGROUP;
     }
     if column0 >= params.n4 {

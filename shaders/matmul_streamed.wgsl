@@ -68,17 +68,17 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     if index == 0u {
-        tile_expert = block_expert[group.y];
+        tile_expert = block_expert[group.x];
     }
     let expert = workgroupUniformLoad(&tile_expert);
     if expert == NONE {
         return;
     }
-    let first_row = group.y * ROWS;
-    var column0 = group.x * WIDTH + local.x;
+    let first_row = group.x * ROWS;
+    var column0 = group.y * WIDTH + local.x;
     var column1 = column0 + params.up_offset4;
     if !SWIGLU {
-        column0 = group.x * WIDTH * 2u + local.x;
+        column0 = group.y * WIDTH * 2u + local.x;
         column1 = column0 + WIDTH;
     }
     let load0 = min(column0, params.n4 - 1u);

@@ -65,16 +65,16 @@ fn main(
     @builtin(local_invocation_index) index: u32,
 ) {
     if index == 0u {
-        tile_expert = block_expert[group.y];
+        tile_expert = block_expert[group.x];
     }
     let expert = workgroupUniformLoad(&tile_expert);
     if expert == NONE {
         return;
     }
-    let first_row = group.y * TILE_ROWS;
+    let first_row = group.x * TILE_ROWS;
     // Each invocation carries one vec4 of the A tile (row index / 4, k4 index % 4) and two of the B tile.
     let a_at = source(first_row + index / TILE_K4) * params.a_stride4;
-    let b_column = column_of(group.x, index % 32u);
+    let b_column = column_of(group.y, index % 32u);
     let b_k = index / 32u;
     let b_at = expert * params.k4 * 4u * params.b_stride4 + b_column;
 
@@ -118,12 +118,12 @@ fn main(
             continue;
         }
         if SWIGLU {
-            let column = group.x * LANES + local.x;
+            let column = group.y * LANES + local.x;
             if column < params.n4 {
                 c[row * params.n4 + column] = Element4(silu(sum0[i]) * sum1[i]);
             }
         } else {
-            let column = group.x * LANES * 2u + local.x;
+            let column = group.y * LANES * 2u + local.x;
             if column < params.n4 {
                 c[row * params.n4 + column] = Element4(sum0[i]);
             }

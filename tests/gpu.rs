@@ -18,7 +18,7 @@ fn runnable(gpu: &Gpu) -> Vec<CaseSpec> {
     let mut cases = verification_cases();
     cases.retain(|case| {
         let plan = case.kernel.plan(case.variant, case.element);
-        launch::missing_feature(&plan, &gpu.info.features).is_none()
+        launch::missing(&plan, &gpu.info).is_none()
     });
     assert!(cases.len() >= 60, "{} cases", cases.len());
     cases

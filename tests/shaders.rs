@@ -37,7 +37,7 @@ fn every_shader_is_valid_wgsl_as_it_stands_and_in_f16() {
     for (shader, _) in SHADERS {
         for element in [Element::F32, Element::F16] {
             let module = parse(shader, element);
-            Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16)
+            Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP)
                 .validate(&module)
                 .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"));
         }

@@ -82,8 +82,8 @@ fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> Line {
     let kernel: &dyn Kernel = case.kernel.as_ref();
     let plan = kernel.plan(case.variant, case.element);
     let id = case.id();
-    if let Some(feature) = launch::missing_feature(&plan, &gpu.info.features) {
-        let problem = Some(format!("the adapter lacks {feature}"));
+    if let Some(reason) = launch::missing(&plan, &gpu.info) {
+        let problem = Some(reason);
         return Line { id, passed: false, problem, left_out: true, verification: None };
     }
     match run::verify(gpu, kernel, case.variant, case.element, seed, ALL) {

@@ -99,7 +99,7 @@ impl Kernel for Prefill {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["row", "tiled"]
+        &["row", "subgroup", "tiled"]
     }
 
     fn elements(&self) -> &'static [Element] {
@@ -130,6 +130,10 @@ impl Kernel for Prefill {
         let mut overrides = BTreeMap::from([("HEAD_DIM4", self.heads.head_dim4() as f64)]);
         let (shader, rows) = match variant {
             "tiled" => ("attention_prefill_tiled", 32),
+            "subgroup" => {
+                overrides.insert("WORKGROUP", 32.0);
+                ("attention_prefill_subgroup", 32)
+            }
             _ => {
                 overrides.insert("WORKGROUP", 32.0);
                 ("attention_prefill_row", 32)
@@ -185,7 +189,7 @@ impl Decode {
     /// Parts of the cache: enough to occupy a large device, none shorter than 64 keys.
     fn splits(&self, variant: &str) -> usize {
         let (units, wanted) = match variant {
-            "group" => (self.sequences * self.heads.kv_heads, 1024),
+            "group" | "subgroup" => (self.sequences * self.heads.kv_heads, 1024),
             _ => (self.sequences * self.heads.heads, 4096),
         };
         wanted_parts(wanted, units).clamp(1, self.kv_len.div_ceil(64))
@@ -196,6 +200,8 @@ fn wanted_parts(wanted: usize, units: usize) -> usize {
     wanted.div_ceil(units.max(1))
 }
 
+/// Query heads that one workgroup of the subgroup variant carries.
+const SUBGROUP_HEADS: usize = 8;
 /// The most query heads a key that the group variant holds in registers.
 const MAX_GROUP: usize = 16;
 
@@ -215,7 +221,7 @@ impl Kernel for Decode {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["row", "group"]
+        &["row", "subgroup", "group"]
     }
 
     fn elements(&self) -> &'static [Element] {
@@ -251,6 +257,11 @@ impl Kernel for Decode {
             "group" => {
                 overrides.insert("GROUP", self.heads.group() as f64);
                 ("attention_decode_group", [word(splits), word(kv_heads), word(self.sequences)])
+            }
+            "subgroup" => {
+                overrides.insert("WORKGROUP", SUBGROUP_HEADS as f64);
+                let passes = self.heads.group().div_ceil(SUBGROUP_HEADS);
+                ("attention_decode_subgroup", [word(splits), word(kv_heads * passes), word(self.sequences)])
             }
             _ => {
                 overrides.insert("WORKGROUP", 8.0);

@@ -130,7 +130,7 @@ impl Kernel for Matmul {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["blocked", "tiled", "streamed"]
+        &["blocked", "subgroup", "tiled", "streamed"]
     }
 
     fn elements(&self) -> &'static [Element] {
@@ -162,13 +162,19 @@ impl Kernel for Matmul {
         let lanes = |width: usize| if self.swiglu() { width } else { 2 * width };
         let mut overrides = BTreeMap::from([("SWIGLU", f64::from(u8::from(self.swiglu())))]);
         let (shader, grid) = match variant {
-            "tiled" => ("matmul_tiled", [word(n4.div_ceil(lanes(16))), word(row_blocks), 1]),
-            "streamed" => ("matmul_streamed", [word(n4.div_ceil(lanes(32))), word(row_blocks), 1]),
+            "tiled" => ("matmul_tiled", (row_blocks, lanes(16))),
+            "streamed" => ("matmul_streamed", (row_blocks, lanes(32))),
+            "subgroup" => {
+                overrides.insert("ROW_TILE", row_tile as f64);
+                ("matmul_subgroup", (rows / 16, lanes(8)))
+            }
             _ => {
                 overrides.insert("ROW_TILE", row_tile as f64);
-                ("matmul_blocked", [word(n4.div_ceil(lanes(8))), word(rows / INVOCATION_ROWS), 1])
+                ("matmul_blocked", (rows / INVOCATION_ROWS, lanes(8)))
             }
         };
+        // Rows vary fastest: workgroups that run together share a panel of weights, which is the larger operand.
+        let grid = [word(grid.0), word(n4.div_ceil(grid.1)), 1];
         plan.launch(shader, element, overrides, bindings, grid).params = vec![
             ("k4", word(k4)),
             ("n4", word(n4)),

@@ -16,7 +16,9 @@ macro_rules! shaders {
 shaders![
     "attention_decode_group",
     "attention_decode_row",
+    "attention_decode_subgroup",
     "attention_prefill_row",
+    "attention_prefill_subgroup",
     "attention_prefill_tiled",
     "attention_reduce",
     "combine",
@@ -24,6 +26,7 @@ shaders![
     "gate_workgroup",
     "matmul_blocked",
     "matmul_streamed",
+    "matmul_subgroup",
     "matmul_tiled",
     "probe_copy",
     "probe_fma",

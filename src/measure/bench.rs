@@ -49,7 +49,7 @@ impl Bench {
         let mut specs = session::specs(preset, &[])?;
         specs.retain(|spec| {
             spec.kernel.family() == family
-                && launch::missing_feature(&spec.kernel.plan(spec.variant, spec.element), &gpu.info.features).is_none()
+                && launch::missing(&spec.kernel.plan(spec.variant, spec.element), &gpu.info).is_none()
         });
         Ok(Self { gpu, specs })
     }

@@ -9,8 +9,11 @@ use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use super::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::{self, Element, Launch, POISON_WORD, Plan, Role, Tensors};
+use crate::record::Device;
 use crate::units::Seconds;
 
+/// The subgroup kernels share this many rows among the lanes of a subgroup.
+const MIN_LANES: u64 = 8;
 /// A device that has not answered for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -323,8 +326,21 @@ impl Timestamps {
     }
 }
 
-/// Whether a launch needs a feature that the device lacks.
-pub fn missing_feature(plan: &Plan, features: &[String]) -> Option<&'static str> {
-    let has_f16 = features.iter().any(|feature| feature == "shader_f16");
-    (plan.launches.iter().any(|launch| launch.element == Element::F16) && !has_f16).then_some("shader_f16")
+/// What a plan needs that the device lacks, in words. What a shader needs is read off the shader.
+pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
+    let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
+    for launch in &plan.launches {
+        if launch.element == Element::F16 && lacks("shader_f16") {
+            return Some("the adapter lacks the feature shader_f16".to_owned());
+        }
+        let uses_subgroups = kernels::wgsl(launch.shader, launch.element).is_some_and(|text| text.contains("subgroup"));
+        if uses_subgroups && lacks("subgroup") {
+            return Some("the adapter lacks the feature subgroup".to_owned());
+        }
+        let lanes = device.limits.get("min_subgroup_size").copied().unwrap_or(0);
+        if uses_subgroups && lanes < MIN_LANES {
+            return Some(format!("needs subgroups of {MIN_LANES} invocations, the adapter's may have {lanes}"));
+        }
+    }
+    None
 }

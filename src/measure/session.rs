@@ -301,8 +301,8 @@ fn one_case(
 /// Why the device cannot run this plan, if it cannot.
 fn unfit(plan: &Plan, element: Element, record: &Record) -> Option<String> {
     let device = &record.device;
-    if let Some(feature) = launch::missing_feature(plan, &device.features) {
-        return Some(format!("the adapter lacks the feature {feature}"));
+    if let Some(reason) = launch::missing(plan, device) {
+        return Some(reason);
     }
     let limit = |name: &str| device.limits.get(name).copied().unwrap_or(u64::MAX);
     let largest = plan.largest_buffer_bytes();
