@@ -1,0 +1,96 @@
+//! The README's result table is made from the record it names; `UPDATE_README=1 cargo test --test readme` rewrites it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use supernode_bench::record::{Case, Record, load};
+
+const BEGIN: &str = "<!-- results: begin -->\n";
+const END: &str = "<!-- results: end -->";
+const RECORD: &str = "results/mesa-llvmpipe-llvm-15-0-6-256-bits-vulkan.json";
+
+/// The fastest variant of each kernel, phase and type of the model with the most kernels, and of attention.
+fn table(record: &Record) -> String {
+    let mut best: BTreeMap<_, &Case> = BTreeMap::new();
+    for case in record.cases.iter().filter(|case| shown(case)) {
+        let key = (case.family, case.kernel.clone(), case.phase, case.element);
+        let entry = best.entry(key).or_insert(case);
+        if case.timing.median_s < entry.timing.median_s {
+            *entry = case;
+        }
+    }
+    let mut text = String::from(
+        "| kernel | phase | type | variant | shape | median | FLOP/s | B/s | of the roofline |\n\
+         |---|---|---|---|---|--:|--:|--:|--:|\n",
+    );
+    for case in best.values() {
+        let shape: Vec<String> = case.shape.iter().map(|(name, size)| format!("{name} {size}")).collect();
+        let bound = format!("{:?}", case.achieved.bound_by).to_lowercase();
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {:.0} % ({bound}) |",
+            case.kernel,
+            case.phase,
+            case.element,
+            case.variant,
+            shape.join(", "),
+            case.timing.median_s,
+            case.achieved.flop_per_s,
+            case.achieved.bytes_per_s,
+            case.achieved.fraction_of_roofline * 100.0,
+        );
+    }
+    let _ = writeln!(
+        text,
+        "\nMeasured {} on {} ({}, {}), host {}, preset {}, commit {}.",
+        &record.created_at[..10],
+        record.device.name,
+        record.device.driver_info,
+        record.device.backend,
+        record.host.cpu,
+        format!("{:?}", record.protocol.preset).to_lowercase(),
+        record.tool.git_commit.as_deref().unwrap_or("unknown"),
+    );
+    text
+}
+
+fn shown(case: &Case) -> bool {
+    case.model == "deepseek-v3" || (case.model == "llama-3.1-8b" && case.family.to_string() == "attention")
+}
+
+#[test]
+fn the_readme_shows_the_committed_record() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let record = load(&root.join(RECORD)).expect("the record is valid");
+    assert!(record.complete, "the record is complete");
+    let path = root.join("README.md");
+    let readme = std::fs::read_to_string(&path).expect("README.md is there");
+    let (before, rest) = readme.split_once(BEGIN).expect("the table's beginning is marked");
+    let (inside, after) = rest.split_once(END).expect("the table's end is marked");
+    let current = table(&record);
+    if std::env::var_os("UPDATE_README").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{current}{END}{after}")).expect("README.md can be written");
+    } else {
+        assert!(inside == current, "README.md is stale: UPDATE_README=1 cargo test --test readme");
+    }
+}
+
+#[test]
+fn every_committed_record_obeys_the_published_schema() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let schema = std::fs::read_to_string(root.join("specs/record.schema.json")).expect("the schema is there");
+    let validator = jsonschema::validator_for(&serde_json::from_str(&schema).expect("JSON")).expect("a schema");
+    let mut checked = 0;
+    for entry in std::fs::read_dir(root.join("results")).expect("results/ is there") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            load(&path).unwrap_or_else(|error| panic!("{error}"));
+            let text = std::fs::read_to_string(&path).expect("readable");
+            let document = serde_json::from_str(&text).expect("JSON");
+            assert!(validator.is_valid(&document), "{}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 0, "there is a record");
+}
