@@ -113,6 +113,7 @@ fn print(text: &str) -> Result<(), Error> {
 }
 
 /// Writes a value as indented JSON to standard output.
+#[cfg(feature = "gpu")]
 fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Input(error.to_string()))?;
     print(&format!("{text}\n"))

@@ -1,6 +1,6 @@
 //! How it is shown: tables for a terminal, a comparison of documents, one HTML page.
 //!
-//! No arithmetic beyond formatting and ratios. Text from a document is a stranger's: it is shown through [`clean`].
+//! No arithmetic beyond formatting and ratios. Text from a document is a stranger's: it is shown through `clean`.
 
 mod charts;
 pub mod compare;

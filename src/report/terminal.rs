@@ -28,7 +28,7 @@ pub fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// All of a record that is worth reading at once. Styled; pass it through [`print`].
+/// All of a record that is worth reading at once. Styled; pass it through [`print()`].
 pub fn table(record: &Record) -> String {
     let mut out = heading(record);
     ceilings(&mut out, record);
