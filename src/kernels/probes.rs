@@ -19,12 +19,12 @@ pub enum Probe {
     },
     /// Streaming read of a buffer.
     Read {
-        /// Length; rounded up to what the grid divides.
+        /// Length; rounded down to what the grid divides.
         bytes: usize,
     },
     /// Streaming copy of a buffer.
     Copy {
-        /// Length; rounded up likewise.
+        /// Length; rounded down likewise.
         bytes: usize,
     },
     /// One workgroup that writes one word.
@@ -37,17 +37,25 @@ const FACTOR: f32 = -1.0;
 const ADDEND: f32 = 0.75;
 const CHAINS: usize = 8;
 const STEPS: usize = 16;
-const READ_INVOCATIONS: usize = 16 * 1024;
+/// Enough loads in flight for the largest device of today: 64 bytes each.
+const READ_INVOCATIONS: usize = 128 * 1024;
 const WORKGROUP: usize = 64;
+/// Larger, so that 256 MiB stay within 65,535 workgroups along an axis, the least limit of all adapters.
+const COPY_WORKGROUP: usize = 256;
 
 impl Probe {
     fn read_vectors(bytes: usize) -> usize {
-        (bytes / 16).next_multiple_of(4 * READ_INVOCATIONS)
+        multiples(bytes / 16, 4 * READ_INVOCATIONS)
     }
 
     fn copy_invocations(bytes: usize) -> usize {
-        (bytes / 16).div_ceil(4).next_multiple_of(WORKGROUP)
+        multiples(bytes / 16 / 4, COPY_WORKGROUP)
     }
+}
+
+/// The largest multiple of `step` up to `most`, at least one: a buffer must not outgrow the binding limit.
+fn multiples(most: usize, step: usize) -> usize {
+    (most / step).max(1) * step
 }
 
 impl Kernel for Probe {
@@ -109,7 +117,8 @@ impl Kernel for Probe {
                     plan.buffer("data", Role::Input, invocations * 64),
                     plan.buffer("copy", Role::Output, invocations * 64),
                 ];
-                let grid = [word(invocations / WORKGROUP), 1, 1];
+                let grid = [word(invocations / COPY_WORKGROUP), 1, 1];
+                let overrides = BTreeMap::from([("WORKGROUP", COPY_WORKGROUP as f64)]);
                 plan.launch("probe_copy", element, overrides, bindings, grid).params =
                     vec![("invocations", word(invocations))];
             }
@@ -220,4 +229,20 @@ fn verify_copy(bytes: usize, inputs: &Tensors, outputs: &Tensors) -> Verificatio
         comparison.pair(&[0, i], outputs["copy"].at(&[0, i]), inputs["data"].at(&[0, i]));
     }
     comparison.exact(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_stay_within_their_length_and_the_least_grid_limit_of_all_adapters() {
+        for bytes in [(128 << 20) - 4, 128 << 20, 256 << 20] {
+            for probe in [Probe::Read { bytes }, Probe::Copy { bytes }] {
+                let plan = probe.plan("probe", Element::F32);
+                assert!(plan.largest_grid_axis() <= 65_535, "{probe:?}: {}", plan.largest_grid_axis());
+                assert!(plan.largest_buffer_bytes() <= bytes as u64, "{probe:?}");
+            }
+        }
+    }
 }
