@@ -64,6 +64,10 @@ impl Prepared for Flipped<'_> {
         self.0.run(runs)
     }
 
+    fn select(&mut self, launches: Option<std::ops::Range<usize>>) {
+        self.0.select(launches);
+    }
+
     fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
         let mut bytes = self.0.read(buffer)?;
         // The highest exponent bit of the first element in f16 and f32 alike, or a wrong index.
@@ -97,6 +101,10 @@ impl Prepared for Untouched<'_> {
     fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
         let time = supernode_bench::units::Seconds::new(f64::from(runs));
         Ok(Lap { device: Some(time), wall: time, cpu: None })
+    }
+
+    fn select(&mut self, launches: Option<std::ops::Range<usize>>) {
+        self.0.select(launches);
     }
 
     fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {

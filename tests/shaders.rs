@@ -9,9 +9,13 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, TypeInner};
 use supernode_bench::kernels::cases::{preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
+use supernode_bench::kernels::unit_probes::{MIN_CACHE_BYTES, UnitProbe};
 use supernode_bench::kernels::{Element, Kernel, Plan, Role, SHADERS, wgsl};
 use supernode_bench::record::Preset;
 use supernode_bench::specs::Model;
+
+const CAPABILITIES: Capabilities =
+    Capabilities::SHADER_FLOAT16.union(Capabilities::SUBGROUP).union(Capabilities::COOPERATIVE_MATRIX);
 
 fn parse(shader: &str, element: Element) -> Module {
     let source = wgsl(shader, element).expect("the shader exists");
@@ -29,7 +33,15 @@ fn plans() -> Vec<Plan> {
     let probes =
         [Probe::Fma { invocations: 64, rounds: 1 }, Probe::Read { bytes: 1 }, Probe::Copy { bytes: 1 }, Probe::Launch];
     let probes = probes.iter().map(|probe| probe.plan("probe", Element::F32));
-    cases.iter().map(|case| case.kernel.plan(case.variant, case.element)).chain(probes).collect()
+    let units = [
+        UnitProbe::Dot { invocations: 64, rounds: 1 },
+        UnitProbe::Matrix { size: 8, workgroups: 1, subgroup: 32, rounds: 1 },
+        UnitProbe::Matrix { size: 16, workgroups: 1, subgroup: 32, rounds: 1 },
+        UnitProbe::Write { bytes: 1 },
+        UnitProbe::Cache { bytes: MIN_CACHE_BYTES, passes: 1 },
+    ];
+    let units = units.iter().map(|probe| probe.plan("probe", Element::F32));
+    cases.iter().map(|case| case.kernel.plan(case.variant, case.element)).chain(probes).chain(units).collect()
 }
 
 #[test]
@@ -37,7 +49,7 @@ fn every_shader_is_valid_wgsl_as_it_stands_and_in_f16() {
     for (shader, _) in SHADERS {
         for element in [Element::F32, Element::F16] {
             let module = parse(shader, element);
-            Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP)
+            Validator::new(ValidationFlags::all(), CAPABILITIES)
                 .validate(&module)
                 .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"));
         }
@@ -87,7 +99,11 @@ fn bindings_have_the_names_order_and_access_that_the_plans_bind() {
                 .map(|(binding, &buffer)| (binding, plan.buffers[buffer].name.to_owned()))
                 .collect();
             let declared: Vec<(u32, String)> = storage.iter().map(|(at, name, _)| (*at, name.clone())).collect();
-            assert_eq!(declared, bound, "{}", launch.shader);
+            // A layer's buffers have names of their own; each of its parts is compared as a plan of its own.
+            if plan.parts.is_empty() {
+                assert_eq!(declared, bound, "{}", launch.shader);
+            }
+            assert_eq!(declared.len(), bound.len(), "{}", launch.shader);
             for ((_, name, writable), &buffer) in storage.iter().zip(&launch.bindings) {
                 let input = plan.buffers[buffer].role == Role::Input;
                 assert!(!(*writable && input), "{} writes its input {name}", launch.shader);

@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use super::device::{DeviceArgs, interrupt_flag};
 use super::progress::Progress;
 use super::{Error, print, print_json};
-use crate::kernels::cases::CaseSpec;
 use crate::measure::session::{self, Event, Options, SessionError};
-use crate::record::{CeilingKind, Device, Preset, Record};
+use crate::measure::{planning, tuning_cache};
+use crate::record::{CeilingKind, Device, Preset, Quantity, Record, Selection, Tuning};
 use crate::report::terminal;
 use crate::units::with_prefix;
 
 /// Verify and time the kernels on one device and write a result document
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  supernode measure\n  supernode measure --preset quick --only attention -o attention.json\n  supernode measure --resume"
+    after_help = "By default every variant of a kernel is tried briefly, and the fastest is measured; trials are kept under the user's cache directory for this device and driver. Exit code 1 when a kernel is wrong.\n\nExamples:\n  supernode measure\n  supernode measure --all-variants\n  supernode measure --preset quick --only attention -o attention.json\n  supernode measure --resume"
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -47,21 +47,56 @@ pub(super) struct MeasureArgs {
     /// Go on with the record that is there, instead of replacing it
     #[arg(long)]
     resume: bool,
+    /// Take each kernel's default variant, without a trial
+    #[arg(long, group = "selection")]
+    no_tune: bool,
+    /// Only kernels that have this variant, in this variant
+    #[arg(long, value_name = "NAME", group = "selection")]
+    variant: Option<String>,
+    /// Measure every variant in full, not only the fastest
+    #[arg(long, group = "selection")]
+    all_variants: bool,
+    /// Try the variants again, whatever an earlier run found
+    #[arg(long)]
+    retune: bool,
+}
+
+impl MeasureArgs {
+    fn selection(&self) -> Selection {
+        match &self.variant {
+            Some(variant) => Selection::Named { variant: variant.clone() },
+            None if self.all_variants => Selection::AllVariants,
+            None if self.no_tune => Selection::Default,
+            None => Selection::Tuned,
+        }
+    }
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     if args.list {
         let preset = args.common.preset.unwrap_or(Preset::Full);
-        let specs = session::specs(preset, &args.common.only).map_err(|error| as_cli_error(&error))?;
-        let ids: Vec<String> = specs.iter().map(CaseSpec::id).collect();
+        let planned = planning::cases(preset, &args.common.selection(), &args.common.only);
+        let planned = planned.map_err(|error| as_cli_error(&error))?;
+        let ids: Vec<String> = planned.into_iter().map(|case| case.id).collect();
         return if args.json { print_json(&ids) } else { print(&(ids.join("\n") + "\n")) };
     }
     let (record, path) = measure(&args.common)?;
     if args.json {
-        return print_json(&record);
+        print_json(&record)?;
+    } else {
+        print(&terminal::table(&record))?;
+        print(&format!("\nrecord  {}\n", path.display()))?;
     }
-    print(&terminal::table(&record))?;
-    print(&format!("\nrecord  {}\n", path.display()))
+    all_right(&record)
+}
+
+/// The exit code of a run with wrong kernels.
+pub(super) fn all_right(record: &Record) -> Result<(), Error> {
+    if record.rejected.is_empty() {
+        return Ok(());
+    }
+    let count = record.rejected.len();
+    Err(Error::Negative(format!("{count} cases are wrong on {}: see the list above", record.device.name)))
 }
 
 /// Measures and gives back the record and where it is.
@@ -80,6 +115,9 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
         only: args.only.clone(),
         runtime_checks: args.device.runtime_checks,
         resume: args.resume,
+        selection: args.selection(),
+        tuning_cache: tuning_cache::directory(),
+        retune: args.retune,
     };
     anstream::eprintln!("{} ({}, {})", gpu.info.name, gpu.info.backend, gpu.info.driver_info);
     let mut progress = Progress::new(0, false);
@@ -110,6 +148,12 @@ fn show(event: &Event, progress: &mut Progress) {
             progress.line(&format!("preset {preset} ({reason}): {cases} cases, {done} done before"));
         }
         Event::Started(id) => progress.now(id),
+        Event::Tuned(id, tuning) if !tuning.cached => progress.line(&format!("tried {id}: {}", trial(tuning))),
+        Event::Tuned(..) => {}
+        Event::Repeated(id, ratio) => {
+            progress.line(&format!("again {id}: the reference kernel took {ratio:.2} times its usual time"));
+        }
+        Event::Note(text) => progress.line(&format!("note: {text}")),
         Event::Measured(case) => progress.step(&format!(
             "case {} {} {} {:.0} % of the roofline",
             case.id,
@@ -126,11 +170,21 @@ fn show(event: &Event, progress: &mut Progress) {
 }
 
 fn shown(kind: CeilingKind, value: f64) -> String {
-    match kind {
-        CeilingKind::FmaF32 | CeilingKind::FmaF16 => with_prefix(value, "FLOP/s"),
-        CeilingKind::MemoryRead | CeilingKind::MemoryCopy => with_prefix(value, "B/s"),
-        CeilingKind::Launch | CeilingKind::Submit => with_prefix(value, "s"),
-    }
+    let unit = match kind.quantity() {
+        Quantity::FlopPerSecond => "FLOP/s",
+        Quantity::OperationsPerSecond => "op/s",
+        Quantity::BytesPerSecond => "B/s",
+        Quantity::Seconds => "s",
+    };
+    with_prefix(value, unit)
+}
+
+/// Each variant with its time, fastest first, and what the trial cost.
+fn trial(tuning: &Tuning) -> String {
+    let mut timed: Vec<_> = tuning.candidates.iter().filter_map(|c| Some((c.time_s?, &*c.variant))).collect();
+    timed.sort_by(|a, b| a.0.get().total_cmp(&b.0.get()));
+    let told: Vec<String> = timed.iter().map(|(time, variant)| format!("{variant} {time}")).collect();
+    format!("{} ({} in all)", told.join(", "), tuning.cost_s)
 }
 
 /// `vendor-device-backend.json` in lower case, other characters than letters and digits as single dashes.

@@ -1,6 +1,6 @@
 //! `supernode run`: the main job. Verify, measure, project, report.
 
-use super::measure::{MeasureArgs, measure};
+use super::measure::{MeasureArgs, all_right, measure};
 use super::{Error, print, project, report};
 use crate::report::terminal;
 
@@ -23,12 +23,5 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let page = path.with_extension("html");
     report::write(std::slice::from_ref(&record), &pairs, &page)?;
     print(&format!("\nrecord  {}\nreport  {}\n", path.display(), page.display()))?;
-    if record.rejected.is_empty() {
-        return Ok(());
-    }
-    Err(Error::Negative(format!(
-        "{} cases are wrong on {}: see the list above",
-        record.rejected.len(),
-        record.device.name
-    )))
+    all_right(&record)
 }

@@ -6,6 +6,7 @@
 
 use super::attention::{Decode, Heads, Prefill};
 use super::gating::{Gate, Logits, Sort, TopK};
+use super::layer::{AttentionBlock, BlockPhase, MoeLayer};
 use super::matmul::{Combine, Matmul, MatmulRole};
 use super::routing::Load;
 use super::{Element, Kernel, Phase};
@@ -32,12 +33,17 @@ pub struct CaseSpec {
 impl CaseSpec {
     /// `family/kernel/variant/element/model/phase/name=size,...`: unique and stable between runs and devices.
     pub fn id(&self) -> String {
+        self.id_as(self.variant)
+    }
+
+    /// The id with another word for the variant.
+    pub fn id_as(&self, variant: &str) -> String {
         let shape: Vec<String> = self.kernel.shape().iter().map(|(name, size)| format!("{name}={size}")).collect();
         format!(
             "{}/{}/{}/{}/{}/{}/{}",
             self.kernel.family(),
             self.kernel.name(),
-            self.variant,
+            variant,
             self.element,
             self.model,
             self.phase,
@@ -168,8 +174,30 @@ fn layer_kernels(model: &Model, phase: Phase, scale: &Scale) -> Vec<Factory> {
             Phase::Prefill => factory(Prefill { heads, q_len: scale.prompt, kv_len: scale.prompt }),
             Phase::Decode => factory(Decode { heads, sequences: scale.cache[1], kv_len: scale.cache[0] }),
         });
+        let phase = match phase {
+            Phase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
+            Phase::Decode => BlockPhase::Decode { sequences: scale.cache[1], kv_len: scale.cache[0] },
+        };
+        kernels.push(factory(AttentionBlock { heads, hidden, phase }));
     }
+    kernels.extend(model.moe.as_ref().map(|moe| moe_layer(moe, hidden, rows.div_ceil(4), scale)));
     kernels
+}
+
+/// Experts of a layer that is measured as a whole: an eighth of the model's, so that their weights fit a device, and
+/// no fewer than a token takes.
+const LAYER_SHARE: usize = 8;
+/// Tokens of such a layer at most.
+const LAYER_TOKENS: usize = 4096;
+
+/// A whole layer with `rows` rows an expert on average: fewer than in the cases of single kernels, since it has more
+/// experts.
+fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> Factory {
+    let mut gate = gate(moe);
+    let least = gate.top_k.max(2 * gate.groups).next_multiple_of(4);
+    gate.experts = (gate.experts / LAYER_SHARE).max(least).min(gate.experts);
+    let tokens = (rows * gate.experts / gate.top_k).clamp(1, LAYER_TOKENS);
+    factory(MoeLayer { gate, tokens, hidden, intermediate: size(moe.intermediate) / scale.divisor })
 }
 
 fn moe_kernels(moe: &Moe, hidden: usize, rows: usize, phase: Phase, scale: &Scale) -> Vec<Factory> {
@@ -223,6 +251,7 @@ pub fn verification_cases() -> Vec<CaseSpec> {
     kernels.extend(matmul_suite());
     kernels.extend(gating_suite());
     kernels.extend(attention_suite());
+    kernels.extend(layer_suite());
     let phase = Phase::Prefill;
     kernels.into_iter().flat_map(|(label, kernel)| expand(kernel, label, phase, 1)).collect()
 }
@@ -338,6 +367,34 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(40, 2, 128), 1, 100),
     ] {
         kernels.push(("random", factory(Decode { heads, sequences, kv_len })));
+    }
+    kernels
+}
+
+fn layer_suite() -> Vec<Labelled> {
+    let gate = |experts, top_k, sigmoid, groups| Gate {
+        experts,
+        top_k,
+        sigmoid,
+        groups,
+        kept_groups: groups.div_ceil(2),
+        renormalise: true,
+        scale: if sigmoid { 2.5 } else { 1.0 },
+    };
+    let mut kernels = Vec::new();
+    for (gate, tokens, hidden, intermediate) in
+        [(gate(8, 2, false, 1), 37, 36, 20), (gate(16, 4, true, 4), 70, 68, 41), (gate(4, 1, false, 1), 1, 32, 7)]
+    {
+        kernels.push(("random", factory(MoeLayer { gate, tokens, hidden, intermediate })));
+    }
+    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
+    for (heads, hidden, phase) in [
+        (heads(4, 2, 32), 52, BlockPhase::Prefill { tokens: 45 }),
+        (heads(2, 1, 64), 100, BlockPhase::Prefill { tokens: 1 }),
+        (heads(8, 2, 32), 40, BlockPhase::Decode { sequences: 3, kv_len: 77 }),
+        (heads(4, 4, 36), 64, BlockPhase::Decode { sequences: 1, kv_len: 130 }),
+    ] {
+        kernels.push(("random", factory(AttentionBlock { heads, hidden, phase })));
     }
     kernels
 }

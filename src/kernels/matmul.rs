@@ -58,7 +58,7 @@ impl Matmul {
     }
 
     /// Rows that must belong to one expert.
-    fn row_tile(variant: &str) -> usize {
+    pub(super) fn row_tile(variant: &str) -> usize {
         match variant {
             "tiled" => 64,
             "streamed" => INVOCATION_ROWS,

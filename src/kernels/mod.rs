@@ -7,6 +7,7 @@ pub mod attention;
 pub mod cases;
 mod compare;
 pub mod gating;
+pub mod layer;
 pub mod matmul;
 mod plan;
 pub mod probes;
@@ -14,6 +15,7 @@ pub mod routing;
 mod sources;
 mod tensor;
 pub mod twin;
+pub mod unit_probes;
 
 use std::collections::BTreeMap;
 use std::{fmt, ops};
@@ -22,7 +24,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Metric, Verification, Worst};
-pub use plan::{Buffer, Launch, POISON_WORD, Plan, Role};
+pub use plan::{Buffer, Launch, POISON_WORD, PartOf, Plan, Role};
 pub use sources::{SHADERS, wgsl};
 pub use tensor::{Kind, Tensor, Tensors};
 
@@ -43,6 +45,10 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     fn variants(&self) -> &'static [&'static str];
     /// The storage types it exists for.
     fn elements(&self) -> &'static [Element];
+    /// The variant that is taken without a trial.
+    fn default_variant(&self) -> &'static str {
+        self.variants().iter().copied().find(|variant| self.suits(variant)).unwrap_or_default()
+    }
     /// Whether a variant makes sense at this shape; those that do not are silently not planned.
     fn suits(&self, _variant: &str) -> bool {
         true
@@ -85,7 +91,7 @@ fn named(sizes: &[(&str, usize)]) -> BTreeMap<String, u64> {
     sizes.iter().map(|&(name, size)| (name.to_owned(), size as u64)).collect()
 }
 
-/// The three families of kernels of a mixture-of-experts layer.
+/// The three families of kernels of a mixture-of-experts layer, and whole layers of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
@@ -95,6 +101,22 @@ pub enum Family {
     ExpertMatmul,
     /// Causal prefill and decode over a KV cache.
     Attention,
+    /// Whole layers: several kernels of the other families in one sequence of launches.
+    Layer,
+}
+
+/// The unit that does a kernel's arithmetic, each with a roof of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Operation {
+    /// Multiply-adds in f32, whatever the operands are stored as.
+    F32,
+    /// Operands in f16, multiplied as they are or widened first.
+    F16,
+    /// Packed dot products of int8 with int32 accumulation; 8 operations each.
+    DotI8,
+    /// Cooperative-matrix multiply-adds, f16 operands and f32 accumulation.
+    MatrixF16,
 }
 
 /// Storage type of a kernel's operands. Accumulation is always f32.
@@ -168,6 +190,7 @@ impl fmt::Display for Family {
             Self::Gating => "gating",
             Self::ExpertMatmul => "expert_matmul",
             Self::Attention => "attention",
+            Self::Layer => "layer",
         })
     }
 }

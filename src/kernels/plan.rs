@@ -1,8 +1,10 @@
 //! A kernel run as data: buffers, and launches over them in order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use super::{Element, Work};
+use super::{Element, Operation, Work, wgsl};
+use crate::units::Flop;
 
 /// Everything needed to run one kernel case, and what it costs at least. Inputs come separately, by buffer name.
 #[derive(Debug, Clone)]
@@ -13,6 +15,25 @@ pub struct Plan {
     pub launches: Vec<Launch>,
     /// Useful work of one run over all launches.
     pub work: Work,
+    /// Floating-point operations that the launches issue, padding included: never less than `work.flop`.
+    pub issued_flop: Flop,
+    /// The kernels of a whole layer, in order; empty for a single kernel.
+    pub parts: Vec<PartOf>,
+}
+
+/// One kernel inside the plan of a whole layer.
+#[derive(Debug, Clone)]
+pub struct PartOf {
+    /// What it computes.
+    pub kernel: &'static str,
+    /// How.
+    pub variant: &'static str,
+    /// Its launches.
+    pub launches: Range<usize>,
+    /// Its useful work.
+    pub work: Work,
+    /// Its arithmetic by the unit that does it.
+    pub operations: BTreeMap<Operation, Flop>,
 }
 
 /// One storage buffer.
@@ -60,7 +81,7 @@ pub const POISON_WORD: u32 = 0xFFF7_FFF7;
 impl Plan {
     /// Starts a plan whose buffers will be numbered in the order they are added.
     pub(super) fn new(work: Work) -> Self {
-        Self { buffers: Vec::new(), launches: Vec::new(), work }
+        Self { buffers: Vec::new(), launches: Vec::new(), work, issued_flop: work.flop, parts: Vec::new() }
     }
 
     pub(super) fn buffer(&mut self, name: &'static str, role: Role, bytes: usize) -> usize {
@@ -81,6 +102,22 @@ impl Plan {
         &mut self.launches[last]
     }
 
+    /// The arithmetic by the unit that does it. A kernel's launches that do not multiply (a reduction, say) count with
+    /// those that do, so the fastest unit of any launch speaks for the kernel.
+    pub fn operations(&self) -> BTreeMap<Operation, Flop> {
+        let mut operations = BTreeMap::new();
+        for part in &self.parts {
+            for (operation, flop) in &part.operations {
+                *operations.entry(*operation).or_insert(Flop::ZERO) += *flop;
+            }
+        }
+        if self.parts.is_empty() && self.work.flop.is_positive() {
+            let unit = self.launches.iter().map(Launch::operation).max().unwrap_or(Operation::F32);
+            operations.insert(unit, self.work.flop);
+        }
+        operations
+    }
+
     /// The largest buffer, which has to fit one binding.
     pub fn largest_buffer_bytes(&self) -> u64 {
         self.buffers.iter().map(|buffer| buffer.size_bytes).max().unwrap_or(0)
@@ -99,5 +136,21 @@ impl Plan {
     /// Whether any launch needs the adapter's f16 feature.
     pub fn needs_f16(&self) -> bool {
         self.launches.iter().any(|launch| launch.element == Element::F16)
+    }
+}
+
+impl Launch {
+    /// The unit that its shader multiplies with, read off the shader.
+    fn operation(&self) -> Operation {
+        let text = wgsl(self.shader, self.element).unwrap_or_default();
+        if text.contains("coopMultiplyAdd") {
+            Operation::MatrixF16
+        } else if text.contains("dot4I8Packed") {
+            Operation::DotI8
+        } else if self.element == Element::F16 {
+            Operation::F16
+        } else {
+            Operation::F32
+        }
     }
 }

@@ -48,6 +48,17 @@ impl Probe {
         multiples(bytes / 16, 4 * READ_INVOCATIONS)
     }
 
+    /// Threads and rounds of the multiply-add probe that does this work.
+    pub fn fma_size(work: &Work) -> Option<(usize, usize)> {
+        let whole = |value: f64| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded just before")]
+            (value.is_finite() && (1.0..1e12).contains(&value)).then_some(value.round() as usize)
+        };
+        let invocations = whole(work.bytes_read.get() / 4.0)?;
+        let rounds = whole(work.flop.get() / (8 * STEPS * CHAINS) as f64 / invocations as f64)?;
+        (Self::Fma { invocations, rounds }.work() == *work).then_some((invocations, rounds))
+    }
+
     fn copy_invocations(bytes: usize) -> usize {
         multiples(bytes / 16 / 4, COPY_WORKGROUP)
     }

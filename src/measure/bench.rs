@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::gpu::{self, Gpu, GpuError, Selection};
-use super::session::{self, SessionError};
-use super::{Executor, LaunchError, Prepared, launch, run};
+use super::session::SessionError;
+use super::{Executor, LaunchError, Prepared, launch, planning, run};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{Family, Kernel, Work};
-use crate::record::{DeviceType, Preset};
+use crate::record::{CacheState, DeviceType, Preset};
 
 /// The cases of one family on the best adapter.
 pub struct Bench {
@@ -46,7 +46,7 @@ impl Bench {
         let gpu = gpu::select(&Selection::default())?.open(false)?;
         let software = gpu.info.device_type == DeviceType::Software;
         let preset = if software { Preset::Smoke } else { Preset::Quick };
-        let mut specs = session::specs(preset, &[])?;
+        let mut specs = planning::specs(preset)?;
         specs.retain(|spec| {
             spec.kernel.family() == family
                 && launch::missing(&spec.kernel.plan(spec.variant, spec.element), &gpu.info).is_none()
@@ -78,7 +78,7 @@ impl Bench {
         }
         let plan = kernel.plan(spec.variant, spec.element);
         let inputs = kernel.inputs(spec.variant, spec.element, 1);
-        let sets = session::buffer_sets(&plan, session::rotation_bytes(&self.gpu.info));
+        let sets = planning::buffer_sets(&plan, planning::rotation_bytes(&self.gpu.info), CacheState::Cold);
         let prepared = self.gpu.prepare(&plan, &inputs, sets).map_err(|error| fail(error.to_string()))?;
         Ok(BenchCase { work: plan.work, prepared })
     }

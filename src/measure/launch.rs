@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{self, Element, Launch, POISON_WORD, Plan, Role, Tensors};
+use crate::kernels::{self, Launch, POISON_WORD, Plan, Role, Tensors};
 use crate::record::Device;
 use crate::units::Seconds;
 
@@ -56,6 +57,7 @@ fn one_line(text: &str) -> String {
 struct GpuPlan<'a> {
     gpu: &'a Gpu,
     steps: Vec<Step>,
+    selected: Range<usize>,
     buffers: BTreeMap<&'static str, wgpu::Buffer>,
     timestamps: Option<Timestamps>,
     sets: u32,
@@ -97,7 +99,8 @@ impl<'a> GpuPlan<'a> {
             steps.push(Step::new(gpu, launch, &copies, sets)?);
         }
         let timestamps = gpu.timestamp_period_ns.map(|period_ns| Timestamps::new(&gpu.device, period_ns));
-        Ok(Self { gpu, steps, buffers, timestamps, sets, next_set: 0 })
+        let selected = 0..steps.len();
+        Ok(Self { gpu, steps, selected, buffers, timestamps, sets, next_set: 0 })
     }
 
     fn encode(&mut self, runs: u32) -> wgpu::CommandBuffer {
@@ -112,7 +115,7 @@ impl<'a> GpuPlan<'a> {
                 }),
             });
             for _ in 0..runs {
-                for step in &self.steps {
+                for step in self.steps.get(self.selected.clone()).unwrap_or_default() {
                     pass.set_pipeline(&step.pipeline);
                     pass.set_bind_group(0, &step.groups[self.next_set as usize], &[]);
                     pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
@@ -153,6 +156,10 @@ impl Prepared for GpuPlan<'_> {
         scopes.close()?;
         waited?;
         Ok(Lap { device: self.device_time()?, wall, cpu })
+    }
+
+    fn select(&mut self, launches: Option<Range<usize>>) {
+        self.selected = launches.unwrap_or(0..self.steps.len());
     }
 
     fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
@@ -329,18 +336,27 @@ impl Timestamps {
 /// What a plan needs that the device lacks, in words. What a shader needs is read off the shader.
 pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
+    let lack = |feature: &str| lacks(feature).then(|| format!("the adapter lacks the feature {feature}"));
     for launch in &plan.launches {
-        if launch.element == Element::F16 && lacks("shader_f16") {
-            return Some("the adapter lacks the feature shader_f16".to_owned());
-        }
-        let uses_subgroups = kernels::wgsl(launch.shader, launch.element).is_some_and(|text| text.contains("subgroup"));
-        if uses_subgroups && lacks("subgroup") {
-            return Some("the adapter lacks the feature subgroup".to_owned());
+        let text = kernels::wgsl(launch.shader, launch.element).unwrap_or_default();
+        let matrix = ["8x8", "16x16"].into_iter().find(|size| text.contains(&format!("coop_mat{size}")));
+        let lacking = lack("shader_f16")
+            .filter(|_| text.contains("enable f16;"))
+            .or_else(|| lack("subgroup").filter(|_| text.contains("subgroup")))
+            .or_else(|| matrix.and_then(|size| lack(&matrix_feature(size))));
+        if lacking.is_some() {
+            return lacking;
         }
         let lanes = device.limits.get("min_subgroup_size").copied().unwrap_or(0);
-        if uses_subgroups && lanes < MIN_LANES {
+        if text.contains("subgroup") && lanes < MIN_LANES {
             return Some(format!("needs subgroups of {MIN_LANES} invocations, the adapter's may have {lanes}"));
         }
     }
     None
+}
+
+/// The feature of square matrices, f16 operands with f32 sums, of the size `8x8` or `16x16`.
+fn matrix_feature(size: &str) -> String {
+    let depth = size.split('x').next().unwrap_or_default();
+    format!("cooperative_matrix_{size}x{depth}_f16_f32")
 }

@@ -6,13 +6,23 @@
 
 pub mod bench;
 pub mod ceilings;
+mod document;
+#[cfg(test)]
+mod fake;
 pub mod gpu;
 pub mod host;
 pub mod launch;
+pub mod planning;
+mod reference;
+mod roofs;
 pub mod run;
 pub mod sampling;
 pub mod session;
 pub mod stats;
+pub mod tuning;
+pub mod tuning_cache;
+
+use std::ops::Range;
 
 use crate::kernels::{Plan, Tensors};
 use crate::units::Seconds;
@@ -33,6 +43,10 @@ pub trait Prepared {
     /// # Errors
     /// [`LaunchError`] where the device is lost or does not answer.
     fn run(&mut self, runs: u32) -> Result<Lap, LaunchError>;
+
+    /// Which launches of the plan the next runs make: those of one part of a layer, or all where `None`. Buffers stay as
+    /// the runs before left them.
+    fn select(&mut self, launches: Option<Range<usize>>);
 
     /// The bytes of a buffer after the last run.
     ///

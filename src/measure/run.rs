@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::sampling::{Sampled, Sampling, SamplingError, sample};
 use super::{Executor, LaunchError, Prepared};
 use crate::kernels::{Element, Kernel, Tensor, Tensors, Verification};
+use crate::record::Timing;
 
 /// A right and timed result.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +14,8 @@ pub struct Run {
     pub verification: Verification,
     /// Samples and their caveats.
     pub sampled: Sampled,
+    /// Each part of a layer alone, in order; empty for a single kernel.
+    pub parts: Vec<Timing>,
 }
 
 /// Why there is no result.
@@ -65,34 +68,51 @@ pub fn verify(
     check(prepared.as_mut(), kernel, variant, element, &inputs, effort)
 }
 
-/// Verifies, then samples with `sets` sets of inputs.
+/// How much to verify and how to sample.
+#[derive(Debug, Clone, Copy)]
+pub struct Protocol<'a> {
+    /// Seed of the inputs.
+    pub seed: u64,
+    /// Sets of inputs that the runs rotate over.
+    pub sets: u32,
+    /// Multiply-adds of the twin that the verification may cost.
+    pub effort: u64,
+    /// When to stop.
+    pub sampling: Sampling,
+    /// Set by Ctrl-C.
+    pub interrupted: &'a AtomicBool,
+}
+
+/// Verifies, then samples the whole, then each part of a layer alone on the same buffers.
 ///
 /// # Errors
 /// [`RunError::Wrong`] before any timing; [`RunError::Launch`], [`RunError::Interrupted`].
-#[expect(clippy::too_many_arguments, reason = "each is a different thing, and there are two callers")]
 pub fn verify_and_sample(
     executor: &dyn Executor,
     kernel: &dyn Kernel,
     variant: &str,
     element: Element,
-    seed: u64,
-    sets: u32,
-    effort: u64,
-    sampling: &Sampling,
-    interrupted: &AtomicBool,
+    protocol: &Protocol,
 ) -> Result<Run, RunError> {
-    let inputs = kernel.inputs(variant, element, seed);
-    let mut prepared = executor.prepare(&kernel.plan(variant, element), &inputs, sets)?;
+    let plan = kernel.plan(variant, element);
+    let inputs = kernel.inputs(variant, element, protocol.seed);
+    let mut prepared = executor.prepare(&plan, &inputs, protocol.sets)?;
     prepared.run(1)?;
-    let verification = check(prepared.as_mut(), kernel, variant, element, &inputs, effort)?;
+    let verification = check(prepared.as_mut(), kernel, variant, element, &inputs, protocol.effort)?;
     if !verification.passed() {
         return Err(RunError::Wrong(Box::new(verification)));
     }
-    let sampled = sample(prepared.as_mut(), sets, sampling, interrupted)?;
-    Ok(Run { verification, sampled })
+    let Protocol { sets, sampling, interrupted, .. } = *protocol;
+    let sampled = sample(prepared.as_mut(), sets, &sampling, interrupted)?;
+    let mut parts = Vec::new();
+    for part in &plan.parts {
+        prepared.select(Some(part.launches.clone()));
+        parts.push(sample(prepared.as_mut(), sets, &sampling, interrupted)?.timing);
+    }
+    Ok(Run { verification, sampled, parts })
 }
 
-fn check(
+pub(super) fn check(
     prepared: &mut dyn Prepared,
     kernel: &dyn Kernel,
     variant: &str,

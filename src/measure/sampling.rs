@@ -46,8 +46,15 @@ const DEVICE_SAMPLE: Seconds = Seconds::new(1e-3);
 /// ... and one by the wall clock this long, so that submission and wait are little.
 const WALL_SAMPLE: Seconds = Seconds::new(20e-3);
 const MAX_RUNS_PER_SAMPLE: u32 = 1000;
+/// Device time over wall time at most, with a tick and a rounding to spare ...
+const MOST_DEVICE_SHARE: f64 = 1.05;
+/// ... and at least, in a batch that is long enough.
+const LEAST_DEVICE_SHARE: f64 = 0.5;
 
 /// Warms up and samples. `sets` is what the plan was prepared with, for the record.
+///
+/// Both clocks time every sample. The device's counts, unless the two cannot both be right: then the samples are taken
+/// again by the wall clock, and a caveat says so.
 ///
 /// # Errors
 /// [`SamplingError::Launch`] where the device fails, [`SamplingError::Interrupted`] once `interrupted` is set.
@@ -60,8 +67,67 @@ pub fn sample(
     let first = prepared.run(1)?;
     let runs = sampling.runs_per_sample.unwrap_or_else(|| runs_per_sample(&first));
     let warmup_runs = 1 + warm_up(prepared, runs, sampling, interrupted)?;
-    let laps = laps(prepared, runs, sampling, interrupted)?;
-    Ok(sampled(&laps, runs, sets, warmup_runs, sampling))
+    let taken = laps(prepared, runs, sampling, interrupted)?;
+    let Some(ratio) = disagreement(prepared, &taken, runs, sampling)? else {
+        // One sample without a timestamp and the device's clock is not to be trusted for any.
+        let clock = if taken.iter().all(|lap| lap.device.is_some()) { Clock::Device } else { Clock::Wall };
+        return Ok(sampled(&taken, clock, runs, sets, warmup_runs, sampling));
+    };
+    let wall = Lap { device: None, ..prepared.run(1)? };
+    let by_wall = sampling.runs_per_sample.unwrap_or_else(|| runs_per_sample(&wall));
+    let mut blind = Blind(prepared);
+    let taken = laps(&mut blind, by_wall, sampling, interrupted)?;
+    let mut sampled = sampled(&taken, Clock::Wall, by_wall, sets, warmup_runs + runs, sampling);
+    sampled.caveats.retain(|caveat| *caveat != Caveat::WallClock);
+    sampled.caveats.push(Caveat::ClocksDisagree { ratio });
+    Ok(sampled)
+}
+
+/// A plan whose device clock is not looked at.
+struct Blind<'a>(&'a mut dyn Prepared);
+
+impl Prepared for Blind<'_> {
+    fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
+        Ok(Lap { device: None, ..self.0.run(runs)? })
+    }
+
+    fn select(&mut self, launches: Option<std::ops::Range<usize>>) {
+        self.0.select(launches);
+    }
+
+    fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
+        self.0.read(buffer)
+    }
+}
+
+/// Device time over wall time, where the two cannot both be right: the device was not busy for longer than the host
+/// waited, and in a batch that takes 20 ms of wall time submission and wait leave at least half to the device. A shorter
+/// batch that looks wrong is judged by a longer one.
+fn disagreement(
+    prepared: &mut dyn Prepared,
+    laps: &[Lap],
+    runs: u32,
+    sampling: &Sampling,
+) -> Result<Option<f64>, SamplingError> {
+    let ratios: Vec<Seconds> =
+        laps.iter().filter_map(|lap| lap.device.map(|device| Seconds::new(device / lap.wall))).collect();
+    let Some(ratio) = stats::summarise(&ratios).map(|summary| summary.median.get()) else { return Ok(None) };
+    if ratio > MOST_DEVICE_SHARE {
+        return Ok(Some(ratio));
+    }
+    if ratio >= LEAST_DEVICE_SHARE || sampling.runs_per_sample.is_some() {
+        return Ok(None);
+    }
+    let wall = summary(laps, 1, |lap| lap.wall).map_or(Seconds::ZERO, |summary| summary.median);
+    if wall >= WALL_SAMPLE {
+        return Ok(Some(ratio));
+    }
+    let longer = f64::from(runs) * (2.0 * (WALL_SAMPLE / wall.max(Seconds::new(1e-6))));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+    let longer = longer.clamp(1.0, f64::from(MAX_RUNS_PER_SAMPLE)) as u32;
+    let lap = prepared.run(longer)?;
+    let ratio = lap.device.map(|device| device / lap.wall);
+    Ok(ratio.filter(|ratio| lap.wall >= WALL_SAMPLE && *ratio < LEAST_DEVICE_SHARE))
 }
 
 fn runs_per_sample(lap: &Lap) -> u32 {
@@ -139,11 +205,8 @@ fn summary(laps: &[Lap], runs: u32, clock: impl Fn(&Lap) -> Seconds) -> Option<S
     stats::summarise(&per_run(laps, runs, clock))
 }
 
-fn sampled(laps: &[Lap], runs: u32, sets: u32, warmup_runs: u32, sampling: &Sampling) -> Sampled {
-    // One sample without a timestamp and the device's clock is not to be trusted for any.
-    let device_clock = laps.iter().all(|lap| lap.device.is_some());
-    let clock = if device_clock { Clock::Device } else { Clock::Wall };
-    let samples = per_run(laps, runs, if device_clock { time } else { |lap: &Lap| lap.wall });
+fn sampled(laps: &[Lap], clock: Clock, runs: u32, sets: u32, warmup_runs: u32, sampling: &Sampling) -> Sampled {
+    let samples = per_run(laps, runs, if clock == Clock::Device { time } else { |lap: &Lap| lap.wall });
     let nothing = Summary { median: Seconds::ZERO, mad: Seconds::ZERO, ci95: [Seconds::ZERO; 2] };
     let of_samples = stats::summarise(&samples).unwrap_or(nothing);
     let wall = summary(laps, runs, |lap| lap.wall).unwrap_or(nothing).median;
@@ -177,12 +240,6 @@ fn caveats(timing: &Timing, summary: &Summary, sampling: &Sampling) -> Vec<Cavea
     if relative_ci > 2.0 * sampling.target_relative_ci {
         caveats.push(Caveat::Noisy { relative_ci });
     }
-    let batch = timing.wall_median_s * f64::from(timing.runs_per_sample);
-    let ratio = timing.median_s / timing.wall_median_s;
-    // A batch of 20 ms leaves room for submission and wait; the device cannot have been busy longer than the host waited.
-    if timing.clock == Clock::Device && (ratio > 1.05 || (batch >= WALL_SAMPLE && ratio < 0.5)) {
-        caveats.push(Caveat::ClocksDisagree { ratio });
-    }
     caveats
 }
 
@@ -195,11 +252,13 @@ mod tests {
         device_s: Vec<Option<f64>>,
         next: usize,
         runs: Vec<u32>,
+        /// What the device's clock shows for a second.
+        rate: f64,
     }
 
     impl Script {
         fn new(device_s: &[f64]) -> Self {
-            Self { device_s: device_s.iter().copied().map(Some).collect(), next: 0, runs: Vec::new() }
+            Self { device_s: device_s.iter().copied().map(Some).collect(), next: 0, runs: Vec::new(), rate: 1.0 }
         }
     }
 
@@ -210,11 +269,13 @@ mod tests {
             self.runs.push(runs);
             let time = device.unwrap_or(1e-3) * f64::from(runs);
             Ok(Lap {
-                device: device.map(|_| Seconds::new(time)),
+                device: device.map(|_| Seconds::new(time * self.rate)),
                 wall: Seconds::new(time + 1e-4),
                 cpu: Some(Seconds::new(time)),
             })
         }
+
+        fn select(&mut self, _launches: Option<std::ops::Range<usize>>) {}
 
         fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
             Ok(Vec::new())
@@ -266,6 +327,37 @@ mod tests {
         assert_eq!(sampled.timing.clock, Clock::Wall);
         assert!(sampled.caveats.contains(&Caveat::WallClock));
         assert!(sampled.timing.samples_s[0].get() > 2e-3, "wall time includes submission");
+    }
+
+    fn with_clock_rate(time_s: f64, rate: f64) -> Sampled {
+        let mut script = Script::new(&[time_s]);
+        script.rate = rate;
+        go(&mut script)
+    }
+
+    #[test]
+    fn a_device_clock_that_runs_too_fast_or_too_slow_gives_way_to_the_wall_clock() {
+        for rate in [1.5, 1000.0, 0.1, 0.001] {
+            for time_s in [30e-3, 2e-3, 50e-6] {
+                let sampled = with_clock_rate(time_s, rate);
+                assert_eq!(sampled.timing.clock, Clock::Wall, "{time_s} at {rate}");
+                let told = sampled
+                    .caveats
+                    .iter()
+                    .any(|c| matches!(c, Caveat::ClocksDisagree { ratio } if (ratio / rate - 1.0).abs() < 0.2));
+                assert!(told, "{time_s} at {rate}: {:?}", sampled.caveats);
+                let error = sampled.timing.median_s.get() / time_s - 1.0;
+                assert!((0.0..0.1).contains(&error), "{time_s} at {rate}: wall time with its overhead, {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_kernel_in_a_slow_queue_keeps_the_device_clock() {
+        // 2 us of work beside 100 us of submission: the wall clock is the one that says little.
+        let sampled = with_clock_rate(2e-6, 1.0);
+        assert_eq!(sampled.timing.clock, Clock::Device);
+        assert_eq!(sampled.caveats, []);
     }
 
     #[test]

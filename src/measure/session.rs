@@ -1,18 +1,24 @@
 //! A whole run: ceilings, choice of the preset, every case into the journal as soon as it is done.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::run::{self, RunError};
+use super::ceilings::{self, Ceilings};
+use super::document::{choose_preset, document, protocol};
+use super::planning::{self, PlannedCase, buffer_sets};
+use super::reference::{self, Watch};
+use super::roofs::{self, Limits};
+use super::run::{self, Run, RunError};
 use super::sampling::Sampling;
-use super::{Executor, ceilings, host, launch};
-use crate::kernels::cases::{CaseSpec, preset_cases, preset_models};
-use crate::kernels::{Element, Plan, Work};
+use super::tuning::{self, Choice};
+use super::tuning_cache::TuningCache;
+use super::{Executor, LaunchError, launch};
+use crate::kernels::Plan;
 use crate::record::{
-    Achieved, Bound, Case, Caveat, CeilingKind, Clock, Device, DeviceType, Journal, LeftOut, Preset, Protocol, Record,
-    RecordError, Rejected, ResumeError, SCHEMA_VERSION, Tool, load,
+    CacheState, Case, Caveat, CeilingKind, Clock, Device, Journal, LeftOut, Preset, Reading, Record, RecordError,
+    Rejected, ResumeError, Selection, Tuning, load,
 };
-use crate::specs::{Model, SpecError};
+use crate::specs::SpecError;
 use crate::units::{FlopPerSecond, Seconds};
 
 /// What to run.
@@ -28,6 +34,12 @@ pub struct Options {
     pub runtime_checks: bool,
     /// Go on with the document that is there.
     pub resume: bool,
+    /// Which variants are timed in full.
+    pub selection: Selection,
+    /// Where trials of earlier runs are kept; nowhere where `None`.
+    pub tuning_cache: Option<PathBuf>,
+    /// Make all trials again.
+    pub retune: bool,
 }
 
 /// What happens, for whoever shows it.
@@ -48,6 +60,12 @@ pub enum Event<'a> {
     },
     /// A case begins.
     Started(&'a str),
+    /// A variant of the case was chosen by a trial.
+    Tuned(&'a str, &'a Tuning),
+    /// The reference kernel moved by this factor beside a case, which is run again.
+    Repeated(&'a str, f64),
+    /// Something to know that is no failure.
+    Note(&'a str),
     /// A case is in the document.
     Measured(&'a Case),
     /// A case cannot run here.
@@ -74,6 +92,9 @@ pub enum SessionError {
     /// `--only` fits no case.
     #[error("--only {0}: no case of this preset contains this; `supernode measure --list` shows them")]
     Nothing(String),
+    /// No kernel has the variant.
+    #[error("--variant {0}: no kernel of this preset has it; `supernode measure --all-variants --list` shows them")]
+    NoVariant(String),
     /// The device is gone.
     #[error("{id}: {error}; finished cases are kept, go on with --resume")]
     Device {
@@ -93,7 +114,8 @@ const EFFORT: u64 = 8_000_000;
 const LONGEST_LAUNCH: Seconds = Seconds::new(0.5);
 /// All buffers of a case together; more than this and a small device would swap.
 const MOST_BYTES: u64 = 16 << 30;
-const MAX_SETS: u64 = 64;
+/// Readings of the reference kernel before the first case: enough to judge the next.
+const FIRST_READINGS: usize = 3;
 
 /// Measures everything that is not in the document at `path` yet.
 ///
@@ -108,39 +130,36 @@ pub fn run(
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Record, SessionError> {
-    let mut journal = open(executor, device, has_device_clock, options, path, interrupted, tell)?;
-    for spec in specs(journal.record().protocol.preset, &options.only)? {
-        let id = spec.id();
-        if journal.done(&id) {
+    let journal = open(executor, device, has_device_clock, options, path, interrupted, tell)?;
+    let (mut cache, note) = match &options.tuning_cache {
+        Some(directory) => TuningCache::open(directory, device, options.runtime_checks),
+        None => (TuningCache::in_memory(), None),
+    };
+    if let Some(note) = note {
+        tell(Event::Note(&note));
+    }
+    if options.retune {
+        cache.forget();
+    }
+    let watch = match &journal.record().reference {
+        Some(reference) => {
+            Some(Watch::new(executor, reference, options.seed).map_err(|e| device_error("reference", &e))?)
+        }
+        None => None,
+    };
+    let planned = planning::cases(journal.record().protocol.preset, &options.selection, &options.only)?;
+    let mut session = Session { executor, journal, cache, watch, interrupted, tell };
+    session.first_readings()?;
+    for case in &planned {
+        if session.journal.done(&case.id) {
             continue;
         }
-        if interrupted.load(Ordering::Relaxed) {
-            return Err(SessionError::Interrupted);
-        }
-        tell(Event::Started(&id));
-        one_case(executor, &spec, &id, &mut journal, interrupted, tell)?;
+        session.check_interrupt()?;
+        (session.tell)(Event::Started(&case.id));
+        session.one_case(case)?;
     }
-    journal.finish()?;
-    Ok(journal.record().clone())
-}
-
-/// Ids of the cases of a preset that contain one of `only`.
-///
-/// # Errors
-/// [`SessionError::Nothing`] where there is none, [`SessionError::Spec`].
-pub fn specs(preset: Preset, only: &[String]) -> Result<Vec<CaseSpec>, SessionError> {
-    let models: Vec<Model> = preset_models(preset).iter().map(|name| Model::load(name)).collect::<Result<_, _>>()?;
-    let mut specs = preset_cases(preset, &models);
-    if !only.is_empty() {
-        specs.retain(|spec| {
-            let id = spec.id();
-            only.iter().any(|part| id.contains(part))
-        });
-    }
-    if specs.is_empty() {
-        return Err(SessionError::Nothing(only.join(" ")));
-    }
-    Ok(specs)
+    session.journal.finish()?;
+    Ok(session.journal.record().clone())
 }
 
 fn open(
@@ -155,7 +174,9 @@ fn open(
     let resuming = options.resume && path.exists();
     let before = if resuming { Some(load(path)?) } else { None };
     let ceilings = match &before {
-        Some(record) if !record.ceilings.is_empty() => record.ceilings.clone(),
+        Some(record) if !record.ceilings.is_empty() => {
+            Ceilings { found: record.ceilings.clone(), left_out: Vec::new() }
+        }
         _ => {
             let sampling = Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
             ceilings::measure(executor, device, options.seed, &sampling, interrupted, |kind, ceiling| {
@@ -167,16 +188,20 @@ fn open(
             })?
         }
     };
-    let f32_rate = ceilings.get(&CeilingKind::FmaF32).map_or(0.0, |ceiling| ceiling.value);
+    let f32_rate = ceilings.found.get(&CeilingKind::FmaF32).map_or(0.0, |ceiling| ceiling.value);
     let (preset, preset_reason) = match (options.preset, &before) {
         (Some(preset), _) => (preset, "asked for".to_owned()),
         (None, Some(record)) => (record.protocol.preset, record.protocol.preset_reason.clone()),
         (None, None) => choose_preset(FlopPerSecond::new(f32_rate)),
     };
-    let planned: Vec<String> = specs(preset, &options.only)?.iter().map(CaseSpec::id).collect();
+    let planned = planning::cases(preset, &options.selection, &options.only)?;
+    let planned: Vec<String> = planned.into_iter().map(|case| case.id).collect();
     let clock = if has_device_clock { Clock::Device } else { Clock::Wall };
-    let mut fresh = document(device, protocol(preset, preset_reason.clone(), clock, device, options), planned);
-    fresh.ceilings = ceilings;
+    let reference = ceilings.found.get(&CeilingKind::FmaF32).and_then(|fma| reference::describe(fma, device));
+    let protocol = protocol(preset, preset_reason.clone(), clock, device, options);
+    let mut fresh = document(device, protocol, reference, planned);
+    fresh.ceilings = ceilings.found;
+    fresh.left_out = ceilings.left_out;
     let journal = if resuming { Journal::resume(path, &fresh)? } else { Journal::create(path, fresh)? };
     let record = journal.record();
     let cases = record.planned.len();
@@ -185,121 +210,183 @@ fn open(
     Ok(journal)
 }
 
-/// Smoke for what reaches less than an integrated GPU, full for what a discrete one reaches.
-fn choose_preset(f32_rate: FlopPerSecond) -> (Preset, String) {
-    let preset = match f32_rate.get() {
-        rate if rate < 200e9 => Preset::Smoke,
-        rate if rate < 5e12 => Preset::Quick,
-        _ => Preset::Full,
-    };
-    (preset, format!("chosen from the measured f32 rate, {f32_rate}"))
+/// What the cases of a run share.
+struct Session<'a> {
+    executor: &'a dyn Executor,
+    journal: Journal,
+    cache: TuningCache,
+    watch: Option<Watch<'a>>,
+    interrupted: &'a AtomicBool,
+    tell: &'a mut dyn FnMut(Event),
 }
 
-fn protocol(preset: Preset, preset_reason: String, clock: Clock, device: &Device, options: &Options) -> Protocol {
-    let software = device.device_type == DeviceType::Software;
-    Protocol {
-        preset,
-        preset_reason,
-        seed: options.seed,
-        clock,
-        runtime_checks: options.runtime_checks,
-        rotation_bytes: rotation_bytes(device),
-        target_relative_ci: if software { 0.05 } else { 0.01 },
-        sample_budget_s: Seconds::new(match preset {
-            Preset::Smoke => 0.4,
-            Preset::Quick => 0.5,
-            Preset::Full => 1.0,
-        }),
+impl Session<'_> {
+    fn check_interrupt(&self) -> Result<(), SessionError> {
+        if self.interrupted.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
+    }
+
+    fn first_readings(&mut self) -> Result<(), SessionError> {
+        let there = self.journal.record().reference.as_ref().map_or(0, |reference| reference.readings.len());
+        for _ in there..FIRST_READINGS {
+            self.check_interrupt()?;
+            if let Some(reading) = self.reading()? {
+                self.journal.push_reading(reading)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reading(&mut self) -> Result<Option<Reading>, SessionError> {
+        let done = self.journal.record().cases.len();
+        let Some(watch) = &mut self.watch else { return Ok(None) };
+        watch.read(done).map(Some).map_err(|error| device_error("reference", &error))
+    }
+
+    /// A reading after a case, and by what factor it moved, if it did.
+    fn watch(&mut self) -> Result<Option<f64>, SessionError> {
+        if !self.watch.as_ref().is_some_and(Watch::is_due) {
+            return Ok(None);
+        }
+        let Some(reading) = self.reading()? else { return Ok(None) };
+        let ratio = self.journal.record().reference.as_ref().and_then(|all| reference::moved(all, &reading));
+        self.journal.push_reading(reading)?;
+        Ok(ratio)
+    }
+
+    fn one_case(&mut self, case: &PlannedCase) -> Result<(), SessionError> {
+        let (variant, tuning) = match self.choose(case)? {
+            Ok(chosen) => chosen,
+            Err(left_out) => {
+                self.journal.push_left_out(left_out.clone())?;
+                (self.tell)(Event::LeftOut(&left_out));
+                return Ok(());
+            }
+        };
+        let Some(variant) = variant else {
+            let reason = "no variant of it gave a right result on this device".to_owned();
+            return self.reject(Rejected { id: case.id.clone(), reason, verification: None });
+        };
+        let plan = case.spec.kernel.plan(variant, case.spec.element);
+        let mut measured = self.measure(case, variant, &plan);
+        let mut moved = None;
+        if measured.is_ok()
+            && let Some(ratio) = self.watch()?
+        {
+            // Once more; where it moved again, or still, the case says so.
+            (self.tell)(Event::Repeated(&case.id, ratio));
+            self.check_interrupt()?;
+            measured = self.measure(case, variant, &plan);
+            let again = self.reading()?;
+            if let (Some(reading), Some(all)) = (again, self.journal.record().reference.clone()) {
+                moved = reference::moved(&all, &reading);
+                self.journal.push_reading(reading)?;
+            }
+        }
+        match measured {
+            Ok(run) => {
+                let mut done = roofs::case(case, variant, &plan, run, tuning, self.journal.record());
+                done.caveats.extend(moved.map(|ratio| Caveat::ReferenceMoved { ratio }));
+                self.journal.push_case(done.clone())?;
+                (self.tell)(Event::Measured(&done));
+                Ok(())
+            }
+            Err(RunError::Interrupted) => Err(SessionError::Interrupted),
+            Err(RunError::Launch(error @ LaunchError::Device(_))) => Err(device_error(&case.id, &error)),
+            Err(error) => {
+                let reason = error.to_string();
+                let verification = if let RunError::Wrong(verification) = error { Some(*verification) } else { None };
+                self.reject(Rejected { id: case.id.clone(), reason, verification })
+            }
+        }
+    }
+
+    fn measure(&self, case: &PlannedCase, variant: &str, plan: &Plan) -> Result<Run, RunError> {
+        let protocol = &self.journal.record().protocol;
+        let protocol = run::Protocol {
+            seed: protocol.seed,
+            sets: buffer_sets(plan, protocol.rotation_bytes, case.cache),
+            effort: EFFORT,
+            sampling: Sampling {
+                target_relative_ci: protocol.target_relative_ci,
+                budget: protocol.sample_budget_s,
+                runs_per_sample: None,
+            },
+            interrupted: self.interrupted,
+        };
+        run::verify_and_sample(self.executor, case.spec.kernel.as_ref(), variant, case.spec.element, &protocol)
+    }
+
+    /// The variant to time in full, `None` where all were wrong; or why the device cannot run the case.
+    #[expect(clippy::type_complexity, reason = "three outcomes, told apart once")]
+    fn choose(
+        &mut self,
+        case: &PlannedCase,
+    ) -> Result<Result<(Option<&'static str>, Option<Tuning>), LeftOut>, SessionError> {
+        let left_out = |reason: String| LeftOut { id: case.id.clone(), reason };
+        if let [only] = case.candidates.as_slice() {
+            let plan = case.spec.kernel.plan(only, case.spec.element);
+            return Ok(match unfit(&plan, case.cache, self.journal.record()) {
+                Some(reason) => Err(left_out(reason)),
+                None => Ok((Some(only), None)),
+            });
+        }
+        let choice = match self.cache.get(case) {
+            Some(choice) => choice,
+            None => self.try_all(case)?,
+        };
+        (self.tell)(Event::Tuned(&case.id, &choice.tuning));
+        for rejected in choice.rejected {
+            if !self.journal.done(&rejected.id) {
+                self.reject(rejected)?;
+            }
+        }
+        let wrong = choice.tuning.candidates.iter().all(|candidate| candidate.time_s.is_none());
+        let first = choice.tuning.candidates.iter().find_map(|candidate| candidate.reason.clone());
+        Ok(match choice.variant {
+            Some(variant) => Ok((Some(variant), Some(choice.tuning))),
+            None if wrong && self.journal.record().rejected.iter().any(|r| is_of(case, &r.id)) => Ok((None, None)),
+            None => Err(left_out(first.unwrap_or_else(|| "no variant suits it".to_owned()))),
+        })
+    }
+
+    fn try_all(&mut self, case: &PlannedCase) -> Result<Choice, SessionError> {
+        let record = self.journal.record();
+        let protocol = run::Protocol {
+            seed: record.protocol.seed,
+            sets: 1,
+            effort: EFFORT,
+            sampling: Sampling { target_relative_ci: 1.0, budget: Seconds::ZERO, runs_per_sample: None },
+            interrupted: self.interrupted,
+        };
+        let unfit = |plan: &Plan| unfit(plan, case.cache, record);
+        let choice = tuning::choose(self.executor, case, &protocol, record, &unfit).map_err(|error| match error {
+            RunError::Launch(error) => device_error(&case.id, &error),
+            _ => SessionError::Interrupted,
+        })?;
+        if let Some(note) = self.cache.put(case, &choice) {
+            (self.tell)(Event::Note(&note));
+        }
+        Ok(choice)
+    }
+
+    fn reject(&mut self, rejected: Rejected) -> Result<(), SessionError> {
+        self.journal.push_rejected(rejected.clone())?;
+        (self.tell)(Event::Rejected(&rejected));
+        Ok(())
     }
 }
 
-fn document(device: &Device, protocol: Protocol, planned: Vec<String>) -> Record {
-    let mut caveats = Vec::new();
-    if device.device_type == DeviceType::Software {
-        caveats.push(Caveat::SoftwareAdapter);
-    }
-    if protocol.clock == Clock::Wall {
-        caveats.push(Caveat::WallClock);
-    }
-    Record {
-        schema_version: SCHEMA_VERSION,
-        complete: false,
-        created_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_commit: option_env!("SUPERNODE_GIT_COMMIT").map(str::to_owned),
-        },
-        host: host::describe(),
-        device: device.clone(),
-        protocol,
-        caveats,
-        ceilings: std::collections::BTreeMap::new(),
-        planned,
-        cases: Vec::new(),
-        left_out: Vec::new(),
-        rejected: Vec::new(),
-    }
+/// Whether an id is that of a variant of the case.
+fn is_of(case: &PlannedCase, id: &str) -> bool {
+    case.candidates.iter().any(|variant| case.spec.id_as(variant) == id)
 }
 
-fn one_case(
-    executor: &dyn Executor,
-    spec: &CaseSpec,
-    id: &str,
-    journal: &mut Journal,
-    interrupted: &AtomicBool,
-    tell: &mut dyn FnMut(Event),
-) -> Result<(), SessionError> {
-    let plan = spec.kernel.plan(spec.variant, spec.element);
-    if let Some(reason) = unfit(&plan, spec.element, journal.record()) {
-        let left_out = LeftOut { id: id.to_owned(), reason };
-        journal.push_left_out(left_out.clone())?;
-        tell(Event::LeftOut(&left_out));
-        return Ok(());
-    }
-    let protocol = &journal.record().protocol;
-    let sets = buffer_sets(&plan, protocol.rotation_bytes);
-    let sampling = Sampling {
-        target_relative_ci: protocol.target_relative_ci,
-        budget: protocol.sample_budget_s,
-        runs_per_sample: None,
-    };
-    let kernel = spec.kernel.as_ref();
-    let seed = protocol.seed;
-    match run::verify_and_sample(
-        executor,
-        kernel,
-        spec.variant,
-        spec.element,
-        seed,
-        sets,
-        EFFORT,
-        &sampling,
-        interrupted,
-    ) {
-        Ok(run) => {
-            let case = case(spec, id, &plan, run, journal.record());
-            journal.push_case(case.clone())?;
-            tell(Event::Measured(&case));
-            Ok(())
-        }
-        Err(RunError::Interrupted) => Err(SessionError::Interrupted),
-        Err(RunError::Launch(super::LaunchError::Device(error))) => {
-            Err(SessionError::Device { id: id.to_owned(), error })
-        }
-        Err(error) => {
-            let reason = error.to_string();
-            let verification = if let RunError::Wrong(verification) = error { Some(*verification) } else { None };
-            let rejected = Rejected { id: id.to_owned(), reason, verification };
-            journal.push_rejected(rejected.clone())?;
-            tell(Event::Rejected(&rejected));
-            Ok(())
-        }
-    }
+fn device_error(id: &str, error: &LaunchError) -> SessionError {
+    SessionError::Device { id: id.to_owned(), error: error.to_string() }
 }
 
 /// Why the device cannot run this plan, if it cannot.
-fn unfit(plan: &Plan, element: Element, record: &Record) -> Option<String> {
+fn unfit(plan: &Plan, cache: CacheState, record: &Record) -> Option<String> {
     let device = &record.device;
     if let Some(reason) = launch::missing(plan, device) {
         return Some(reason);
@@ -318,72 +405,7 @@ fn unfit(plan: &Plan, element: Element, record: &Record) -> Option<String> {
     if axis > limit("max_compute_workgroups_per_dimension") {
         return Some(format!("needs {axis} workgroups along one axis, more than the adapter allows"));
     }
-    let (best, _) = roofline(&plan.work, element, plan.launches.len(), record);
+    let (best, _) = Limits::of_case(plan, &plan.operations(), cache).roofline(record);
     (best > LONGEST_LAUNCH)
         .then(|| format!("would take {best} at this device's ceilings; runs beyond {LONGEST_LAUNCH} are not tried"))
-}
-
-/// Past the last-level cache of a server CPU, and of the largest GPU caches of today.
-pub(super) fn rotation_bytes(device: &Device) -> u64 {
-    if device.device_type == DeviceType::Software { 64 << 20 } else { 512 << 20 }
-}
-
-/// Sets of inputs that together exceed the rotation, within reason.
-pub(super) fn buffer_sets(plan: &Plan, rotation_bytes: u64) -> u32 {
-    let inputs = input_bytes(plan).max(1);
-    u32::try_from(rotation_bytes.div_ceil(inputs).clamp(1, MAX_SETS)).unwrap_or(1)
-}
-
-fn input_bytes(plan: &Plan) -> u64 {
-    plan.buffers
-        .iter()
-        .filter(|buffer| buffer.role == crate::kernels::Role::Input)
-        .map(|buffer| buffer.size_bytes)
-        .sum()
-}
-
-/// The least time that the measured roofs allow, and which of them sets it.
-fn roofline(work: &Work, element: Element, launches: usize, record: &Record) -> (Seconds, Bound) {
-    let compute = record.fma_ceiling(element).map_or(Seconds::ZERO, |rate| work.flop / rate);
-    let memory = record.memory_ceiling().map_or(Seconds::ZERO, |rate| work.bytes() / rate);
-    let launch = record.launch_cost().map_or(Seconds::ZERO, |cost| cost * launches as f64);
-    [(compute, Bound::Compute), (memory, Bound::Memory), (launch, Bound::Launch)]
-        .into_iter()
-        .fold((Seconds::ZERO, Bound::Launch), |best, next| if next.0 > best.0 { next } else { best })
-}
-
-fn case(spec: &CaseSpec, id: &str, plan: &Plan, run: run::Run, record: &Record) -> Case {
-    let median = run.sampled.timing.median_s;
-    let (roofline_s, bound_by) = roofline(&plan.work, spec.element, plan.launches.len(), record);
-    let fraction = roofline_s / median;
-    let mut caveats = run.sampled.caveats;
-    let rotated = input_bytes(plan) * u64::from(run.sampled.timing.buffer_sets);
-    if rotated < record.protocol.rotation_bytes {
-        caveats.push(Caveat::Cached { rotation_bytes: rotated });
-    }
-    if fraction > 1.0 {
-        caveats.push(Caveat::AboveRoofline { fraction });
-    }
-    Case {
-        id: id.to_owned(),
-        family: spec.kernel.family(),
-        kernel: spec.kernel.name().to_owned(),
-        variant: spec.variant.to_owned(),
-        element: spec.element,
-        model: spec.model.clone(),
-        phase: spec.phase,
-        scale_divisor: spec.scale_divisor,
-        shape: spec.kernel.shape(),
-        work: plan.work,
-        verification: run.verification,
-        achieved: Achieved {
-            flop_per_s: plan.work.flop / median,
-            bytes_per_s: plan.work.bytes() / median,
-            roofline_s,
-            fraction_of_roofline: fraction,
-            bound_by,
-        },
-        timing: run.sampled.timing,
-        caveats,
-    }
 }

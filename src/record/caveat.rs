@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::CeilingKind;
+
 /// A caveat. It travels with the record into comparison, projection and report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
@@ -28,7 +30,7 @@ pub enum Caveat {
         /// Memory touched between two uses of one buffer set.
         rotation_bytes: u64,
     },
-    /// Device clock and wall clock disagree on the same work.
+    /// Device clock and wall clock disagree on the same work; wall time was used.
     ClocksDisagree {
         /// Device time over wall time.
         ratio: f64,
@@ -37,6 +39,19 @@ pub enum Caveat {
     AboveRoofline {
         /// The fraction reached.
         fraction: f64,
+    },
+    /// A rate above one measured ceiling: the ceiling is too low, the input was cached, or the count of work is off.
+    AboveCeiling {
+        /// Which.
+        ceiling: CeilingKind,
+        /// The fraction reached.
+        fraction: f64,
+    },
+    /// The reference kernel beside this case ran at another speed than in the rest of the run, and again when the case
+    /// was repeated.
+    ReferenceMoved {
+        /// Time of the reference over its median.
+        ratio: f64,
     },
 }
 
@@ -64,11 +79,24 @@ impl fmt::Display for Caveat {
                 *rotation_bytes as f64 / 1e6
             ),
             Self::ClocksDisagree { ratio } => {
-                write!(f, "clocks disagree: device time is {ratio:.2} of wall time for the same work")
+                write!(
+                    f,
+                    "clocks disagree: device time is {ratio:.2} of wall time for the same work, so wall time is used"
+                )
             }
             Self::AboveRoofline { fraction } => {
                 write!(f, "above the roofline: {fraction:.2} of the measured ceiling; see the ceilings")
             }
+            Self::AboveCeiling { ceiling, fraction } => write!(
+                f,
+                "above the ceiling: {fraction:.2} of the measured {}; that ceiling is too low, or the input was cached",
+                ceiling.label()
+            ),
+            Self::ReferenceMoved { ratio } => write!(
+                f,
+                "reference moved: a fixed kernel beside this case took {ratio:.2} times its usual time, and again after \
+                 a repeat; the device was throttled or shared"
+            ),
         }
     }
 }

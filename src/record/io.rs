@@ -85,11 +85,13 @@ pub fn parse(bytes: &[u8], origin: &Path) -> Result<Record, RecordError> {
         return Err(RecordError::Empty { path: path() });
     }
     check_version(bytes, origin)?;
-    let record: Record = serde_json::from_slice(bytes).map_err(|error| RecordError::Malformed {
+    let mut record: Record = serde_json::from_slice(bytes).map_err(|error| RecordError::Malformed {
         path: path(),
         line: error.line(),
         what: message(&error),
     })?;
+    // Every field that came after version 1 has a default that says what version 1 meant.
+    record.schema_version = SCHEMA_VERSION;
     validate::check(&record).map_err(|problem| problem.found_in(origin))?;
     Ok(record)
 }
@@ -188,7 +190,7 @@ fn check_version(bytes: &[u8], origin: &Path) -> Result<(), RecordError> {
         Ok(Head { schema_version: Some(found) }) if found > u64::from(SCHEMA_VERSION) => {
             Err(RecordError::Newer { path, found, reads: SCHEMA_VERSION })
         }
-        Ok(Head { schema_version: Some(found) }) if found == u64::from(SCHEMA_VERSION) => Ok(()),
+        Ok(Head { schema_version: Some(1..) }) => Ok(()),
         Ok(Head { schema_version: Some(_) }) => Err(foreign("there never was such a schema_version")),
         Ok(Head { schema_version: None }) => Err(foreign("it has no schema_version")),
         Err(error) => Err(match error.classify() {

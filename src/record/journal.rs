@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::validate::{MAX_TEXT, done_ids, printable};
 use super::{
-    Case, Caveat, Ceiling, CeilingKind, LeftOut, Protocol, Record, RecordError, Rejected, Verification, load, save,
+    Case, Caveat, Ceiling, CeilingKind, LeftOut, Protocol, Reading, Record, RecordError, Rejected, Selection,
+    Verification, load, save,
 };
 
 /// A record in progress and the file that holds it. The file is a valid document at every moment.
@@ -106,6 +107,18 @@ impl Journal {
         })
     }
 
+    /// Adds a timing of the reference kernel, if the document has one.
+    ///
+    /// # Errors
+    /// As [`Journal::push_case`].
+    pub fn push_reading(&mut self, reading: Reading) -> Result<(), RecordError> {
+        self.change(None, |record| {
+            if let Some(reference) = &mut record.reference {
+                reference.readings.push(reading);
+            }
+        })
+    }
+
     /// Adds a caveat on the whole run, unless it is there.
     ///
     /// # Errors
@@ -186,6 +199,7 @@ fn differences(found: &Record, expected: &Record) -> Vec<String> {
     note("tool version", found.tool.version.clone(), expected.tool.version.clone());
     note("commit", commit(found), commit(expected));
     note("preset", format!("{:?}", found.protocol.preset), format!("{:?}", expected.protocol.preset));
+    note("selection of variants", selection(found), selection(expected));
     note("seed", found.protocol.seed.to_string(), expected.protocol.seed.to_string());
     note("clock", format!("{:?}", found.protocol.clock), format!("{:?}", expected.protocol.clock));
     if differs.is_empty() {
@@ -198,6 +212,15 @@ fn differences(found: &Record, expected: &Record) -> Vec<String> {
         differs.extend(rest.into_iter().filter(|(_, is_so)| *is_so).map(|(what, _)| what.to_owned()));
     }
     differs
+}
+
+fn selection(record: &Record) -> String {
+    match &record.protocol.selection {
+        Selection::Tuned => "tuned".to_owned(),
+        Selection::Default => "default".to_owned(),
+        Selection::AllVariants => "all".to_owned(),
+        Selection::Named { variant } => printable(variant, 40),
+    }
 }
 
 fn driver(record: &Record) -> String {

@@ -4,6 +4,7 @@
 //! needed, right of it everything works from files. A stored [`Case`] always carries its [`Verification`]: there is no
 //! way to write down a speed without saying that the result was right.
 
+mod case;
 mod caveat;
 mod io;
 mod journal;
@@ -14,17 +15,23 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use case::{Achieved, Bound, CacheState, Candidate, Case, LeftOut, Part, Rejected, Timing, Tuning};
 pub use caveat::Caveat;
 pub use io::{RecordError, load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
 pub(crate) use validate::printable;
 
-use crate::kernels::{Element, Family, Phase, Work};
+use crate::kernels::{Element, Operation, Work};
 pub use crate::kernels::{Metric, Verification, Worst};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
 /// The version of the document's layout. A reader refuses a newer one.
-pub const SCHEMA_VERSION: u32 = 1;
+///
+/// Version 2 added, each with a default that says what version 1 meant: how variants were selected
+/// ([`Protocol::selection`], all of them), the reference kernel ([`Record::reference`], none), and of a case its state
+/// of caches (cold), typed operations, issued arithmetic, tuning, parts and the fraction of each ceiling (not told). A
+/// document of version 1 is therefore read as it stands; when it is written again it is one of version 2.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// A result document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +55,9 @@ pub struct Record {
     pub caveats: Vec<Caveat>,
     /// Measured roofs, by kind.
     pub ceilings: BTreeMap<CeilingKind, Ceiling>,
+    /// The fixed kernel that was timed between the cases, to see the device slow down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<Reference>,
     /// Ids of all cases of this preset on this device, in order of measurement.
     pub planned: Vec<String>,
     /// Verified and timed kernel cases.
@@ -134,6 +144,9 @@ pub struct Protocol {
     pub preset: Preset,
     /// Why this preset: asked for, or chosen from the device's speed.
     pub preset_reason: String,
+    /// Which variants of a kernel were timed in full.
+    #[serde(default)]
+    pub selection: Selection,
     /// Seed of all inputs.
     pub seed: u64,
     /// What the samples were timed with.
@@ -160,6 +173,51 @@ pub enum Preset {
     Full,
 }
 
+/// Which variants of a kernel are timed in full.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
+pub enum Selection {
+    /// The fastest of a brief trial of all; [`Case::tuning`] holds the trial.
+    Tuned,
+    /// The one that the kernel takes without a trial.
+    Default,
+    /// Every one.
+    #[default]
+    AllVariants,
+    /// The one that was asked for, where a kernel has it.
+    Named {
+        /// Its name.
+        variant: String,
+    },
+}
+
+/// A fixed kernel that was timed again and again between the cases. Where no clock can be read, its slowing down is how
+/// throttling shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reference {
+    /// Threads of the f32 multiply-add probe.
+    pub invocations: u32,
+    /// Rounds of each thread.
+    pub rounds: u32,
+    /// A case is run again when a reading beside it is further than this factor from the median of all before.
+    pub threshold: f64,
+    /// In order of time.
+    pub readings: Vec<Reading>,
+}
+
+/// One timing of the reference kernel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reading {
+    /// Since the run began or was taken up again.
+    pub at_s: Seconds,
+    /// Cases that were done by then.
+    pub cases_done: u32,
+    /// Median time of one run.
+    pub median_s: Seconds,
+}
+
 /// What a sample was timed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -178,14 +236,35 @@ pub enum CeilingKind {
     FmaF32,
     /// The same in f16; FLOP/s.
     FmaF16,
+    /// Packed dot products of four int8 with int32 accumulation; integer operations a second, 8 a dot product.
+    DotI8,
+    /// Cooperative-matrix multiply-adds, f16 operands and f32 accumulation; FLOP/s.
+    MatrixF16,
     /// Streaming reads; byte/s.
     MemoryRead,
+    /// Streaming writes; byte/s.
+    MemoryWrite,
     /// Streaming copy, bytes read plus bytes written; byte/s.
     MemoryCopy,
+    /// Repeated reads of a working set that fits the last-level cache; byte/s.
+    CacheRead,
     /// Device time of one empty launch inside a batch; seconds.
     Launch,
     /// Wall time from submission to completion of one empty launch; seconds.
     Submit,
+}
+
+/// What the value of a ceiling counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantity {
+    /// Floating-point operations a second.
+    FlopPerSecond,
+    /// Integer operations a second.
+    OperationsPerSecond,
+    /// Bytes a second.
+    BytesPerSecond,
+    /// Seconds.
+    Seconds,
 }
 
 /// One measured roof.
@@ -196,121 +275,13 @@ pub struct Ceiling {
     pub value: f64,
     /// What one launch did.
     pub work: Work,
+    /// The memory that was read again and again, for a cache's roof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_set_bytes: Option<Bytes>,
     /// That the probe computed what it should.
     pub verification: Verification,
     /// The samples behind the value.
     pub timing: Timing,
-}
-
-/// One kernel at one shape: verified, then timed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Case {
-    /// Unique in the document and stable between runs: `family/kernel/variant/element/model/phase/shape`.
-    pub id: String,
-    /// Kernel family.
-    pub family: Family,
-    /// What is computed, e.g. `gate_up`.
-    pub kernel: String,
-    /// How it is computed, e.g. `tiled`.
-    pub variant: String,
-    /// Storage type of the operands; accumulation is f32.
-    pub element: Element,
-    /// The model that the shape comes from.
-    pub model: String,
-    /// The phase of serving that the shape comes from.
-    pub phase: Phase,
-    /// The layer's sizes were divided by this; 1 means true sizes.
-    pub scale_divisor: u32,
-    /// Named sizes, e.g. `hidden`, `rows`.
-    pub shape: BTreeMap<String, u64>,
-    /// What one run of the case must do at least.
-    pub work: Work,
-    /// That the result was right, on the inputs that were then timed.
-    pub verification: Verification,
-    /// Samples and statistics.
-    pub timing: Timing,
-    /// Rates, and how far below the roofline.
-    pub achieved: Achieved,
-    /// What to keep in mind about this figure.
-    pub caveats: Vec<Caveat>,
-}
-
-/// Samples and their statistics. All times are of ONE run of the case.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Timing {
-    /// What the samples were timed with.
-    pub clock: Clock,
-    /// Runs of the case inside one sample (its time is divided by this).
-    pub runs_per_sample: u32,
-    /// Buffer sets that the runs rotate over.
-    pub buffer_sets: u32,
-    /// Runs before the first sample.
-    pub warmup_runs: u32,
-    /// Every sample, in order.
-    pub samples_s: Vec<Seconds>,
-    /// Median of the samples.
-    pub median_s: Seconds,
-    /// Median absolute deviation from the median.
-    pub mad_s: Seconds,
-    /// 95 % confidence interval of the median, from order statistics.
-    pub ci95_s: [Seconds; 2],
-    /// Median wall time of a run, submission and wait included, for comparison with the device's clock.
-    pub wall_median_s: Seconds,
-    /// Median CPU time of this process per run, all threads; on a software adapter the steadiest figure. `None` where
-    /// the host does not tell.
-    pub cpu_median_s: Option<Seconds>,
-}
-
-/// Rates of a case, and its place under the roofline.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Achieved {
-    /// Useful arithmetic over the median time.
-    pub flop_per_s: FlopPerSecond,
-    /// Least traffic over the median time.
-    pub bytes_per_s: BytesPerSecond,
-    /// The time that the measured ceilings allow at best.
-    pub roofline_s: Seconds,
-    /// `roofline_s / median_s`. Above 1 is a finding (a cached input, say), not an error.
-    pub fraction_of_roofline: f64,
-    /// Which ceiling sets `roofline_s`.
-    pub bound_by: Bound,
-}
-
-/// Which ceiling binds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Bound {
-    /// The arithmetic rate.
-    Compute,
-    /// The memory bandwidth.
-    Memory,
-    /// The cost of a launch.
-    Launch,
-}
-
-/// A case that was not run.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LeftOut {
-    /// The case.
-    pub id: String,
-    /// The missing feature, the limit that is too small, or the time that it would take.
-    pub reason: String,
-}
-
-/// A case that failed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Rejected {
-    /// The case.
-    pub id: String,
-    /// What went wrong.
-    pub reason: String,
-    /// The comparison, where the launch itself went through.
-    pub verification: Option<Verification>,
 }
 
 impl CeilingKind {
@@ -319,10 +290,24 @@ impl CeilingKind {
         match self {
             Self::FmaF32 => "FMA f32",
             Self::FmaF16 => "FMA f16",
+            Self::DotI8 => "int8 dot",
+            Self::MatrixF16 => "matrix f16",
             Self::MemoryRead => "memory read",
+            Self::MemoryWrite => "memory write",
             Self::MemoryCopy => "memory copy",
+            Self::CacheRead => "cache read",
             Self::Launch => "launch",
             Self::Submit => "submit and wait",
+        }
+    }
+
+    /// What its value counts.
+    pub const fn quantity(self) -> Quantity {
+        match self {
+            Self::FmaF32 | Self::FmaF16 | Self::MatrixF16 => Quantity::FlopPerSecond,
+            Self::DotI8 => Quantity::OperationsPerSecond,
+            Self::MemoryRead | Self::MemoryWrite | Self::MemoryCopy | Self::CacheRead => Quantity::BytesPerSecond,
+            Self::Launch | Self::Submit => Quantity::Seconds,
         }
     }
 }
@@ -347,6 +332,35 @@ impl Record {
             .reduce(FlopPerSecond::max)
     }
 
+    /// The measured roof of a typed operation, and which it is; `None` where the device has none. Operands in f16 may be
+    /// multiplied as they are or widened first: the faster of the two is the roof.
+    pub fn operation_ceiling(&self, operation: Operation) -> Option<(CeilingKind, FlopPerSecond)> {
+        let kinds: &[CeilingKind] = match operation {
+            Operation::F32 => &[CeilingKind::FmaF32],
+            Operation::F16 => &[CeilingKind::FmaF32, CeilingKind::FmaF16],
+            Operation::DotI8 => &[CeilingKind::DotI8],
+            Operation::MatrixF16 => &[CeilingKind::MatrixF16],
+        };
+        self.fastest(kinds).map(|(kind, value)| (kind, FlopPerSecond::new(value)))
+    }
+
+    /// The measured roof of memory, streaming read or copy, whichever is faster; or of the cache for a warm case.
+    pub fn traffic_ceiling(&self, cache: CacheState) -> Option<(CeilingKind, BytesPerSecond)> {
+        let memory: &[CeilingKind] = &[CeilingKind::MemoryRead, CeilingKind::MemoryCopy];
+        let warm = match cache {
+            CacheState::Cold => None,
+            CacheState::Warm => self.fastest(&[CeilingKind::CacheRead, CeilingKind::MemoryRead]),
+        };
+        warm.or_else(|| self.fastest(memory)).map(|(kind, value)| (kind, BytesPerSecond::new(value)))
+    }
+
+    fn fastest(&self, kinds: &[CeilingKind]) -> Option<(CeilingKind, f64)> {
+        kinds
+            .iter()
+            .filter_map(|kind| self.ceilings.get(kind).map(|ceiling| (*kind, ceiling.value)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
     /// The measured memory roof: the faster of streaming read and copy.
     pub fn memory_ceiling(&self) -> Option<BytesPerSecond> {
         [CeilingKind::MemoryRead, CeilingKind::MemoryCopy]
@@ -364,12 +378,5 @@ impl Record {
     /// Whether a CPU posed as the GPU.
     pub fn is_software(&self) -> bool {
         self.device.device_type == DeviceType::Software
-    }
-}
-
-impl Case {
-    /// Bytes read plus bytes written by one run.
-    pub fn bytes(&self) -> Bytes {
-        self.work.bytes()
     }
 }

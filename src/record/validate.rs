@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{
-    Achieved, Case, Caveat, Ceiling, CeilingKind, Device, Host, Protocol, Record, RecordError, Timing, Verification,
+    Achieved, CacheState, Case, Caveat, Ceiling, CeilingKind, Device, Host, Part, Protocol, Quantity, Record,
+    RecordError, Reference, Selection, Timing, Tuning, Verification,
 };
 use crate::kernels::Work;
 use crate::units::Seconds;
@@ -79,9 +80,11 @@ pub(super) fn check(record: &Record) -> Checked {
     for (kind, roof) in &record.ceilings {
         ceiling(*kind, roof).map_err(|p| p.within(&format!("ceilings.{kind:?}")))?;
     }
+    record.reference.as_ref().map_or(Ok(()), reference).map_err(|p| p.within("reference"))?;
     ids(record)?;
     for found in &record.cases {
-        case(found).map_err(|p| Problem { at: format!("case {}, {}", printable(&found.id, 120), p.at), ..p })?;
+        case(found, &record.ceilings)
+            .map_err(|p| Problem { at: format!("case {}, {}", printable(&found.id, 120), p.at), ..p })?;
     }
     reasons(record)
 }
@@ -107,8 +110,25 @@ fn device(device: &Device) -> Checked {
 
 fn protocol(protocol: &Protocol) -> Checked {
     text("preset_reason", &protocol.preset_reason)?;
+    if let Selection::Named { variant } = &protocol.selection {
+        named("selection.variant", variant)?;
+    }
     number("target_relative_ci", protocol.target_relative_ci)?;
     number("sample_budget_s", protocol.sample_budget_s.get())
+}
+
+fn reference(reference: &Reference) -> Checked {
+    at_least_one("invocations", reference.invocations)?;
+    at_least_one("rounds", reference.rounds)?;
+    number("threshold", reference.threshold)?;
+    if reference.threshold <= 1.0 {
+        return Err(Problem::new("threshold", format!("{} is no factor above 1", reference.threshold)));
+    }
+    count("readings", reference.readings.len(), MAX_SAMPLES)?;
+    reference.readings.iter().try_for_each(|reading| {
+        number("readings.at_s", reading.at_s.get())?;
+        number("readings.median_s", reading.median_s.get())
+    })
 }
 
 fn caveats(caveats: &[Caveat]) -> Checked {
@@ -117,25 +137,28 @@ fn caveats(caveats: &[Caveat]) -> Checked {
         Caveat::Drift { ratio: value }
         | Caveat::Noisy { relative_ci: value }
         | Caveat::ClocksDisagree { ratio: value }
-        | Caveat::AboveRoofline { fraction: value } => number("caveats", *value),
+        | Caveat::AboveRoofline { fraction: value }
+        | Caveat::AboveCeiling { fraction: value, .. }
+        | Caveat::ReferenceMoved { ratio: value } => number("caveats", *value),
         Caveat::SoftwareAdapter | Caveat::WallClock | Caveat::Cached { .. } => Ok(()),
     })
 }
 
 fn ceiling(kind: CeilingKind, ceiling: &Ceiling) -> Checked {
-    match kind {
+    match kind.quantity() {
         // A clock too coarse to see an empty launch says zero.
-        CeilingKind::Launch | CeilingKind::Submit => number("value", ceiling.value)?,
-        CeilingKind::FmaF32 | CeilingKind::FmaF16 | CeilingKind::MemoryRead | CeilingKind::MemoryCopy => {
+        Quantity::Seconds => number("value", ceiling.value)?,
+        Quantity::FlopPerSecond | Quantity::OperationsPerSecond | Quantity::BytesPerSecond => {
             positive("value", ceiling.value)?;
         }
     }
+    number("working_set_bytes", ceiling.working_set_bytes.unwrap_or_default().get())?;
     work(&ceiling.work)?;
     timing(&ceiling.timing).map_err(|p| p.within("timing"))?;
     verified(&ceiling.verification).map_err(|p| p.within("verification"))
 }
 
-fn case(case: &Case) -> Checked {
+fn case(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked {
     let texts = [("kernel", &case.kernel), ("variant", &case.variant), ("model", &case.model)];
     texts.into_iter().try_for_each(|(at, value)| named(at, value))?;
     at_least_one("scale_divisor", case.scale_divisor)?;
@@ -148,7 +171,70 @@ fn case(case: &Case) -> Checked {
     timing(&case.timing).map_err(|p| p.within("timing"))?;
     positive("timing.median_s", case.timing.median_s.get())?;
     achieved(case).map_err(|p| p.within("achieved"))?;
+    fractions(case, ceilings).map_err(|p| p.within("achieved.fractions"))?;
+    arithmetic(case)?;
+    case.tuning.as_ref().map_or(Ok(()), tuning).map_err(|p| p.within("tuning"))?;
+    count("parts", case.parts.len(), 100)?;
+    case.parts.iter().try_for_each(|found| part(found).map_err(|p| p.within("parts")))?;
     caveats(&case.caveats)
+}
+
+/// Typed operations add up to the work, and padding only adds.
+fn arithmetic(case: &Case) -> Checked {
+    case.operations.values().try_for_each(|flop| number("operations", flop.get()))?;
+    if !case.operations.is_empty() {
+        ratio("operations", case.operations.values().map(|flop| flop.get()).sum(), case.work.flop.get())?;
+    }
+    let Some(issued) = case.issued_flop else { return Ok(()) };
+    number("issued_flop", issued.get())?;
+    let useful = case.work.flop;
+    if issued.get() < useful.get() * (1.0 - RATIO_SLACK) {
+        return Err(Problem::new("issued_flop", format!("{issued} is less than the useful {useful}")));
+    }
+    Ok(())
+}
+
+/// The stored fractions are those of the stored rates and ceilings.
+fn fractions(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked {
+    for (kind, fraction) in &case.achieved.fractions {
+        let Some(ceiling) = ceilings.get(kind) else {
+            return Err(Problem::new(format!("{kind:?}"), "of a ceiling that the document does not have"));
+        };
+        number(&format!("{kind:?}"), *fraction)?;
+        if kind.quantity() == Quantity::BytesPerSecond {
+            ratio(&format!("{kind:?}"), *fraction, case.achieved.bytes_per_s.get() / ceiling.value)?;
+        }
+    }
+    let is_cache = case.achieved.fractions.contains_key(&CeilingKind::CacheRead);
+    if is_cache && case.cache == CacheState::Cold {
+        return Err(Problem::new("CacheRead", "the case is cold"));
+    }
+    Ok(())
+}
+
+fn tuning(tuning: &Tuning) -> Checked {
+    count("candidates", tuning.candidates.len(), 1000)?;
+    for candidate in &tuning.candidates {
+        named("candidates.variant", &candidate.variant)?;
+        number("candidates.time_s", candidate.time_s.unwrap_or_default().get())?;
+        text("candidates.reason", candidate.reason.as_deref().unwrap_or_default())?;
+    }
+    unique("candidates.variant", tuning.candidates.iter().map(|candidate| &*candidate.variant))?;
+    text("default_variant", &tuning.default_variant)?;
+    finite("regret", tuning.regret.unwrap_or_default())?;
+    number("cost_cpu_s", tuning.cost_cpu_s.unwrap_or_default().get())?;
+    number("cost_s", tuning.cost_s.get())
+}
+
+fn part(part: &Part) -> Checked {
+    named("kernel", &part.kernel)?;
+    named("variant", &part.variant)?;
+    at_least_one("launches", part.launches)?;
+    work(&part.work)?;
+    let [low, high] = part.ci95_s;
+    let times = [("median_s", part.median_s), ("ci95_s", low), ("ci95_s", high), ("roofline_s", part.roofline_s)];
+    times.into_iter().try_for_each(|(at, time)| number(at, time.get()))?;
+    ordered("ci95_s", "not around the median", &[low, part.median_s, high])
 }
 
 fn work(work: &Work) -> Checked {
@@ -159,12 +245,13 @@ fn work(work: &Work) -> Checked {
 
 /// The stored rates are those of the stored work and time.
 fn achieved(case: &Case) -> Checked {
-    let Achieved { flop_per_s, bytes_per_s, roofline_s, fraction_of_roofline, bound_by: _ } = case.achieved;
+    let Achieved { flop_per_s, bytes_per_s, roofline_s, fraction_of_roofline, bound_by: _, fractions: _ } =
+        &case.achieved;
     let median = case.timing.median_s;
     ratio("flop_per_s", flop_per_s.get(), (case.work.flop / median).get())?;
     ratio("bytes_per_s", bytes_per_s.get(), (case.bytes() / median).get())?;
     number("roofline_s", roofline_s.get())?;
-    ratio("fraction_of_roofline", fraction_of_roofline, roofline_s / median)
+    ratio("fraction_of_roofline", *fraction_of_roofline, *roofline_s / median)
 }
 
 /// The statistics fit the samples.

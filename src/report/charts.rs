@@ -28,6 +28,7 @@ pub(super) const fn family_colour(family: Family) -> RGBColor {
         Family::Gating => RGBColor(0x8B, 0x5C, 0xC7),
         Family::ExpertMatmul => RGBColor(0x2F, 0x6F, 0xD6),
         Family::Attention => RGBColor(0x12, 0x8C, 0x7E),
+        Family::Layer => RGBColor(0x6B, 0x72, 0x80),
     }
 }
 

@@ -15,8 +15,10 @@ pub use html::page;
 
 use crate::kernels::{Element, Family, Phase};
 use crate::projection::{self, NumberType, Projection, Provenance};
-use crate::record::{Case, Ceiling, CeilingKind, Clock, DeviceType, Preset, Record, Timing, printable};
-use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
+use crate::record::{
+    CacheState, Case, Ceiling, CeilingKind, Clock, DeviceType, Preset, Quantity, Record, Timing, printable,
+};
+use crate::units::{BytesPerSecond, FlopPerSecond, Seconds, with_prefix};
 
 /// The same question asked of two fabrics.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,11 +64,11 @@ struct Best<'a> {
 }
 
 fn best(record: &Record) -> Best<'_> {
-    type Question<'a> = (Family, &'a str, Element, &'a str, Phase, u32, &'a BTreeMap<String, u64>);
+    type Question<'a> = (Family, &'a str, Element, &'a str, Phase, (u32, CacheState), &'a BTreeMap<String, u64>);
     let mut groups: BTreeMap<Question<'_>, Vec<&Case>> = BTreeMap::new();
     for case in &record.cases {
-        let question =
-            (case.family, &*case.kernel, case.element, &*case.model, case.phase, case.scale_divisor, &case.shape);
+        let state = (case.scale_divisor, case.cache);
+        let question = (case.family, &*case.kernel, case.element, &*case.model, case.phase, state, &case.shape);
         groups.entry(question).or_default().push(case);
     }
     let mut best = Best { winners: BTreeSet::new(), all: BTreeSet::new() };
@@ -113,10 +115,11 @@ fn percent(fraction: f64) -> String {
 
 /// A ceiling's value in its unit.
 fn ceiling_value(kind: CeilingKind, ceiling: &Ceiling) -> String {
-    match kind {
-        CeilingKind::FmaF32 | CeilingKind::FmaF16 => FlopPerSecond::new(ceiling.value).to_string(),
-        CeilingKind::MemoryRead | CeilingKind::MemoryCopy => BytesPerSecond::new(ceiling.value).to_string(),
-        CeilingKind::Launch | CeilingKind::Submit => Seconds::new(ceiling.value).to_string(),
+    match kind.quantity() {
+        Quantity::FlopPerSecond => FlopPerSecond::new(ceiling.value).to_string(),
+        Quantity::OperationsPerSecond => with_prefix(ceiling.value, "op/s"),
+        Quantity::BytesPerSecond => BytesPerSecond::new(ceiling.value).to_string(),
+        Quantity::Seconds => Seconds::new(ceiling.value).to_string(),
     }
 }
 
@@ -124,8 +127,12 @@ const fn ceiling_name(kind: CeilingKind) -> &'static str {
     match kind {
         CeilingKind::FmaF32 => "f32 multiply-add",
         CeilingKind::FmaF16 => "f16 multiply-add",
+        CeilingKind::DotI8 => "int8 dot product",
+        CeilingKind::MatrixF16 => "f16 matrix multiply",
         CeilingKind::MemoryRead => "memory read",
+        CeilingKind::MemoryWrite => "memory write",
         CeilingKind::MemoryCopy => "memory copy",
+        CeilingKind::CacheRead => "cache read",
         CeilingKind::Launch => "empty launch",
         CeilingKind::Submit => "submit and wait",
     }
@@ -136,6 +143,7 @@ const fn family_name(family: Family) -> &'static str {
         Family::Gating => "MoE gating",
         Family::ExpertMatmul => "Expert matmul",
         Family::Attention => "Attention",
+        Family::Layer => "Whole layer",
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     best, ceiling_name, ceiling_value, clean, clock_name, device_type_name, grouped_digits, groups, percent,
     preset_name, relative_interval, short, tool,
 };
-use crate::record::{Bound, Case, Record};
+use crate::record::{Bound, CacheState, Case, Record};
 
 const BOLD: Style = Style::new().bold();
 /// Where prose wraps, and the widest that a table may get.
@@ -113,7 +113,7 @@ fn row(case: &Case, wins: bool) -> [String; 9] {
     let mark = if wins { "* " } else { "  " };
     let caveat = if case.caveats.is_empty() { "" } else { " !" };
     [
-        format!("{mark}{}", short(&case.kernel, 16)),
+        format!("{mark}{}{}", short(&case.kernel, 23), if case.cache == CacheState::Warm { " warm" } else { "" }),
         short(&case.variant, 14),
         case.element.to_string(),
         case.timing.median_s.to_string(),

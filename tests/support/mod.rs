@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use supernode_bench::kernels::{Element, Family, Phase as KernelPhase, Work};
 use supernode_bench::record::{
-    Achieved, Bound, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Metric, Preset, Protocol, Record,
-    Timing, Tool, Verification,
+    Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Metric, Preset, Protocol,
+    Record, Timing, Tool, Verification,
 };
 use supernode_bench::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
 
@@ -55,7 +55,10 @@ fn case(family: Family, phase: KernelPhase, bound_by: Bound, fraction: f64) -> C
         phase,
         scale_divisor: 1,
         shape: BTreeMap::new(),
+        cache: CacheState::Cold,
         work,
+        operations: BTreeMap::new(),
+        issued_flop: None,
         verification: verification(),
         timing: timing(1e-3),
         achieved: Achieved {
@@ -64,20 +67,29 @@ fn case(family: Family, phase: KernelPhase, bound_by: Bound, fraction: f64) -> C
             roofline_s: Seconds::new(1e-3 * fraction),
             fraction_of_roofline: fraction,
             bound_by,
+            fractions: BTreeMap::new(),
         },
+        tuning: None,
+        parts: Vec::new(),
         caveats: Vec::new(),
     }
 }
 
 /// A device whose kernels reach half of the arithmetic and 0.8 of the memory ceiling.
 pub(crate) fn record() -> Record {
-    let ceiling = |value| Ceiling { value, work: Work::default(), verification: verification(), timing: timing(1e-3) };
+    let ceiling = |value| Ceiling {
+        value,
+        work: Work::default(),
+        working_set_bytes: None,
+        verification: verification(),
+        timing: timing(1e-3),
+    };
     let families = [Family::Gating, Family::ExpertMatmul, Family::Attention];
     let cases = families.into_iter().flat_map(|family| {
         [case(family, KernelPhase::Prefill, Bound::Compute, 0.5), case(family, KernelPhase::Decode, Bound::Memory, 0.8)]
     });
     Record {
-        schema_version: 1,
+        schema_version: SCHEMA_VERSION,
         complete: true,
         created_at: "2026-01-01T00:00:00Z".to_owned(),
         tool: Tool { name: "supernode-bench".to_owned(), version: "0.1.0".to_owned(), git_commit: None },
@@ -97,6 +109,7 @@ pub(crate) fn record() -> Record {
         protocol: Protocol {
             preset: Preset::Quick,
             preset_reason: "asked for".to_owned(),
+            selection: Selection::AllVariants,
             seed: 1,
             clock: Clock::Device,
             runtime_checks: true,
@@ -112,6 +125,7 @@ pub(crate) fn record() -> Record {
         ]),
         planned: Vec::new(),
         cases: cases.collect(),
+        reference: None,
         left_out: Vec::new(),
         rejected: Vec::new(),
     }

@@ -192,6 +192,7 @@ fn mark(area: &Area<'_>, at: (i32, i32), case: &Case, opacity: f64) -> Result<()
     };
     let (x, y) = at;
     match (case.family, case.element) {
+        (Family::Layer, _) => area.draw(&Circle::new(at, 4, style)),
         (Family::Gating, _) => area.draw(&Circle::new(at, 6, style)),
         (Family::ExpertMatmul, _) => area.draw(&Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], style)),
         (Family::Attention, Element::F16) => area.draw(&Polygon::new(triangle(at).to_vec(), style)),

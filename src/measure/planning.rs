@@ -1,0 +1,163 @@
+//! Which cases a run consists of: the kernels of a preset, and which of their variants are timed in full.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::session::SessionError;
+use crate::kernels::cases::{CaseSpec, preset_cases, preset_models};
+use crate::kernels::{Element, Phase, Plan};
+use crate::record::{CacheState, Device, DeviceType, Preset, Selection};
+use crate::specs::Model;
+
+/// One case of a run.
+#[derive(Debug)]
+pub struct PlannedCase {
+    /// The kernel with its shape and type; its variant is the only one of `candidates`, or the default.
+    pub spec: Arc<CaseSpec>,
+    /// Its id in the document, known before any variant is chosen.
+    pub id: String,
+    /// Whether inputs rotate.
+    pub cache: CacheState,
+    /// Variants to choose from, the default first.
+    pub candidates: Vec<&'static str>,
+}
+
+/// What stands in an id for a variant that a trial chooses.
+pub const BEST: &str = "best";
+const MAX_SETS: u64 = 64;
+
+/// The cases of a preset whose id contains one of `only` (all where it is empty).
+///
+/// # Errors
+/// [`SessionError::Nothing`] where there is none, [`SessionError::Spec`].
+pub fn cases(preset: Preset, selection: &Selection, only: &[String]) -> Result<Vec<PlannedCase>, SessionError> {
+    let mut planned = Vec::new();
+    for group in groups(specs(preset)?) {
+        planned.extend(select(group, selection));
+    }
+    if let Selection::Named { variant } = selection
+        && planned.is_empty()
+    {
+        return Err(SessionError::NoVariant(variant.clone()));
+    }
+    planned.retain(|case| only.is_empty() || only.iter().any(|part| case.id.contains(part)));
+    if planned.is_empty() {
+        return Err(SessionError::Nothing(only.join(" ")));
+    }
+    Ok(planned)
+}
+
+/// Every variant and type of every kernel of a preset.
+pub(super) fn specs(preset: Preset) -> Result<Vec<CaseSpec>, SessionError> {
+    let models: Vec<Model> = preset_models(preset).iter().map(|name| Model::load(name)).collect::<Result<_, _>>()?;
+    Ok(preset_cases(preset, &models))
+}
+
+/// Specs that differ in the variant only, in the order of their first.
+fn groups(specs: Vec<CaseSpec>) -> Vec<Vec<CaseSpec>> {
+    let mut places = BTreeMap::new();
+    let mut groups: Vec<Vec<CaseSpec>> = Vec::new();
+    for spec in specs {
+        let place = *places.entry(spec.id_as(BEST)).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[place].push(spec);
+    }
+    groups
+}
+
+fn select(mut group: Vec<CaseSpec>, selection: &Selection) -> Vec<PlannedCase> {
+    let default = group.first().map_or("", |spec| spec.kernel.default_variant());
+    // Stable: the default first, the others as the kernel lists them.
+    group.sort_by_key(|spec| spec.variant != default);
+    let names: Vec<&'static str> = group.iter().map(|spec| spec.variant).collect();
+    let mut planned = Vec::new();
+    let chosen = |spec: Arc<CaseSpec>, cache: CacheState| {
+        let tuned = *selection == Selection::Tuned;
+        let id = spec.id_as(if tuned { BEST } else { spec.variant });
+        let id = if cache == CacheState::Warm { id + "/warm" } else { id };
+        let candidates = if tuned { names.clone() } else { vec![spec.variant] };
+        PlannedCase { spec, id, cache, candidates }
+    };
+    match selection {
+        Selection::Tuned | Selection::Default => group.truncate(1),
+        Selection::AllVariants => {}
+        Selection::Named { variant } => group.retain(|spec| spec.variant == variant),
+    }
+    let group: Vec<Arc<CaseSpec>> = group.into_iter().map(Arc::new).collect();
+    let warm = group.first().filter(|spec| runs_warm(spec)).cloned();
+    planned.extend(group.into_iter().map(|spec| chosen(spec, CacheState::Cold)));
+    planned.extend(warm.map(|spec| chosen(spec, CacheState::Warm)));
+    planned
+}
+
+/// Cases that are measured warm as well: those that stream weights or a cache once, where the caches tell most.
+fn runs_warm(spec: &CaseSpec) -> bool {
+    let streams = matches!(spec.kernel.name(), "gate_up" | "decode");
+    streams && spec.phase == Phase::Decode && matches!(spec.element, Element::F32 | Element::F16)
+}
+
+/// Past the last-level cache of a server CPU, and of the largest GPU caches of today.
+pub(super) fn rotation_bytes(device: &Device) -> u64 {
+    if device.device_type == DeviceType::Software { 64 << 20 } else { 512 << 20 }
+}
+
+/// Sets of inputs that together exceed the rotation, within reason; one for a warm case.
+pub(super) fn buffer_sets(plan: &Plan, rotation_bytes: u64, cache: CacheState) -> u32 {
+    if cache == CacheState::Warm {
+        return 1;
+    }
+    let inputs = super::roofs::input_bytes(plan).max(1);
+    u32::try_from(rotation_bytes.div_ceil(inputs).clamp(1, MAX_SETS)).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const ALL: [Selection; 3] = [Selection::Tuned, Selection::Default, Selection::AllVariants];
+
+    #[test]
+    fn ids_are_unique_whatever_is_selected() {
+        for selection in ALL {
+            for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
+                let planned = cases(preset, &selection, &[]).unwrap();
+                let ids: BTreeSet<&str> = planned.iter().map(|case| &*case.id).collect();
+                assert_eq!(ids.len(), planned.len(), "{preset:?} {selection:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_trial_covers_every_variant_once_and_begins_with_the_default() {
+        let all = cases(Preset::Smoke, &Selection::AllVariants, &[]).unwrap();
+        let tuned = cases(Preset::Smoke, &Selection::Tuned, &[]).unwrap();
+        let cold = |planned: &[PlannedCase]| planned.iter().filter(|case| case.cache == CacheState::Cold).count();
+        let candidates: usize =
+            tuned.iter().filter(|case| case.cache == CacheState::Cold).map(|case| case.candidates.len()).sum();
+        assert_eq!(candidates, cold(&all));
+        assert!(cold(&tuned) * 2 < cold(&all));
+        for case in &tuned {
+            assert_eq!(case.candidates.first().copied(), Some(case.spec.kernel.default_variant()));
+            assert!(case.id.contains("/best/"), "{}", case.id);
+        }
+    }
+
+    #[test]
+    fn a_few_cases_are_warm_and_say_so_in_their_id() {
+        let planned = cases(Preset::Smoke, &Selection::Tuned, &[]).unwrap();
+        let warm: Vec<&PlannedCase> = planned.iter().filter(|case| case.cache == CacheState::Warm).collect();
+        assert!((2..=16).contains(&warm.len()), "{}", warm.len());
+        assert!(warm.iter().all(|case| case.id.ends_with("/warm")));
+    }
+
+    #[test]
+    fn a_variant_by_name_leaves_kernels_without_it_out_and_an_unknown_one_is_an_error() {
+        let named = |variant: &str| cases(Preset::Smoke, &Selection::Named { variant: variant.to_owned() }, &[]);
+        assert!(named("tiled").unwrap().iter().all(|case| case.spec.variant == "tiled"));
+        assert!(matches!(named("tilde"), Err(SessionError::NoVariant(_))));
+    }
+}

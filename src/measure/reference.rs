@@ -1,0 +1,108 @@
+//! A fixed kernel timed between the cases: where no clock of the device can be read, it shows throttling.
+
+use std::time::{Duration, Instant};
+
+use super::{Executor, LaunchError, Prepared, stats};
+use crate::kernels::probes::Probe;
+use crate::kernels::{Element, Kernel};
+use crate::record::{Ceiling, Device, DeviceType, Reading, Reference};
+use crate::units::Seconds;
+
+/// Laps of one reading.
+const LAPS: usize = 3;
+/// Two readings are at least this far apart: a reading takes about 30 ms.
+const INTERVAL: Duration = Duration::from_millis(250);
+/// Readings before the first that is judged.
+const LEAST_BEFORE: usize = 3;
+
+/// The reference kernel of a device: the probe of f32 arithmetic, at the size at which it was measured.
+pub(super) fn describe(fma: &Ceiling, device: &Device) -> Option<Reference> {
+    // A device of its own changes its clocks by a tenth; a CPU that poses as one also has other work to do.
+    let threshold = if device.device_type == DeviceType::Software { 1.5 } else { 1.1 };
+    let (invocations, rounds) = Probe::fma_size(&fma.work)?;
+    Some(Reference {
+        invocations: u32::try_from(invocations).ok()?,
+        rounds: u32::try_from(rounds).ok()?,
+        threshold,
+        readings: Vec::new(),
+    })
+}
+
+/// The kernel ready to run.
+pub(super) struct Watch<'a> {
+    prepared: Box<dyn Prepared + 'a>,
+    began: Instant,
+    last: Option<Instant>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(executor: &'a dyn Executor, reference: &Reference, seed: u64) -> Result<Self, LaunchError> {
+        let size = |value: u32| usize::try_from(value).unwrap_or(1);
+        let probe = Probe::Fma { invocations: size(reference.invocations), rounds: size(reference.rounds) };
+        let plan = probe.plan("probe", Element::F32);
+        let mut prepared = executor.prepare(&plan, &probe.inputs("probe", Element::F32, seed), 1)?;
+        prepared.run(1)?;
+        Ok(Self { prepared, began: Instant::now(), last: None })
+    }
+
+    /// Whether enough time has passed since the last reading.
+    pub(super) fn is_due(&self) -> bool {
+        self.last.is_none_or(|last| last.elapsed() >= INTERVAL)
+    }
+
+    pub(super) fn read(&mut self, cases_done: usize) -> Result<Reading, LaunchError> {
+        let mut times = Vec::new();
+        for _ in 0..LAPS {
+            let lap = self.prepared.run(1)?;
+            times.push(lap.device.unwrap_or(lap.wall));
+        }
+        self.last = Some(Instant::now());
+        Ok(Reading {
+            at_s: Seconds::new(self.began.elapsed().as_secs_f64()),
+            cases_done: u32::try_from(cases_done).unwrap_or(u32::MAX),
+            median_s: stats::summarise(&times).map_or(Seconds::ZERO, |summary| summary.median),
+        })
+    }
+}
+
+/// The time of `reading` over the median of all before it, where that is beyond the threshold in either direction.
+pub(super) fn moved(reference: &Reference, reading: &Reading) -> Option<f64> {
+    if reference.readings.len() < LEAST_BEFORE {
+        return None;
+    }
+    let before: Vec<Seconds> = reference.readings.iter().map(|reading| reading.median_s).collect();
+    let usual = stats::summarise(&before)?.median;
+    if !usual.is_positive() {
+        return None;
+    }
+    let ratio = reading.median_s / usual;
+    (ratio > reference.threshold || ratio < 1.0 / reference.threshold).then_some(ratio)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(ms: f64) -> Reading {
+        Reading { at_s: Seconds::ZERO, cases_done: 0, median_s: Seconds::new(ms * 1e-3) }
+    }
+
+    fn reference(ms: &[f64]) -> Reference {
+        let readings = ms.iter().copied().map(reading).collect();
+        Reference { invocations: 64, rounds: 1, threshold: 1.1, readings }
+    }
+
+    #[test]
+    fn a_reading_is_judged_by_the_median_of_those_before() {
+        let steady = reference(&[10.0, 10.2, 30.0, 9.9]);
+        assert_eq!(moved(&steady, &reading(10.9)), None);
+        assert!(moved(&steady, &reading(11.5)).is_some_and(|ratio| (ratio - 1.139).abs() < 0.001));
+        assert!(moved(&steady, &reading(8.0)).is_some_and(|ratio| ratio < 1.0));
+    }
+
+    #[test]
+    fn the_first_readings_and_a_clock_that_shows_nothing_judge_nothing() {
+        assert_eq!(moved(&reference(&[10.0, 10.0]), &reading(50.0)), None);
+        assert_eq!(moved(&reference(&[0.0, 0.0, 0.0]), &reading(50.0)), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! The choice of a variant by a brief trial of all of them on the device.
+
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use super::host::process_cpu_time;
+use super::planning::{PlannedCase, buffer_sets};
+use super::run::{self, Protocol, RunError};
+use super::{Executor, LaunchError, Prepared};
+use crate::kernels::{Kernel, Plan};
+use crate::record::{Candidate, Record, Rejected, Tuning, printable};
+use crate::units::Seconds;
+
+/// A trial that has taken this long tries no further variant: the first use of a kernel stays below two seconds.
+pub const BUDGET: Seconds = Seconds::new(1.4);
+/// Multiply-adds of the twin for each variant; the winner is verified again, and more thoroughly, before it is timed.
+const EFFORT: u64 = 300_000;
+const LAPS: usize = 5;
+/// Laps of one variant stop here ...
+const LAPS_TIME: Seconds = Seconds::new(60e-3);
+/// ... and after the first that is this many times the best of another variant.
+const HOPELESS: f64 = 2.0;
+/// A lap is at least this long, so that a tick of the clock is little.
+const LAP: Seconds = Seconds::new(1e-3);
+
+/// What a trial has taken so far.
+struct TrialClock {
+    wall: Instant,
+    cpu: Option<Seconds>,
+}
+
+impl TrialClock {
+    fn start() -> Self {
+        Self { wall: Instant::now(), cpu: process_cpu_time() }
+    }
+
+    fn wall(&self) -> Seconds {
+        Seconds::new(self.wall.elapsed().as_secs_f64())
+    }
+
+    fn cpu(&self) -> Option<Seconds> {
+        self.cpu.zip(process_cpu_time()).map(|(begin, now)| now - begin)
+    }
+
+    /// Where the device is this machine's CPU, its time counts: other programs must not cut a trial short.
+    fn spent(&self, software: bool) -> Seconds {
+        self.cpu().filter(|_| software).unwrap_or_else(|| self.wall())
+    }
+}
+
+/// What a trial found.
+#[derive(Debug)]
+pub struct Choice {
+    /// The fastest; `None` where no variant ran.
+    pub variant: Option<&'static str>,
+    /// All that were tried.
+    pub tuning: Tuning,
+    /// Those that were wrong or refused: never silent.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Tries every candidate of a case on the device that `on` is the document of. `unfit` says why a plan cannot run on this device, if it cannot.
+///
+/// # Errors
+/// [`RunError::Interrupted`], or [`RunError::Launch`] where the device is lost.
+pub fn choose(
+    executor: &dyn Executor,
+    case: &PlannedCase,
+    protocol: &Protocol,
+    on: &Record,
+    unfit: &dyn Fn(&Plan) -> Option<String>,
+) -> Result<Choice, RunError> {
+    let clock = TrialClock::start();
+    let (software, rotation_bytes) = (on.is_software(), on.protocol.rotation_bytes);
+    let (mut candidates, mut rejected) = (Vec::new(), Vec::new());
+    let mut best: Option<(&'static str, Seconds)> = None;
+    for &variant in &case.candidates {
+        if protocol.interrupted.load(Ordering::Relaxed) {
+            return Err(RunError::Interrupted);
+        }
+        let mut note = |time_s: Option<Seconds>, reason: Option<String>| {
+            candidates.push(Candidate { variant: variant.to_owned(), time_s, reason });
+        };
+        let plan = case.spec.kernel.plan(variant, case.spec.element);
+        if let Some(reason) = unfit(&plan) {
+            note(None, Some(printable(&reason, 300)));
+            continue;
+        }
+        if best.is_some() && clock.spent(software) > BUDGET {
+            note(None, Some(format!("not tried: the trial had taken {BUDGET}")));
+            continue;
+        }
+        let sets = buffer_sets(&plan, rotation_bytes, case.cache);
+        match try_one(executor, case, variant, &plan, &Protocol { sets, ..*protocol }, best.map(|(_, time)| time)) {
+            Ok(time) => {
+                note(Some(time), None);
+                if best.is_none_or(|(_, least)| time < least) {
+                    best = Some((variant, time));
+                }
+            }
+            Err(RunError::Launch(LaunchError::Device(error))) => {
+                return Err(RunError::Launch(LaunchError::Device(error)));
+            }
+            Err(error) => {
+                let reason = printable(&error.to_string(), 300);
+                note(None, Some(reason.clone()));
+                if !is_limit(&error) {
+                    let verification = if let RunError::Wrong(wrong) = error { Some(*wrong) } else { None };
+                    rejected.push(Rejected { id: case.spec.id_as(variant), reason, verification });
+                }
+            }
+        }
+    }
+    let default_variant = case.spec.kernel.default_variant().to_owned();
+    let time_of_default = candidates.iter().find(|c| c.variant == default_variant).and_then(|c| c.time_s);
+    let regret = time_of_default.zip(best).map(|(time, (_, least))| time / least - 1.0);
+    let tuning =
+        Tuning { candidates, default_variant, regret, cost_s: clock.wall(), cost_cpu_s: clock.cpu(), cached: false };
+    Ok(Choice { variant: best.map(|(variant, _)| variant), tuning, rejected })
+}
+
+/// A configuration that is too large for this device is no fault.
+fn is_limit(error: &RunError) -> bool {
+    match error {
+        RunError::Launch(LaunchError::Shader { message, .. } | LaunchError::Refused(message)) => {
+            message.contains("limit") || message.contains("exceeds")
+        }
+        _ => false,
+    }
+}
+
+fn try_one(
+    executor: &dyn Executor,
+    case: &PlannedCase,
+    variant: &str,
+    plan: &Plan,
+    protocol: &Protocol,
+    best: Option<Seconds>,
+) -> Result<Seconds, RunError> {
+    let kernel: &dyn Kernel = case.spec.kernel.as_ref();
+    let inputs = kernel.inputs(variant, case.spec.element, protocol.seed);
+    let mut prepared = executor.prepare(plan, &inputs, protocol.sets)?;
+    prepared.run(1)?;
+    let verification = run::check(prepared.as_mut(), kernel, variant, case.spec.element, &inputs, EFFORT)?;
+    if !verification.passed() {
+        return Err(RunError::Wrong(Box::new(verification)));
+    }
+    brief(prepared.as_mut(), best)
+}
+
+/// The shortest of a few laps, per run.
+fn brief(prepared: &mut dyn Prepared, best: Option<Seconds>) -> Result<Seconds, RunError> {
+    let once = prepared.run(1)?;
+    let mut least = once.device.unwrap_or(once.wall);
+    let mut spent = once.wall;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+    let runs = (LAP / least.max(Seconds::new(1e-7))).ceil().clamp(1.0, 1000.0) as u32;
+    for _ in 0..LAPS {
+        if spent > LAPS_TIME || best.is_some_and(|best| least > best * HOPELESS) {
+            break;
+        }
+        let lap = prepared.run(runs)?;
+        spent += lap.wall;
+        least = least.min(lap.device.unwrap_or(lap.wall) / f64::from(runs));
+    }
+    Ok(least)
+}

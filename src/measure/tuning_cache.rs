@@ -1,0 +1,162 @@
+//! Trials of earlier runs, kept under the user's cache directory: one file a device, good for one driver and one build.
+//!
+//! A cache is never worth a failed run: what cannot be read or written is told and done without.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::planning::PlannedCase;
+use super::tuning::Choice;
+use crate::kernels::SHADERS;
+use crate::record::{Candidate, Device, Tuning, write_atomically};
+use crate::units::Seconds;
+
+/// A full run has a few hundred trials of some hundred bytes.
+const MAX_BYTES: u64 = 8 << 20;
+
+/// The trials of one device.
+#[derive(Debug)]
+pub struct TuningCache {
+    path: Option<PathBuf>,
+    content: Content,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Content {
+    /// Device, driver and build; trials of another are of no use.
+    made_by: String,
+    /// By id with `best` for the variant.
+    trials: BTreeMap<String, Trial>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trial {
+    candidates: Vec<Candidate>,
+    cost_s: Seconds,
+    cost_cpu_s: Option<Seconds>,
+}
+
+/// The directory for the files: `supernode-bench` under `$XDG_CACHE_HOME` or `~/.cache`, or what the system has in its
+/// place. `None` where there is no home.
+pub fn directory() -> Option<PathBuf> {
+    use etcetera::BaseStrategy as _;
+    etcetera::base_strategy::choose_base_strategy().ok().map(|base| base.cache_dir().join(env!("CARGO_PKG_NAME")))
+}
+
+impl TuningCache {
+    /// A cache that is not kept.
+    pub fn in_memory() -> Self {
+        Self { path: None, content: Content::default() }
+    }
+
+    /// The file of this device in `directory`, and a note where it was damaged. It is made when the first trial is kept.
+    pub fn open(directory: &Path, device: &Device, runtime_checks: bool) -> (Self, Option<String>) {
+        let path = directory.join(format!("tuning-{}.json", slug(device)));
+        let fresh = Content { made_by: made_by(device, runtime_checks), trials: BTreeMap::new() };
+        let (content, note) = match read(&path) {
+            Ok(Some(found)) if found.made_by == fresh.made_by => (found, None),
+            Ok(_) => (fresh, None),
+            Err(problem) => {
+                let note = format!("{}: {problem}; variants are tried again", path.display());
+                (fresh, Some(note))
+            }
+        };
+        (Self { path: Some(path), content }, note)
+    }
+
+    /// Drops every trial, so that all are made again and take the old ones' place.
+    pub fn forget(&mut self) {
+        self.content.trials.clear();
+    }
+
+    /// The choice of an earlier trial of the very same candidates.
+    pub fn get(&self, case: &PlannedCase) -> Option<Choice> {
+        let trial = self.content.trials.get(&case.spec.id_as(super::planning::BEST))?;
+        let names: Vec<&str> = trial.candidates.iter().map(|candidate| &*candidate.variant).collect();
+        let sound = |time: Seconds| time.is_finite() && time.get() >= 0.0;
+        if names != case.candidates || !trial.candidates.iter().filter_map(|c| c.time_s).all(sound) {
+            return None;
+        }
+        let timed = case.candidates.iter().zip(&trial.candidates).filter_map(|(name, c)| Some((*name, c.time_s?)));
+        let (variant, least) = timed.clone().min_by(|a, b| a.1.get().total_cmp(&b.1.get()))?;
+        let default_variant = case.spec.kernel.default_variant();
+        let default = timed.clone().find(|(name, _)| *name == default_variant);
+        let regret = default.map(|(_, time)| time / least - 1.0).filter(|regret| regret.is_finite());
+        let tuning = Tuning {
+            candidates: trial.candidates.clone(),
+            default_variant: default_variant.to_owned(),
+            regret,
+            cost_s: trial.cost_s,
+            cost_cpu_s: trial.cost_cpu_s,
+            cached: true,
+        };
+        Some(Choice { variant: Some(variant), tuning, rejected: Vec::new() })
+    }
+
+    /// Keeps a trial, unless one of its variants was wrong: that is to be told in every run. Gives a note where the file
+    /// could not be written, once.
+    pub fn put(&mut self, case: &PlannedCase, choice: &Choice) -> Option<String> {
+        if !choice.rejected.is_empty() || choice.variant.is_none() {
+            return None;
+        }
+        let Tuning { candidates, cost_s, cost_cpu_s, .. } = choice.tuning.clone();
+        let trial = Trial { candidates, cost_s, cost_cpu_s };
+        self.content.trials.insert(case.spec.id_as(super::planning::BEST), trial);
+        let path = self.path.clone()?;
+        let written = serde_json::to_vec_pretty(&self.content).map_err(|error| error.to_string()).and_then(|bytes| {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+            write_atomically(&path, &bytes).map_err(|error| error.to_string())
+        });
+        let problem = written.err()?;
+        self.path = None;
+        Some(format!("the choice of variants is not kept for the next run: {problem}"))
+    }
+}
+
+fn read(path: &Path) -> Result<Option<Content>, String> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err("damaged (too large)".to_owned());
+    }
+    serde_json::from_slice(&bytes).map(Some).map_err(|_| "damaged".to_owned())
+}
+
+fn slug(device: &Device) -> String {
+    let words = format!("{} {} {:x} {}", device.vendor, device.name, device.device_id, device.backend).to_lowercase();
+    let parts: Vec<&str> = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
+    parts.join("-").chars().take(120).collect()
+}
+
+/// Everything that a trial depends on besides the case.
+fn made_by(device: &Device, runtime_checks: bool) -> String {
+    format!(
+        "{} {} {} | {} {} | {} {} | shaders {:016x} | checks {runtime_checks}",
+        device.vendor,
+        device.name,
+        device.backend,
+        device.driver,
+        device.driver_info,
+        env!("CARGO_PKG_VERSION"),
+        option_env!("SUPERNODE_GIT_COMMIT").unwrap_or("-"),
+        shaders_hash(),
+    )
+}
+
+/// FNV-1a over all shaders, so that a build from an edited tree does not take the choices of the one before.
+fn shaders_hash() -> u64 {
+    let bytes = SHADERS.iter().flat_map(|(name, text)| name.bytes().chain(text.bytes()));
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
+}
