@@ -1,1 +1,190 @@
+//! A kernel without meaning and an executor without a device, for the tests of choice, schedule and journal.
 
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::planning::PlannedCase;
+use super::{Executor, Lap, LaunchError, Prepared};
+use crate::kernels::cases::CaseSpec;
+use crate::kernels::{
+    Buffer, Element, Family, Kernel, Kind, Launch, Metric, Operation, Output, PartOf, Phase, Plan, Role, Tensor,
+    Tensors, Verification, Work,
+};
+use crate::record::{CacheState, Device, DeviceType};
+use crate::units::{Bytes, Flop, Seconds};
+
+pub(super) const VARIANTS: [&str; 3] = ["slow", "fast", "middle"];
+/// Arithmetic of one run.
+pub(super) const FLOP: f64 = 1e6;
+
+/// A kernel whose result is right where the executor says so. The x grid is the index of its variant.
+#[derive(Debug, Clone)]
+pub(super) struct FakeKernel {
+    pub(super) name: &'static str,
+    /// Parts, each of one launch; none for a single kernel.
+    pub(super) parts: usize,
+}
+
+impl FakeKernel {
+    fn launch(variant: &str) -> Launch {
+        let index = VARIANTS.iter().position(|known| *known == variant).unwrap();
+        // A field that another branch adds to `Launch` is filled in by the probe's own plan.
+        let plan = crate::kernels::probes::Probe::Launch.plan("probe", Element::F32);
+        let mut launch = plan.launches.into_iter().next().unwrap();
+        launch.grid = [u32::try_from(index).unwrap(), 1, 1];
+        launch
+    }
+}
+
+impl Kernel for FakeKernel {
+    fn family(&self) -> Family {
+        if self.parts > 0 { Family::Layer } else { Family::Gating }
+    }
+    fn name(&self) -> &'static str {
+        self.name
+    }
+    fn shape(&self) -> BTreeMap<String, u64> {
+        BTreeMap::from([("n".to_owned(), 8)])
+    }
+    fn variants(&self) -> &'static [&'static str] {
+        &VARIANTS
+    }
+    fn elements(&self) -> &'static [Element] {
+        &[Element::F32]
+    }
+    fn plan(&self, variant: &str, _element: Element) -> Plan {
+        let launch = Self::launch(variant);
+        let work = Work { flop: Flop::new(FLOP), bytes_read: Bytes::new(16.0), bytes_written: Bytes::new(16.0) };
+        let part = |index: usize| PartOf {
+            kernel: "part",
+            variant: "only",
+            launches: index..index + 1,
+            work: Work { flop: work.flop / self.parts as f64, ..work },
+            operations: BTreeMap::from([(Operation::F32, work.flop / self.parts as f64)]),
+        };
+        Plan {
+            buffers: [("word", Role::Input), ("echo", Role::Output)]
+                .map(|(name, role)| Buffer { name, size_bytes: 16, role })
+                .to_vec(),
+            launches: vec![launch; self.parts.max(1)],
+            work,
+            issued_flop: Flop::new(FLOP * 1.25),
+            parts: (0..self.parts).map(part).collect(),
+        }
+    }
+    fn inputs(&self, _variant: &str, _element: Element, _seed: u64) -> Tensors {
+        Tensors::from([("word", Tensor::indices(&[1]))])
+    }
+    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+        vec![Output { name: "echo", dims: vec![1], padded: vec![1], kind: Kind::Index }]
+    }
+    fn verify(&self, _inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+        let error = if outputs["echo"].index_at(&[0]) == 1 { 0.0 } else { 1.0 };
+        Verification {
+            metric: Metric::Exact,
+            value: error,
+            tolerance: 0.0,
+            worst_error: error,
+            worst_tolerance: 0.0,
+            checked: 1,
+            total: 1,
+            worst: None,
+        }
+    }
+}
+
+/// Cases of fake kernels as a tuned run plans them.
+pub(super) fn planned(kernels: &[FakeKernel]) -> Vec<PlannedCase> {
+    let spec = |kernel: &FakeKernel| CaseSpec {
+        kernel: Box::new(kernel.clone()),
+        variant: VARIANTS[0],
+        element: Element::F32,
+        model: "m".to_owned(),
+        phase: Phase::Prefill,
+        scale_divisor: 1,
+    };
+    kernels
+        .iter()
+        .map(|kernel| {
+            let spec = Arc::new(spec(kernel));
+            PlannedCase {
+                id: spec.id_as(super::planning::BEST),
+                spec,
+                cache: CacheState::Cold,
+                candidates: VARIANTS.to_vec(),
+            }
+        })
+        .collect()
+}
+
+pub(super) fn device() -> Device {
+    Device {
+        name: "fake device".to_owned(),
+        vendor: "nobody".to_owned(),
+        vendor_id: 0,
+        device_id: 7,
+        driver: "fake".to_owned(),
+        driver_info: "1.0".to_owned(),
+        backend: "vulkan".to_owned(),
+        device_type: DeviceType::Discrete,
+        features: Vec::new(),
+        limits: BTreeMap::new(),
+    }
+}
+
+/// Time of one launch, given its shader and x grid.
+type Time = dyn FnMut(&str, u32) -> f64;
+
+pub(super) struct Fake {
+    time: RefCell<Box<Time>>,
+    /// Variants that give a wrong result.
+    pub(super) wrong: Vec<u32>,
+    /// Variants that are refused, with the driver's words.
+    pub(super) refused: BTreeMap<u32, &'static str>,
+    /// Plans prepared so far, of probes and kernels.
+    pub(super) prepared: Cell<usize>,
+}
+
+impl Fake {
+    pub(super) fn new(time: impl FnMut(&str, u32) -> f64 + 'static) -> Self {
+        Self { time: RefCell::new(Box::new(time)), wrong: Vec::new(), refused: BTreeMap::new(), prepared: Cell::new(0) }
+    }
+}
+
+struct Ready<'a> {
+    fake: &'a Fake,
+    launches: Vec<Launch>,
+    selected: Range<usize>,
+}
+
+impl Executor for Fake {
+    fn prepare(&self, plan: &Plan, _inputs: &Tensors, _sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
+        self.prepared.set(self.prepared.get() + 1);
+        let launch = &plan.launches[0];
+        if let Some(words) = self.refused.get(&launch.grid[0]).filter(|_| launch.shader == "probe_launch") {
+            return Err(LaunchError::Refused((*words).to_owned()));
+        }
+        let selected = 0..plan.launches.len();
+        Ok(Box::new(Ready { fake: self, launches: plan.launches.clone(), selected }))
+    }
+}
+
+impl Prepared for Ready<'_> {
+    fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
+        let mut time = self.fake.time.borrow_mut();
+        let once: f64 = self.launches[self.selected.clone()].iter().map(|l| time(l.shader, l.grid[0])).sum();
+        let device = Seconds::new(once * f64::from(runs));
+        Ok(Lap { device: Some(device), wall: device + Seconds::new(1e-4), cpu: Some(device) })
+    }
+
+    fn select(&mut self, launches: Option<Range<usize>>) {
+        self.selected = launches.unwrap_or(0..self.launches.len());
+    }
+
+    fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
+        let right = !self.fake.wrong.contains(&self.launches[0].grid[0]);
+        Ok(u32::from(right).to_le_bytes().to_vec())
+    }
+}

@@ -33,6 +33,7 @@ pub(super) struct Watch<'a> {
     prepared: Box<dyn Prepared + 'a>,
     began: Instant,
     last: Option<Instant>,
+    interval: Duration,
 }
 
 impl<'a> Watch<'a> {
@@ -42,12 +43,18 @@ impl<'a> Watch<'a> {
         let plan = probe.plan("probe", Element::F32);
         let mut prepared = executor.prepare(&plan, &probe.inputs("probe", Element::F32, seed), 1)?;
         prepared.run(1)?;
-        Ok(Self { prepared, began: Instant::now(), last: None })
+        Ok(Self { prepared, began: Instant::now(), last: None, interval: INTERVAL })
+    }
+
+    /// For tests: as if much time passed between any two cases.
+    #[cfg(test)]
+    pub(super) fn always_due(self) -> Self {
+        Self { interval: Duration::ZERO, ..self }
     }
 
     /// Whether enough time has passed since the last reading.
     pub(super) fn is_due(&self) -> bool {
-        self.last.is_none_or(|last| last.elapsed() >= INTERVAL)
+        self.last.is_none_or(|last| last.elapsed() >= self.interval)
     }
 
     pub(super) fn read(&mut self, cases_done: usize) -> Result<Reading, LaunchError> {

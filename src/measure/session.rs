@@ -149,16 +149,7 @@ pub fn run(
     };
     let planned = planning::cases(journal.record().protocol.preset, &options.selection, &options.only)?;
     let mut session = Session { executor, journal, cache, watch, interrupted, tell };
-    session.first_readings()?;
-    for case in &planned {
-        if session.journal.done(&case.id) {
-            continue;
-        }
-        session.check_interrupt()?;
-        (session.tell)(Event::Started(&case.id));
-        session.one_case(case)?;
-    }
-    session.journal.finish()?;
+    session.all(&planned)?;
     Ok(session.journal.record().clone())
 }
 
@@ -221,6 +212,19 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    fn all(&mut self, planned: &[PlannedCase]) -> Result<(), SessionError> {
+        self.first_readings()?;
+        for case in planned {
+            if self.journal.done(&case.id) {
+                continue;
+            }
+            self.check_interrupt()?;
+            (self.tell)(Event::Started(&case.id));
+            self.one_case(case)?;
+        }
+        Ok(self.journal.finish()?)
+    }
+
     fn check_interrupt(&self) -> Result<(), SessionError> {
         if self.interrupted.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
     }
@@ -409,3 +413,6 @@ fn unfit(plan: &Plan, cache: CacheState, record: &Record) -> Option<String> {
     (best > LONGEST_LAUNCH)
         .then(|| format!("would take {best} at this device's ceilings; runs beyond {LONGEST_LAUNCH} are not tried"))
 }
+
+#[cfg(test)]
+mod tests;

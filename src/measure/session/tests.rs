@@ -1,0 +1,319 @@
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::super::fake::{self, Fake, FakeKernel, VARIANTS};
+use super::*;
+use crate::kernels::Work;
+use crate::record::{Ceiling, Clock, Metric, Reference, Timing, Verification};
+
+const SINGLE: FakeKernel = FakeKernel { name: "single", parts: 0 };
+const LAYER: FakeKernel = FakeKernel { name: "whole", parts: 3 };
+/// Times of the variants, all above a millisecond, so that one run is a lap.
+const TIMES: [f64; 3] = [4e-3, 2e-3, 3e-3];
+
+fn ceiling(value: f64) -> Ceiling {
+    let time = Seconds::new(1e-3);
+    Ceiling {
+        value,
+        work: Work::default(),
+        working_set_bytes: None,
+        verification: Verification {
+            metric: Metric::Exact,
+            value: 0.0,
+            tolerance: 0.0,
+            worst_error: 0.0,
+            worst_tolerance: 0.0,
+            checked: 1,
+            total: 1,
+            worst: None,
+        },
+        timing: Timing {
+            clock: Clock::Device,
+            runs_per_sample: 1,
+            buffer_sets: 1,
+            warmup_runs: 1,
+            samples_s: vec![time],
+            median_s: time,
+            mad_s: Seconds::ZERO,
+            ci95_s: [time, time],
+            wall_median_s: time,
+            cpu_median_s: None,
+        },
+    }
+}
+
+fn options(selection: Selection) -> Options {
+    Options {
+        preset: Some(Preset::Smoke),
+        seed: 1,
+        only: Vec::new(),
+        runtime_checks: false,
+        resume: false,
+        selection,
+        tuning_cache: None,
+        retune: false,
+    }
+}
+
+fn record(planned: &[PlannedCase]) -> Record {
+    let options = options(Selection::Tuned);
+    let protocol = protocol(Preset::Smoke, "asked for".to_owned(), Clock::Device, &fake::device(), &options);
+    let reference = Reference { invocations: 64, rounds: 1, threshold: 1.1, readings: Vec::new() };
+    let ids = planned.iter().map(|case| case.id.clone()).collect();
+    let mut record = document(&fake::device(), protocol, Some(reference), ids);
+    // Half of the fastest variant's rate, for the others more than they reach.
+    record.ceilings =
+        BTreeMap::from([(CeilingKind::FmaF32, ceiling(fake::FLOP / 1.5e-3)), (CeilingKind::MemoryRead, ceiling(1e9))]);
+    record
+}
+
+/// What happened, and the document.
+struct Outcome {
+    record: Record,
+    events: Vec<String>,
+    result: Result<(), SessionError>,
+}
+
+impl Outcome {
+    fn told(&self, part: &str) -> usize {
+        self.events.iter().filter(|event| event.contains(part)).count()
+    }
+}
+
+fn go_with(fake: &Fake, kernels: &[FakeKernel], cache: TuningCache, interrupt_after: usize) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let planned = fake::planned(kernels);
+    let journal = Journal::create(&folder.path().join("a.json"), record(&planned)).unwrap();
+    continue_with(fake, &planned, journal, cache, interrupt_after)
+}
+
+fn continue_with(
+    fake: &Fake,
+    planned: &[PlannedCase],
+    journal: Journal,
+    cache: TuningCache,
+    interrupt_after: usize,
+) -> Outcome {
+    let interrupted = AtomicBool::new(false);
+    let mut events = Vec::new();
+    let watch = journal.record().reference.as_ref().map(|r| Watch::new(fake, r, 1).unwrap().always_due());
+    let mut done = 0;
+    let mut tell = |event: Event| {
+        done += usize::from(matches!(event, Event::Measured(_)));
+        interrupted.store(done >= interrupt_after, Ordering::Relaxed);
+        events.push(format!("{event:?}"));
+    };
+    let mut session = Session { executor: fake, journal, cache, watch, interrupted: &interrupted, tell: &mut tell };
+    let result = session.all(planned);
+    let record = session.journal.record().clone();
+    drop(session);
+    Outcome { record, events, result }
+}
+
+fn go(fake: &Fake, kernels: &[FakeKernel]) -> Outcome {
+    go_with(fake, kernels, TuningCache::in_memory(), usize::MAX)
+}
+
+fn steady() -> Fake {
+    Fake::new(|_, variant| TIMES[variant as usize % 3])
+}
+
+#[test]
+fn the_fastest_variant_is_measured_and_the_record_holds_its_rivals_and_the_regret() {
+    let outcome = go(&steady(), &[SINGLE]);
+    outcome.result.unwrap();
+    let case = &outcome.record.cases[0];
+    assert_eq!((&*case.id, &*case.variant), ("gating/single/best/f32/m/prefill/n=8", "fast"));
+    let tuning = case.tuning.as_ref().unwrap();
+    let times: Vec<_> = tuning.candidates.iter().map(|c| (&*c.variant, c.time_s.unwrap().get())).collect();
+    assert_eq!(times, [("slow", 4e-3), ("fast", 2e-3), ("middle", 3e-3)]);
+    assert_eq!((&*tuning.default_variant, tuning.regret, tuning.cached), ("slow", Some(1.0), false));
+    assert!((case.timing.median_s.get() - 2e-3).abs() < 1e-12);
+    assert_eq!(case.padding(), Some(1.25));
+    assert!(outcome.record.complete);
+}
+
+#[test]
+fn a_wrong_variant_is_rejected_aloud_and_one_beyond_a_limit_is_only_listed() {
+    let mut fake = steady();
+    fake.wrong = vec![1];
+    fake.refused = BTreeMap::from([(2, "workgroup storage exceeds the limit of 32768 bytes")]);
+    let outcome = go(&fake, &[SINGLE]);
+    outcome.result.unwrap();
+    assert_eq!(outcome.record.cases[0].variant, "slow");
+    let rejected: Vec<&str> = outcome.record.rejected.iter().map(|r| &*r.id).collect();
+    assert_eq!(rejected, ["gating/single/fast/f32/m/prefill/n=8"]);
+    let reasons: Vec<bool> =
+        outcome.record.cases[0].tuning.as_ref().unwrap().candidates.iter().map(|c| c.reason.is_some()).collect();
+    assert_eq!(reasons, [false, true, true]);
+}
+
+#[test]
+fn a_variant_that_the_driver_refuses_without_a_limit_is_rejected_aloud() {
+    let mut fake = steady();
+    fake.refused = BTreeMap::from([(2, "internal compiler error")]);
+    assert_eq!(go(&fake, &[SINGLE]).record.rejected.len(), 1);
+}
+
+#[test]
+fn a_case_without_a_right_variant_is_rejected_and_never_timed() {
+    let mut fake = steady();
+    fake.wrong = vec![0, 1, 2];
+    let outcome = go(&fake, &[SINGLE]);
+    outcome.result.unwrap();
+    assert!(outcome.record.cases.is_empty() && outcome.record.complete);
+    assert_eq!(outcome.record.rejected.len(), 4, "each variant, and the case");
+}
+
+#[test]
+fn a_rate_above_a_ceiling_is_flagged_with_the_ceiling_and_not_clamped() {
+    let fast = Fake::new(|_, _| 1.2e-3);
+    let case = &go(&fast, &[SINGLE]).record.cases[0];
+    let fraction = case.achieved.fractions[&CeilingKind::FmaF32];
+    assert!((fraction - 1.25).abs() < 1e-9);
+    assert!(case.caveats.contains(&Caveat::AboveCeiling { ceiling: CeilingKind::FmaF32, fraction }));
+    let case = &go(&steady(), &[SINGLE]).record.cases[0];
+    assert!(!case.caveats.iter().any(|c| matches!(c, Caveat::AboveCeiling { .. })), "{:?}", case.caveats);
+}
+
+#[test]
+fn the_parts_of_a_layer_are_timed_in_the_same_run() {
+    // A launch gap: the whole takes its three launches, and so do the parts together.
+    let outcome = go(&steady(), &[LAYER]);
+    outcome.result.unwrap();
+    let case = &outcome.record.cases[0];
+    assert_eq!(case.parts.len(), 3);
+    assert!(case.parts.iter().all(|part| (part.median_s.get() - 2e-3).abs() < 1e-12 && part.launches == 1));
+    assert!((case.parts_sum_s().unwrap() / case.timing.median_s - 1.0).abs() < 1e-9);
+}
+
+/// A device on which the reference kernel takes `factor` times as long from its `first` to its `last` run.
+fn throttled(first: usize, last: usize, factor: f64) -> Fake {
+    let runs = Rc::new(Cell::new(0));
+    Fake::new(move |shader, variant| {
+        if shader != "probe_fma" {
+            return TIMES[variant as usize % 3];
+        }
+        runs.set(runs.get() + 1);
+        if (first..=last).contains(&runs.get()) { 10e-3 * factor } else { 10e-3 }
+    })
+}
+
+/// The reference runs once when it is prepared, then three times a reading; the first three readings judge nothing.
+const FIRST_JUDGED: usize = 1 + 3 * 3 + 1;
+
+#[test]
+fn a_case_beside_a_throttled_reference_is_run_again_once() {
+    let outcome = go(&throttled(FIRST_JUDGED, FIRST_JUDGED + 2, 1.5), &[SINGLE, LAYER]);
+    outcome.result.as_ref().unwrap();
+    assert_eq!(outcome.told("Repeated"), 1);
+    let moved = outcome.record.cases.iter().flat_map(|case| &case.caveats);
+    assert_eq!(moved.filter(|c| matches!(c, Caveat::ReferenceMoved { .. })).count(), 0);
+    let readings: Vec<f64> =
+        outcome.record.reference.unwrap().readings.iter().map(|r| r.median_s.get() * 1e3).collect();
+    assert_eq!(readings.len(), 6, "three first ones, the moved one, the one after the repeat, the next case's");
+    assert!((readings[3] - 15.0).abs() < 1e-9 && (readings[4] - 10.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_reference_that_stays_slow_leaves_a_caveat_on_the_case() {
+    let outcome = go(&throttled(FIRST_JUDGED, usize::MAX, 0.5), &[SINGLE]);
+    outcome.result.as_ref().unwrap();
+    assert_eq!(outcome.told("Repeated"), 1);
+    assert!(outcome.record.cases[0].caveats.contains(&Caveat::ReferenceMoved { ratio: 0.5 }));
+}
+
+#[test]
+fn a_steady_reference_repeats_nothing() {
+    let outcome = go(&throttled(1, 0, 1.0), &[SINGLE, LAYER]);
+    assert_eq!(outcome.told("Repeated"), 0);
+    assert_eq!(outcome.record.reference.unwrap().readings.len(), 5);
+}
+
+#[test]
+fn a_trial_is_kept_for_the_next_run_and_a_damaged_cache_is_told_and_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || TuningCache::open(folder.path(), &fake::device(), false);
+    let run = |cache: TuningCache| {
+        let fake = steady();
+        let outcome = go_with(&fake, &[SINGLE], cache, usize::MAX);
+        (outcome.record.cases[0].tuning.clone().unwrap(), fake.prepared.get())
+    };
+    let (cache, note) = open();
+    assert_eq!(note, None, "no cache yet is no damage");
+    let (first, with_trial) = run(cache);
+    let (second, without) = run(open().0);
+    assert!(!first.cached && second.cached);
+    assert_eq!(with_trial - without, VARIANTS.len());
+    assert_eq!((second.candidates, second.regret, second.cost_s), (first.candidates, first.regret, first.cost_s));
+
+    let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let whole = std::fs::read(&file).unwrap();
+    for damaged in [&whole[..whole.len() / 2], b"", b"\xff\xfe", b"{\"made_by\": 3}"] {
+        std::fs::write(&file, damaged).unwrap();
+        let (cache, note) = open();
+        assert!(note.is_some_and(|note| note.contains("damaged")));
+        assert!(!run(cache).0.cached);
+        assert!(run(open().0).0.cached, "the next trial takes its place");
+    }
+}
+
+#[test]
+fn a_cache_of_another_driver_or_with_impossible_times_is_not_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |device: &Device| {
+        let (cache, note) = TuningCache::open(folder.path(), device, false);
+        assert_eq!(note, None);
+        go_with(&steady(), &[SINGLE], cache, usize::MAX).record.cases[0].tuning.clone().unwrap().cached
+    };
+    assert!(!run(&fake::device()));
+    assert!(run(&fake::device()));
+    let newer = Device { driver_info: "1.1".to_owned(), ..fake::device() };
+    assert!(!run(&newer));
+    assert!(run(&newer));
+    let file = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    let text = std::fs::read_to_string(&file).unwrap().replace("0.002", "-0.002");
+    std::fs::write(&file, text).unwrap();
+    assert!(!run(&newer));
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_a_note_and_no_failure() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("not-a-folder");
+    std::fs::write(&file, b"x").unwrap();
+    let (cache, _) = TuningCache::open(&file.join("below"), &fake::device(), false);
+    let outcome = go_with(&steady(), &[SINGLE, LAYER], cache, usize::MAX);
+    outcome.result.as_ref().unwrap();
+    assert_eq!((outcome.record.cases.len(), outcome.told("not kept")), (2, 1));
+}
+
+#[test]
+fn an_interrupted_run_goes_on_with_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let planned = fake::planned(&[SINGLE, LAYER]);
+    let journal = Journal::create(&path, record(&planned)).unwrap();
+    let first = continue_with(&steady(), &planned, journal, TuningCache::in_memory(), 1);
+    assert!(matches!(first.result, Err(SessionError::Interrupted)));
+    assert_eq!(first.record.cases.len(), 1);
+    let journal = Journal::resume(&path, &record(&planned)).unwrap();
+    let second = continue_with(&steady(), &planned, journal, TuningCache::in_memory(), usize::MAX);
+    second.result.as_ref().unwrap();
+    assert_eq!((second.record.cases.len(), second.told("Started")), (2, 1));
+    assert_eq!(second.record.cases[0], first.record.cases[0]);
+    assert!(second.record.complete);
+}
+
+#[test]
+fn another_selection_of_variants_is_another_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let planned = fake::planned(&[SINGLE]);
+    Journal::create(&path, record(&planned)).unwrap();
+    let mut other = record(&planned);
+    other.protocol.selection = Selection::AllVariants;
+    let message = Journal::resume(&path, &other).unwrap_err().to_string();
+    assert!(message.contains("selection of variants (tuned, now all)"), "{message}");
+}
