@@ -7,10 +7,12 @@ use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
+use supernode_bench::kernels::Operation;
 use supernode_bench::record::{
-    Journal, LeftOut, Record, RecordError, Rejected, ResumeError, load, parse, save, schema, write_atomically,
+    Bound, CacheState, Candidate, Case, CeilingKind, Journal, LeftOut, Part, Reading, Record, RecordError, Reference,
+    Rejected, ResumeError, SCHEMA_VERSION, Selection, Tuning, load, parse, save, schema, write_atomically,
 };
-use supernode_bench::units::Seconds;
+use supernode_bench::units::{Flop, Seconds};
 
 fn whole() -> Record {
     fixture::record("Example X1", &fixture::FAST)
@@ -24,13 +26,57 @@ fn small() -> Record {
     record
 }
 
+/// With everything that version 2 added.
+fn tuned() -> Record {
+    let mut record = small();
+    record.protocol.selection = Selection::Tuned;
+    record.reference = Some(Reference {
+        invocations: 4096,
+        rounds: 32,
+        threshold: 1.1,
+        readings: vec![Reading { at_s: Seconds::new(0.5), cases_done: 0, median_s: Seconds::new(0.01) }],
+    });
+    let rate = record.ceilings[&CeilingKind::MemoryRead].value;
+    let case = &mut record.cases[0];
+    let work = case.work;
+    case.operations = [(Operation::F32, work.flop)].into();
+    case.issued_flop = Some(work.flop * 1.25);
+    case.achieved.fractions = [(CeilingKind::MemoryRead, case.achieved.bytes_per_s.get() / rate)].into();
+    case.tuning = Some(Tuning {
+        candidates: vec![
+            Candidate { variant: "tiled".to_owned(), time_s: Some(Seconds::new(0.01)), reason: None },
+            Candidate { variant: "matrix".to_owned(), time_s: None, reason: Some("no such feature".to_owned()) },
+        ],
+        default_variant: "tiled".to_owned(),
+        regret: Some(0.0),
+        cost_s: Seconds::new(0.3),
+        cost_cpu_s: None,
+        cached: false,
+    });
+    let time = Seconds::new(1e-3);
+    case.parts = vec![Part {
+        kernel: "sort".to_owned(),
+        variant: "counting".to_owned(),
+        launches: 3,
+        work,
+        median_s: time,
+        ci95_s: [time, time],
+        roofline_s: time,
+        bound_by: Bound::Memory,
+    }];
+    record
+}
+
 fn told(bytes: &[u8]) -> String {
     parse(bytes, Path::new("results/a.json")).unwrap_err().to_string()
 }
 
 /// What `edit` of a sound record is refused with.
 fn refusal(edit: impl FnOnce(&mut Record)) -> String {
-    let mut record = small();
+    refusal_of(small(), edit)
+}
+
+fn refusal_of(mut record: Record, edit: impl FnOnce(&mut Record)) -> String {
     edit(&mut record);
     told(&serde_json::to_vec(&record).unwrap())
 }
@@ -128,6 +174,56 @@ fn values_that_cannot_be_are_refused() {
         refusal(|r| r.cases.push(r.cases[0].clone())),
         refusal(|r| r.planned.push("gating/other".to_owned())),
         refusal(|r| r.ceilings.values_mut().for_each(|c| c.value = 0.0)),
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn what_version_2_added_is_written_and_read() {
+    let record = tuned();
+    assert_eq!(parse(&serde_json::to_vec(&record).unwrap(), Path::new("a.json")).unwrap(), record);
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    assert!(validator.is_valid(&serde_json::to_value(record).unwrap()));
+}
+
+#[test]
+fn a_document_of_version_1_is_read_as_it_meant() {
+    let mut old = serde_json::to_value(small()).unwrap();
+    old["schema_version"] = 1.into();
+    old["protocol"].as_object_mut().unwrap().remove("selection").unwrap();
+    old["cases"][0].as_object_mut().unwrap().remove("cache").unwrap();
+    let read = parse(old.to_string().as_bytes(), Path::new("old.json")).unwrap();
+    assert_eq!(read, small());
+    assert_eq!((read.schema_version, read.protocol.selection), (SCHEMA_VERSION, Selection::AllVariants));
+    assert_eq!((read.cases[0].cache, read.reference), (CacheState::Cold, None));
+}
+
+#[test]
+fn impossible_values_of_what_version_2_added_are_refused() {
+    fn case(edit: impl FnOnce(&mut Case)) -> String {
+        refusal_of(tuned(), |record| edit(&mut record.cases[0]))
+    }
+    let tuning = |edit: fn(&mut Tuning)| case(|c| edit(c.tuning.as_mut().unwrap()));
+    let reference = |edit: fn(&mut Reference)| refusal_of(tuned(), |r| edit(r.reference.as_mut().unwrap()));
+    let lines = [
+        case(|c| c.issued_flop = Some(c.work.flop * 0.5)),
+        case(|c| c.operations = [(Operation::DotI8, c.work.flop * 2.0)].into()),
+        case(|c| c.operations = [(Operation::F32, c.work.flop * 2.0), (Operation::F16, Flop::new(-1.0))].into()),
+        case(|c| *c.achieved.fractions.values_mut().next().unwrap() = 40.0),
+        case(|c| c.achieved.fractions = [(CeilingKind::MatrixF16, 0.5)].into()),
+        tuning(|t| t.candidates[1].variant = "tiled".to_owned()),
+        tuning(|t| t.candidates[0].variant = "\u{1b}[31m".to_owned()),
+        tuning(|t| t.candidates[0].time_s = Some(Seconds::new(-1.0))),
+        tuning(|t| t.candidates[1].reason = Some("x".repeat(5000))),
+        tuning(|t| t.cost_s = Seconds::new(-1.0)),
+        case(|c| c.parts[0].kernel = String::new()),
+        case(|c| c.parts[0].launches = 0),
+        case(|c| c.parts[0].ci95_s = [Seconds::new(2.0), Seconds::new(1.0)]),
+        case(|c| c.parts = vec![c.parts[0].clone(); 1000]),
+        reference(|r| r.threshold = 0.9),
+        reference(|r| r.rounds = 0),
+        reference(|r| r.readings[0].median_s = Seconds::new(-1.0)),
+        refusal_of(tuned(), |r| r.protocol.selection = Selection::Named { variant: " ".to_owned() }),
     ];
     insta::assert_snapshot!(lines.join("\n"));
 }

@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
 use anstyle::Style;
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::{
     best, ceiling_name, ceiling_value, clean, clock_name, device_type_name, grouped_digits, groups, percent,
     preset_name, relative_interval, short, tool,
 };
-use crate::record::{Bound, CacheState, Case, Record};
+use crate::record::{Bound, CacheState, Case, Record, Tuning};
+use crate::units::Seconds;
 
 const BOLD: Style = Style::new().bold();
 /// Where prose wraps, and the widest that a table may get.
@@ -33,6 +34,8 @@ pub fn table(record: &Record) -> String {
     let mut out = heading(record);
     ceilings(&mut out, record);
     measurements(&mut out, record);
+    trials(&mut out, record);
+    layers(&mut out, record);
     caveats(&mut out, record);
     section(&mut out, "Left out", record.left_out.iter().map(|case| (&*case.id, &*case.reason)));
     section(&mut out, "Rejected", record.rejected.iter().map(|case| (&*case.id, &*case.reason)));
@@ -87,11 +90,17 @@ fn measurements(out: &mut String, record: &Record) {
     }
     title(out, "Kernels (* marks the fastest of several variants)");
     let best = best(record);
-    let mut table = plain(&[Left, Left, Left, Right, Right, Right, Right, Right, Left]);
-    table.set_header(["  kernel", "variant", "type", "median", "±", "GFLOP/s", "GB/s", "roofline", "bound by"]);
+    let mut table = plain(&[Left, Left, Left, Right, Right, Right, Right, Right, Right, Left]);
+    // On a software adapter other programs disturb the time, and the CPU time of this process is the steady figure.
+    let per_cpu = record.is_software();
+    let cpu = if per_cpu { "per CPU s" } else { "" };
+    table.set_header(["  kernel", "variant", "type", "median", "±", "GFLOP/s", cpu, "GB/s", "roofline", "bound by"]);
+    if let Some(column) = table.column_mut(6).filter(|_| !per_cpu) {
+        column.set_constraint(ColumnConstraint::Hidden);
+    }
     let groups = groups(record.cases.iter().collect());
     for case in groups.iter().flat_map(|(_, cases)| cases) {
-        table.add_row(row(case, best.winners.contains(&*case.id)));
+        table.add_row(row(case, best.winners.contains(&*case.id), per_cpu));
     }
     let groups: Vec<(&str, usize)> = groups.iter().map(|(heading, cases)| (&**heading, cases.len())).collect();
     push_grouped(out, &table, &groups);
@@ -109,20 +118,78 @@ pub(super) fn push_grouped(out: &mut String, table: &Table, groups: &[(&str, usi
     }
 }
 
-fn row(case: &Case, wins: bool) -> [String; 9] {
+fn row(case: &Case, wins: bool, per_cpu: bool) -> [String; 10] {
     let mark = if wins { "* " } else { "  " };
     let caveat = if case.caveats.is_empty() { "" } else { " !" };
     [
-        format!("{mark}{}{}", short(&case.kernel, 23), if case.cache == CacheState::Warm { " warm" } else { "" }),
+        format!("{mark}{}{}", short(&case.kernel, 16), if case.cache == CacheState::Warm { " warm" } else { "" }),
         short(&case.variant, 14),
         case.element.to_string(),
         case.timing.median_s.to_string(),
         format!("±{}", percent(relative_interval(&case.timing))),
         grouped_digits(case.achieved.flop_per_s.get() / 1e9),
+        case.flop_per_cpu_s().filter(|_| per_cpu).map_or(String::new(), |rate| grouped_digits(rate.get() / 1e9)),
         grouped_digits(case.achieved.bytes_per_s.get() / 1e9),
         percent(case.achieved.fraction_of_roofline),
         format!("{}{caveat}", bound_name(case.achieved.bound_by)),
     ]
+}
+
+/// Rivals of a chosen variant that are named; the others are counted.
+const RIVALS: usize = 3;
+
+/// Each choice by trial with its rivals, and what the trials cost.
+fn trials(out: &mut String, record: &Record) {
+    let tuned: Vec<(&Case, &Tuning)> =
+        record.cases.iter().filter_map(|case| Some((case, case.tuning.as_ref()?))).collect();
+    if tuned.is_empty() {
+        return;
+    }
+    title(out, "Variants, chosen by a brief trial of all");
+    for (case, tuning) in tuned.iter().filter(|(case, _)| case.cache == CacheState::Cold) {
+        let mut timed: Vec<_> = tuning.candidates.iter().filter_map(|c| Some((c.time_s?, &*c.variant))).collect();
+        timed.sort_by(|a, b| a.0.get().total_cmp(&b.0.get()));
+        let rest = tuning.candidates.len() - timed.len().min(RIVALS + 1);
+        let mut told: Vec<String> =
+            timed.iter().take(RIVALS + 1).map(|(time, variant)| format!("{} {time}", short(variant, 24))).collect();
+        told.extend((rest > 0).then(|| format!("{rest} more")));
+        let about = format!("{} {} {} {}", short(&case.kernel, 24), case.element, short(&case.model, 24), case.phase);
+        paragraph(out, "  ", &format!("{about}: {}", told.join(", ")));
+    }
+    let fresh = tuned.iter().filter(|(_, tuning)| !tuning.cached);
+    let cost: Seconds = fresh.clone().map(|(_, tuning)| tuning.cost_s).sum();
+    let mut regrets: Vec<f64> = tuned.iter().filter_map(|(_, tuning)| tuning.regret).collect();
+    regrets.sort_by(f64::total_cmp);
+    let mut summary = format!("{} trials took {cost}; {} came from the cache", fresh.count(), {
+        tuned.iter().filter(|(_, tuning)| tuning.cached).count()
+    });
+    if let (Some(median), Some(most)) = (regrets.get(regrets.len() / 2), regrets.last()) {
+        let _ = write!(
+            summary,
+            ". Without a trial a kernel would take {} longer at the median and {} at most",
+            percent(*median),
+            percent(*most)
+        );
+    }
+    paragraph(out, "  ", &summary);
+}
+
+/// Whole layers beside their parts.
+fn layers(out: &mut String, record: &Record) {
+    let layers: Vec<(&Case, Seconds)> =
+        record.cases.iter().filter_map(|case| Some((case, case.parts_sum_s()?))).collect();
+    if layers.is_empty() {
+        return;
+    }
+    title(out, "Whole layers, beside their parts timed alone in the same run");
+    for (case, sum) in layers {
+        let whole = case.timing.median_s;
+        let about = format!("{} {} {} {}", short(&case.kernel, 24), case.element, short(&case.model, 24), case.phase);
+        let parts: Vec<String> =
+            case.parts.iter().map(|part| format!("{} {}", short(&part.kernel, 24), part.median_s)).collect();
+        let share = percent(whole / sum);
+        paragraph(out, "  ", &format!("{about}: {whole}, {share} of its parts' {sum} ({})", parts.join(", ")));
+    }
 }
 
 pub(super) const fn bound_name(bound: Bound) -> &'static str {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{ByClass, ChipModel, ClassEfficiency};
 use crate::kernels::{Element, Family, Phase};
-use crate::record::{Bound, Case, CeilingKind, Record};
+use crate::record::{Bound, CacheState, Case, CeilingKind, Record};
 use crate::specs::{NumberType, Provenance, Sourced};
 
 const NOT_IN_RECORD: &str = "not measured on this device";
@@ -121,7 +121,9 @@ fn shares(record: &Record, family: Family, caveats: &mut Vec<String>) -> ClassEf
 /// Lowest, median and highest fraction over shapes, each shape at its best variant.
 fn best_fractions(record: &Record, family: Family, matches: impl Fn(&Case) -> bool) -> Option<(f64, f64, f64)> {
     let mut best = BTreeMap::new();
-    for case in record.cases.iter().filter(|case| case.family == family && matches(case)) {
+    // A warm case stands under the cache's roof, and inputs of a served model do not stay in a cache.
+    let cold = |case: &&Case| case.family == family && case.cache == CacheState::Cold;
+    for case in record.cases.iter().filter(cold).filter(|case| matches(case)) {
         let fraction = case.achieved.fraction_of_roofline;
         if case.achieved.bound_by == Bound::Launch || !fraction.is_finite() || fraction <= 0.0 {
             continue;

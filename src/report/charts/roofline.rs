@@ -7,7 +7,7 @@ use super::super::svg::{self, Area, Fault, Side, Tip};
 use super::super::{best, clean, family_name, percent, setting};
 use super::{WIDTH, family_colour};
 use crate::kernels::{Element, Family};
-use crate::record::{Case, Record};
+use crate::record::{CacheState, Case, Record};
 use crate::units::with_prefix;
 
 const HEIGHT: u32 = 480;
@@ -42,7 +42,7 @@ pub(in super::super) fn roofline(record: &Record) -> Markup {
             figcaption {
                 "Each mark is one kernel case, the lines are the ceilings measured in the same run. "
                 "The nearer to its line, the better; above it, see the caveats."
-                @if absent > 0 { " Cases without floating-point work are in the table only (" (absent) ")." }
+                @if absent > 0 { " Whole layers, warm cases and cases without floating-point work are in the table only (" (absent) ")." }
             }
         }
     }
@@ -50,7 +50,9 @@ pub(in super::super) fn roofline(record: &Record) -> Markup {
 
 fn has_place(case: &Case) -> bool {
     let positive = |value: f64| value.is_finite() && value > 0.0;
-    positive(case.work.arithmetic_intensity()) && positive(case.achieved.flop_per_s.get())
+    // A layer has no one intensity, and a warm case another roof.
+    let alone = case.family != Family::Layer && case.cache == CacheState::Cold;
+    alone && positive(case.work.arithmetic_intensity()) && positive(case.achieved.flop_per_s.get())
 }
 
 /// Pixels of the two logarithmic axes.
