@@ -8,6 +8,8 @@
 // k are padded to a multiple of 4 with zeros.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SWIGLU: bool = false;
 override ROW_TILE: u32 = 64u; // a multiple of 8
@@ -74,20 +76,20 @@ fn main(
     var sum1: array<vec4<f32>, ROWS>;
     var b_row = expert * params.k4 * 4u * params.b_stride4;
     for (var k = 0u; k < params.k4; k++) {
-        let p0 = vec4<f32>(b[b_row + column0]);
-        let q0 = vec4<f32>(b[b_row + load1]);
+        let p0 = widen(b[b_row + column0]);
+        let q0 = widen(b[b_row + load1]);
         b_row += params.b_stride4;
-        let p1 = vec4<f32>(b[b_row + column0]);
-        let q1 = vec4<f32>(b[b_row + load1]);
+        let p1 = widen(b[b_row + column0]);
+        let q1 = widen(b[b_row + load1]);
         b_row += params.b_stride4;
-        let p2 = vec4<f32>(b[b_row + column0]);
-        let q2 = vec4<f32>(b[b_row + load1]);
+        let p2 = widen(b[b_row + column0]);
+        let q2 = widen(b[b_row + load1]);
         b_row += params.b_stride4;
-        let p3 = vec4<f32>(b[b_row + column0]);
-        let q3 = vec4<f32>(b[b_row + load1]);
+        let p3 = widen(b[b_row + column0]);
+        let q3 = widen(b[b_row + load1]);
         b_row += params.b_stride4;
         for (var i = 0u; i < ROWS; i++) {
-            let x = vec4<f32>(a[at[i] + k]);
+            let x = widen(a[at[i] + k]);
             sum0[i] = fma(vec4(x.w), p3, fma(vec4(x.z), p2, fma(vec4(x.y), p1, fma(vec4(x.x), p0, sum0[i]))));
             sum1[i] = fma(vec4(x.w), q3, fma(vec4(x.z), q2, fma(vec4(x.y), q1, fma(vec4(x.x), q0, sum1[i]))));
         }
@@ -98,11 +100,11 @@ fn main(
             continue;
         }
         if SWIGLU {
-            c[row * params.n4 + column0] = Element4(silu(sum0[i]) * sum1[i]);
+            c[row * params.n4 + column0] = narrow(silu(sum0[i]) * sum1[i]);
         } else {
-            c[row * params.n4 + column0] = Element4(sum0[i]);
+            c[row * params.n4 + column0] = narrow(sum0[i]);
             if column1 < params.n4 {
-                c[row * params.n4 + column1] = Element4(sum1[i]);
+                c[row * params.n4 + column1] = narrow(sum1[i]);
             }
         }
     }

@@ -8,6 +8,8 @@
 // padded to a multiple of 4 with zeros.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SWIGLU: bool = false;
 override WIDTH: u32 = 32u;   // invocations side by side along the columns
@@ -93,16 +95,16 @@ fn main(
     let expert_at = expert * params.k4 * 4u * params.b_stride4;
     for (var k = local.y; k < params.k4; k += SPLIT_K) {
         let b_row = expert_at + k * 4u * params.b_stride4;
-        let p0 = vec4<f32>(b[b_row + load0]);
-        let p1 = vec4<f32>(b[b_row + params.b_stride4 + load0]);
-        let p2 = vec4<f32>(b[b_row + 2u * params.b_stride4 + load0]);
-        let p3 = vec4<f32>(b[b_row + 3u * params.b_stride4 + load0]);
-        let q0 = vec4<f32>(b[b_row + load1]);
-        let q1 = vec4<f32>(b[b_row + params.b_stride4 + load1]);
-        let q2 = vec4<f32>(b[b_row + 2u * params.b_stride4 + load1]);
-        let q3 = vec4<f32>(b[b_row + 3u * params.b_stride4 + load1]);
+        let p0 = widen(b[b_row + load0]);
+        let p1 = widen(b[b_row + params.b_stride4 + load0]);
+        let p2 = widen(b[b_row + 2u * params.b_stride4 + load0]);
+        let p3 = widen(b[b_row + 3u * params.b_stride4 + load0]);
+        let q0 = widen(b[b_row + load1]);
+        let q1 = widen(b[b_row + params.b_stride4 + load1]);
+        let q2 = widen(b[b_row + 2u * params.b_stride4 + load1]);
+        let q3 = widen(b[b_row + 3u * params.b_stride4 + load1]);
         for (var i = 0u; i < ROWS; i++) {
-            let x = vec4<f32>(a[at[i] + k]);
+            let x = widen(a[at[i] + k]);
             sum0[i] = fma(vec4(x.w), p3, fma(vec4(x.z), p2, fma(vec4(x.y), p1, fma(vec4(x.x), p0, sum0[i]))));
             sum1[i] = fma(vec4(x.w), q3, fma(vec4(x.z), q2, fma(vec4(x.y), q1, fma(vec4(x.x), q0, sum1[i]))));
         }
@@ -113,11 +115,11 @@ fn main(
         let total1 = add_up(local, sum1[i]);
         if local.y == 0u && column0 < params.n4 && slot_of_row[row] != NONE {
             if SWIGLU {
-                c[row * params.n4 + column0] = Element4(silu(total0) * total1);
+                c[row * params.n4 + column0] = narrow(silu(total0) * total1);
             } else {
-                c[row * params.n4 + column0] = Element4(total0);
+                c[row * params.n4 + column0] = narrow(total0);
                 if column1 < params.n4 {
-                    c[row * params.n4 + column1] = Element4(total1);
+                    c[row * params.n4 + column1] = narrow(total1);
                 }
             }
         }

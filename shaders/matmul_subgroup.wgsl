@@ -9,6 +9,8 @@
 // k are padded to a multiple of 4 with zeros.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SWIGLU: bool = false;
 override ROW_TILE: u32 = 64u; // a multiple of 16
@@ -76,20 +78,20 @@ fn main(
     var sum1: array<vec4<f32>, ROWS>;
     var b_row = expert * params.k4 * 4u * params.b_stride4;
     for (var k = 0u; k < params.k4; k++) {
-        let p0 = vec4<f32>(b[b_row + load0]);
-        let q0 = vec4<f32>(b[b_row + load1]);
+        let p0 = widen(b[b_row + load0]);
+        let q0 = widen(b[b_row + load1]);
         b_row += params.b_stride4;
-        let p1 = vec4<f32>(b[b_row + load0]);
-        let q1 = vec4<f32>(b[b_row + load1]);
+        let p1 = widen(b[b_row + load0]);
+        let q1 = widen(b[b_row + load1]);
         b_row += params.b_stride4;
-        let p2 = vec4<f32>(b[b_row + load0]);
-        let q2 = vec4<f32>(b[b_row + load1]);
+        let p2 = widen(b[b_row + load0]);
+        let q2 = widen(b[b_row + load1]);
         b_row += params.b_stride4;
-        let p3 = vec4<f32>(b[b_row + load0]);
-        let q3 = vec4<f32>(b[b_row + load1]);
+        let p3 = widen(b[b_row + load0]);
+        let q3 = widen(b[b_row + load1]);
         b_row += params.b_stride4;
-        let own0 = vec4<f32>(a[a_at0 + k]);
-        let own1 = vec4<f32>(a[a_at1 + k]);
+        let own0 = widen(a[a_at0 + k]);
+        let own1 = widen(a[a_at1 + k]);
         // A broadcast wants a constant lane, so these sixteen are written out.
         let x0 = subgroupBroadcast(own0, 0u);
         sum0[0] = times(x0, p0, p1, p2, p3, sum0[0]);
@@ -149,11 +151,11 @@ fn main(
             continue;
         }
         if SWIGLU {
-            c[row * params.n4 + column0] = Element4(silu(sum0[i]) * sum1[i]);
+            c[row * params.n4 + column0] = narrow(silu(sum0[i]) * sum1[i]);
         } else {
-            c[row * params.n4 + column0] = Element4(sum0[i]);
+            c[row * params.n4 + column0] = narrow(sum0[i]);
             if column1 < params.n4 {
-                c[row * params.n4 + column1] = Element4(sum1[i]);
+                c[row * params.n4 + column1] = narrow(sum1[i]);
             }
         }
     }

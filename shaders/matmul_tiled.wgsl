@@ -8,6 +8,8 @@
 // padded to a multiple of 4 with zeros.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SWIGLU: bool = false;
 
@@ -84,7 +86,7 @@ fn main(
         let source_k4 = k4 + index % TILE_K4;
         var x = vec4<f32>();
         if source_k4 < params.k4 {
-            x = vec4<f32>(a[a_at + source_k4]);
+            x = widen(a[a_at + source_k4]);
         }
         let k = (index % TILE_K4) * 4u;
         tile_a[k][index / TILE_K4] = x.x;
@@ -95,7 +97,7 @@ fn main(
             let b_row = k4 * 4u + b_k + half * 8u;
             var y = vec4<f32>();
             if b_row < params.k4 * 4u {
-                y = vec4<f32>(b[b_at + b_row * params.b_stride4]);
+                y = widen(b[b_at + b_row * params.b_stride4]);
             }
             tile_b[b_k + half * 8u][index % 32u] = y;
         }
@@ -120,15 +122,15 @@ fn main(
         if SWIGLU {
             let column = group.y * LANES + local.x;
             if column < params.n4 {
-                c[row * params.n4 + column] = Element4(silu(sum0[i]) * sum1[i]);
+                c[row * params.n4 + column] = narrow(silu(sum0[i]) * sum1[i]);
             }
         } else {
             let column = group.y * LANES * 2u + local.x;
             if column < params.n4 {
-                c[row * params.n4 + column] = Element4(sum0[i]);
+                c[row * params.n4 + column] = narrow(sum0[i]);
             }
             if column + LANES < params.n4 {
-                c[row * params.n4 + column + LANES] = Element4(sum1[i]);
+                c[row * params.n4 + column + LANES] = narrow(sum1[i]);
             }
         }
     }

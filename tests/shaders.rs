@@ -9,13 +9,20 @@ use naga::valid::{Capabilities, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, TypeInner};
 use supernode_bench::kernels::cases::{preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
-use supernode_bench::kernels::{Element, Kernel, Plan, Role, SHADERS, wgsl};
+use supernode_bench::kernels::{Element, Kernel, Launch, Plan, Role, SHADERS, STORAGE, wgsl};
 use supernode_bench::record::Preset;
 use supernode_bench::specs::Model;
 
 fn parse(shader: &str, element: Element) -> Module {
-    let source = wgsl(shader, element).expect("the shader exists");
-    naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| panic!("{shader}: {}", error.emit_to_string(&source)))
+    parse_source(shader, &wgsl(shader, element).expect("the shader exists"))
+}
+
+fn parse_launch(launch: &Launch) -> Module {
+    parse_source(launch.shader, &launch.wgsl().expect("the shader exists"))
+}
+
+fn parse_source(shader: &str, source: &str) -> Module {
+    naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{shader}: {}", error.emit_to_string(source)))
 }
 
 /// Every plan that the tool can make from its presets, its suite and its probes.
@@ -32,14 +39,48 @@ fn plans() -> Vec<Plan> {
     cases.iter().map(|case| case.kernel.plan(case.variant, case.element)).chain(probes).collect()
 }
 
+fn validate(shader: &str, element: Element) {
+    let module = parse(shader, element);
+    let allowed = Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP;
+    Validator::new(ValidationFlags::all(), allowed)
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"));
+}
+
 #[test]
 fn every_shader_is_valid_wgsl_as_it_stands_and_in_f16() {
     for (shader, _) in SHADERS {
-        for element in [Element::F32, Element::F16] {
-            let module = parse(shader, element);
-            Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP)
-                .validate(&module)
-                .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"));
+        validate(shader, Element::F32);
+        validate(shader, Element::F16);
+    }
+}
+
+#[test]
+fn every_shader_that_reads_through_widen_is_valid_wgsl_in_bf16() {
+    let mut found = 0;
+    for (shader, text) in SHADERS {
+        if STORAGE.iter().all(|lines| text.contains(lines[0])) {
+            validate(shader, Element::Bf16);
+            found += 1;
+        }
+    }
+    assert!(found >= 5, "{found}");
+}
+
+#[test]
+fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
+    for launch in plans().iter().flat_map(|plan| &plan.launches) {
+        let (_, text) = SHADERS.iter().find(|(name, _)| *name == launch.shader).expect("the shader exists");
+        let lines = match launch.element {
+            Element::F16 => 1,
+            Element::Bf16 => STORAGE.len(),
+            _ => 0,
+        };
+        for [line, ..] in &STORAGE[..lines] {
+            assert!(text.contains(line), "{} {} has no line {line}", launch.shader, launch.element);
+        }
+        for name in launch.constants.keys() {
+            assert!(text.contains(&format!("const {name}: u32 = ")), "{} has no constant {name}", launch.shader);
         }
     }
 }
@@ -47,7 +88,7 @@ fn every_shader_is_valid_wgsl_as_it_stands_and_in_f16() {
 #[test]
 fn params_have_the_names_and_the_order_that_the_plans_write() {
     for launch in plans().iter().flat_map(|plan| &plan.launches) {
-        let module = parse(launch.shader, launch.element);
+        let module = parse_launch(launch);
         let uniform = module.global_variables.iter().find(|(_, variable)| variable.space == AddressSpace::Uniform);
         let members: Vec<String> = match uniform.map(|(_, variable)| &module.types[variable.ty].inner) {
             Some(TypeInner::Struct { members, .. }) => {
@@ -67,7 +108,7 @@ fn params_have_the_names_and_the_order_that_the_plans_write() {
 fn bindings_have_the_names_order_and_access_that_the_plans_bind() {
     for plan in plans() {
         for launch in &plan.launches {
-            let module = parse(launch.shader, launch.element);
+            let module = parse_launch(launch);
             let first = u32::from(!launch.params.is_empty());
             let mut storage: Vec<(u32, String, bool)> = module
                 .global_variables
@@ -99,7 +140,7 @@ fn bindings_have_the_names_order_and_access_that_the_plans_bind() {
 #[test]
 fn plans_set_only_overrides_that_the_shader_declares() {
     for launch in plans().iter().flat_map(|plan| &plan.launches) {
-        let module = parse(launch.shader, launch.element);
+        let module = parse_launch(launch);
         let declared: BTreeSet<&str> =
             module.overrides.iter().filter_map(|(_, constant)| constant.name.as_deref()).collect();
         for name in launch.overrides.keys() {

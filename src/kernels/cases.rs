@@ -129,7 +129,7 @@ fn expand(kernel: Factory, model: &str, phase: Phase, scale_divisor: u32) -> Vec
     let probe = kernel();
     let mut specs = Vec::new();
     for &variant in probe.variants().iter().filter(|variant| probe.suits(variant)) {
-        for &element in probe.elements() {
+        for &element in probe.variant_elements(variant) {
             specs.push(CaseSpec { kernel: kernel(), variant, element, model: model.to_owned(), phase, scale_divisor });
         }
     }

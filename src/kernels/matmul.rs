@@ -134,7 +134,11 @@ impl Kernel for Matmul {
     }
 
     fn elements(&self) -> &'static [Element] {
-        if self.role == MatmulRole::RouterLogits { &[Element::F32] } else { &[Element::F32, Element::F16] }
+        if self.role == MatmulRole::RouterLogits {
+            &[Element::F32]
+        } else {
+            &[Element::F32, Element::F16, Element::Bf16]
+        }
     }
 
     fn suits(&self, variant: &str) -> bool {
@@ -245,12 +249,13 @@ impl Kernel for Matmul {
     }
 }
 
-/// What a right kernel stays within, as a relative Frobenius error: rounding of the stored result in f16 (2^-11, with
-/// half as much again for the f32 accumulation), of some thousand f32 additions otherwise.
+/// What a right kernel stays within, as a relative Frobenius error: rounding of the stored result (2^-11 in f16, 2^-8 in
+/// bf16, with half as much again for the f32 accumulation), of some thousand f32 additions where it is f32.
 pub(super) fn tolerance(element: Element) -> f64 {
     match element {
         Element::F32 => 1e-5,
-        Element::F16 => 7.5e-4,
+        Element::F16 | Element::Int4 => 7.5e-4,
+        Element::Bf16 | Element::Int8 => 6e-3,
     }
 }
 
@@ -297,7 +302,7 @@ impl Kernel for Combine {
     }
 
     fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16]
+        &[Element::F32, Element::F16, Element::Bf16]
     }
 
     fn plan(&self, _variant: &str, element: Element) -> Plan {

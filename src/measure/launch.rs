@@ -200,7 +200,7 @@ impl Step {
 
 fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
     let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
-    let source = kernels::wgsl(launch.shader, launch.element).ok_or_else(|| refuse("no such file".to_owned()))?;
+    let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
     let scopes = Scopes::open(&gpu.device);
     let module = shader_module(gpu, launch.shader, source);
     scopes.close().map_err(|error| refuse(error.to_string()))?;
@@ -333,7 +333,7 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
         if launch.element == Element::F16 && lacks("shader_f16") {
             return Some("the adapter lacks the feature shader_f16".to_owned());
         }
-        let uses_subgroups = kernels::wgsl(launch.shader, launch.element).is_some_and(|text| text.contains("subgroup"));
+        let uses_subgroups = launch.wgsl().is_some_and(|text| text.contains("subgroup"));
         if uses_subgroups && lacks("subgroup") {
             return Some("the adapter lacks the feature subgroup".to_owned());
         }
