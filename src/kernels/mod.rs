@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use compare::{Metric, Verification, Worst};
 pub use plan::{Buffer, Launch, POISON_WORD, Plan, Role};
 pub use sources::{SHADERS, STORAGE, wgsl};
-pub use tensor::{Kind, Packing, Scaling, Tensor, Tensors};
+pub use tensor::{Axis, Kind, Scaling, Tensor, Tensors};
 
 use crate::units::{Bytes, Flop};
 
@@ -109,7 +109,7 @@ pub enum Family {
 pub enum Element {
     /// IEEE binary32.
     F32,
-    /// IEEE binary16. The only type that needs a feature of the adapter (`shader_f16`).
+    /// IEEE binary16; some kernels need a feature of the adapter for it (`shader_f16`), others only store it.
     F16,
     /// bfloat16, two in a word, widened to f32 by a shift: runs on any adapter.
     Bf16,

@@ -2,8 +2,8 @@
 //!
 //! *Type*: the files are valid for f32 as they stand. Where one begins its declarations with the four lines of
 //! [`STORAGE`], each becomes what stands beside it for f16 or bf16, so that `widen` reads four stored numbers and
-//! `narrow` rounds four sums. (A file with the first line alone, or the first two, exists for f32 and f16.) Files for int8
-//! and int4 have the type in their name and are taken as they are.
+//! `narrow` rounds four sums; both need no extension. A file with the first line alone, or the first two, computes with
+//! `f16` itself and needs the extension. Files for int8 and int4 have the type in their name and are taken as they are.
 //!
 //! *Constants*: a launch may change the number in a line `const NAME: u32 = 8u;`.
 
@@ -32,6 +32,12 @@ shaders![
     "gate_token",
     "gate_workgroup",
     "matmul_blocked",
+    "matmul_int4_blocked",
+    "matmul_int4_streamed",
+    "matmul_int4_subgroup",
+    "matmul_int8_blocked",
+    "matmul_int8_streamed",
+    "matmul_int8_subgroup",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",
@@ -46,18 +52,18 @@ shaders![
 
 /// The lines that say how four numbers are stored: for f32 (as in the files), f16, bf16.
 pub const STORAGE: [[&str; 3]; 4] = [
-    ["alias Element = f32;", "alias Element = f16;", "alias Element = u32; // two bfloat16"],
-    ["alias Element4 = vec4<Element>;", "alias Element4 = vec4<Element>;", "alias Element4 = vec2<Element>;"],
+    ["alias Element = f32;", "alias Element = u32; // two binary16", "alias Element = u32; // two bfloat16"],
+    ["alias Element4 = vec4<Element>;", "alias Element4 = vec2<Element>;", "alias Element4 = vec2<Element>;"],
     [
         "fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }",
-        "fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }",
+        "fn widen(x: Element4) -> vec4<f32> { return vec4(unpack2x16float(x.x), unpack2x16float(x.y)); }",
         "fn widen(x: Element4) -> vec4<f32> {
     return bitcast<vec4<f32>>(vec4(x.x << 16u, x.x & 0xFFFF0000u, x.y << 16u, x.y & 0xFFFF0000u));
 }",
     ],
     [
         "fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }",
-        "fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }",
+        "fn narrow(x: vec4<f32>) -> Element4 { return vec2(pack2x16float(x.xy), pack2x16float(x.zw)); }",
         // To the nearest, ties to even.
         "fn narrow(x: vec4<f32>) -> Element4 {
     let bits = bitcast<vec4<u32>>(x);
@@ -75,8 +81,11 @@ pub fn wgsl(shader: &str, element: Element) -> Option<Cow<'static, str>> {
         Element::F16 => 1,
         Element::Bf16 => 2,
     };
+    if element == Element::F16 && STORAGE.iter().any(|lines| !text.contains(lines[0])) {
+        return Some(Cow::Owned(format!("enable f16;\n{}", text.replace(STORAGE[0][0], "alias Element = f16;"))));
+    }
     let text = STORAGE.iter().fold((*text).to_owned(), |text, lines| text.replace(lines[0], lines[column]));
-    Some(Cow::Owned(if element == Element::F16 { format!("enable f16;\n{text}") } else { text }))
+    Some(Cow::Owned(text))
 }
 
 /// `text` with another number in its line `const NAME: u32 = 8u;`. A text without the line comes back as it was, which

@@ -20,7 +20,8 @@ pub struct Tensor {
     layout: Layout,
     kind: Kind,
     bytes: Arc<Vec<u8>>,
-    scales: Option<(Box<Tensor>, Scaling)>,
+    /// The scales, and how many neighbours along each dimension share one.
+    scales: Option<(Box<Tensor>, Vec<usize>)>,
 }
 
 /// Operands by the name of the WGSL variable.
@@ -35,31 +36,37 @@ pub enum Kind {
     Index,
 }
 
-/// Neighbours along one dimension that share a word: what a packed dot product takes at once.
+/// One step of the order in memory: `index[dim] / step % count`. Listed from the outermost to the innermost, a dimension
+/// may appear several times: in blocks, and inside a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Packing {
+pub struct Axis {
     /// The dimension.
     pub dim: usize,
-    /// How many share a word; divides the padded dimension.
+    /// How far apart along the dimension.
+    pub step: usize,
+    /// How many.
     pub count: usize,
 }
 
-/// How many neighbours along each dimension share a scale.
+/// How many neighbours along each dimension share a scale, and how the scales are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scaling {
-    /// Along each dimension; at least 1.
+    /// Neighbours along each dimension; at least 1, and 1 along the first.
     pub block: Vec<usize>,
+    /// Order of the scales in memory.
+    pub axes: Vec<Axis>,
     /// What a scale is stored in: a floating-point type.
     pub element: Element,
-    /// What the last dimension of the scales is padded to a multiple of.
-    pub align: usize,
 }
 
-/// Where an element is: the sum over the dimensions of index times stride, one dimension split where it is packed.
+/// Where an element is: the sum over the dimensions of what the table says for the index.
 #[derive(Debug, Clone)]
 struct Layout {
+    tables: Vec<Vec<usize>>,
+    /// What an index beyond a table is multiplied by: reaches into padding, and over the rows of a tensor in row-major
+    /// order that is addressed as one.
     strides: Vec<usize>,
-    packing: Option<Packing>,
+    length: usize,
 }
 
 impl Kind {
@@ -80,28 +87,28 @@ impl From<Element> for Kind {
 }
 
 impl Layout {
-    fn new(padded: &[usize], packing: Option<Packing>) -> Self {
-        let mut strides = vec![1; padded.len()];
-        for i in (1..padded.len()).rev() {
-            strides[i - 1] = strides[i] * padded[i];
+    fn new(dims: &[usize], axes: &[Axis]) -> Self {
+        let mut tables: Vec<Vec<usize>> = dims.iter().map(|&dim| vec![0; dim]).collect();
+        let mut strides = vec![0; dims.len()];
+        let mut stride = 1;
+        for axis in axes.iter().rev() {
+            for (index, at) in tables[axis.dim].iter_mut().enumerate() {
+                *at += index / axis.step % axis.count * stride;
+            }
+            strides[axis.dim] = stride;
+            stride *= axis.count;
         }
-        // Dimensions inside the packed one are the word's stride apart; the packed one counts words.
-        if let Some(Packing { dim, count }) = packing {
-            strides[dim + 1..].iter_mut().for_each(|stride| *stride *= count);
-            strides[dim] *= count;
-        }
-        Self { strides, packing }
+        Self { tables, strides, length: stride }
+    }
+
+    fn row_major(dims: &[usize], padded: &[usize]) -> Self {
+        let axes: Vec<Axis> = (0..).zip(padded).map(|(dim, &count)| Axis { dim, step: 1, count }).collect();
+        Self::new(dims, &axes)
     }
 
     fn offset(&self, index: &[usize]) -> usize {
-        let mut offset = 0;
-        for (dim, (&i, &stride)) in index.iter().zip(&self.strides).enumerate() {
-            offset += match self.packing {
-                Some(packing) if packing.dim == dim => i / packing.count * stride + i % packing.count,
-                _ => i * stride,
-            };
-        }
-        offset
+        let tables = self.tables.iter().zip(&self.strides);
+        index.iter().zip(tables).map(|(&i, (table, stride))| table.get(i).copied().unwrap_or(i * stride)).sum()
     }
 }
 
@@ -110,52 +117,62 @@ impl Tensor {
     /// same seed on every platform. `padded` gives the dimensions in memory, each at least as large as in `dims`. All
     /// types round the same numbers, whatever the padding.
     pub fn random(dims: &[usize], padded: &[usize], element: Element, sigma: f64, seed: u64) -> Self {
-        let mut tensor = Self::zeros(dims, padded, element.into());
-        let row = *padded.last().unwrap_or(&1);
-        let used = *dims.last().unwrap_or(&1);
-        let logical_row = logical_rows(dims, padded);
+        let axes: Vec<Axis> = (0..).zip(padded).map(|(dim, &count)| Axis { dim, step: 1, count }).collect();
+        Self::random_in_order(dims, &axes, element, sigma, seed)
+    }
+
+    /// As [`Tensor::random`], with any order in memory that begins with the first dimension.
+    pub fn random_in_order(dims: &[usize], axes: &[Axis], element: Element, sigma: f64, seed: u64) -> Self {
+        let mut tensor = Self::zeros(dims, Layout::new(dims, axes), element.into());
         let size = tensor.kind.bits() / 8;
-        let bytes = Arc::make_mut(&mut tensor.bytes);
-        bytes.par_chunks_mut(row.max(1) * size).enumerate().for_each(|(index, chunk)| {
-            if let Some(stream) = logical_row(index) {
-                let mut draw = Draw::new(seed, stream, sigma);
-                chunk[..used * size].chunks_exact_mut(size).for_each(|out| encode(draw.next(), element, out));
-            }
-        });
+        let slab = Slab { layout: &tensor.layout, dims, sigma, seed };
+        Arc::make_mut(&mut tensor.bytes).par_chunks_mut(slab.length(axes) * size).enumerate().for_each(
+            |(outer, bytes)| {
+                slab.draw(outer, |at, value| encode(value, element, &mut bytes[at * size..(at + 1) * size]));
+            },
+        );
         tensor
     }
 
-    /// As [`Tensor::random`], quantised: `int8` or `int4` codes, symmetric, with the largest magnitude that shares a scale
-    /// at the largest code. Scales share no index of the first dimension.
+    /// As [`Tensor::random_in_order`], quantised: `int8` or `int4` codes, symmetric, with the largest magnitude that
+    /// shares a scale at the largest code.
     pub fn random_quantised(
         dims: &[usize],
-        padded: &[usize],
+        axes: &[Axis],
         element: Element,
-        packing: Option<Packing>,
         scaling: &Scaling,
         sigma: f64,
         seed: u64,
     ) -> Self {
         let scale_dims: Vec<usize> = dims.iter().zip(&scaling.block).map(|(dim, block)| dim.div_ceil(*block)).collect();
-        let mut scale_padded: Vec<usize> =
-            padded.iter().zip(&scaling.block).map(|(dim, block)| dim.div_ceil(*block)).collect();
-        if let Some(last) = scale_padded.last_mut() {
-            *last = last.next_multiple_of(scaling.align);
-        }
-        let mut scales = Self::zeros(&scale_dims, &scale_padded, scaling.element.into());
-        let mut codes = Self::zeros(dims, padded, element.into());
-        codes.layout = Layout::new(padded, packing);
-        let bits = codes.kind.bits();
-        let (outer_codes, outer_scales) =
-            (padded[1..].iter().product::<usize>() * bits / 8, scale_padded[1..].iter().product::<usize>());
-        let slab = Slab { dims, layout: &codes.layout, scaling, scale_layout: &scales.layout, element, sigma, seed };
+        let mut scales = Self::zeros(&scale_dims, Layout::new(&scale_dims, &scaling.axes), scaling.element.into());
+        let mut codes = Self::zeros(dims, Layout::new(dims, axes), element.into());
+        let slab = Slab { layout: &codes.layout, dims, sigma, seed };
+        let shared = Slab { layout: &shared(&scales.layout, dims, &scaling.block), ..slab };
+        let code_bytes = slab.length(axes) * codes.kind.bits() / 8;
+        let scale_bytes = slab.length(&scaling.axes) * scales.kind.bits() / 8;
         Arc::make_mut(&mut codes.bytes)
-            .par_chunks_mut(outer_codes.max(1))
-            .zip(Arc::make_mut(&mut scales.bytes).par_chunks_mut(outer_scales.max(1) * scales.kind.bits() / 8))
+            .par_chunks_mut(code_bytes)
+            .zip(Arc::make_mut(&mut scales.bytes).par_chunks_mut(scale_bytes))
             .enumerate()
-            .for_each(|(outer, (codes, scales))| slab.fill(outer, codes, scales));
-        codes.scales = Some((Box::new(scales), scaling.clone()));
+            .for_each(|(outer, (codes, scales))| {
+                quantise(&slab, &shared, outer, element, scaling.element, codes, scales);
+            });
+        codes.scales = Some((Box::new(scales), scaling.block.clone()));
         codes
+    }
+
+    /// The same layout with other numbers, given in row-major order of the dimensions; only for floating-point types.
+    pub fn with_values(&self, values: &[f32]) -> Self {
+        let Kind::Float(element) = self.kind else { return self.clone() };
+        let mut tensor = self.clone();
+        let size = self.kind.bits() / 8;
+        let bytes = Arc::make_mut(&mut tensor.bytes);
+        for (at, value) in (Indices { dims: &self.dims, next: 0 }).zip(values) {
+            let offset = self.layout.offset(&at);
+            encode(*value, element, &mut bytes[offset * size..(offset + 1) * size]);
+        }
+        tensor
     }
 
     /// Indices or counts.
@@ -172,15 +189,15 @@ impl Tensor {
 
     /// The raw output of a kernel.
     pub fn from_bytes(dims: &[usize], padded: &[usize], kind: Kind, bytes: Vec<u8>) -> Self {
-        Self { dims: dims.to_vec(), layout: Layout::new(padded, None), kind, bytes: Arc::new(bytes), scales: None }
+        let layout = Layout::row_major(dims, padded);
+        Self { dims: dims.to_vec(), layout, kind, bytes: Arc::new(bytes), scales: None }
     }
 
-    fn zeros(dims: &[usize], padded: &[usize], kind: Kind) -> Self {
-        let length: usize = padded.iter().product();
+    fn zeros(dims: &[usize], layout: Layout, kind: Kind) -> Self {
         // A code of 8 is the zero of int4.
         let zero = if kind == Kind::Float(Element::Int4) { 0x88 } else { 0 };
-        let bytes = vec![zero; (length * kind.bits()).div_ceil(8).next_multiple_of(4).max(4)];
-        Self::from_bytes(dims, padded, kind, bytes)
+        let bytes = vec![zero; (layout.length * kind.bits()).div_ceil(8).next_multiple_of(4).max(4)];
+        Self { dims: dims.to_vec(), layout, kind, bytes: Arc::new(bytes), scales: None }
     }
 
     /// Dimensions without padding.
@@ -206,9 +223,10 @@ impl Tensor {
         };
         match &self.scales {
             None => code,
-            Some((scales, scaling)) => {
-                let at: Vec<usize> = index.iter().zip(&scaling.block).map(|(i, block)| i / block).collect();
-                code * scales.at(&at)
+            Some((scales, block)) => {
+                let mut at = [0; MOST_DIMS];
+                at.iter_mut().zip(index.iter().zip(block)).for_each(|(at, (i, block))| *at = i / block);
+                code * scales.at(&at[..index.len()])
             }
         }
     }
@@ -235,76 +253,96 @@ impl Tensor {
     }
 }
 
-/// What quantising one index of the first dimension needs.
+/// No quantised tensor has more dimensions.
+const MOST_DIMS: usize = 4;
+
+/// The part of a tensor that belongs to one index of the first dimension.
+#[derive(Clone, Copy)]
 struct Slab<'a> {
-    dims: &'a [usize],
     layout: &'a Layout,
-    scaling: &'a Scaling,
-    scale_layout: &'a Layout,
-    element: Element,
+    dims: &'a [usize],
     sigma: f64,
     seed: u64,
 }
 
 impl Slab<'_> {
-    fn fill(&self, outer: usize, codes: &mut [u8], scales: &mut [u8]) {
+    /// Elements in memory; the first axis is the first dimension.
+    fn length(&self, axes: &[Axis]) -> usize {
+        axes[1..].iter().map(|axis| axis.count).product::<usize>().max(1)
+    }
+
+    /// Draws the slab's numbers row by row and hands on each with its place in the slab.
+    fn draw(&self, outer: usize, mut put: impl FnMut(usize, f32)) {
         if outer >= self.dims[0] {
             return;
         }
-        let inner = &self.dims[1..];
-        let last = *inner.last().unwrap_or(&1);
-        let rows = inner.iter().product::<usize>() / last.max(1);
-        let mut values = Vec::with_capacity(rows * last);
+        let tables = &self.layout.tables;
+        let (columns, rows) = match tables.len() {
+            1 => (None, 1),
+            n => (Some(&tables[n - 1]), self.dims[1..n - 1].iter().product()),
+        };
         for row in 0..rows {
+            let mut rest = row;
+            let mut at = 0;
+            for table in tables[1..].iter().rev().skip(1) {
+                at += table[rest % table.len()];
+                rest /= table.len();
+            }
             let mut draw = Draw::new(self.seed, (outer * rows + row) as u64, self.sigma);
-            values.extend((0..last).map(|_| draw.next()));
-        }
-        let mut largest = vec![0f32; scales.len() * 8 / Kind::from(self.scaling.element).bits()];
-        let size = Kind::from(self.scaling.element).bits() / 8;
-        for (value, at) in values.iter().zip(Indices::of(inner)) {
-            let slot = &mut largest[self.scale_at(&at)];
-            *slot = slot.max(value.abs());
-        }
-        let (most, zero) = if self.element == Element::Int8 { (127.0, 0) } else { (7.0, 8) };
-        for (scale, out) in largest.iter_mut().zip(scales.chunks_exact_mut(size)) {
-            encode(*scale / most, self.scaling.element, out);
-            // Codes are chosen for the scale as it is stored.
-            *scale = decode_float(self.scaling.element, out);
-        }
-        for (value, at) in values.iter().zip(Indices::of(inner)) {
-            #[expect(clippy::cast_possible_truncation, reason = "clamped before the cast")]
-            let code = (value / largest[self.scale_at(&at)]).round().clamp(-most, most) as i8 + zero;
-            let offset = self.layout.offset(&prefixed(&at));
-            if self.element == Element::Int8 {
-                codes[offset] = code.to_le_bytes()[0];
-            } else {
-                let (byte, shift) = (&mut codes[offset / 2], offset % 2 * 4);
-                *byte = *byte & !(0xF << shift) | (code.to_le_bytes()[0] & 0xF) << shift;
+            match columns {
+                Some(columns) => columns.iter().for_each(|column| put(at + column, draw.next())),
+                None => put(0, draw.next()),
             }
         }
     }
-
-    /// Of an element at `at` inside this index of the first dimension.
-    fn scale_at(&self, at: &[usize]) -> usize {
-        let block: Vec<usize> = at.iter().zip(&self.scaling.block[1..]).map(|(i, block)| i / block).collect();
-        self.scale_layout.offset(&prefixed(&block))
-    }
 }
 
-fn prefixed(at: &[usize]) -> Vec<usize> {
-    std::iter::once(0).chain(at.iter().copied()).collect()
+/// Where the scale of an element is, by the element's index.
+fn shared(scales: &Layout, dims: &[usize], block: &[usize]) -> Layout {
+    let tables = scales.tables.iter().zip(dims.iter().zip(block));
+    let tables = tables.map(|(table, (&dim, block))| (0..dim).map(|i| table[i / block]).collect()).collect();
+    Layout { tables, strides: scales.strides.clone(), length: scales.length }
+}
+
+fn quantise(
+    slab: &Slab,
+    shared: &Slab,
+    outer: usize,
+    element: Element,
+    scale_element: Element,
+    codes: &mut [u8],
+    scales: &mut [u8],
+) {
+    let size = Kind::from(scale_element).bits() / 8;
+    let mut scale = vec![0f32; scales.len() / size];
+    shared.draw(outer, |at, value| scale[at] = scale[at].max(value.abs()));
+    let (most, zero) = if element == Element::Int8 { (127.0, 0) } else { (7.0, 8) };
+    for (scale, out) in scale.iter_mut().zip(scales.chunks_exact_mut(size)) {
+        encode(*scale / most, scale_element, out);
+        // Codes are chosen for the scale as it is stored.
+        *scale = decode_float(scale_element, out);
+    }
+    let mut divisors = Vec::new();
+    shared.draw(outer, |at, _| divisors.push(scale[at]));
+    let mut divisors = divisors.into_iter();
+    slab.draw(outer, |at, value| {
+        let Some(divisor) = divisors.next() else { return };
+        #[expect(clippy::cast_possible_truncation, reason = "clamped before the cast")]
+        let code = (value / divisor).round().clamp(-most, most) as i8 + zero;
+        let [code] = code.to_le_bytes();
+        if element == Element::Int8 {
+            codes[at] = code;
+        } else {
+            let (byte, shift) = (&mut codes[at / 2], at % 2 * 4);
+            *byte = *byte & !(0xF << shift) | code << shift;
+        }
+    });
 }
 
 /// All indices of some dimensions, the last one fastest.
 struct Indices<'a> {
     dims: &'a [usize],
     next: usize,
-}
-
-impl<'a> Indices<'a> {
-    fn of(dims: &'a [usize]) -> Self {
-        Self { dims, next: 0 }
-    }
 }
 
 impl Iterator for Indices<'_> {
@@ -318,23 +356,6 @@ impl Iterator for Indices<'_> {
             rest /= dim;
         }
         (rest == 0).then_some(at)
-    }
-}
-
-/// Tells for the index of a row in padded memory which row of `dims` it is, if any.
-fn logical_rows(dims: &[usize], padded: &[usize]) -> impl Fn(usize) -> Option<u64> + Send + Sync + use<> {
-    let outer: Vec<(usize, usize)> = dims.iter().copied().zip(padded.iter().copied()).rev().skip(1).collect();
-    move |mut row| {
-        let (mut logical, mut stride) = (0, 1);
-        for &(dim, padded) in &outer {
-            if row % padded >= dim {
-                return None;
-            }
-            logical += row % padded * stride;
-            stride *= dim;
-            row /= padded;
-        }
-        Some(logical as u64)
     }
 }
 
@@ -419,20 +440,24 @@ mod tests {
         }
     }
 
-    /// Weights [experts, k, n] as the integer kernels take them.
-    fn weights(element: Element, count: usize, block: [usize; 3], scale: Element) -> Tensor {
-        let scaling = Scaling { block: block.to_vec(), element: scale, align: 4 };
-        let packing = Some(Packing { dim: 1, count });
-        Tensor::random_quantised(&[2, 37, 5], &[2, 64, 8], element, packing, &scaling, 1.0, 7)
+    /// Weights [experts, k, n] with `count` neighbours along k in a word, k padded to 64 and n to 8.
+    fn weights(element: Element, count: usize, block: usize, scale: Element) -> Tensor {
+        let axis = |dim, step, count| Axis { dim, step, count };
+        let axes = [axis(0, 1, 2), axis(1, count, 64 / count), axis(2, 1, 8), axis(1, 1, count)];
+        let scaling = Scaling {
+            block: vec![1, block, 1],
+            axes: vec![axis(0, 1, 2), axis(1, 1, 2), axis(2, 1, 8)],
+            element: scale,
+        };
+        Tensor::random_quantised(&[2, 37, 5], &axes, element, &scaling, 1.0, 7)
     }
 
     #[test]
     fn quantised_numbers_are_within_half_a_step_of_what_they_stand_for() {
         let exact = Tensor::random(&[2, 37, 5], &[2, 37, 5], Element::F32, 1.0, 7);
-        for (tensor, most) in [
-            (weights(Element::Int8, 4, [1, 37, 1], Element::F32), 127.0),
-            (weights(Element::Int4, 8, [1, 32, 1], Element::F16), 7.0),
-        ] {
+        for (tensor, most) in
+            [(weights(Element::Int8, 4, 37, Element::F32), 127.0), (weights(Element::Int4, 8, 32, Element::F16), 7.0)]
+        {
             for (e, k, n) in (0..2).flat_map(|e| (0..37).flat_map(move |k| (0..5).map(move |n| (e, k, n)))) {
                 let (got, want) = (tensor.at(&[e, k, n]), exact.at(&[e, k, n]));
                 // No number is beyond 3.5, so no step is beyond that over the largest code; f16 rounds the scale.
@@ -443,14 +468,14 @@ mod tests {
 
     #[test]
     fn packed_words_hold_neighbours_along_k_with_the_first_lowest() {
-        let tensor = weights(Element::Int8, 4, [1, 37, 1], Element::F32);
+        let tensor = weights(Element::Int8, 4, 37, Element::F32);
         let scale = tensor.scales().unwrap().at(&[1, 0, 3]);
         // Expert 1, k 8..12, column 3: word (16 * 1 + 2) * 8 + 3.
         let word = &tensor.bytes()[((16 + 2) * 8 + 3) * 4..][..4];
         for (i, &byte) in word.iter().enumerate() {
             assert_eq!(f64::from(i8::from_le_bytes([byte])) * scale, tensor.at(&[1, 8 + i, 3]));
         }
-        let tensor = weights(Element::Int4, 8, [1, 32, 1], Element::F16);
+        let tensor = weights(Element::Int4, 8, 32, Element::F16);
         let scale = tensor.scales().unwrap().at(&[1, 1, 4]);
         // k 32..40 of expert 1, column 4: k 37 and more are padding.
         let at = ((8 + 4) * 8 + 4) * 4;
@@ -460,5 +485,17 @@ mod tests {
             let want = if i < 5 { tensor.at(&[1, 32 + i, 4]) } else { 0.0 };
             assert_eq!(code * scale, want, "{i}");
         }
+    }
+
+    #[test]
+    fn given_values_take_the_places_that_the_layout_has_for_them() {
+        let axis = |dim, step, count| Axis { dim, step, count };
+        let axes = [axis(0, 1, 2), axis(2, 4, 2), axis(1, 1, 3), axis(2, 1, 4)];
+        let drawn = Tensor::random_in_order(&[2, 3, 5], &axes, Element::F16, 1.0, 7);
+        let values: Vec<f32> = (0u8..30).map(f32::from).collect();
+        let tensor = drawn.with_values(&values);
+        assert_eq!(tensor.at(&[1, 2, 4]), 29.0);
+        assert_eq!(tensor.at(&[0, 1, 3]), 8.0);
+        assert_eq!(tensor.bytes().len(), 2 * 2 * 3 * 4 * 2);
     }
 }

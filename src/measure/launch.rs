@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{self, Element, Launch, POISON_WORD, Plan, Role, Tensors};
+use crate::kernels::{Launch, POISON_WORD, Plan, Role, Tensors};
 use crate::record::Device;
 use crate::units::Seconds;
 
@@ -201,6 +201,10 @@ impl Step {
 fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
     let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
     let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
+    let key = format!("{:?}\n{source}", launch.overrides);
+    if let Some(pipeline) = gpu.pipelines.lock().ok().and_then(|pipelines| pipelines.get(&key).cloned()) {
+        return Ok(pipeline);
+    }
     let scopes = Scopes::open(&gpu.device);
     let module = shader_module(gpu, launch.shader, source);
     scopes.close().map_err(|error| refuse(error.to_string()))?;
@@ -218,6 +222,9 @@ fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchEr
         cache: None,
     });
     scopes.close().map_err(|error| refuse(error.to_string()))?;
+    if let Ok(mut pipelines) = gpu.pipelines.lock() {
+        pipelines.insert(key, pipeline.clone());
+    }
     Ok(pipeline)
 }
 
@@ -330,10 +337,11 @@ impl Timestamps {
 pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
     for launch in &plan.launches {
-        if launch.element == Element::F16 && lacks("shader_f16") {
+        let text = launch.wgsl().unwrap_or_default();
+        if text.contains("enable f16;") && lacks("shader_f16") {
             return Some("the adapter lacks the feature shader_f16".to_owned());
         }
-        let uses_subgroups = launch.wgsl().is_some_and(|text| text.contains("subgroup"));
+        let uses_subgroups = text.contains("subgroup");
         if uses_subgroups && lacks("subgroup") {
             return Some("the adapter lacks the feature subgroup".to_owned());
         }
