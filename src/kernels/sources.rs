@@ -38,6 +38,8 @@ shaders![
     "matmul_int8_blocked",
     "matmul_int8_streamed",
     "matmul_int8_subgroup",
+    "matmul_matrix_16",
+    "matmul_matrix_8",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",
@@ -78,6 +80,8 @@ pub fn wgsl(shader: &str, element: Element) -> Option<Cow<'static, str>> {
     let (_, text) = SHADERS.iter().find(|(name, _)| *name == shader)?;
     let column = match element {
         Element::F32 | Element::Int8 | Element::Int4 => return Some(Cow::Borrowed(*text)),
+        // A file that enables f16 itself exists for nothing else.
+        Element::F16 if text.contains("enable f16;") => return Some(Cow::Borrowed(*text)),
         Element::F16 => 1,
         Element::Bf16 => 2,
     };

@@ -262,6 +262,7 @@ fn describe(adapter: &wgpu::Adapter) -> Device {
             ("max_compute_workgroup_storage_size".to_owned(), limits.max_compute_workgroup_storage_size.into()),
             ("max_compute_invocations_per_workgroup".to_owned(), limits.max_compute_invocations_per_workgroup.into()),
             ("max_compute_workgroups_per_dimension".to_owned(), limits.max_compute_workgroups_per_dimension.into()),
+            ("max_storage_buffers_per_shader_stage".to_owned(), limits.max_storage_buffers_per_shader_stage.into()),
             ("min_subgroup_size".to_owned(), info.subgroup_min_size.into()),
             ("max_subgroup_size".to_owned(), info.subgroup_max_size.into()),
         ]),

@@ -35,10 +35,16 @@ enum Technique {
     Tiled,
     /// Few rows, k divided.
     Streamed,
+    /// Cooperative matrices of 8 x 8.
+    Matrix8,
+    /// Cooperative matrices of 16 x 16.
+    Matrix16,
 }
 
 const FLOATS: &[Element] = &[Element::F32, Element::F16, Element::Bf16];
 
+/// Everything that a technique needs is a row of this table: rows of the tile and of an invocation, invocations along the
+/// columns, along k, and rows an expert beyond which it is not tried.
 const fn variant(
     name: &'static str,
     technique: Technique,
@@ -47,7 +53,11 @@ const fn variant(
     split_k: usize,
     most_rows_an_expert: usize,
 ) -> Variant {
-    let elements = if matches!(technique, Technique::Tiled) { FLOATS } else { &Element::ALL };
+    let elements: &[Element] = match technique {
+        Technique::Tiled => FLOATS,
+        Technique::Matrix8 | Technique::Matrix16 => &[Element::F16],
+        _ => &Element::ALL,
+    };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_an_expert }
 }
 
@@ -64,6 +74,8 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY),
     variant("tiled_64x128", Technique::Tiled, [64, 4], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
+    variant("matrix8_64x128", Technique::Matrix8, [64, 64], 16, 1, ANY),
+    variant("matrix16_64x128", Technique::Matrix16, [64, 64], 16, 1, ANY),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
 ];
@@ -98,6 +110,8 @@ impl Variant {
             (Technique::Streamed, Element::Int4) => "matmul_int4_streamed",
             (Technique::Streamed, _) => "matmul_streamed",
             (Technique::Tiled, _) => "matmul_tiled",
+            (Technique::Matrix8, _) => "matmul_matrix_8",
+            (Technique::Matrix16, _) => "matmul_matrix_16",
         }
     }
 
@@ -108,12 +122,15 @@ impl Variant {
             Technique::Blocked => BTreeMap::from([width, ("GROUPS", (self.row_tile / self.invocation_rows) as f64)]),
             Technique::Subgroup => BTreeMap::from([width]),
             Technique::Streamed => BTreeMap::from([width, ("SPLIT_K", self.split_k as f64)]),
-            Technique::Tiled => BTreeMap::new(),
+            Technique::Tiled | Technique::Matrix8 | Technique::Matrix16 => BTreeMap::new(),
         }
     }
 
     /// `const` lines to change.
     pub(super) fn constants(&self) -> BTreeMap<&'static str, u32> {
+        if matches!(self.technique, Technique::Matrix8 | Technique::Matrix16) {
+            return BTreeMap::new();
+        }
         BTreeMap::from([("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1))])
     }
 
