@@ -1,8 +1,10 @@
 //! A kernel run as data: buffers, and launches over them in order.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::sources::with_constant;
 use super::{Element, Operation, Work, wgsl};
 use crate::units::Flop;
 
@@ -63,8 +65,11 @@ pub enum Role {
 pub struct Launch {
     /// File name under shaders/, without `.wgsl`.
     pub shader: &'static str,
-    /// Type that replaces `alias Element = f32`.
+    /// Type that the shader is specialised for.
     pub element: Element,
+    /// Numbers of the shader's `const` lines that this launch changes: array sizes in registers, which no `override` can
+    /// set.
+    pub constants: BTreeMap<&'static str, u32>,
     /// Values of the shader's `override` constants.
     pub overrides: BTreeMap<&'static str, f64>,
     /// Fields of the shader's `Params` uniform in order, each one 32-bit word; empty where it has none.
@@ -97,7 +102,8 @@ impl Plan {
         bindings: Vec<usize>,
         grid: [u32; 3],
     ) -> &mut Launch {
-        self.launches.push(Launch { shader, element, overrides, params: Vec::new(), bindings, grid });
+        let (constants, params) = (BTreeMap::new(), Vec::new());
+        self.launches.push(Launch { shader, element, constants, overrides, params, bindings, grid });
         let last = self.launches.len() - 1;
         &mut self.launches[last]
     }
@@ -133,16 +139,27 @@ impl Plan {
         self.launches.iter().flat_map(|launch| launch.grid).max().unwrap_or(0)
     }
 
-    /// Whether any launch needs the adapter's f16 feature.
-    pub fn needs_f16(&self) -> bool {
-        self.launches.iter().any(|launch| launch.element == Element::F16)
+    /// Useful over issued FLOP: what padding leaves. 1 for a plan without arithmetic.
+    pub fn useful_fraction(&self) -> f64 {
+        if self.issued_flop.is_positive() { self.work.flop / self.issued_flop } else { 1.0 }
+    }
+}
+
+impl Launch {
+    /// The text of the shader for this launch's type and constants; `None` where there is no such file.
+    pub fn wgsl(&self) -> Option<Cow<'static, str>> {
+        let mut text = wgsl(self.shader, self.element)?;
+        for (name, value) in &self.constants {
+            text = Cow::Owned(with_constant(&text, name, *value));
+        }
+        Some(text)
     }
 }
 
 impl Launch {
     /// The unit that its shader multiplies with, read off the shader.
     fn operation(&self) -> Operation {
-        let text = wgsl(self.shader, self.element).unwrap_or_default();
+        let text = self.wgsl().unwrap_or_default();
         if text.contains("coopMultiplyAdd") {
             Operation::MatrixF16
         } else if text.contains("dot4I8Packed") {

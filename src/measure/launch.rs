@@ -9,12 +9,14 @@ use std::time::{Duration, Instant};
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{self, Launch, POISON_WORD, Plan, Role, Tensors};
+use crate::kernels::{Launch, POISON_WORD, Plan, Role, Tensors};
 use crate::record::Device;
 use crate::units::Seconds;
 
 /// The subgroup kernels share this many rows among the lanes of a subgroup.
 const MIN_LANES: u64 = 8;
+/// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
+const MOST_MATRIX_LANES: u64 = 64;
 /// A device that has not answered for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -207,7 +209,11 @@ impl Step {
 
 fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
     let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
-    let source = kernels::wgsl(launch.shader, launch.element).ok_or_else(|| refuse("no such file".to_owned()))?;
+    let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
+    let key = format!("{:?}\n{source}", launch.overrides);
+    if let Some(pipeline) = gpu.pipelines.lock().ok().and_then(|pipelines| pipelines.get(&key).cloned()) {
+        return Ok(pipeline);
+    }
     let scopes = Scopes::open(&gpu.device);
     let module = shader_module(gpu, launch.shader, source);
     scopes.close().map_err(|error| refuse(error.to_string()))?;
@@ -225,6 +231,9 @@ fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchEr
         cache: None,
     });
     scopes.close().map_err(|error| refuse(error.to_string()))?;
+    if let Ok(mut pipelines) = gpu.pipelines.lock() {
+        pipelines.insert(key, pipeline.clone());
+    }
     Ok(pipeline)
 }
 
@@ -338,7 +347,7 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
     let lack = |feature: &str| lacks(feature).then(|| format!("the adapter lacks the feature {feature}"));
     for launch in &plan.launches {
-        let text = kernels::wgsl(launch.shader, launch.element).unwrap_or_default();
+        let text = launch.wgsl().unwrap_or_default();
         let matrix = ["8x8", "16x16"].into_iter().find(|size| text.contains(&format!("coop_mat{size}")));
         let lacking = lack("shader_f16")
             .filter(|_| text.contains("enable f16;"))
@@ -350,6 +359,17 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
         let lanes = device.limits.get("min_subgroup_size").copied().unwrap_or(0);
         if text.contains("subgroup") && lanes < MIN_LANES {
             return Some(format!("needs subgroups of {MIN_LANES} invocations, the adapter's may have {lanes}"));
+        }
+        let lanes = device.limits.get("max_subgroup_size").copied().unwrap_or(0);
+        if matrix.is_some() && lanes > MOST_MATRIX_LANES {
+            return Some(format!(
+                "needs subgroups of at most {MOST_MATRIX_LANES} invocations, the adapter's have {lanes}"
+            ));
+        }
+        let bindings = launch.bindings.len() as u64;
+        let most = device.limits.get("max_storage_buffers_per_shader_stage").copied().unwrap_or(u64::MAX);
+        if bindings > most {
+            return Some(format!("needs {bindings} storage buffers, the adapter's limit is {most}"));
         }
     }
     None

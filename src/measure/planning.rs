@@ -12,13 +12,13 @@ use crate::specs::Model;
 /// One case of a run.
 #[derive(Debug)]
 pub struct PlannedCase {
-    /// The kernel with its shape and type; its variant is the only one of `candidates`, or the default.
+    /// The kernel with its shape and type; its variant is the first of `candidates`.
     pub spec: Arc<CaseSpec>,
     /// Its id in the document, known before any variant is chosen.
     pub id: String,
     /// Whether inputs rotate.
     pub cache: CacheState,
-    /// Variants to choose from, the default first.
+    /// Variants to choose from; first the one that is taken without a trial.
     pub candidates: Vec<&'static str>,
 }
 

@@ -111,7 +111,7 @@ pub fn choose(
             }
         }
     }
-    let default_variant = case.spec.kernel.default_variant().to_owned();
+    let default_variant = case.candidates.first().map_or_else(String::new, |variant| (*variant).to_owned());
     let time_of_default = candidates.iter().find(|c| c.variant == default_variant).and_then(|c| c.time_s);
     let regret = time_of_default.zip(best).map(|(time, (_, least))| time / least - 1.0);
     let tuning =

@@ -85,7 +85,7 @@ impl TuningCache {
         }
         let timed = case.candidates.iter().zip(&trial.candidates).filter_map(|(name, c)| Some((*name, c.time_s?)));
         let (variant, least) = timed.clone().min_by(|a, b| a.1.get().total_cmp(&b.1.get()))?;
-        let default_variant = case.spec.kernel.default_variant();
+        let default_variant = *case.candidates.first()?;
         let default = timed.clone().find(|(name, _)| *name == default_variant);
         let regret = default.map(|(_, time)| time / least - 1.0).filter(|regret| regret.is_finite());
         let tuning = Tuning {

@@ -108,6 +108,16 @@ impl Kernel for MoeLayer {
         &[Element::F32, Element::F16]
     }
 
+    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+        let all = self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate).variant_elements(variant);
+        match [Element::F32, Element::F16].map(|element| all.contains(&element)) {
+            [true, true] => &[Element::F32, Element::F16],
+            [true, false] => &[Element::F32],
+            [false, true] => &[Element::F16],
+            [false, false] => &[],
+        }
+    }
+
     fn suits(&self, variant: &str) -> bool {
         let parts = self.parts(variant);
         parts.gate_up.suits(variant) && parts.down.suits(variant)
