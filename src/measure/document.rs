@@ -3,7 +3,9 @@
 use super::host;
 use super::planning::rotation_bytes;
 use super::session::Options;
-use crate::record::{Caveat, Clock, Device, DeviceType, Preset, Protocol, Record, Reference, SCHEMA_VERSION, Tool};
+use crate::record::{
+    Caveat, Clock, Device, DeviceType, Preset, Protocol, Record, Reference, SCHEMA_VERSION, Selection, Tool,
+};
 use crate::units::{FlopPerSecond, Seconds};
 
 /// Smoke for what reaches less than an integrated GPU, full for what a discrete one reaches.
@@ -34,6 +36,8 @@ pub(super) fn protocol(
         rotation_bytes: rotation_bytes(device),
         target_relative_ci: if software { 0.05 } else { 0.01 },
         sample_budget_s: Seconds::new(match preset {
+            // Many times as many cases in the same minutes.
+            Preset::Smoke if options.selection == Selection::AllVariants => 0.12,
             Preset::Smoke => 0.4,
             Preset::Quick => 0.5,
             Preset::Full => 1.0,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::session::SessionError;
 use crate::kernels::cases::{CaseSpec, preset_cases, preset_models};
-use crate::kernels::{Element, Phase, Plan};
+use crate::kernels::{Element, Family, Phase, Plan};
 use crate::record::{CacheState, Device, DeviceType, Preset, Selection};
 use crate::specs::Model;
 
@@ -72,9 +72,10 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection) -> Vec<PlannedCase> {
     // Stable: the default first, the others as the kernel lists them.
     group.sort_by_key(|spec| spec.variant != default);
     let names: Vec<&'static str> = group.iter().map(|spec| spec.variant).collect();
+    let is_layer = group.iter().all(|spec| spec.kernel.family() == Family::Layer);
     let mut planned = Vec::new();
     let chosen = |spec: Arc<CaseSpec>, cache: CacheState| {
-        let tuned = *selection == Selection::Tuned;
+        let tuned = *selection == Selection::Tuned || (is_layer && *selection == Selection::AllVariants);
         let id = spec.id_as(if tuned { BEST } else { spec.variant });
         let id = if cache == CacheState::Warm { id + "/warm" } else { id };
         let candidates = if tuned { names.clone() } else { vec![spec.variant] };
@@ -82,6 +83,8 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection) -> Vec<PlannedCase> {
     };
     match selection {
         Selection::Tuned | Selection::Default => group.truncate(1),
+        // Every variant of the kernels inside is measured by itself; the layer takes what a trial chooses.
+        Selection::AllVariants if is_layer => group.truncate(1),
         Selection::AllVariants => {}
         Selection::Named { variant } => group.retain(|spec| spec.variant == variant),
     }
@@ -136,9 +139,10 @@ mod tests {
         let all = cases(Preset::Smoke, &Selection::AllVariants, &[]).unwrap();
         let tuned = cases(Preset::Smoke, &Selection::Tuned, &[]).unwrap();
         let cold = |planned: &[PlannedCase]| planned.iter().filter(|case| case.cache == CacheState::Cold).count();
-        let candidates: usize =
-            tuned.iter().filter(|case| case.cache == CacheState::Cold).map(|case| case.candidates.len()).sum();
-        assert_eq!(candidates, cold(&all));
+        let candidates = |planned: &[PlannedCase]| -> usize {
+            planned.iter().filter(|case| case.cache == CacheState::Cold).map(|case| case.candidates.len()).sum()
+        };
+        assert_eq!(candidates(&tuned), candidates(&all));
         assert!(cold(&tuned) * 2 < cold(&all));
         for case in &tuned {
             assert_eq!(case.candidates.first().copied(), Some(case.spec.kernel.default_variant()));
