@@ -3,6 +3,8 @@
 // One invocation a vec4 of the output.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override WORKGROUP: u32 = 64u;
 
@@ -28,7 +30,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var sum = vec4<f32>();
     for (var j = 0u; j < params.top_k; j++) {
         let slot = token * params.top_k + j;
-        sum = fma(vec4(weight[slot]), vec4<f32>(y[row_of_slot[slot] * params.n4 + column]), sum);
+        sum = fma(vec4(weight[slot]), widen(y[row_of_slot[slot] * params.n4 + column]), sum);
     }
-    out[token * params.n4 + column] = Element4(sum);
+    out[token * params.n4 + column] = narrow(sum);
 }

@@ -1,36 +1,37 @@
-// Grouped GEMM, register-blocked without barriers: one invocation computes 8 rows x 8 columns straight from storage.
-// Best where workgroup memory and barriers are dear (software adapters).
+// Grouped GEMM, register-blocked without barriers: one invocation computes ROWS rows x 8 columns straight from storage.
+// Best where workgroup memory and barriers are dear and there are no shuffles.
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
-//   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true; gate and up lie side by side in b
+//   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
 //
-// Rows are sorted by expert and padded so that ROW_TILE rows never mix experts. Strides are in vec4 units; columns and
-// k are padded to a multiple of 4 with zeros.
+// Rows are sorted by expert and padded so that a workgroup's rows never mix experts. Weights stand in panels as wide as
+// a workgroup, so that each workgroup reads one stream: [experts, panels, k, 2, WIDTH] in vec4, where the 2 are neighbouring
+// blocks of columns, or gate and up. Padding of k and of the last panel holds zeros.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SWIGLU: bool = false;
-override ROW_TILE: u32 = 64u; // a multiple of 8
-override WORKGROUP: u32 = 8u; // invocations side by side along the columns
+override WIDTH: u32 = 8u;  // invocations side by side along the columns, each with two vec4
+override GROUPS: u32 = 1u; // invocations along the rows
 
+const ROWS: u32 = 8u; // an invocation
 const NONE: u32 = 0xFFFFFFFFu;
-const ROWS: u32 = 8u;
 
 struct Params {
-    k4: u32,         // k / 4, rounded up
-    n4: u32,         // columns of c / 4, rounded up
-    a_stride4: u32,  // from one row of a to the next
-    b_stride4: u32,  // from one row of b to the next
-    up_offset4: u32, // from a gate column to its up column
-    top_k: u32,      // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
+    k4: u32,       // k / 4, rounded up
+    n4: u32,       // columns of c / 4, rounded up
+    panels: u32,   // column panels an expert
+    top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<Element4>;           // [tokens or rows, k]
-@group(0) @binding(2) var<storage, read> b: array<Element4>;           // [experts, k, n or 2n]
-@group(0) @binding(3) var<storage, read> block_expert: array<u32>;     // [row blocks], NONE: unused
-@group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;      // [rows], NONE: padding
-@group(0) @binding(5) var<storage, read_write> c: array<Element4>;     // [rows, n]
+@group(0) @binding(1) var<storage, read> a: array<Element4>;            // [tokens or rows, k]
+@group(0) @binding(2) var<storage, read> b: array<Element4>;            // [experts, panels, k, 2, WIDTH]
+@group(0) @binding(3) var<storage, read> block_expert: array<u32>;  // [row blocks], NONE: unused
+@group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;   // [rows], NONE: padding
+@group(0) @binding(5) var<storage, read_write> c: array<Element4>;              // [rows, n]
 
 fn source(row: u32) -> u32 {
     let slot = slot_of_row[row];
@@ -44,66 +45,66 @@ fn silu(x: vec4<f32>) -> vec4<f32> {
     return x / (1.0 + exp(-x));
 }
 
-@compute @workgroup_size(WORKGROUP, 1, 1)
+// Stores the two sums of column `column` (in vec4, of this panel) of a row, unless they are padding.
+fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
+    if slot_of_row[row] == NONE {
+        return;
+    }
+    if SWIGLU {
+        let at = panel * WIDTH + column;
+        if at < params.n4 {
+            c[row * params.n4 + at] = narrow(silu(sum0) * sum1);
+        }
+        return;
+    }
+    let at = panel * WIDTH * 2u + column;
+    if at < params.n4 {
+        c[row * params.n4 + at] = narrow(sum0);
+    }
+    if at + WIDTH < params.n4 {
+        c[row * params.n4 + at + WIDTH] = narrow(sum1);
+    }
+}
+
+// sum + x.x * p0 + x.y * p1 + x.z * p2 + x.w * p3
+fn times(x: vec4<f32>, p0: vec4<f32>, p1: vec4<f32>, p2: vec4<f32>, p3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
+    return fma(vec4(x.w), p3, fma(vec4(x.z), p2, fma(vec4(x.y), p1, fma(vec4(x.x), p0, sum))));
+}
+
+@compute @workgroup_size(WIDTH, GROUPS, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
 ) {
-    let first_row = group.x * ROWS;
-    let expert = block_expert[first_row / ROW_TILE];
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }
-    var column0 = group.y * WORKGROUP + local.x;
-    var column1 = column0 + params.up_offset4;
-    if !SWIGLU {
-        column0 = group.y * WORKGROUP * 2u + local.x;
-        column1 = column0 + WORKGROUP;
-    }
-    if column0 >= params.n4 {
-        return;
-    }
-    // Columns beyond the edge are computed on the last column and not stored.
-    let load1 = select(min(column1, params.n4 - 1u), column1, SWIGLU);
-
-    var at: array<u32, ROWS>;
+    let first_row = (group.x * GROUPS + local.y) * ROWS;
+    var a_at: array<u32, ROWS>;
     for (var i = 0u; i < ROWS; i++) {
-        at[i] = source(first_row + i) * params.a_stride4;
+        a_at[i] = source(first_row + i) * params.k4;
     }
     var sum0: array<vec4<f32>, ROWS>;
     var sum1: array<vec4<f32>, ROWS>;
-    var b_row = expert * params.k4 * 4u * params.b_stride4;
+    var at = (expert * params.panels + group.y) * params.k4 * 8u * WIDTH + local.x;
     for (var k = 0u; k < params.k4; k++) {
-        let p0 = vec4<f32>(b[b_row + column0]);
-        let q0 = vec4<f32>(b[b_row + load1]);
-        b_row += params.b_stride4;
-        let p1 = vec4<f32>(b[b_row + column0]);
-        let q1 = vec4<f32>(b[b_row + load1]);
-        b_row += params.b_stride4;
-        let p2 = vec4<f32>(b[b_row + column0]);
-        let q2 = vec4<f32>(b[b_row + load1]);
-        b_row += params.b_stride4;
-        let p3 = vec4<f32>(b[b_row + column0]);
-        let q3 = vec4<f32>(b[b_row + load1]);
-        b_row += params.b_stride4;
+        let p0 = widen(b[at]);
+        let q0 = widen(b[at + WIDTH]);
+        let p1 = widen(b[at + 2u * WIDTH]);
+        let q1 = widen(b[at + 3u * WIDTH]);
+        let p2 = widen(b[at + 4u * WIDTH]);
+        let q2 = widen(b[at + 5u * WIDTH]);
+        let p3 = widen(b[at + 6u * WIDTH]);
+        let q3 = widen(b[at + 7u * WIDTH]);
+        at += 8u * WIDTH;
         for (var i = 0u; i < ROWS; i++) {
-            let x = vec4<f32>(a[at[i] + k]);
-            sum0[i] = fma(vec4(x.w), p3, fma(vec4(x.z), p2, fma(vec4(x.y), p1, fma(vec4(x.x), p0, sum0[i]))));
-            sum1[i] = fma(vec4(x.w), q3, fma(vec4(x.z), q2, fma(vec4(x.y), q1, fma(vec4(x.x), q0, sum1[i]))));
+            let x = widen(a[a_at[i] + k]);
+            sum0[i] = times(x, p0, p1, p2, p3, sum0[i]);
+            sum1[i] = times(x, q0, q1, q2, q3, sum1[i]);
         }
     }
     for (var i = 0u; i < ROWS; i++) {
-        let row = first_row + i;
-        if slot_of_row[row] == NONE {
-            continue;
-        }
-        if SWIGLU {
-            c[row * params.n4 + column0] = Element4(silu(sum0[i]) * sum1[i]);
-        } else {
-            c[row * params.n4 + column0] = Element4(sum0[i]);
-            if column1 < params.n4 {
-                c[row * params.n4 + column1] = Element4(sum1[i]);
-            }
-        }
+        store(group.y, local.x, first_row + i, sum0[i], sum1[i]);
     }
 }

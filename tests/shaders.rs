@@ -5,17 +5,24 @@
 
 use std::collections::BTreeSet;
 
-use naga::valid::{Capabilities, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, TypeInner};
 use supernode_bench::kernels::cases::{preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
-use supernode_bench::kernels::{Element, Kernel, Plan, Role, SHADERS, wgsl};
+use supernode_bench::kernels::{Element, Kernel, Launch, Plan, Role, SHADERS, STORAGE, wgsl};
 use supernode_bench::record::Preset;
 use supernode_bench::specs::Model;
 
 fn parse(shader: &str, element: Element) -> Module {
-    let source = wgsl(shader, element).expect("the shader exists");
-    naga::front::wgsl::parse_str(&source).unwrap_or_else(|error| panic!("{shader}: {}", error.emit_to_string(&source)))
+    parse_source(shader, &wgsl(shader, element).expect("the shader exists"))
+}
+
+fn parse_launch(launch: &Launch) -> Module {
+    parse_source(launch.shader, &launch.wgsl().expect("the shader exists"))
+}
+
+fn parse_source(shader: &str, source: &str) -> Module {
+    naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{shader}: {}", error.emit_to_string(source)))
 }
 
 /// Every plan that the tool can make from its presets, its suite and its probes.
@@ -29,17 +36,85 @@ fn plans() -> Vec<Plan> {
     let probes =
         [Probe::Fma { invocations: 64, rounds: 1 }, Probe::Read { bytes: 1 }, Probe::Copy { bytes: 1 }, Probe::Launch];
     let probes = probes.iter().map(|probe| probe.plan("probe", Element::F32));
-    cases.iter().map(|case| case.kernel.plan(case.variant, case.element)).chain(probes).collect()
+    let mut plans: Vec<Plan> =
+        cases.iter().map(|case| case.kernel.plan(case.variant, case.element)).chain(probes).collect();
+    // Shapes change numbers in a plan, not its names: one plan of each kind is enough.
+    let mut seen = BTreeSet::new();
+    plans.retain(|plan| {
+        let kind = |launch: &Launch| format!("{} {} {:?}", launch.shader, launch.element, launch.constants);
+        seen.insert(plan.launches.iter().map(kind).collect::<Vec<_>>())
+    });
+    plans
+}
+
+fn validate(shader: &str, element: Element) -> (Module, ModuleInfo) {
+    let module = parse(shader, element);
+    // The second is what packing and unpacking two f16 in a word takes: every adapter has it, but some of OpenGL's.
+    let allowed = Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP
+        | Capabilities::COOPERATIVE_MATRIX;
+    Validator::new(ValidationFlags::all(), allowed)
+        .validate(&module)
+        .map(|info| (module.clone(), info))
+        .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"))
 }
 
 #[test]
 fn every_shader_is_valid_wgsl_as_it_stands_and_in_f16() {
     for (shader, _) in SHADERS {
-        for element in [Element::F32, Element::F16] {
-            let module = parse(shader, element);
-            Validator::new(ValidationFlags::all(), Capabilities::SHADER_FLOAT16 | Capabilities::SUBGROUP)
-                .validate(&module)
-                .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"));
+        validate(shader, Element::F32);
+        validate(shader, Element::F16);
+    }
+}
+
+#[test]
+fn every_shader_that_reads_through_widen_is_valid_wgsl_in_bf16() {
+    let mut found = 0;
+    for (shader, text) in SHADERS {
+        if STORAGE.iter().all(|lines| text.contains(lines[0])) {
+            validate(shader, Element::Bf16);
+            found += 1;
+        }
+    }
+    assert!(found >= 5, "{found}");
+}
+
+#[test]
+fn cooperative_matrices_can_be_written_as_spirv() {
+    for size in [8, 16] {
+        let shader = format!("matmul_matrix_{size}");
+        let (module, info) = validate(&shader, Element::F16);
+        let constants = naga::back::PipelineConstants::default();
+        let entry = Some((naga::ShaderStage::Compute, "main"));
+        let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, entry, &constants)
+            .expect("overrides have defaults");
+        let options = naga::back::spv::Options { lang_version: (1, 6), ..Default::default() };
+        let words = naga::back::spv::write_vec(&module, &info, &options, None).expect("writes");
+        // OpCooperativeMatrixMulAddKHR
+        assert!(words.iter().any(|word| word & 0xFFFF == 4459), "{shader}");
+        if let Some(folder) = std::env::var_os("SPIRV_FOLDER") {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            std::fs::write(std::path::Path::new(&folder).join(format!("{shader}.spv")), bytes).expect("writes");
+        }
+    }
+}
+
+#[test]
+fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
+    for launch in plans().iter().flat_map(|plan| &plan.launches) {
+        let (_, text) = SHADERS.iter().find(|(name, _)| *name == launch.shader).expect("the shader exists");
+        let lines = match launch.element {
+            Element::F16 if text.contains("enable f16;") => 0,
+            Element::F16 => 1, // one line for shader_f16, all of them for packed storage
+            Element::Bf16 => STORAGE.len(),
+            _ => 0,
+        };
+        for [line, ..] in &STORAGE[..lines] {
+            assert!(text.contains(line), "{} {} has no line {line}", launch.shader, launch.element);
+        }
+        for name in launch.constants.keys() {
+            assert!(text.contains(&format!("const {name}: u32 = ")), "{} has no constant {name}", launch.shader);
         }
     }
 }
@@ -47,7 +122,7 @@ fn every_shader_is_valid_wgsl_as_it_stands_and_in_f16() {
 #[test]
 fn params_have_the_names_and_the_order_that_the_plans_write() {
     for launch in plans().iter().flat_map(|plan| &plan.launches) {
-        let module = parse(launch.shader, launch.element);
+        let module = parse_launch(launch);
         let uniform = module.global_variables.iter().find(|(_, variable)| variable.space == AddressSpace::Uniform);
         let members: Vec<String> = match uniform.map(|(_, variable)| &module.types[variable.ty].inner) {
             Some(TypeInner::Struct { members, .. }) => {
@@ -67,7 +142,7 @@ fn params_have_the_names_and_the_order_that_the_plans_write() {
 fn bindings_have_the_names_order_and_access_that_the_plans_bind() {
     for plan in plans() {
         for launch in &plan.launches {
-            let module = parse(launch.shader, launch.element);
+            let module = parse_launch(launch);
             let first = u32::from(!launch.params.is_empty());
             let mut storage: Vec<(u32, String, bool)> = module
                 .global_variables
@@ -99,7 +174,7 @@ fn bindings_have_the_names_order_and_access_that_the_plans_bind() {
 #[test]
 fn plans_set_only_overrides_that_the_shader_declares() {
     for launch in plans().iter().flat_map(|plan| &plan.launches) {
-        let module = parse(launch.shader, launch.element);
+        let module = parse_launch(launch);
         let declared: BTreeSet<&str> =
             module.overrides.iter().filter_map(|(_, constant)| constant.name.as_deref()).collect();
         for name in launch.overrides.keys() {

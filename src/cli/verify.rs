@@ -1,5 +1,6 @@
 //! `supernode verify`: every kernel variant against its CPU twin.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
@@ -9,8 +10,9 @@ use super::device::{DeviceArgs, interrupt_flag};
 use super::progress::Progress;
 use super::{Error, print, print_json};
 use crate::kernels::cases::{CaseSpec, verification_cases};
-use crate::kernels::{Kernel, Verification};
-use crate::measure::run::{self, RunError};
+use crate::kernels::{Element, Family, Kernel, Verification};
+use crate::measure::accuracy::accuracy;
+use crate::measure::run::RunError;
 use crate::measure::{gpu::Gpu, launch};
 
 /// Compare every kernel variant with its CPU twin on small and odd shapes
@@ -42,6 +44,10 @@ struct Line {
     /// The device lacks what the case needs: neither right nor wrong.
     left_out: bool,
     verification: Option<Verification>,
+    /// Relative Frobenius error against f64 on the operands before they were quantised.
+    error_of_type: Option<f64>,
+    #[serde(skip)]
+    of: (Family, Element),
 }
 
 /// Small shapes are compared element by element.
@@ -81,18 +87,48 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
 fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> Line {
     let kernel: &dyn Kernel = case.kernel.as_ref();
     let plan = kernel.plan(case.variant, case.element);
-    let id = case.id();
-    if let Some(reason) = launch::missing(&plan, &gpu.info) {
-        let problem = Some(reason);
-        return Line { id, passed: false, problem, left_out: true, verification: None };
+    let mut line = Line {
+        id: case.id(),
+        passed: false,
+        problem: launch::missing(&plan, &gpu.info),
+        left_out: false,
+        verification: None,
+        error_of_type: None,
+        of: (kernel.family(), case.element),
+    };
+    if line.problem.is_some() {
+        line.left_out = true;
+        return line;
     }
-    match run::verify(gpu, kernel, case.variant, case.element, seed, ALL) {
-        Ok(verification) => {
-            let problem = (!verification.passed()).then(|| RunError::Wrong(Box::new(verification.clone())).to_string());
-            Line { id, passed: verification.passed(), problem, left_out: false, verification: Some(verification) }
+    match accuracy(gpu, kernel, case.variant, case.element, seed, ALL) {
+        Ok(compared) => {
+            let verification = compared.verification;
+            line.passed = verification.passed();
+            line.problem = (!line.passed).then(|| RunError::Wrong(Box::new(verification.clone())).to_string());
+            line.error_of_type = Some(compared.error_of_type);
+            line.verification = Some(verification);
         }
-        Err(error) => Line { id, passed: false, problem: Some(error.to_string()), left_out: false, verification: None },
+        Err(error) => line.problem = Some(error.to_string()),
     }
+    line
+}
+
+/// What each type costs: the median over the right cases of a family.
+fn accuracies(lines: &[Line]) -> String {
+    let mut errors: BTreeMap<(Family, Element), Vec<f64>> = BTreeMap::new();
+    for line in lines.iter().filter(|line| line.passed) {
+        errors.entry(line.of).or_default().extend(line.error_of_type);
+    }
+    let mut families: BTreeMap<Family, Vec<String>> = BTreeMap::new();
+    for ((family, element), mut errors) in errors {
+        errors.sort_by(f64::total_cmp);
+        if let Some(median) = errors.get(errors.len() / 2) {
+            families.entry(family).or_default().push(format!("{element} {median:.1e}"));
+        }
+    }
+    families.iter().fold(String::new(), |text, (family, types)| {
+        text + &format!("accuracy of {family} against f64 before quantisation (median): {}\n", types.join(", "))
+    })
 }
 
 fn table(gpu: &Gpu, lines: &[Line]) -> String {
@@ -122,6 +158,7 @@ fn table(gpu: &Gpu, lines: &[Line]) -> String {
             let _ = writeln!(text, "{}: {problem}", line.id);
         }
     }
+    text += &accuracies(lines);
     let passed = lines.iter().filter(|line| line.passed).count();
     let left_out = lines.iter().filter(|line| line.left_out).count();
     let _ = writeln!(

@@ -129,7 +129,7 @@ fn expand(kernel: Factory, model: &str, phase: Phase, scale_divisor: u32) -> Vec
     let probe = kernel();
     let mut specs = Vec::new();
     for &variant in probe.variants().iter().filter(|variant| probe.suits(variant)) {
-        for &element in probe.elements() {
+        for &element in probe.variant_elements(variant) {
             specs.push(CaseSpec { kernel: kernel(), variant, element, model: model.to_owned(), phase, scale_divisor });
         }
     }
@@ -230,36 +230,39 @@ pub fn verification_cases() -> Vec<CaseSpec> {
 /// A kernel of the suite, with what is special about its inputs.
 type Labelled = (&'static str, Factory);
 
-fn load_label(load: Load) -> &'static str {
-    match load {
-        Load::Uniform => "uniform",
-        Load::OneExpert => "one-expert",
-        Load::EvenExperts => "even-experts",
-    }
-}
-
+/// At least eight shapes for each variant and type: single tokens, odd k and n, all tokens on one expert, experts without
+/// any, k beyond what int8 sums hold in f32, skewed and even loads, and whole tiles.
 fn matmul_suite() -> Vec<Labelled> {
-    use Load::{EvenExperts, OneExpert, Uniform};
-    // experts, tokens, top_k, k, n, load
-    let shapes = [
-        (1, 1, 1, 4, 4, Uniform),
-        (1, 1, 1, 37, 19, Uniform),
-        (1, 70, 1, 129, 133, Uniform),
-        (5, 33, 2, 65, 41, Uniform),
-        (8, 40, 1, 96, 260, OneExpert),
-        (16, 9, 3, 31, 70, EvenExperts),
-        (256, 12, 8, 20, 36, Uniform),
-    ];
+    use Load::{Even, EvenExperts, HotExpert, OneExpert, PowerLaw, Uniform};
+    use MatmulRole::{Dense, Down, GateUp};
     let mut kernels = Vec::new();
-    for (experts, tokens, top_k, k, n, load) in shapes {
-        let matmul = |role| factory(Matmul { role, experts, tokens, top_k, k, n, load });
-        let label = load_label(load);
-        if experts == 1 {
-            kernels.push((label, matmul(MatmulRole::Dense)));
-        }
-        kernels.push((label, matmul(MatmulRole::GateUp)));
-        kernels.push((label, matmul(MatmulRole::Down)));
-        kernels.push((label, factory(Combine { tokens, top_k, hidden: n, experts })));
+    for (role, experts, tokens, top_k, k, n, load) in [
+        (Dense, 1, 1, 1, 4, 4, Uniform),
+        (GateUp, 1, 1, 1, 37, 19, Uniform),
+        (Dense, 1, 2, 1, 129, 133, Uniform),
+        (Dense, 1, 70, 1, 129, 133, Uniform),
+        (GateUp, 5, 33, 2, 65, 41, Uniform),
+        (Down, 8, 31, 1, 96, 260, OneExpert),
+        (GateUp, 16, 9, 3, 31, 70, EvenExperts),
+        (Down, 256, 12, 8, 20, 36, Uniform),
+        (Down, 4, 16, 1, 300, 65, Even),
+        (GateUp, 32, 40, 2, 33, 130, PowerLaw),
+        (Down, 12, 24, 1, 1100, 12, HotExpert),
+        (GateUp, 6, 20, 1, 64, 128, Uniform),
+    ] {
+        kernels.push((load.label(), factory(Matmul { role, experts, tokens, top_k, k, n, load })));
+    }
+    for (experts, tokens, top_k, hidden) in [
+        (1, 1, 1, 4),
+        (1, 1, 1, 19),
+        (1, 70, 1, 133),
+        (5, 33, 2, 41),
+        (8, 40, 1, 260),
+        (16, 9, 3, 70),
+        (256, 12, 8, 36),
+        (32, 40, 2, 129),
+    ] {
+        kernels.push(("uniform", factory(Combine { tokens, top_k, hidden, experts })));
     }
     kernels
 }
@@ -299,7 +302,7 @@ fn gating_suite() -> Vec<Labelled> {
         (90, 3, 33, 16, Load::EvenExperts),
         (700, 2, 512, 1, Load::Uniform),
     ] {
-        kernels.push((load_label(load), factory(Sort { tokens, top_k, experts, row_tile, load })));
+        kernels.push((load.label(), factory(Sort { tokens, top_k, experts, row_tile, load })));
     }
     let router = |tokens, k, n| Matmul {
         role: MatmulRole::RouterLogits,
@@ -344,7 +347,7 @@ fn attention_suite() -> Vec<Labelled> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
 
@@ -379,6 +382,21 @@ mod tests {
             crate::kernels::SHADERS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("probe")).collect();
         assert_eq!(used, all);
         assert!(cases.len() >= 60);
+    }
+
+    #[test]
+    fn the_verification_suite_has_eight_shapes_of_every_matmul_variant_and_type() {
+        let mut shapes: BTreeMap<(&str, Element), usize> = BTreeMap::new();
+        for case in
+            verification_cases().iter().filter(|case| ["dense", "gate_up", "down"].contains(&case.kernel.name()))
+        {
+            *shapes.entry((case.variant, case.element)).or_default() += 1;
+        }
+        let few: Vec<_> = shapes.iter().filter(|(_, count)| **count < 8).collect();
+        assert!(few.is_empty(), "{few:?}");
+        for element in Element::ALL {
+            assert!(shapes.keys().filter(|(_, of)| *of == element).count() >= 6, "{element}");
+        }
     }
 
     #[test]

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub use compare::{Metric, Verification, Worst};
 pub use plan::{Buffer, Launch, POISON_WORD, Plan, Role};
-pub use sources::{SHADERS, wgsl};
-pub use tensor::{Kind, Tensor, Tensors};
+pub use sources::{SHADERS, STORAGE, wgsl};
+pub use tensor::{Axis, Kind, Scaling, Tensor, Tensors};
 
 use crate::units::{Bytes, Flop};
 
@@ -43,6 +43,10 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     fn variants(&self) -> &'static [&'static str];
     /// The storage types it exists for.
     fn elements(&self) -> &'static [Element];
+    /// The storage types that a variant exists for: all of [`Kernel::elements`], unless some need other ways.
+    fn variant_elements(&self, _variant: &str) -> &'static [Element] {
+        self.elements()
+    }
     /// Whether a variant makes sense at this shape; those that do not are silently not planned.
     fn suits(&self, _variant: &str) -> bool {
         true
@@ -97,15 +101,28 @@ pub enum Family {
     Attention,
 }
 
-/// Storage type of a kernel's operands. Accumulation is always f32.
+/// Storage type of a kernel's operands. Floating-point sums are always f32.
+///
+/// The name is that of the weights; what the activations and the result are stored in follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Element {
     /// IEEE binary32.
     F32,
-    /// IEEE binary16.
+    /// IEEE binary16; some kernels need a feature of the adapter for it (`shader_f16`), others only store it.
     F16,
+    /// bfloat16, two in a word, widened to f32 by a shift: runs on any adapter.
+    Bf16,
+    /// W8A8: int8 weights with a scale a channel and int8 activations with a scale a token, four in a word, products
+    /// summed in int32; results are bfloat16.
+    Int8,
+    /// W4A16: symmetric int4 weights with a binary16 scale for every [`INT4_GROUP`] of k, eight in a word; activations
+    /// and results are binary16, two in a word, widened by `unpack2x16float`: runs on any adapter.
+    Int4,
 }
+
+/// Values of k that share a scale in [`Element::Int4`], as in the compressed-tensors checkpoints with groups of 32.
+pub const INT4_GROUP: usize = 32;
 
 /// The phase of serving that a shape comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -153,11 +170,42 @@ impl ops::Add for Work {
 }
 
 impl Element {
-    /// Bytes of one element.
+    /// All types.
+    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::Int8, Self::Int4];
+
+    /// Bytes of one activation.
     pub const fn size_bytes(self) -> u64 {
         match self {
             Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F16 | Self::Bf16 | Self::Int4 => 2,
+            Self::Int8 => 1,
+        }
+    }
+
+    /// Bits of one weight, without its share of a scale.
+    pub const fn weight_bits(self) -> u64 {
+        match self {
+            Self::F32 => 32,
+            Self::F16 | Self::Bf16 => 16,
+            Self::Int8 => 8,
+            Self::Int4 => 4,
+        }
+    }
+
+    /// What activations are stored in.
+    pub const fn activation(self) -> Self {
+        match self {
+            Self::Int4 => Self::F16,
+            other => other,
+        }
+    }
+
+    /// What results are stored in.
+    pub const fn result(self) -> Self {
+        match self {
+            Self::Int4 => Self::F16,
+            Self::Int8 => Self::Bf16,
+            other => other,
         }
     }
 }
@@ -177,6 +225,9 @@ impl fmt::Display for Element {
         f.pad(match self {
             Self::F32 => "f32",
             Self::F16 => "f16",
+            Self::Bf16 => "bf16",
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
         })
     }
 }

@@ -1,8 +1,11 @@
 //! A kernel run as data: buffers, and launches over them in order.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Element, Work};
+use super::sources::with_constant;
+use super::{Element, Work, wgsl};
+use crate::units::Flop;
 
 /// Everything needed to run one kernel case, and what it costs at least. Inputs come separately, by buffer name.
 #[derive(Debug, Clone)]
@@ -13,6 +16,8 @@ pub struct Plan {
     pub launches: Vec<Launch>,
     /// Useful work of one run over all launches.
     pub work: Work,
+    /// Floating-point operations that the launches issue, padding included: never less than `work.flop`.
+    pub issued_flop: Flop,
 }
 
 /// One storage buffer.
@@ -42,8 +47,11 @@ pub enum Role {
 pub struct Launch {
     /// File name under shaders/, without `.wgsl`.
     pub shader: &'static str,
-    /// Type that replaces `alias Element = f32`.
+    /// Type that the shader is specialised for.
     pub element: Element,
+    /// Numbers of the shader's `const` lines that this launch changes: array sizes in registers, which no `override` can
+    /// set.
+    pub constants: BTreeMap<&'static str, u32>,
     /// Values of the shader's `override` constants.
     pub overrides: BTreeMap<&'static str, f64>,
     /// Fields of the shader's `Params` uniform in order, each one 32-bit word; empty where it has none.
@@ -60,7 +68,7 @@ pub const POISON_WORD: u32 = 0xFFF7_FFF7;
 impl Plan {
     /// Starts a plan whose buffers will be numbered in the order they are added.
     pub(super) fn new(work: Work) -> Self {
-        Self { buffers: Vec::new(), launches: Vec::new(), work }
+        Self { buffers: Vec::new(), launches: Vec::new(), work, issued_flop: work.flop }
     }
 
     pub(super) fn buffer(&mut self, name: &'static str, role: Role, bytes: usize) -> usize {
@@ -76,7 +84,8 @@ impl Plan {
         bindings: Vec<usize>,
         grid: [u32; 3],
     ) -> &mut Launch {
-        self.launches.push(Launch { shader, element, overrides, params: Vec::new(), bindings, grid });
+        let (constants, params) = (BTreeMap::new(), Vec::new());
+        self.launches.push(Launch { shader, element, constants, overrides, params, bindings, grid });
         let last = self.launches.len() - 1;
         &mut self.launches[last]
     }
@@ -96,8 +105,19 @@ impl Plan {
         self.launches.iter().flat_map(|launch| launch.grid).max().unwrap_or(0)
     }
 
-    /// Whether any launch needs the adapter's f16 feature.
-    pub fn needs_f16(&self) -> bool {
-        self.launches.iter().any(|launch| launch.element == Element::F16)
+    /// Useful over issued FLOP: what padding leaves. 1 for a plan without arithmetic.
+    pub fn useful_fraction(&self) -> f64 {
+        if self.issued_flop.is_positive() { self.work.flop / self.issued_flop } else { 1.0 }
+    }
+}
+
+impl Launch {
+    /// The text of the shader for this launch's type and constants; `None` where there is no such file.
+    pub fn wgsl(&self) -> Option<Cow<'static, str>> {
+        let mut text = wgsl(self.shader, self.element)?;
+        for (name, value) in &self.constants {
+            text = Cow::Owned(with_constant(&text, name, *value));
+        }
+        Some(text)
     }
 }

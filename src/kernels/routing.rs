@@ -4,39 +4,84 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 /// How slots spread over experts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Load {
     /// Each expert equally likely: what balanced training aims at. Counts still scatter as they do in practice.
     Uniform,
+    /// The same count for each expert, tokens in order: a batched GEMM.
+    Even,
+    /// A power law (Zipf's, exponent 1): expert `e` as likely as `1 / (e + 1)`.
+    PowerLaw,
+    /// Expert 0 takes part in half of the tokens beside its even share.
+    HotExpert,
     /// All slots to expert 0.
     OneExpert,
     /// Only even experts: every other one has no token.
     EvenExperts,
 }
 
+impl Load {
+    /// As in case ids.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Even => "even",
+            Self::PowerLaw => "power-law",
+            Self::HotExpert => "hot-expert",
+            Self::OneExpert => "one-expert",
+            Self::EvenExperts => "even-experts",
+        }
+    }
+
+    /// How likely an expert is, up to a common factor.
+    fn weight(self, expert: usize) -> f64 {
+        match self {
+            Self::Uniform | Self::Even | Self::HotExpert => 1.0,
+            Self::PowerLaw => 1.0 / (expert as f64 + 1.0),
+            Self::OneExpert => f64::from(u8::from(expert == 0)),
+            Self::EvenExperts => f64::from(u8::from(expert.is_multiple_of(2))),
+        }
+    }
+}
+
 /// Expert of each slot. With `top_k` > 1 the slots of a token go to different experts (where the load allows).
 pub fn experts_of_slots(tokens: usize, top_k: usize, experts: usize, load: Load, seed: u64) -> Vec<u32> {
+    if load == Load::Even {
+        let slots = tokens * top_k;
+        return (0..slots).filter_map(|slot| u32::try_from(slot * experts / slots).ok()).collect();
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let pool: Vec<u32> = (0..experts)
-        .filter(|e| match load {
-            Load::Uniform => true,
-            Load::OneExpert => *e == 0,
-            Load::EvenExperts => e % 2 == 0,
-        })
-        .filter_map(|e| u32::try_from(e).ok())
+    let pool: Vec<(u32, f64)> = (0u32..)
+        .zip(0..experts)
+        .map(|(expert, index)| (expert, load.weight(index)))
+        .filter(|(_, weight)| *weight > 0.0)
         .collect();
     let mut slots = Vec::with_capacity(tokens * top_k);
+    let mut left = Vec::with_capacity(pool.len());
     for _ in 0..tokens {
-        let mut left = pool.clone();
-        for _ in 0..top_k {
+        left.clone_from(&pool);
+        for slot in 0..top_k {
             if left.is_empty() {
                 left.clone_from(&pool);
             }
-            let pick = rng.random_range(0..left.len());
-            slots.push(left.swap_remove(pick));
+            let hot = load == Load::HotExpert && slot == 0 && rng.random_bool(0.5);
+            let pick = if hot { 0 } else { weighted(&left, &mut rng) };
+            slots.push(left.swap_remove(pick).0);
         }
     }
     slots
+}
+
+fn weighted(left: &[(u32, f64)], rng: &mut ChaCha8Rng) -> usize {
+    let total: f64 = left.iter().map(|(_, weight)| weight).sum();
+    let mut point = rng.random::<f64>() * total;
+    for (index, (_, weight)) in left.iter().enumerate() {
+        if point < *weight {
+            return index;
+        }
+        point -= weight;
+    }
+    left.len() - 1
 }
 
 /// No row, no expert: what padding holds.

@@ -1,6 +1,7 @@
 //! Adapters: listed once each, chosen by index or name, opened with what the kernels can use.
 
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 
 use crate::record::{Device, DeviceType};
 
@@ -76,6 +77,8 @@ pub struct Gpu {
     pub(super) timestamp_period_ns: Option<f64>,
     /// Whether shaders keep wgpu's bounds checks and loop bounds.
     pub(super) runtime_checks: bool,
+    /// What was compiled before, by source and constants.
+    pub(super) pipelines: Mutex<BTreeMap<String, wgpu::ComputePipeline>>,
     /// What the record says about it.
     pub info: Device,
 }
@@ -113,7 +116,8 @@ impl Listed {
         .map_err(|error| GpuError::Open { name: self.device.name.clone(), message: error.to_string() })?;
         let timestamp_period_ns =
             features.contains(wgpu::Features::TIMESTAMP_QUERY).then(|| f64::from(queue.get_timestamp_period()));
-        Ok(Gpu { device, queue, timestamp_period_ns, runtime_checks, info: self.device.clone() })
+        let pipelines = Mutex::default();
+        Ok(Gpu { device, queue, timestamp_period_ns, runtime_checks, pipelines, info: self.device.clone() })
     }
 }
 
@@ -258,6 +262,7 @@ fn describe(adapter: &wgpu::Adapter) -> Device {
             ("max_compute_workgroup_storage_size".to_owned(), limits.max_compute_workgroup_storage_size.into()),
             ("max_compute_invocations_per_workgroup".to_owned(), limits.max_compute_invocations_per_workgroup.into()),
             ("max_compute_workgroups_per_dimension".to_owned(), limits.max_compute_workgroups_per_dimension.into()),
+            ("max_storage_buffers_per_shader_stage".to_owned(), limits.max_storage_buffers_per_shader_stage.into()),
             ("min_subgroup_size".to_owned(), info.subgroup_min_size.into()),
             ("max_subgroup_size".to_owned(), info.subgroup_max_size.into()),
         ]),

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{self, Element, Launch, POISON_WORD, Plan, Role, Tensors};
+use crate::kernels::{Launch, POISON_WORD, Plan, Role, Tensors};
 use crate::record::Device;
 use crate::units::Seconds;
 
 /// The subgroup kernels share this many rows among the lanes of a subgroup.
 const MIN_LANES: u64 = 8;
+/// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
+const MOST_MATRIX_LANES: u64 = 64;
 /// A device that has not answered for this long is given up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -200,7 +202,11 @@ impl Step {
 
 fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
     let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
-    let source = kernels::wgsl(launch.shader, launch.element).ok_or_else(|| refuse("no such file".to_owned()))?;
+    let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
+    let key = format!("{:?}\n{source}", launch.overrides);
+    if let Some(pipeline) = gpu.pipelines.lock().ok().and_then(|pipelines| pipelines.get(&key).cloned()) {
+        return Ok(pipeline);
+    }
     let scopes = Scopes::open(&gpu.device);
     let module = shader_module(gpu, launch.shader, source);
     scopes.close().map_err(|error| refuse(error.to_string()))?;
@@ -218,6 +224,9 @@ fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchEr
         cache: None,
     });
     scopes.close().map_err(|error| refuse(error.to_string()))?;
+    if let Ok(mut pipelines) = gpu.pipelines.lock() {
+        pipelines.insert(key, pipeline.clone());
+    }
     Ok(pipeline)
 }
 
@@ -329,18 +338,38 @@ impl Timestamps {
 /// What a plan needs that the device lacks, in words. What a shader needs is read off the shader.
 pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
+    let lack = |feature: &str| lacks(feature).then(|| format!("the adapter lacks the feature {feature}"));
     for launch in &plan.launches {
-        if launch.element == Element::F16 && lacks("shader_f16") {
-            return Some("the adapter lacks the feature shader_f16".to_owned());
-        }
-        let uses_subgroups = kernels::wgsl(launch.shader, launch.element).is_some_and(|text| text.contains("subgroup"));
-        if uses_subgroups && lacks("subgroup") {
-            return Some("the adapter lacks the feature subgroup".to_owned());
+        let text = launch.wgsl().unwrap_or_default();
+        let matrix = ["8x8", "16x16"].into_iter().find(|size| text.contains(&format!("coop_mat{size}")));
+        let lacking = lack("shader_f16")
+            .filter(|_| text.contains("enable f16;"))
+            .or_else(|| lack("subgroup").filter(|_| text.contains("subgroup")))
+            .or_else(|| matrix.and_then(|size| lack(&matrix_feature(size))));
+        if lacking.is_some() {
+            return lacking;
         }
         let lanes = device.limits.get("min_subgroup_size").copied().unwrap_or(0);
-        if uses_subgroups && lanes < MIN_LANES {
+        if text.contains("subgroup") && lanes < MIN_LANES {
             return Some(format!("needs subgroups of {MIN_LANES} invocations, the adapter's may have {lanes}"));
+        }
+        let lanes = device.limits.get("max_subgroup_size").copied().unwrap_or(0);
+        if matrix.is_some() && lanes > MOST_MATRIX_LANES {
+            return Some(format!(
+                "needs subgroups of at most {MOST_MATRIX_LANES} invocations, the adapter's have {lanes}"
+            ));
+        }
+        let bindings = launch.bindings.len() as u64;
+        let most = device.limits.get("max_storage_buffers_per_shader_stage").copied().unwrap_or(u64::MAX);
+        if bindings > most {
+            return Some(format!("needs {bindings} storage buffers, the adapter's limit is {most}"));
         }
     }
     None
+}
+
+/// The feature of square matrices, f16 operands with f32 sums, of the size `8x8` or `16x16`.
+fn matrix_feature(size: &str) -> String {
+    let depth = size.split('x').next().unwrap_or_default();
+    format!("cooperative_matrix_{size}x{depth}_f16_f32")
 }

@@ -4,6 +4,7 @@
 //! preset: verify, warm up, sample, record. Between schedule and device stands the [`Executor`] trait, so that schedule,
 //! statistics and journal are tested with a fake one.
 
+pub mod accuracy;
 pub mod bench;
 pub mod ceilings;
 pub mod gpu;

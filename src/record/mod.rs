@@ -334,11 +334,11 @@ impl Record {
     }
 
     /// The measured arithmetic roof for operands of this type. Operands in f16 are widened and accumulated in f32, or may
-    /// be multiplied as they are: the faster of the two is the roof.
+    /// be multiplied as they are: the faster of the two is the roof. Other narrow types are widened.
     pub fn fma_ceiling(&self, element: Element) -> Option<FlopPerSecond> {
         let kinds: &[CeilingKind] = match element {
-            Element::F32 => &[CeilingKind::FmaF32],
-            Element::F16 => &[CeilingKind::FmaF32, CeilingKind::FmaF16],
+            Element::F32 | Element::Bf16 | Element::Int8 => &[CeilingKind::FmaF32],
+            Element::F16 | Element::Int4 => &[CeilingKind::FmaF32, CeilingKind::FmaF16],
         };
         kinds
             .iter()

@@ -36,7 +36,7 @@ pub(in super::super) fn roofline(record: &Record) -> Markup {
                 @for family in [Family::Gating, Family::ExpertMatmul, Family::Attention] {
                     li { span class={ "key " (family) } {} (family_name(family)) }
                 }
-                li.note { "filled f16, hollow f32; pale where another variant is faster" }
+                li.note { "filled f16 and narrower, hollow f32; pale where another variant is faster" }
             }
             (svg::chart(label.as_str(), (WIDTH, HEIGHT), |area| paint(area, record, &cases)))
             figcaption {
@@ -183,19 +183,19 @@ fn paint_roofs(area: &Area<'_>, axes: &Axes, record: &Record) -> Result<(), Faul
     svg::write(area, &format!("memory {}", with_prefix(memory, "B/s")), (at.0 - 12, at.1 - 10), Side::Right, svg::INK)
 }
 
-/// Circle, square or triangle by family; filled for f16 and hollow for f32.
+/// Circle, square or triangle by family; hollow for f32 and filled for narrower types.
 fn mark(area: &Area<'_>, at: (i32, i32), case: &Case, opacity: f64) -> Result<(), Fault> {
     let colour = family_colour(case.family).mix(opacity);
     let style = match case.element {
-        Element::F16 => colour.filled(),
         Element::F32 => colour.stroke_width(2),
+        _ => colour.filled(),
     };
     let (x, y) = at;
     match (case.family, case.element) {
         (Family::Gating, _) => area.draw(&Circle::new(at, 6, style)),
         (Family::ExpertMatmul, _) => area.draw(&Rectangle::new([(x - 5, y - 5), (x + 5, y + 5)], style)),
-        (Family::Attention, Element::F16) => area.draw(&Polygon::new(triangle(at).to_vec(), style)),
         (Family::Attention, Element::F32) => area.draw(&PathElement::new(triangle(at).to_vec(), style)),
+        (Family::Attention, _) => area.draw(&Polygon::new(triangle(at).to_vec(), style)),
     }
 }
 

@@ -1,0 +1,277 @@
+//! Expert matmul: grouped GEMM over expert-sorted rows, the dense and the batched GEMM as special cases of it, and the
+//! weighted combine.
+
+mod combine;
+mod operands;
+mod variant;
+
+use std::collections::BTreeMap;
+
+pub use combine::Combine;
+use variant::{Variant, named_variants};
+
+use super::compare::{Comparison, Verification, sample};
+use super::routing::{self, Load, NONE};
+use super::tensor::{Tensor, Tensors};
+use super::{Element, Family, INT4_GROUP, Kernel, Output, Plan, Role, Work, named, twin, word};
+use crate::units::{Bytes, Flop};
+
+/// What a matmul is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MatmulRole {
+    /// Gate and up projection of the experts with SwiGLU fused; `n` is the intermediate size.
+    GateUp,
+    /// Down projection of the experts.
+    Down,
+    /// One matrix for all rows: projections, dense layers.
+    Dense,
+    /// Router logits: dense, in f32, part of gating.
+    RouterLogits,
+}
+
+/// A grouped GEMM: `tokens * top_k` rows over `experts` matrices [k, n] (two of them side by side for gate and up).
+///
+/// `m` rows times one matrix is `Dense` with one expert and `m` tokens; a batch of `e` such products is `Down` with `e`
+/// experts, `e * m` tokens and [`Load::Even`].
+#[derive(Debug, Clone)]
+pub struct Matmul {
+    /// What it is for.
+    pub role: MatmulRole,
+    /// Matrices; 1 for the dense roles.
+    pub experts: usize,
+    /// Tokens; each takes part `top_k` times.
+    pub tokens: usize,
+    /// Slots a token.
+    pub top_k: usize,
+    /// Shared dimension.
+    pub k: usize,
+    /// Columns of the output.
+    pub n: usize,
+    /// How the slots spread.
+    pub load: Load,
+}
+
+/// Rows of each expert are counted on the slots of this seed where a plan has to know them: plans have no seed.
+const TYPICAL_SEED: u64 = 1;
+
+impl Matmul {
+    /// `[m, k] * [k, n]`.
+    pub fn dense(m: usize, k: usize, n: usize) -> Self {
+        Self { role: MatmulRole::Dense, experts: 1, tokens: m, top_k: 1, k, n, load: Load::Even }
+    }
+
+    /// `batch` products `[m, k] * [k, n]`.
+    pub fn batched(batch: usize, m: usize, k: usize, n: usize) -> Self {
+        Self { role: MatmulRole::Down, experts: batch, tokens: batch * m, top_k: 1, k, n, load: Load::Even }
+    }
+
+    fn rows(&self) -> usize {
+        self.tokens * self.top_k
+    }
+
+    fn swiglu(&self) -> bool {
+        self.role == MatmulRole::GateUp
+    }
+
+    /// Whether rows of `a` are tokens that the kernel gathers, or already in row order.
+    fn gathers(&self) -> bool {
+        self.role == MatmulRole::GateUp
+    }
+
+    /// Rows that must belong to one expert: what the sort pads to for this variant.
+    pub fn row_tile(variant: &str) -> usize {
+        Variant::of(variant).row_tile
+    }
+
+    fn slots(&self, seed: u64) -> Vec<u32> {
+        routing::experts_of_slots(self.tokens, self.top_k, self.experts, self.load, seed)
+    }
+
+    fn row_blocks(&self, variant: &Variant) -> usize {
+        routing::most_row_blocks(self.rows(), self.experts, variant.row_tile)
+    }
+
+    /// Rows of each expert that has any.
+    fn typical_rows(&self) -> Vec<usize> {
+        let mut rows = vec![0; self.experts];
+        self.slots(TYPICAL_SEED).iter().for_each(|&expert| rows[expert as usize] += 1);
+        rows.retain(|rows| *rows > 0);
+        rows
+    }
+
+    /// Each operand once, and results once; the weights of experts that have rows.
+    fn work(&self, element: Element, used_experts: usize) -> Work {
+        let (rows, k) = (self.rows() as f64, self.k as f64);
+        let matrices = if self.swiglu() { 2.0 } else { 1.0 };
+        let columns = self.n as f64 * matrices;
+        let a_rows = if self.gathers() { self.tokens as f64 } else { rows };
+        let activation_bytes = element.activation().size_bytes() as f64 * a_rows * k;
+        let weight_bytes = element.weight_bits() as f64 / 8.0 * k * columns;
+        let scale_bytes = match element {
+            Element::Int8 => [4.0 * a_rows, 4.0 * columns],
+            Element::Int4 => [0.0, 2.0 * (k / INT4_GROUP as f64).ceil() * columns],
+            _ => [0.0; 2],
+        };
+        let experts = used_experts as f64;
+        Work {
+            flop: Flop::new(2.0 * rows * k * columns),
+            bytes_read: Bytes::new(activation_bytes + scale_bytes[0] + experts * (weight_bytes + scale_bytes[1])),
+            bytes_written: Bytes::new(element.result().size_bytes() as f64 * rows * self.n as f64),
+        }
+    }
+
+    /// What the launch multiplies: whole tiles of rows, whole panels of columns, whole steps of k.
+    fn issued_flop(&self, variant: &Variant, element: Element, rows: &[usize]) -> Flop {
+        let rows: usize = rows.iter().map(|rows| rows.next_multiple_of(variant.row_tile)).sum();
+        let columns = operands::panels(self, variant) * variant.panel_columns();
+        Flop::new(2.0 * (rows * columns) as f64 * operands::padded_k(self.k, element) as f64)
+    }
+}
+
+impl Kernel for Matmul {
+    fn family(&self) -> Family {
+        if self.role == MatmulRole::RouterLogits { Family::Gating } else { Family::ExpertMatmul }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.role {
+            MatmulRole::GateUp => "gate_up",
+            MatmulRole::Down => "down",
+            MatmulRole::Dense => "dense",
+            MatmulRole::RouterLogits => "router_logits",
+        }
+    }
+
+    fn shape(&self) -> BTreeMap<String, u64> {
+        named(&[
+            ("experts", self.experts),
+            ("tokens", self.tokens),
+            ("top_k", self.top_k),
+            ("k", self.k),
+            ("n", self.n),
+        ])
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        named_variants()
+    }
+
+    fn elements(&self) -> &'static [Element] {
+        if self.role == MatmulRole::RouterLogits { &[Element::F32] } else { &Element::ALL }
+    }
+
+    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+        let all = Variant::of(variant).elements;
+        match self.role {
+            MatmulRole::RouterLogits if all.contains(&Element::F32) => &[Element::F32],
+            MatmulRole::RouterLogits => &[],
+            _ => all,
+        }
+    }
+
+    fn suits(&self, variant: &str) -> bool {
+        // What reads all weights once per few rows is the wrong tool beyond a few row blocks an expert.
+        let variant = Variant::of(variant);
+        self.rows() <= variant.most_rows_an_expert.saturating_mul(self.experts)
+    }
+
+    fn plan(&self, variant: &str, element: Element) -> Plan {
+        let variant = Variant::of(variant);
+        let typical = self.typical_rows();
+        let mut plan = Plan::new(self.work(element, typical.len()));
+        plan.issued_flop = self.issued_flop(variant, element, &typical);
+        let row_blocks = self.row_blocks(variant);
+        let rows = row_blocks * variant.row_tile;
+        let a_rows = if self.gathers() { self.tokens } else { rows };
+        let n4 = self.n.div_ceil(4);
+        let panels = operands::panels(self, variant);
+        let k = operands::padded_k(self.k, element);
+        let b_columns = self.experts * panels * variant.panel_columns();
+
+        let mut bindings = vec![
+            plan.buffer("a", Role::Input, a_rows * k * operands::bytes(element.activation())),
+            plan.buffer("b", Role::Input, operands::weight_bytes(b_columns * k, element)),
+            plan.buffer("block_expert", Role::Input, row_blocks * 4),
+            plan.buffer("slot_of_row", Role::Input, rows * 4),
+        ];
+        match element {
+            Element::Int8 => {
+                bindings.push(plan.buffer("a_scale", Role::Input, a_rows * 4));
+                bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
+            }
+            Element::Int4 => bindings.push(plan.buffer("b_scale", Role::Input, b_columns * k / INT4_GROUP * 2)),
+            _ => {}
+        }
+        bindings.push(plan.buffer("c", Role::Output, rows * n4 * 4 * operands::bytes(element.result())));
+
+        let mut overrides = variant.overrides();
+        overrides.insert("SWIGLU", f64::from(u8::from(self.swiglu())));
+        // Rows vary fastest: workgroups that run together share a panel of weights, which is the larger operand.
+        let grid = [word(row_blocks), word(panels), 1];
+        let launch = plan.launch(variant.shader(element), element, overrides, bindings, grid);
+        launch.constants = variant.constants();
+        let (k_name, k_step) = variant.k_step(element);
+        launch.params = vec![
+            (k_name, word(k / k_step)),
+            ("n4", word(n4)),
+            ("panels", word(panels)),
+            ("top_k", if self.gathers() { word(self.top_k) } else { 0 }),
+        ];
+        plan
+    }
+
+    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+        let variant = Variant::of(variant);
+        let layout = routing::layout(&self.slots(seed), self.experts, variant.row_tile);
+        let a_rows = if self.gathers() { self.tokens } else { layout.slot_of_row.len() };
+        let mut inputs = Tensors::from([
+            ("a", operands::activations(a_rows, self.k, element, seed ^ 0xA)),
+            ("b", operands::weights(self, variant, element, seed ^ 0xB)),
+            ("block_expert", Tensor::indices(&layout.block_expert)),
+            ("slot_of_row", Tensor::indices(&layout.slot_of_row)),
+        ]);
+        for (name, of) in [("a_scale", "a"), ("b_scale", "b")] {
+            if let Some(scales) = inputs[of].scales().cloned() {
+                inputs.insert(name, scales);
+            }
+        }
+        inputs
+    }
+
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+        let (a, b) = (&inputs["a"], &inputs["b"]);
+        let (block_expert, slot_of_row) = (&inputs["block_expert"], &inputs["slot_of_row"]);
+        let row_tile = slot_of_row.dims()[0] / block_expert.dims()[0];
+        let rows: Vec<usize> = (0..slot_of_row.dims()[0]).filter(|&row| slot_of_row.index_at(&[row]) != NONE).collect();
+        let total = rows.len() * self.n;
+        let mut comparison = Comparison::of("c");
+        for item in sample(total, self.k * if self.swiglu() { 2 } else { 1 }, effort) {
+            let (row, column) = (rows[item / self.n], item % self.n);
+            let expert = block_expert.index_at(&[row / row_tile]) as usize;
+            let source = if self.gathers() { slot_of_row.index_at(&[row]) as usize / self.top_k } else { row };
+            let want = if self.swiglu() {
+                twin::matmul::swiglu(a, b, source, expert, column)
+            } else {
+                twin::matmul::product(a, b, source, expert, column)
+            };
+            comparison.pair(&[row, column], outputs["c"].at(&[row, column]), want);
+        }
+        comparison.relative(tolerance(element), total)
+    }
+
+    fn outputs(&self, variant: &str, element: Element) -> Vec<Output> {
+        let variant = Variant::of(variant);
+        let rows = self.row_blocks(variant) * variant.row_tile;
+        vec![Output::new("c", &[rows, self.n], &[rows, self.n.next_multiple_of(4)], element.result())]
+    }
+}
+
+/// What a right kernel stays within, as a relative Frobenius error: rounding of the stored result (2^-11 in f16, 2^-8 in
+/// bf16, with half as much again for the f32 accumulation), of some thousand f32 additions where it is f32.
+pub(super) fn tolerance(element: Element) -> f64 {
+    match element {
+        Element::F32 => 1e-5,
+        Element::F16 | Element::Int4 => 7.5e-4,
+        Element::Bf16 | Element::Int8 => 6e-3,
+    }
+}
