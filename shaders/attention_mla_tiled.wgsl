@@ -7,6 +7,7 @@
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override LATENT_DIM4: u32 = 128u; // latent_dim / 4: a multiple of 16, at most 128
 override ROPE_DIM4: u32 = 16u;    // rope_dim / 4: a multiple of 16, at most 16

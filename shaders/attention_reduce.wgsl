@@ -2,6 +2,7 @@
 // of all m_s. One invocation a vec4 of the output.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
 fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override WORKGROUP: u32 = 32u;

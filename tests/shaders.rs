@@ -42,7 +42,10 @@ fn plans() -> Vec<Plan> {
 fn validate(shader: &str, element: Element) {
     let module = parse(shader, element);
     // The second is what packing and unpacking two f16 in a word takes: every adapter has it, but some of OpenGL's.
-    let allowed = Capabilities::SHADER_FLOAT16 | Capabilities::SHADER_FLOAT16_IN_FLOAT32 | Capabilities::SUBGROUP;
+    let allowed = Capabilities::SHADER_FLOAT16
+        | Capabilities::SHADER_FLOAT16_IN_FLOAT32
+        | Capabilities::SUBGROUP
+        | Capabilities::COOPERATIVE_MATRIX;
     Validator::new(ValidationFlags::all(), allowed)
         .validate(&module)
         .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"));

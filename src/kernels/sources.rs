@@ -28,6 +28,8 @@ shaders![
     "attention_mla_tiled",
     "attention_paged_row",
     "attention_paged_subgroup",
+    "attention_prefill_matrix_16",
+    "attention_prefill_matrix_8",
     "attention_prefill_row",
     "attention_prefill_subgroup",
     "attention_prefill_tiled",

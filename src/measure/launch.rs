@@ -336,19 +336,27 @@ impl Timestamps {
 /// What a plan needs that the device lacks, in words. What a shader needs is read off the shader.
 pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
+    let lack = |feature: &str| lacks(feature).then(|| format!("the adapter lacks the feature {feature}"));
     for launch in &plan.launches {
         let text = launch.wgsl().unwrap_or_default();
-        if text.contains("enable f16;") && lacks("shader_f16") {
-            return Some("the adapter lacks the feature shader_f16".to_owned());
-        }
-        let uses_subgroups = text.contains("subgroup");
-        if uses_subgroups && lacks("subgroup") {
-            return Some("the adapter lacks the feature subgroup".to_owned());
+        let matrix = ["8x8", "16x16"].into_iter().find(|size| text.contains(&format!("coop_mat{size}")));
+        let lacking = lack("shader_f16")
+            .filter(|_| text.contains("enable f16;"))
+            .or_else(|| lack("subgroup").filter(|_| text.contains("subgroup")))
+            .or_else(|| matrix.and_then(|size| lack(&matrix_feature(size))));
+        if lacking.is_some() {
+            return lacking;
         }
         let lanes = device.limits.get("min_subgroup_size").copied().unwrap_or(0);
-        if uses_subgroups && lanes < MIN_LANES {
+        if text.contains("subgroup") && lanes < MIN_LANES {
             return Some(format!("needs subgroups of {MIN_LANES} invocations, the adapter's may have {lanes}"));
         }
     }
     None
+}
+
+/// The feature of square matrices, f16 operands with f32 sums, of the size `8x8` or `16x16`.
+fn matrix_feature(size: &str) -> String {
+    let depth = size.split('x').next().unwrap_or_default();
+    format!("cooperative_matrix_{size}x{depth}_f16_f32")
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::super::{Family, Kernel, twin};
 use super::{
-    Bytes, Element, Flop, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, Work, bytes_of,
-    compare_rows, named, normal, scale_bits, splits, word,
+    Bytes, Element, FLOATS, Flop, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, Work,
+    bytes_of, compare_rows, named, normal, scale_bits, splits, word,
 };
 
 /// Attention of one query a sequence over its cache.
@@ -70,7 +70,7 @@ impl Kernel for Decode {
     }
 
     fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16]
+        FLOATS
     }
 
     fn suits(&self, variant: &str) -> bool {

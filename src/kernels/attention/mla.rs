@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use super::super::{Family, Kernel, twin};
 use super::{
-    Bytes, Element, Flop, Output, Parts, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows, named, normal,
-    scale_bits, splits, word,
+    Bytes, Element, FLOATS, Flop, Output, Parts, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows,
+    named, normal, scale_bits, splits, word,
 };
 
 /// Latent attention of one query a sequence over its cache of `latent_dim + rope_dim` numbers a token; the first
@@ -72,7 +72,7 @@ impl Kernel for MlaDecode {
     }
 
     fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16]
+        FLOATS
     }
 
     fn suits(&self, variant: &str) -> bool {
@@ -96,10 +96,8 @@ impl Kernel for MlaDecode {
         let parts = Parts::new(&mut plan, self.sequences * self.heads, splits, self.latent_dim);
         let out = plan.buffer("out", Role::Output, out_bytes);
 
-        let mut overrides = BTreeMap::from([
-            ("LATENT_DIM4", (self.latent_dim / 4) as f64),
-            ("ROPE_DIM4", (self.rope_dim / 4) as f64),
-        ]);
+        let mut overrides =
+            BTreeMap::from([("LATENT_DIM4", (self.latent_dim / 4) as f64), ("ROPE_DIM4", (self.rope_dim / 4) as f64)]);
         let shader = if variant == "subgroup" {
             overrides.insert("WORKGROUP", super::SUBGROUP_HEADS as f64);
             "attention_mla_subgroup"

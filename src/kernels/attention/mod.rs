@@ -45,6 +45,9 @@ impl Heads {
     }
 }
 
+/// The storage types of every attention kernel.
+const FLOATS: &[Element] = &[Element::F32, Element::F16, Element::Bf16];
+
 /// `1 / sqrt(dim)` as the bits of an f32.
 fn scale_bits(dim: usize) -> u32 {
     #[expect(clippy::cast_possible_truncation, reason = "the kernel works in f32")]

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use rand::seq::SliceRandom;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::tensor::Tensor;
 use super::super::{Family, Kernel, twin};
 use super::decode::work;
 use super::{
-    Element, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of, compare_rows, named,
-    normal, scale_bits, splits, word,
+    Element, FLOATS, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of, compare_rows,
+    named, normal, scale_bits, splits, word,
 };
 
 /// Attention of one query a sequence over its blocks, which lie scattered over the pool.
@@ -84,7 +84,7 @@ impl Kernel for PagedDecode {
     }
 
     fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16]
+        FLOATS
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

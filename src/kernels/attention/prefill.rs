@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::super::tensor::Tensor;
 use super::super::{Family, Kernel, twin};
 use super::{
-    Bytes, Element, Flop, Heads, Output, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows, named, normal,
-    scale_bits, word,
+    Bytes, Element, FLOATS, Flop, Heads, Output, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows,
+    named, scale_bits, word,
 };
 
 /// Attention of `q_len` queries over `kv_len` keys.
@@ -25,6 +26,28 @@ pub struct Prefill {
 
 /// Queries of a workgroup, in every variant.
 const ROWS: usize = 32;
+
+/// Keys that the cooperative-matrix variants take at a time.
+const MATRIX_KEYS: usize = 64;
+
+/// A variant on cooperative matrices, square and of one size: f16 operands, f32 sums.
+///
+/// Both sizes were checked against the twin on Mesa 26.2's software adapter, which multiplies 8 x 8 only where this
+/// note says so in the architecture notes; no GPU was at hand, so nothing is known of their speed.
+struct Matrix {
+    shader: &'static str,
+    size: usize,
+}
+
+impl Matrix {
+    fn of(variant: &str) -> Option<Self> {
+        match variant {
+            "matrix_16" => Some(Self { shader: "attention_prefill_matrix_16", size: 16 }),
+            "matrix_8" => Some(Self { shader: "attention_prefill_matrix_8", size: 8 }),
+            _ => None,
+        }
+    }
+}
 
 impl Prefill {
     /// Causal attention with keys and values of one size.
@@ -48,6 +71,13 @@ impl Prefill {
 
     fn v_dims(&self) -> [usize; 3] {
         [self.kv_len, self.heads.kv_heads, self.value_dim]
+    }
+
+    /// Dimensions in memory of something whose rows come in blocks of `rows`: whole blocks for cooperative matrices, which
+    /// cannot be loaded in part.
+    fn in_memory(variant: &str, dims: [usize; 3], rows: usize) -> [usize; 3] {
+        let [length, heads, dim] = dims;
+        if Matrix::of(variant).is_some() { [length.next_multiple_of(rows), heads, dim] } else { dims }
     }
 
     fn out_dims(&self) -> [usize; 3] {
@@ -79,16 +109,23 @@ impl Kernel for Prefill {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["row", "subgroup", "tiled"]
+        &["row", "subgroup", "tiled", "matrix_16", "matrix_8"]
     }
 
     fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16]
+        FLOATS
+    }
+
+    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+        if Matrix::of(variant).is_some() { &[Element::F16] } else { FLOATS }
     }
 
     fn suits(&self, variant: &str) -> bool {
         // A lane of the tiled kernel holds every eighth vec4 of the output.
-        variant != "tiled" || self.value_dim.is_multiple_of(32)
+        match Matrix::of(variant) {
+            Some(matrix) => [self.heads.head_dim, self.value_dim].iter().all(|dim| dim.is_multiple_of(matrix.size)),
+            None => variant != "tiled" || self.value_dim.is_multiple_of(32),
+        }
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
@@ -101,25 +138,30 @@ impl Kernel for Prefill {
             bytes_read: Bytes::new((q_bytes + k_bytes + v_bytes) as f64),
             bytes_written: Bytes::new(out_bytes as f64),
         });
+        let stored = |dims, rows| bytes_of(&Self::in_memory(variant, dims, rows), element);
         let bindings = vec![
-            plan.buffer("q", Role::Input, q_bytes),
-            plan.buffer("k", Role::Input, k_bytes),
-            plan.buffer("v", Role::Input, v_bytes),
+            plan.buffer("q", Role::Input, stored(self.q_dims(), ROWS)),
+            plan.buffer("k", Role::Input, stored(self.k_dims(), MATRIX_KEYS)),
+            plan.buffer("v", Role::Input, stored(self.v_dims(), MATRIX_KEYS)),
             plan.buffer("out", Role::Output, out_bytes),
         ];
-        let mut overrides = BTreeMap::from([
-            ("HEAD_DIM4", (head_dim / 4) as f64),
-            ("VALUE_DIM4", (self.value_dim / 4) as f64),
-            ("CAUSAL", f64::from(u8::from(self.causal))),
-        ]);
-        let shader = match variant {
-            "tiled" => "attention_prefill_tiled",
-            "subgroup" => "attention_prefill_subgroup",
-            _ => "attention_prefill_row",
+        let mut overrides = BTreeMap::from([("CAUSAL", f64::from(u8::from(self.causal)))]);
+        let shader = match (Matrix::of(variant), variant) {
+            (Some(matrix), _) => matrix.shader,
+            (None, "tiled") => "attention_prefill_tiled",
+            (None, "subgroup") => "attention_prefill_subgroup",
+            (None, _) => "attention_prefill_row",
         };
-        if variant != "tiled" {
+        if Matrix::of(variant).is_some() {
+            overrides.extend([("HEAD_DIM", head_dim as f64), ("VALUE_DIM", self.value_dim as f64)]);
+        } else {
+            overrides.extend([("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (self.value_dim / 4) as f64)]);
+        }
+        if matches!(variant, "row" | "subgroup") {
             overrides.insert("WORKGROUP", ROWS as f64);
         }
+        // The matrix shaders are written for f16 as they stand.
+        let element = if Matrix::of(variant).is_some() { Element::F32 } else { element };
         let grid = [word(self.q_len.div_ceil(ROWS)), word(heads), 1];
         plan.launch(shader, element, overrides, bindings, grid).params = vec![
             ("q_len", word(self.q_len)),
@@ -131,11 +173,14 @@ impl Kernel for Prefill {
         plan
     }
 
-    fn inputs(&self, _variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+        let tensor = |dims: [usize; 3], rows, salt| {
+            Tensor::random(&dims, &Self::in_memory(variant, dims, rows), element, 1.0, seed ^ salt)
+        };
         Tensors::from([
-            ("q", normal(&self.q_dims(), element, seed ^ 0xA)),
-            ("k", normal(&self.k_dims(), element, seed ^ 0xB)),
-            ("v", normal(&self.v_dims(), element, seed ^ 0xC)),
+            ("q", tensor(self.q_dims(), ROWS, 0xA)),
+            ("k", tensor(self.k_dims(), MATRIX_KEYS, 0xB)),
+            ("v", tensor(self.v_dims(), MATRIX_KEYS, 0xC)),
         ])
     }
 
