@@ -104,12 +104,13 @@ impl Listed {
     /// # Errors
     /// [`GpuError::Open`].
     pub fn open(&self, runtime_checks: bool) -> Result<Gpu, GpuError> {
-        let features = self.adapter.features()
-            & (wgpu::Features::TIMESTAMP_QUERY | wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP);
+        let wanted = WANTED.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
+        let features = self.adapter.features() & wanted;
         let (device, queue) = pollster::block_on(self.adapter.request_device(&wgpu::DeviceDescriptor {
             label: Some("supernode"),
             required_features: features,
             required_limits: self.adapter.limits(),
+            experimental_features: experimental(features),
             memory_hints: wgpu::MemoryHints::Performance,
             ..Default::default()
         }))
@@ -119,6 +120,42 @@ impl Listed {
         let pipelines = Mutex::default();
         Ok(Gpu { device, queue, timestamp_period_ns, runtime_checks, pipelines, info: self.device.clone() })
     }
+}
+
+/// Cooperative matrices are experimental in wgpu 30; nothing else experimental is ever asked for.
+#[expect(
+    unsafe_code,
+    reason = "the feature cannot be had without this acknowledgement, and each use of it is verified"
+)]
+fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        // SAFETY: acknowledges that the feature may have faults in wgpu; it takes part in no memory safety of ours.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    } else {
+        wgpu::ExperimentalFeatures::disabled()
+    }
+}
+
+/// Each kind of cooperative matrix that the adapter multiplies, as a feature of its own, e.g.
+/// `cooperative_matrix_16x16x16_f16_f32`: rows, columns and depth, type of the operands, type of the sums.
+fn matrix_features(adapter: &wgpu::Adapter) -> Vec<String> {
+    let scalar = |scalar: wgpu::CooperativeScalarType| match scalar {
+        wgpu::CooperativeScalarType::F32 => "f32",
+        wgpu::CooperativeScalarType::F16 => "f16",
+        wgpu::CooperativeScalarType::I32 => "i32",
+        wgpu::CooperativeScalarType::U32 => "u32",
+    };
+    let mut names: Vec<String> = adapter
+        .cooperative_matrix_properties()
+        .iter()
+        .map(|p| {
+            let size = format!("{}x{}x{}", p.m_size, p.n_size, p.k_size);
+            format!("cooperative_matrix_{size}_{}_{}", scalar(p.ab_type), scalar(p.cr_type))
+        })
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// All adapters: discrete GPUs first, software last. A device that shows up under several APIs is listed once, under
@@ -255,6 +292,7 @@ fn describe(adapter: &wgpu::Adapter) -> Device {
             .iter()
             .filter(|(feature, _)| features.contains(*feature))
             .map(|(_, name)| (*name).to_owned())
+            .chain(matrix_features(adapter))
             .collect(),
         limits: BTreeMap::from([
             ("max_buffer_size".to_owned(), limits.max_buffer_size),
