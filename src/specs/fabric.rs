@@ -199,7 +199,12 @@ impl Fabric {
             }
             if self.topology == Topology::FullMesh && (tier.planes > 1 || tier.oversubscription.is_some()) {
                 let key = format!("tiers.{}.planes", tier.name);
-                return Err(bad(file, &key, tier.planes, "a full mesh has no switches: leave planes and oversubscription out"));
+                return Err(bad(
+                    file,
+                    &key,
+                    tier.planes,
+                    "a full mesh has no switches: leave planes and oversubscription out",
+                ));
             }
             inner = tier.chips;
         }
@@ -280,8 +285,15 @@ fn check(file: &str, key: &str, value: &Sourced, kind: Kind) -> Result<(), SpecE
 impl Tier {
     fn validate(&self, file: &str, inner: u64) -> Result<(), SpecError> {
         let key = |field: &str| format!("tiers.{}.{field}", self.name);
-        if self.name.is_empty() || self.name.chars().any(|c| c == '.' || c == '=' || c.is_control() || c.is_whitespace()) {
-            return Err(bad(file, "tiers.name", format!("`{}`", self.name.escape_debug()), "give one word without dots"));
+        if self.name.is_empty()
+            || self.name.chars().any(|c| c == '.' || c == '=' || c.is_control() || c.is_whitespace())
+        {
+            return Err(bad(
+                file,
+                "tiers.name",
+                format!("`{}`", self.name.escape_debug()),
+                "give one word without dots",
+            ));
         }
         if self.chips <= inner || self.chips > MOST_CHIPS || !self.chips.is_multiple_of(inner) {
             let remedy =

@@ -79,7 +79,8 @@ pub fn staged_all_to_all(links: &[Link], group: Group, traffic: &AllToAll) -> (A
     let bytes: Vec<f64> = shares(links, last, group, 1.0).map(|share| share * total).collect();
     let mut best = (Algorithm::Direct, transfer_time(links, &bytes));
     if traffic.forward {
-        if let Some(inner) = last.checked_sub(1).filter(|&inner| links.get(inner).is_some_and(|link| !link.on_package)) {
+        if let Some(inner) = last.checked_sub(1).filter(|&inner| links.get(inner).is_some_and(|link| !link.on_package))
+        {
             let time = transfer_time(links, &forwarded_bytes(links, inner, group, traffic, total));
             if time < best.1 {
                 best = (Algorithm::TwoLevel, time);

@@ -132,7 +132,9 @@ pub enum ExchangeError {
     #[error(transparent)]
     Load(#[from] LoadError),
     /// Faults leave no way.
-    #[error("cut off: {faults} leaves no way for {pairs} of {of} pairs of ranks, e.g. {from} to {to}; {served:.1} % of the pairs are served")]
+    #[error(
+        "cut off: {faults} leaves no way for {pairs} of {of} pairs of ranks, e.g. {from} to {to}; {served:.1} % of the pairs are served"
+    )]
     CutOff {
         /// Which faults.
         faults: String,
@@ -220,7 +222,8 @@ fn traffic(network: &Network, exchange: &Exchange, load: &RankLoad) -> Traffic {
     if let Some(most) = exchange.most_groups.filter(|most| *most < visited) {
         nodes.iter_mut().for_each(|visits| *visits *= most / visited);
     }
-    let to_node = if network.has_whole_nodes() { nodes.iter().map(|visits| visits * bytes).collect() } else { Vec::new() };
+    let to_node =
+        if network.has_whole_nodes() { nodes.iter().map(|visits| visits * bytes).collect() } else { Vec::new() };
     Traffic { to: each.iter().map(|visits| visits * bytes).collect(), to_node, copies }
 }
 

@@ -84,10 +84,12 @@ impl FromStr for Fault {
         let (kind, place) = element.split_once('=').ok_or_else(wrong)?;
         let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
         // A fabric of one plane needs no plane number.
-        let pair = || -> Result<(usize, usize), String> { match place.split_once('.') {
-            Some((first, second)) => Ok((number(first)?, number(second)?)),
-            None => Ok((number(place)?, 0)),
-        } };
+        let pair = || -> Result<(usize, usize), String> {
+            match place.split_once('.') {
+                Some((first, second)) => Ok((number(first)?, number(second)?)),
+                None => Ok((number(place)?, 0)),
+            }
+        };
         let element = match kind.trim() {
             "link" => match place.split_once('-') {
                 Some((from, to)) => {
@@ -148,7 +150,9 @@ mod tests {
 
     #[test]
     fn what_is_no_fault_is_refused_with_the_forms_that_are() {
-        for text in ["", "link", "link=", "link=x", "link=1.y", "plane=-1", "cable=1", "plane=1@2", "plane=1@nan", "node=1@"] {
+        for text in
+            ["", "link", "link=", "link=x", "link=1.y", "plane=-1", "cable=1", "plane=1@2", "plane=1@nan", "node=1@"]
+        {
             let reason = text.parse::<Fault>().unwrap_err();
             assert!(reason.starts_with("give") && !reason.contains('\n'), "{text}: {reason}");
         }

@@ -92,7 +92,8 @@ pub fn fit(fabric: &Fabric, cases: &[Case]) -> Result<Fitted, FitError> {
             })
             .collect()
     };
-    let limits: Vec<f64> = plan.free.iter().map(|key| if key.ends_with("efficiency") { 1.0 } else { f64::INFINITY }).collect();
+    let limits: Vec<f64> =
+        plan.free.iter().map(|key| if key.ends_with("efficiency") { 1.0 } else { f64::INFINITY }).collect();
     let values = minimise(&residuals, &start, &limits)?;
     assign(&mut fitted, &plan.free, &values);
     let rows = |wanted: bool| {
@@ -217,7 +218,10 @@ mod tests {
         for name in ["cloudmatrix384", "h800-ib", "h800-ib-rdma", "h100-ib"] {
             let fitted = fit(&Fabric::load(name).unwrap(), &cases).unwrap();
             for Parameter { key, stands, fitted } in &fitted.parameters {
-                assert!((stands - fitted).abs() <= 0.005 * fitted.abs() + 1e-10, "{name}: {key} is {stands}, the fit says {fitted}");
+                assert!(
+                    (stands - fitted).abs() <= 0.005 * fitted.abs() + 1e-10,
+                    "{name}: {key} is {stands}, the fit says {fitted}"
+                );
             }
         }
     }

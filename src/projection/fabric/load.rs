@@ -250,9 +250,8 @@ mod tests {
 
     #[test]
     fn replicas_and_placement_take_load_off_the_hottest_rank() {
-        let hottest = |redundant, placement| {
-            rank_load(&experts(256, redundant, 32, placement), &power(0.8)).unwrap().hottest().1
-        };
+        let hottest =
+            |redundant, placement| rank_load(&experts(256, redundant, 32, placement), &power(0.8)).unwrap().hottest().1;
         assert!(hottest(0, Placement::Balanced) < hottest(0, Placement::InOrder));
         assert!(hottest(32, Placement::Balanced) < hottest(0, Placement::Balanced));
         assert!(hottest(32, Placement::Balanced) < 1.1);

@@ -31,7 +31,8 @@ use super::uncertainty::Scenario;
 use crate::specs::{Fabric, LatencyIs, Sourced, Topology};
 
 pub use collectives::{
-    Algorithm, AllToAll, Collective, algorithms, all_reduce, all_to_all, best, dispatch, distinct, send, staged_all_to_all,
+    Algorithm, AllToAll, Collective, algorithms, all_reduce, all_to_all, best, dispatch, distinct, send,
+    staged_all_to_all,
 };
 
 /// A tier with plain numbers, efficiency included.

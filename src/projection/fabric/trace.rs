@@ -21,10 +21,13 @@ pub fn trace(name: &str, unit: &str, flows: &[Flow], schedule: &Schedule) -> (Va
         let Some(flow) = flows.get(place) else { continue };
         if named.insert(flow.from) {
             let label = format!("{unit} {}", flow.from);
-            events.push(json!({ "ph": "M", "pid": 0, "tid": flow.from, "name": "thread_name", "args": { "name": label } }));
+            events.push(
+                json!({ "ph": "M", "pid": 0, "tid": flow.from, "name": "thread_name", "args": { "name": label } }),
+            );
         }
         // Slices of a track would have to nest; asynchronous ones may overlap.
-        let shared = json!({ "pid": 0, "tid": flow.from, "cat": "flow", "id": place, "name": format!("to {unit} {}", flow.to) });
+        let shared =
+            json!({ "pid": 0, "tid": flow.from, "cat": "flow", "id": place, "name": format!("to {unit} {}", flow.to) });
         for (phase, at) in [("b", flow.start_s), ("e", end(place))] {
             let mut event = shared.clone();
             event["ph"] = json!(phase);

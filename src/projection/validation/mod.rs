@@ -19,6 +19,8 @@ pub struct Row {
     pub unit: String,
     /// As published.
     pub published: f64,
+    /// Whether the published figure is an upper bound, so that anything below it is right.
+    pub upper_bound: bool,
     /// As modelled; `None` where the model has no answer, which `note` explains.
     pub modelled: Option<f64>,
     /// Where it was published.
@@ -32,9 +34,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// Modelled over published, less one.
+    /// Modelled over published, less one; nothing below an upper bound.
     pub fn relative_error(&self) -> Option<f64> {
-        self.modelled.filter(|_| self.published != 0.0).map(|modelled| modelled / self.published - 1.0)
+        let error = self.modelled.filter(|_| self.published != 0.0).map(|modelled| modelled / self.published - 1.0);
+        error.map(|error| if self.upper_bound { error.max(0.0) } else { error })
     }
 }
 

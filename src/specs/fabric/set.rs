@@ -16,12 +16,9 @@ impl Fabric {
         let place = place.strip_prefix("tiers.").unwrap_or(place);
         if place == "dies" {
             let dies = self.dies.as_mut()?;
-            return [
-                ("bandwidth_bytes_per_s", &mut dies.bandwidth_bytes_per_s),
-                ("latency_s", &mut dies.latency_s),
-            ]
-            .into_iter()
-            .find_map(|(name, value)| is(field, name).then_some(value));
+            return [("bandwidth_bytes_per_s", &mut dies.bandwidth_bytes_per_s), ("latency_s", &mut dies.latency_s)]
+                .into_iter()
+                .find_map(|(name, value)| is(field, name).then_some(value));
         }
         self.tiers.iter_mut().find(|tier| tier.name == place)?.value_mut(field)
     }
@@ -99,5 +96,6 @@ impl Tier {
 
 /// Whether `given` is the key, with or without its unit.
 fn is(given: &str, key: &str) -> bool {
-    given == key || key.strip_suffix("_bytes_per_s").or_else(|| key.strip_suffix("_s")).is_some_and(|short| short == given)
+    given == key
+        || key.strip_suffix("_bytes_per_s").or_else(|| key.strip_suffix("_s")).is_some_and(|short| short == given)
 }

@@ -57,7 +57,9 @@ fn a_value_is_set_by_its_key_with_or_without_the_unit() {
     assert_eq!(fabric.tiers[0].latency_s.value, 2e-6);
     fabric.set("node.planes=3").unwrap();
     assert_eq!(fabric.tiers[0].planes, 3);
-    for bad in ["node.bandwidth", "node.speed=1", "rack.bandwidth=1", "node.bandwidth=x", "node.bandwidth=-1", "node.chips=9"] {
+    for bad in
+        ["node.bandwidth", "node.speed=1", "rack.bandwidth=1", "node.bandwidth=x", "node.bandwidth=-1", "node.chips=9"]
+    {
         assert!(fabric.clone().set(bad).unwrap_err().to_string().starts_with("--set"), "{bad}");
     }
 }

@@ -36,7 +36,9 @@ pub enum NetworkError {
         limit: String,
     },
     /// Faults and hashed routes go pair by pair.
-    #[error("{ranks} ranks are too many to route pair by pair (faults, hashed planes, full meshes): ask for at most {most}")]
+    #[error(
+        "{ranks} ranks are too many to route pair by pair (faults, hashed planes, full meshes): ask for at most {most}"
+    )]
     TooLarge {
         /// Asked for.
         ranks: usize,
@@ -70,7 +72,13 @@ impl Network {
         let most = fabric.max_ranks();
         if ranks == 0 || ranks as u64 > most {
             let tier = fabric.tiers.last().map_or_else(String::new, |tier| tier.name.clone());
-            return Err(NetworkError::Ranks { ranks, most, unit: fabric.rank_unit(), fabric: fabric.name.clone(), tier });
+            return Err(NetworkError::Ranks {
+                ranks,
+                most,
+                unit: fabric.rank_unit(),
+                fabric: fabric.name.clone(),
+                tier,
+            });
         }
         let mut links = rank_links(fabric, scale_up, scenario);
         if rates == Rates::Bulk {
@@ -148,10 +156,18 @@ impl Network {
         };
         for fault in faults.iter().filter(|fault| fault.left < 1.0) {
             let check = |value: usize, end: usize, what: &str| {
-                if value < end { Ok(()) } else { Err(wrong(fault, format!("{what} 0 to {} in use", end.saturating_sub(1)))) }
+                if value < end {
+                    Ok(())
+                } else {
+                    Err(wrong(fault, format!("{what} 0 to {} in use", end.saturating_sub(1))))
+                }
             };
             let planar = |plane: usize| {
-                if mesh { Err(wrong(fault, "direct links, no switches or planes".to_owned())) } else { check(plane, planes, "planes") }
+                if mesh {
+                    Err(wrong(fault, "direct links, no switches or planes".to_owned()))
+                } else {
+                    check(plane, planes, "planes")
+                }
             };
             let node_ranks = |unit: usize| unit * node..((unit + 1) * node).min(self.ranks);
             let mut slow = Vec::new();

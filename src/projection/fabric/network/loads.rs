@@ -191,7 +191,9 @@ impl<'a> Loads<'a> {
     fn outermost_of_port(&self, place: usize, tiers: usize, size: usize) -> (usize, usize) {
         let port = self.network.tiers.get(place).map(|tier| tier.port);
         let same = self.network.tiers.iter().enumerate().take(tiers).skip(place);
-        same.take_while(|(_, tier)| Some(tier.port) == port).last().map_or((place, size), |(place, tier)| (place, tier.size))
+        same.take_while(|(_, tier)| Some(tier.port) == port)
+            .last()
+            .map_or((place, size), |(place, tier)| (place, tier.size))
     }
 
     /// The way between nodes, each rank within its rail.
