@@ -49,7 +49,7 @@ pub(super) struct BenchArgs {
     /// Experts of a token
     #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
     top_k: u32,
-    /// Routed experts; must divide over the ranks with the redundant ones [default: 256, padded to the ranks by replicas]
+    /// Routed experts; must divide over the ranks with the redundant ones [default: 256, or the next multiple of the ranks]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_EXPERTS)))]
     experts: Option<u32>,
     /// Further expert slots for replicas
@@ -186,12 +186,11 @@ fn refused(fabric: &Fabric, ep: u32, error: ExchangeError) -> Error {
 fn exchange_of(args: &BenchArgs, fabric: &Fabric, load: &ExpertLoad, ep: u32) -> Exchange {
     let direction = if args.op == Op::Combine { Direction::Combine } else { Direction::Dispatch };
     let ranks = ep as usize;
-    // A histogram says how many experts there are.
-    let known = if let ExpertLoad::Histogram(counts) = load { counts.len() } else { 256 };
-    let experts = args.experts.map_or(known, |experts| experts as usize);
-    // A count that was asked for is taken at its word; the default is padded with replicas.
-    let padding = if args.experts.is_none() { experts.next_multiple_of(ranks) - experts } else { 0 };
-    let redundant = args.redundant_experts.map_or(padding, |redundant| redundant as usize);
+    // A count that was asked for is taken at its word, and a histogram has its own; else as many as divide over the ranks.
+    let default =
+        if let ExpertLoad::Histogram(counts) = load { counts.len() } else { 256usize.next_multiple_of(ranks) };
+    let experts = args.experts.map_or(default, |experts| experts as usize);
+    let redundant = args.redundant_experts.unwrap_or(0) as usize;
     let out = if fabric.dies.is_some() { Payload::Int8 } else { Payload::Fp8 };
     Exchange {
         direction,

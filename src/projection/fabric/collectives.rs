@@ -73,14 +73,13 @@ pub fn staged_all_to_all(links: &[Link], group: Group, traffic: &AllToAll) -> (A
     let Some(last) = group.outermost(links) else { return (Algorithm::Direct, 0.0) };
     let copies = if traffic.forward { distinct(group.size, traffic.copies) } else { traffic.copies };
     let total = traffic.tokens * copies * traffic.bytes;
-    if links.first().is_some_and(|link| link.fanout > 0.0) {
-        return (Algorithm::Direct, mesh_transfer(links, last, group, total));
-    }
+    let mesh = links.first().is_some_and(|link| link.fanout > 0.0);
     let bytes: Vec<f64> = shares(links, last, group, 1.0).map(|share| share * total).collect();
-    let mut best = (Algorithm::Direct, transfer_time(links, &bytes));
+    let direct = if mesh { mesh_transfer(links, last, group, total) } else { transfer_time(links, &bytes) };
+    let mut best = (Algorithm::Direct, direct);
     if traffic.forward {
-        if let Some(inner) = last.checked_sub(1).filter(|&inner| links.get(inner).is_some_and(|link| !link.on_package))
-        {
+        let inner = last.checked_sub(1).filter(|&inner| !mesh && links.get(inner).is_some_and(|link| !link.on_package));
+        if let Some(inner) = inner {
             let time = transfer_time(links, &forwarded_bytes(links, inner, group, traffic, total));
             if time < best.1 {
                 best = (Algorithm::TwoLevel, time);

@@ -186,8 +186,8 @@ pub fn exchange(site: &Site<'_>, exchange: &Exchange, faults: &[Fault]) -> Resul
     }
     let faulty = site.network(ranks, Rates::Exchange, faults)?;
     let mut worse = on(&faulty, exchange, &load, faults)?;
-    // In a full mesh a detour may be wider than the direct link; the whole fabric could take it too, so that a fault is
-    // never credited with it.
+    // In a full mesh a detour may be wider than the direct link, and other hashes may collide less; the whole fabric could
+    // be routed so too, so that a fault is never credited with it.
     if worse.latency_s < answer.latency_s {
         let (latency_s, parts) = (answer.latency_s, answer.parts);
         worse = Answer { latency_s, parts, bandwidth_bytes_per_s: answer.bandwidth_bytes_per_s, ..worse };

@@ -135,10 +135,11 @@ impl Network {
         (tier, self.tiers.get(tier).map_or(1, |tier| tier.size))
     }
 
-    /// Whether the ranks fill whole nodes, more than one.
+    /// Whether the ranks fill whole nodes, more than one, behind switches: what a two-level collective needs.
     pub fn has_whole_nodes(&self) -> bool {
         let (_, node) = self.node();
-        self.ranks > node && self.ranks.is_multiple_of(node)
+        let switched = self.tiers.iter().all(|tier| tier.direct.is_none());
+        switched && self.ranks > node && self.ranks.is_multiple_of(node)
     }
 
     /// Calls `visit(resource, share)` for each resource on the way and the share of the bytes that passes it. `false`: there
