@@ -223,6 +223,9 @@ fn moe_kernels(moe: &Moe, hidden: usize, rows: usize, phase: Phase, scale: &Scal
         factory(Sort { tokens, top_k, experts, row_tile: 64, load: Load::Uniform }),
     ];
     kernels.extend(ffn_kernels(LOCAL_EXPERTS, rows, hidden, intermediate));
+    if moe.scoring == Scoring::Sigmoid && phase == Phase::Prefill {
+        kernels.extend(skewed_kernels(LOCAL_EXPERTS, rows, hidden, intermediate));
+    }
     kernels.push(factory(Combine { tokens: tokens / 4, top_k, hidden, experts }));
     kernels
 }
@@ -235,6 +238,30 @@ fn ffn_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) 
         factory(matmul(MatmulRole::GateUp, hidden, intermediate)),
         factory(matmul(MatmulRole::Down, intermediate, hidden)),
     ]
+}
+
+/// Gate and up with the same rows in all, spread unevenly: what imbalance costs. One model of a preset is enough.
+fn skewed_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) -> Vec<Factory> {
+    let matmul = |load| Matmul {
+        role: MatmulRole::GateUp,
+        experts,
+        tokens: rows * experts,
+        top_k: 1,
+        k: hidden,
+        n: intermediate,
+        load,
+    };
+    vec![factory(matmul(Load::PowerLaw)), factory(matmul(Load::HotExpert))]
+}
+
+/// Square products as other libraries are measured on: 512 and 1024 cubed, and a batch of 8 x 512 cubed.
+pub fn square_matmuls() -> [Matmul; 3] {
+    [Matmul::dense(512, 512, 512), Matmul::dense(1024, 1024, 1024), Matmul::batched(8, 512, 512, 512)]
+}
+
+/// [`square_matmuls`] in every variant and type.
+pub fn square_cases() -> Vec<CaseSpec> {
+    square_matmuls().into_iter().flat_map(|matmul| expand(factory(matmul), "square", Phase::Prefill, 1)).collect()
 }
 
 fn gate(moe: &Moe) -> Gate {
