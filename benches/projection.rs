@@ -4,10 +4,14 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use supernode_bench::projection::fabric::exchange::{Direction, Exchange, Mode, Payload, Site, exchange, flows};
+use supernode_bench::projection::fabric::flows::{Fairness, run};
+use supernode_bench::projection::fabric::load::{ExpertLoad, Experts, Placement};
+use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, rank_links};
 use supernode_bench::projection::machine::Machine;
 use supernode_bench::projection::uncertainty::Scenario;
 use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, compare, phases, plan};
-use supernode_bench::specs::{Chip, Fabric, Model};
+use supernode_bench::specs::{Chip, Fabric, Model, Sourced};
 
 fn request(model: &str, phase: Phase) -> Request {
     Request {
@@ -47,5 +51,66 @@ fn whole_table(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_plan, whole_table);
+fn dispatch(ranks: usize, exponent: f64) -> Exchange {
+    let uniform = exponent == 0.0;
+    Exchange {
+        direction: Direction::Dispatch,
+        mode: Mode::LowLatency,
+        tokens: 128.0,
+        hidden: 7168.0,
+        payload: Payload::Int8,
+        experts: Experts { experts: ranks, redundant: 0, top_k: 8, ranks, placement: Placement::InOrder },
+        load: if uniform { ExpertLoad::Uniform } else { ExpertLoad::PowerLaw { exponent, seed: 1 } },
+        most_groups: None,
+    }
+}
+
+/// Flows that all differ, from 1k to 100k, built and run to their end: 320 ranks have 102,080 (102,400 with those that stay).
+fn skewed_flows(criterion: &mut Criterion) {
+    let fabric = Fabric::load("cloudmatrix384").unwrap();
+    let own = Sourced::assumed(392e9, 392e9, 392e9, "a benchmark");
+    let site = Site { fabric: &fabric, scale_up: &own, scenario: Scenario::Nominal };
+    let mut group = criterion.benchmark_group("skewed all-to-all, flow by flow");
+    group.sample_size(10);
+    for ranks in [32, 100, 320] {
+        let asked = dispatch(ranks, 0.8);
+        group.bench_function(format!("{} flows", ranks * (ranks - 1)), |bench| {
+            bench.iter(|| {
+                let (network, list) = flows(&site, black_box(&asked), &[]).unwrap();
+                run(&network, &list, Fairness::PerCopy).unwrap().makespan_s
+            });
+        });
+    }
+    group.finish();
+}
+
+/// The same question by port loads and by the closed form, and the largest fabric.
+fn port_loads(criterion: &mut Criterion) {
+    let own = Sourced::assumed(392e9, 392e9, 392e9, "a benchmark");
+    let mut group = criterion.benchmark_group("dispatch by port loads");
+    group.sample_size(10);
+    let bus = Fabric::load("cloudmatrix384").unwrap();
+    let site = Site { fabric: &bus, scale_up: &own, scenario: Scenario::Nominal };
+    let skewed = dispatch(320, 0.8);
+    group.bench_function("320 ranks, skewed", |bench| bench.iter(|| exchange(&site, black_box(&skewed), &[]).unwrap()));
+    let faults = ["plane=3".parse().unwrap()];
+    group.bench_function("320 ranks, skewed, a plane down", |bench| {
+        bench.iter(|| exchange(&site, black_box(&skewed), &faults).unwrap());
+    });
+    let large = Fabric::load("supercluster").unwrap();
+    let site = Site { fabric: &large, scale_up: &own, scenario: Scenario::Nominal };
+    // Ranks are dies there: two for each of 65,536 chips.
+    let uniform = dispatch(2 * 65_536, 0.0);
+    group.bench_function("65,536 chips, uniform", |bench| {
+        bench.iter(|| exchange(&site, black_box(&uniform), &[]).unwrap())
+    });
+    group.finish();
+    let links = rank_links(&bus, &own, Scenario::Nominal);
+    let traffic = AllToAll { tokens: 128.0, copies: 8.0, bytes: 7680.0, forward: false, most_groups: None };
+    criterion.bench_function("dispatch in closed form", |bench| {
+        bench.iter(|| all_to_all(black_box(&links), Group { size: 320.0, stride: 1.0 }, &traffic));
+    });
+}
+
+criterion_group!(benches, one_plan, whole_table, skewed_flows, port_loads);
 criterion_main!(benches);

@@ -3,6 +3,8 @@
 // exponentials and the unnormalised output of its part; attention_reduce.wgsl merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
 override GROUP: u32 = 8u;      // heads / kv_heads, at most 16
@@ -60,9 +62,9 @@ fn main(
         let key = min(first + local, end - 1u);
         var s: array<f32, MAX_GROUP>;
         for (var d = 0u; d < HEAD_DIM4; d++) {
-            let x = vec4<f32>(k[kv_at + key * kv_step + d]);
+            let x = widen(k[kv_at + key * kv_step + d]);
             for (var h = 0u; h < GROUP; h++) {
-                s[h] += dot(x, vec4<f32>(q[q_at + h * HEAD_DIM4 + d]));
+                s[h] += dot(x, widen(q[q_at + h * HEAD_DIM4 + d]));
             }
         }
         workgroupBarrier();
@@ -83,7 +85,7 @@ fn main(
         }
         if lane < lanes {
             for (var j = lane; j < keys; j += lanes) {
-                let x = vec4<f32>(v[kv_at + (first + j) * kv_step + column]);
+                let x = widen(v[kv_at + (first + j) * kv_step + column]);
                 for (var h = 0u; h < GROUP; h++) {
                     let p = exp(score[h * KEYS + j] - largest[h]);
                     total[h] += p;

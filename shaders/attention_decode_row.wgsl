@@ -3,6 +3,8 @@
 // attention_reduce.wgsl merges the parts. Eight keys share one rescaling.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
 override WORKGROUP: u32 = 8u;
@@ -52,10 +54,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var first = begin; first < end; first += KEYS) {
         var score: array<f32, KEYS>;
         for (var d = 0u; d < HEAD_DIM4; d++) {
-            let x = vec4<f32>(q[q_at + d]);
+            let x = widen(q[q_at + d]);
             for (var j = 0u; j < KEYS; j++) {
                 let key = min(first + j, end - 1u);
-                score[j] += dot(x, vec4<f32>(k[kv_at + key * kv_step + d]));
+                score[j] += dot(x, widen(k[kv_at + key * kv_step + d]));
             }
         }
         var now = largest;
@@ -74,7 +76,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             var x = sum[d] * shrink;
             for (var j = 0u; j < KEYS; j++) {
                 let key = min(first + j, end - 1u);
-                x = fma(vec4(score[j]), vec4<f32>(v[kv_at + key * kv_step + d]), x);
+                x = fma(vec4(score[j]), widen(v[kv_at + key * kv_step + d]), x);
             }
             sum[d] = x;
         }

@@ -4,6 +4,8 @@
 // attention_reduce.wgsl merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
 override WORKGROUP: u32 = 8u;
@@ -60,9 +62,9 @@ fn main(
         let own_at1 = kv_at + min(first + 8u + lane % 8u, end - 1u) * kv_step;
         var score: array<f32, KEYS>;
         for (var d = 0u; d < HEAD_DIM4; d++) {
-            let x = vec4<f32>(q[q_at + d]);
-            let own0 = vec4<f32>(k[own_at0 + d]);
-            let own1 = vec4<f32>(k[own_at1 + d]);
+            let x = widen(q[q_at + d]);
+            let own0 = widen(k[own_at0 + d]);
+            let own1 = widen(k[own_at1 + d]);
             score[0] += dot(x, subgroupBroadcast(own0, 0u));
             score[1] += dot(x, subgroupBroadcast(own0, 1u));
             score[2] += dot(x, subgroupBroadcast(own0, 2u));
@@ -93,8 +95,8 @@ fn main(
             total += score[j];
         }
         for (var d = 0u; d < HEAD_DIM4; d++) {
-            let own0 = vec4<f32>(v[own_at0 + d]);
-            let own1 = vec4<f32>(v[own_at1 + d]);
+            let own0 = widen(v[own_at0 + d]);
+            let own1 = widen(v[own_at1 + d]);
             var x = sum[d] * shrink;
             x = fma(vec4(score[0]), subgroupBroadcast(own0, 0u), x);
             x = fma(vec4(score[1]), subgroupBroadcast(own0, 1u), x);

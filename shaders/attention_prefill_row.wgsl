@@ -1,13 +1,17 @@
-// Causal attention over many queries with online softmax, one invocation a query row, no barriers.
-//   out[i, h, :] = sum over j <= position of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
-// Query i stands at position kv_len - q_len + i. Eight keys share one rescaling of the sum.
+// Attention over many queries with online softmax, causal or not, one invocation a query row, no barriers.
+//   out[i, h, :] = sum over visible j of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
+// Under CAUSAL query i stands at position kv_len - q_len + i and sees the keys up to it; else it sees all. Eight keys share one rescaling of the sum.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
-override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
+override HEAD_DIM4: u32 = 32u;  // head_dim / 4 of queries and keys
+override VALUE_DIM4: u32 = 32u; // head_dim / 4 of values, at most 32
+override CAUSAL: bool = true;
 override WORKGROUP: u32 = 8u;
 
-const MAX_HEAD_DIM4: u32 = 32u;
+const MAX_VALUE_DIM4: u32 = 32u;
 const KEYS: u32 = 8u;
 const LOWEST: f32 = -3.0e38;
 
@@ -22,8 +26,8 @@ struct Params {
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<Element4>;         // [q_len, heads, head_dim]
 @group(0) @binding(2) var<storage, read> k: array<Element4>;         // [kv_len, kv_heads, head_dim]
-@group(0) @binding(3) var<storage, read> v: array<Element4>;         // [kv_len, kv_heads, head_dim]
-@group(0) @binding(4) var<storage, read_write> out: array<Element4>; // [q_len, heads, head_dim]
+@group(0) @binding(3) var<storage, read> v: array<Element4>;         // [kv_len, kv_heads, value_dim]
+@group(0) @binding(4) var<storage, read_write> out: array<Element4>; // [q_len, heads, value_dim]
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -34,11 +38,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let kv_head = head / (params.heads / params.kv_heads);
     let q_at = (row * params.heads + head) * HEAD_DIM4;
-    let kv_step = params.kv_heads * HEAD_DIM4;
-    let visible = params.kv_len - params.q_len + row + 1u;
+    let out_at = (row * params.heads + head) * VALUE_DIM4;
+    let visible = select(params.kv_len, params.kv_len - params.q_len + row + 1u, CAUSAL);
 
-    var sum: array<vec4<f32>, MAX_HEAD_DIM4>;
-    for (var d = 0u; d < HEAD_DIM4; d++) {
+    var sum: array<vec4<f32>, MAX_VALUE_DIM4>;
+    for (var d = 0u; d < VALUE_DIM4; d++) {
         sum[d] = vec4<f32>();
     }
     var largest = LOWEST;
@@ -46,10 +50,10 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     for (var first = 0u; first < visible; first += KEYS) {
         var score: array<f32, KEYS>;
         for (var d = 0u; d < HEAD_DIM4; d++) {
-            let x = vec4<f32>(q[q_at + d]);
+            let x = widen(q[q_at + d]);
             for (var j = 0u; j < KEYS; j++) {
                 let key = min(first + j, visible - 1u);
-                score[j] += dot(x, vec4<f32>(k[key * kv_step + kv_head * HEAD_DIM4 + d]));
+                score[j] += dot(x, widen(k[(key * params.kv_heads + kv_head) * HEAD_DIM4 + d]));
             }
         }
         var now = largest;
@@ -64,16 +68,16 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             score[j] = exp(score[j] - now);
             total += score[j];
         }
-        for (var d = 0u; d < HEAD_DIM4; d++) {
+        for (var d = 0u; d < VALUE_DIM4; d++) {
             var x = sum[d] * shrink;
             for (var j = 0u; j < KEYS; j++) {
                 let key = min(first + j, visible - 1u);
-                x = fma(vec4(score[j]), vec4<f32>(v[key * kv_step + kv_head * HEAD_DIM4 + d]), x);
+                x = fma(vec4(score[j]), widen(v[(key * params.kv_heads + kv_head) * VALUE_DIM4 + d]), x);
             }
             sum[d] = x;
         }
     }
-    for (var d = 0u; d < HEAD_DIM4; d++) {
-        out[q_at + d] = Element4(sum[d] / total);
+    for (var d = 0u; d < VALUE_DIM4; d++) {
+        out[out_at + d] = narrow(sum[d] / total);
     }
 }

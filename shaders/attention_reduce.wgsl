@@ -2,6 +2,8 @@
 // of all m_s. One invocation a vec4 of the output.
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override WORKGROUP: u32 = 32u;
 
@@ -37,5 +39,5 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         total = fma(factor, part_state[part].y, total);
         sum = fma(vec4(factor), part_out[part * params.head_dim4 + column], sum);
     }
-    out[head * params.head_dim4 + column] = Element4(sum / total);
+    out[head * params.head_dim4 + column] = narrow(sum / total);
 }

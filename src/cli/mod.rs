@@ -5,6 +5,7 @@ mod compare;
 mod device;
 #[cfg(feature = "gpu")]
 mod devices;
+mod fabric;
 #[cfg(feature = "gpu")]
 mod measure;
 #[cfg(feature = "gpu")]
@@ -14,6 +15,7 @@ mod report;
 #[cfg(feature = "gpu")]
 mod run;
 mod schema;
+mod validate;
 #[cfg(feature = "gpu")]
 mod verify;
 
@@ -30,6 +32,8 @@ Examples:
   supernode measure --preset quick -o mine.json     only the measurement
   supernode project --model deepseek-v3 --chip ascend-910c --fabric cloudmatrix384 --phase decode
   supernode project mine.json                       what 384 of the measured device would deliver
+  supernode fabric bench --fabric cloudmatrix384    dispatch on the bus by expert-parallel degree
+  supernode validate                                published figures beside the model's
   supernode compare mine.json results/*.json        devices side by side
 
 Exit codes: 0 done; 1 the answer is no (a kernel is wrong, a plan does not fit); 2 bad input; 130 interrupted.";
@@ -53,6 +57,8 @@ enum Command {
     #[cfg(feature = "gpu")]
     Measure(measure::Args),
     Project(Box<project::ProjectArgs>),
+    Fabric(fabric::FabricArgs),
+    Validate(validate::ValidateArgs),
     /// Compare result documents case by case with the first
     Compare(compare::Args),
     /// Write one HTML page from result documents
@@ -101,6 +107,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         #[cfg(feature = "gpu")]
         Command::Measure(args) => measure::run(&args),
         Command::Project(args) => project::run(&args),
+        Command::Fabric(args) => fabric::run(&args),
+        Command::Validate(args) => validate::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Schema(args) => schema::run(&args),
@@ -113,7 +121,6 @@ fn print(text: &str) -> Result<(), Error> {
 }
 
 /// Writes a value as indented JSON to standard output.
-#[cfg(feature = "gpu")]
 fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value).map_err(|error| Error::Input(error.to_string()))?;
     print(&format!("{text}\n"))

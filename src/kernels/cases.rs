@@ -4,7 +4,7 @@
 //! hidden, intermediate and head counts by 8 (the router keeps its experts, since its cost depends on them), so that a
 //! software adapter finishes in minutes. Experts are those of one chip under expert parallelism: 8 local experts.
 
-use super::attention::{Decode, Heads, Prefill};
+use super::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
 use super::gating::{Gate, Logits, Sort, TopK};
 use super::layer::{AttentionBlock, BlockPhase, MoeLayer};
 use super::matmul::{Combine, Matmul, MatmulRole};
@@ -163,25 +163,23 @@ fn layer_kernels(model: &Model, phase: Phase, scale: &Scale) -> Vec<Factory> {
         let intermediate = size(model.dense_intermediate) / scale.divisor;
         kernels.extend(ffn_kernels(1, rows * 4, hidden, intermediate));
     }
-    // MLA has kernels of its own; only grouped-query attention is measured so far.
-    if let Attention::Gqa { heads, kv_heads, head_dim } = model.attention {
-        let heads = Heads {
-            heads: (size(heads) / scale.divisor).max(1),
-            kv_heads: (size(kv_heads) / scale.divisor).max(1),
-            head_dim: size(head_dim),
-        };
-        kernels.push(match phase {
-            Phase::Prefill => factory(Prefill { heads, q_len: scale.prompt, kv_len: scale.prompt }),
-            Phase::Decode => factory(Decode { heads, sequences: scale.cache[1], kv_len: scale.cache[0] }),
-        });
-        let phase = match phase {
-            Phase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
-            Phase::Decode => BlockPhase::Decode { sequences: scale.cache[1], kv_len: scale.cache[0] },
-        };
-        kernels.push(factory(AttentionBlock { heads, hidden, phase }));
-    }
+    kernels.extend(attention_kernels(model.attention, phase, scale));
+    kernels.extend(attention_block(model.attention, hidden, phase, scale));
     kernels.extend(model.moe.as_ref().map(|moe| moe_layer(moe, hidden, rows.div_ceil(4), scale)));
     kernels
+}
+
+/// Attention with its projections; the latent kind has no kernels for all of them.
+fn attention_block(attention: Attention, hidden: usize, phase: Phase, scale: &Scale) -> Option<Factory> {
+    let Attention::Gqa { heads, kv_heads, head_dim } = attention else { return None };
+    let divided = |count: u64| (size(count) / scale.divisor).max(1);
+    let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
+    let [kv_len, sequences] = scale.cache;
+    let phase = match phase {
+        Phase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
+        Phase::Decode => BlockPhase::Decode { sequences, kv_len },
+    };
+    Some(factory(AttentionBlock { heads, hidden, phase }))
 }
 
 /// Experts of a layer that is measured as a whole: an eighth of the model's, so that their weights fit a device, and
@@ -198,6 +196,49 @@ fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> Factory {
     gate.experts = (gate.experts / LAYER_SHARE).max(least).min(gate.experts);
     let tokens = (rows * gate.experts / gate.top_k).clamp(1, LAYER_TOKENS);
     factory(MoeLayer { gate, tokens, hidden, intermediate: size(moe.intermediate) / scale.divisor })
+}
+
+/// Keys of a block of the paged cache, vLLM's default.
+const BLOCK: usize = 16;
+
+fn attention_kernels(attention: Attention, phase: Phase, scale: &Scale) -> Vec<Factory> {
+    let divided = |count: u64| (size(count) / scale.divisor).max(1);
+    let [kv_len, sequences] = scale.cache;
+    match (attention, phase) {
+        (Attention::Gqa { heads, kv_heads, head_dim }, _) => {
+            let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
+            if phase == Phase::Prefill {
+                vec![factory(Prefill::causal(heads, scale.prompt, scale.prompt))]
+            } else {
+                vec![
+                    factory(Decode { heads, sequences, kv_len }),
+                    factory(PagedDecode { heads, sequences, kv_len, block: BLOCK }),
+                ]
+            }
+        }
+        (Attention::Mla { heads, rope_head_dim, nope_head_dim, v_head_dim, .. }, Phase::Prefill) => {
+            // The latent is expanded: every head has keys and values of its own.
+            let heads = divided(heads);
+            let head_dim = size(nope_head_dim.saturating_add(rope_head_dim));
+            vec![factory(Prefill {
+                heads: Heads { heads, kv_heads: heads, head_dim },
+                value_dim: size(v_head_dim),
+                q_len: scale.prompt,
+                kv_len: scale.prompt,
+                causal: true,
+            })]
+        }
+        (Attention::Mla { heads, kv_lora_rank, rope_head_dim, nope_head_dim, .. }, Phase::Decode) => {
+            vec![factory(MlaDecode {
+                heads: divided(heads),
+                latent_dim: size(kv_lora_rank),
+                rope_dim: size(rope_head_dim),
+                key_dim: size(nope_head_dim.saturating_add(rope_head_dim)),
+                sequences,
+                kv_len,
+            })]
+        }
+    }
 }
 
 fn moe_kernels(moe: &Moe, hidden: usize, rows: usize, phase: Phase, scale: &Scale) -> Vec<Factory> {
@@ -219,6 +260,9 @@ fn moe_kernels(moe: &Moe, hidden: usize, rows: usize, phase: Phase, scale: &Scal
         factory(Sort { tokens, top_k, experts, row_tile: 64, load: Load::Uniform }),
     ];
     kernels.extend(ffn_kernels(LOCAL_EXPERTS, rows, hidden, intermediate));
+    if moe.scoring == Scoring::Sigmoid && phase == Phase::Prefill {
+        kernels.extend(skewed_kernels(LOCAL_EXPERTS, rows, hidden, intermediate));
+    }
     kernels.push(factory(Combine { tokens: tokens / 4, top_k, hidden, experts }));
     kernels
 }
@@ -231,6 +275,30 @@ fn ffn_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) 
         factory(matmul(MatmulRole::GateUp, hidden, intermediate)),
         factory(matmul(MatmulRole::Down, intermediate, hidden)),
     ]
+}
+
+/// Gate and up with the same rows in all, spread unevenly: what imbalance costs. One model of a preset is enough.
+fn skewed_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) -> Vec<Factory> {
+    let matmul = |load| Matmul {
+        role: MatmulRole::GateUp,
+        experts,
+        tokens: rows * experts,
+        top_k: 1,
+        k: hidden,
+        n: intermediate,
+        load,
+    };
+    vec![factory(matmul(Load::PowerLaw)), factory(matmul(Load::HotExpert))]
+}
+
+/// Square products as other libraries are measured on: 512 and 1024 cubed, and a batch of 8 x 512 cubed.
+pub fn square_matmuls() -> [Matmul; 3] {
+    [Matmul::dense(512, 512, 512), Matmul::dense(1024, 1024, 1024), Matmul::batched(8, 512, 512, 512)]
+}
+
+/// [`square_matmuls`] in every variant and type.
+pub fn square_cases() -> Vec<CaseSpec> {
+    square_matmuls().into_iter().flat_map(|matmul| expand(factory(matmul), "square", Phase::Prefill, 1)).collect()
 }
 
 fn gate(moe: &Moe) -> Gate {
@@ -357,8 +425,31 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(6, 3, 36), 17, 17),
         (heads(2, 1, 128), 5, 70),
         (heads(2, 2, 96), 1, 129),
+        (heads(1, 1, 128), 64, 64),
+        (heads(3, 1, 32), 31, 95),
+        (heads(2, 1, 64), 65, 81),
     ] {
-        kernels.push(("random", factory(Prefill { heads, q_len, kv_len })));
+        kernels.push(("random", factory(Prefill::causal(heads, q_len, kv_len))));
+        if kv_len != 129 {
+            kernels.push(("random", factory(Prefill { causal: false, ..Prefill::causal(heads, q_len, kv_len) })));
+        }
+    }
+    // More queries than keys: nothing but causal masking ties the two.
+    kernels.push(("random", factory(Prefill { causal: false, ..Prefill::causal(heads(2, 2, 64), 37, 19) })));
+    // heads, head_dim, value_dim, q_len, kv_len
+    for (count, head_dim, value_dim, q_len, kv_len) in [
+        (1, 192, 128, 1, 1),
+        (2, 192, 128, 40, 40),
+        (4, 192, 128, 17, 66),
+        (3, 192, 128, 33, 33),
+        (1, 192, 128, 1, 97),
+        (2, 96, 64, 50, 50),
+        (2, 48, 32, 31, 47),
+        (1, 36, 20, 19, 19),
+        (2, 100, 96, 7, 130),
+    ] {
+        let prefill = Prefill { heads: heads(count, count, head_dim), value_dim, q_len, kv_len, causal: true };
+        kernels.push(("random", factory(prefill)));
     }
     for (heads, sequences, kv_len) in [
         (heads(1, 1, 64), 1, 1),
@@ -368,8 +459,38 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(6, 3, 36), 2, 65),
         (heads(4, 4, 80), 1, 511),
         (heads(40, 2, 128), 1, 100),
+        (heads(4, 1, 128), 2, 64),
+        (heads(5, 1, 32), 3, 129),
     ] {
         kernels.push(("random", factory(Decode { heads, sequences, kv_len })));
+    }
+    for (heads, sequences, kv_len, block) in [
+        (heads(1, 1, 64), 1, 1, 16),
+        (heads(8, 1, 128), 1, 63, 16),
+        (heads(8, 2, 128), 3, 257, 16),
+        (heads(16, 1, 64), 2, 130, 32),
+        (heads(6, 3, 36), 2, 65, 7),
+        (heads(4, 4, 80), 1, 511, 128),
+        (heads(40, 2, 128), 1, 100, 64),
+        (heads(2, 1, 32), 5, 48, 1),
+        (heads(4, 1, 128), 2, 128, 16),
+    ] {
+        kernels.push(("random", factory(PagedDecode { heads, sequences, kv_len, block })));
+    }
+    // heads, latent_dim, rope_dim, key_dim, sequences, kv_len
+    for (heads, latent_dim, rope_dim, key_dim, sequences, kv_len) in [
+        (1, 512, 64, 192, 1, 1),
+        (16, 512, 64, 192, 1, 63),
+        (16, 512, 64, 192, 2, 65),
+        (17, 512, 64, 192, 1, 200),
+        (8, 512, 64, 192, 1, 129),
+        (128, 64, 64, 96, 1, 40),
+        (5, 128, 64, 96, 3, 77),
+        (24, 64, 64, 64, 2, 256),
+        (3, 36, 20, 28, 2, 70),
+        (9, 192, 64, 96, 1, 7),
+    ] {
+        kernels.push(("random", factory(MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len })));
     }
     kernels
 }

@@ -50,6 +50,11 @@ pub struct TopK {
     pub logits: Logits,
 }
 
+/// The fewest lanes that the subgroup variant works with.
+const SUBGROUP_LANES: usize = 8;
+/// Tokens of a workgroup of the subgroup variant.
+const SUBGROUP_TOKENS: usize = 8;
+
 /// Differences below this may go either way in f32: choices are sums of numbers around 1.
 const TIE: f64 = 1e-6;
 
@@ -130,7 +135,14 @@ impl Kernel for TopK {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["token", "workgroup"]
+        &["token", "subgroup", "workgroup"]
+    }
+
+    fn suits(&self, variant: &str) -> bool {
+        // A lane of the subgroup kernel holds 4 neighbouring experts at a time, all of one group, and a group's score.
+        let gate = &self.gate;
+        variant != "subgroup"
+            || (gate.experts / gate.groups).is_multiple_of(4) && gate.groups <= SUBGROUP_LANES && gate.experts <= 512
     }
 
     fn elements(&self) -> &'static [Element] {
@@ -151,13 +163,17 @@ impl Kernel for TopK {
             plan.buffer("expert_of_slot", Role::Output, self.slots() * 4),
             plan.buffer("weight", Role::Output, self.slots() * 4),
         ];
-        let overrides = BTreeMap::from([
+        let mut overrides = BTreeMap::from([
             ("SCORING", f64::from(u8::from(gate.sigmoid))),
             ("RENORMALISE", f64::from(u8::from(gate.renormalise))),
             ("WORKGROUP", 64.0),
         ]);
         let (shader, workgroups) = match variant {
             "workgroup" => ("gate_workgroup", self.tokens),
+            "subgroup" => {
+                overrides.insert("VECTORS", gate.experts.div_ceil(4 * SUBGROUP_LANES) as f64);
+                ("gate_subgroup", self.tokens.div_ceil(SUBGROUP_TOKENS))
+            }
             _ => ("gate_token", self.tokens.div_ceil(64)),
         };
         #[expect(clippy::cast_possible_truncation, reason = "the kernel works in f32")]

@@ -52,6 +52,16 @@ fn append(plan: &mut Plan, kernel: &dyn Kernel, variant: &'static str, element: 
     });
 }
 
+/// The types of a layer, which every kernel in it has, that are among `all`.
+fn floats_of(all: &[Element]) -> &'static [Element] {
+    match [Element::F32, Element::F16].map(|element| all.contains(&element)) {
+        [true, true] => &[Element::F32, Element::F16],
+        [true, false] => &[Element::F32],
+        [false, true] => &[Element::F16],
+        [false, false] => &[],
+    }
+}
+
 /// A number as a kernel stores it between two launches.
 fn stored(value: f64, element: Element) -> f64 {
     match element {

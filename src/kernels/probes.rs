@@ -14,7 +14,7 @@ pub enum Probe {
     Fma {
         /// Threads.
         invocations: usize,
-        /// Rounds of 16 steps of 8 chains of 4 multiply-adds.
+        /// Rounds of 16 steps of 3 chains of 4 multiply-adds.
         rounds: usize,
     },
     /// Streaming read of a buffer.
@@ -35,7 +35,7 @@ pub enum Probe {
 /// operands keep changing (constant ones would draw less power and raise clocks).
 const FACTOR: f32 = -1.0;
 const ADDEND: f32 = 0.75;
-const CHAINS: usize = 8;
+const CHAINS: usize = 3;
 const STEPS: usize = 16;
 /// Enough loads in flight for the largest device of today: 64 bytes each.
 const READ_INVOCATIONS: usize = 128 * 1024;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::gpu::{self, Gpu, GpuError, Selection};
 use super::session::SessionError;
 use super::{Executor, LaunchError, Prepared, launch, planning, run};
-use crate::kernels::cases::CaseSpec;
+use crate::kernels::cases::{CaseSpec, square_cases};
 use crate::kernels::{Family, Kernel, Work};
 use crate::record::{CacheState, DeviceType, Preset};
 
@@ -47,6 +47,7 @@ impl Bench {
         let software = gpu.info.device_type == DeviceType::Software;
         let preset = if software { Preset::Smoke } else { Preset::Quick };
         let mut specs = planning::specs(preset)?;
+        specs.extend(square_cases());
         specs.retain(|spec| {
             spec.kernel.family() == family
                 && launch::missing(&spec.kernel.plan(spec.variant, spec.element), &gpu.info).is_none()

@@ -18,6 +18,7 @@ pub mod request;
 mod result;
 pub mod roofline;
 pub mod uncertainty;
+pub mod validation;
 
 pub use chip::ChipModel;
 pub use request::{Infeasible, Pins, Request, Workload};

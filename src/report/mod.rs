@@ -4,10 +4,12 @@
 
 mod charts;
 pub mod compare;
+pub mod fabric;
 mod html;
 mod svg;
 mod tables;
 pub mod terminal;
+pub mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 

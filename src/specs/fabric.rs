@@ -1,5 +1,9 @@
 //! A fabric: the tiers that chips hang off, from the node outwards.
 
+mod set;
+#[cfg(test)]
+mod tests;
+
 use serde::Deserialize;
 
 use super::error::SpecError;
@@ -10,7 +14,21 @@ const BUILTIN: &Builtin = &[
     ("cloudmatrix384", include_str!("../../specs/fabrics/cloudmatrix384.toml")),
     ("cloudmatrix384-announced", include_str!("../../specs/fabrics/cloudmatrix384-announced.toml")),
     ("roce-cluster", include_str!("../../specs/fabrics/roce-cluster.toml")),
+    ("h800-ib", include_str!("../../specs/fabrics/h800-ib.toml")),
+    ("h800-ib-rdma", include_str!("../../specs/fabrics/h800-ib-rdma.toml")),
+    ("h100-ib", include_str!("../../specs/fabrics/h100-ib.toml")),
+    ("nvl72", include_str!("../../specs/fabrics/nvl72.toml")),
+    ("ub-mesh-pod", include_str!("../../specs/fabrics/ub-mesh-pod.toml")),
+    ("supercluster", include_str!("../../specs/fabrics/supercluster.toml")),
 ];
+
+const MOST_CHIPS: u64 = 10_000_000;
+const MOST_PLANES: u64 = 64;
+const MOST_TIERS: usize = 8;
+/// Beyond these a value is a slip of the pen; a rate may stand for "endless".
+const FASTEST_BYTES_PER_S: f64 = 1e30;
+const SLOWEST_BYTES_PER_S: f64 = 1.0;
+const LONGEST_S: f64 = 10.0;
 
 /// A fabric.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -20,8 +38,40 @@ pub struct Fabric {
     pub name: String,
     /// What it is.
     pub title: String,
+    /// How the members of a tier are joined.
+    #[serde(default)]
+    pub topology: Topology,
+    /// The dies of a chip where each is a rank of its own, as on CloudMatrix; absent where a rank is a chip.
+    pub dies: Option<Dies>,
     /// From the innermost outwards.
     pub tiers: Vec<Tier>,
+    /// Time that a rank's cores need to quantise and issue one copy of a token in a dispatch, beside its transfer.
+    pub dispatch_copy_s: Option<Sourced>,
+    /// Which values `supernode fabric fit` fits, and on which published rows.
+    pub fit: Option<Fit>,
+}
+
+/// How the members of a tier are joined.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topology {
+    /// Through switches: any two at the rate of their ports.
+    #[default]
+    Switched,
+    /// A direct link between any two members that differ in this tier's coordinate alone (an n-dimensional full mesh).
+    FullMesh,
+}
+
+/// Dies of a package that communicate as ranks of their own.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dies {
+    /// Dies a chip; each has its share of the chip's ports.
+    pub per_chip: u64,
+    /// Between dies of a package, a die and direction.
+    pub bandwidth_bytes_per_s: Sourced,
+    /// Between dies of a package.
+    pub latency_s: Sourced,
 }
 
 /// One tier of a fabric: what two chips of it, that share no inner tier, talk over.
@@ -38,18 +88,46 @@ pub struct Tier {
     pub bandwidth_bytes_per_s: Option<Sourced>,
     /// Share of the bandwidth that collectives reach.
     pub link_efficiency: Sourced,
+    /// Share that dispatch and combine reach, where their kernels reach another.
+    pub all_to_all_efficiency: Option<Sourced>,
     /// Latency, of what `latency_is` says.
     pub latency_s: Sourced,
     /// What `latency_s` is of.
     pub latency_is: LatencyIs,
     /// Switches on the way between two chips of this tier; only used if `latency_is` is `hop`.
     pub hops: u64,
-    /// Time to issue one message.
+    /// Time to issue one message of a ring, tree or send.
     pub message_overhead_s: Sourced,
     /// Fixed cost of an all-reduce, all-gather or send: software, synchronisation.
     pub collective_fixed_s: Sourced,
-    /// Fixed cost of a dispatch or combine.
+    /// Fixed cost of a dispatch or combine whose peers are all on this tier: launch, exchange of counts, completion
+    /// flags. Over several tiers it is the mean, weighted by the peers on each.
     pub all_to_all_fixed_s: Sourced,
+    /// Parallel switch planes over which a chip's traffic is spread.
+    #[serde(default = "one")]
+    pub planes: u64,
+    /// How traffic is spread over the planes.
+    #[serde(default)]
+    pub spread: Spread,
+    /// Switches of a plane at this tier, each an equal share of the plane.
+    #[serde(default = "one")]
+    pub switches_per_plane: u64,
+    /// Bandwidth of the members of an inner tier over that of their uplink; 1 where absent.
+    pub oversubscription: Option<Sourced>,
+    /// Whether the switches of this tier reduce (NVLink SHARP and its kin).
+    #[serde(default)]
+    pub in_switch_reduce: bool,
+}
+
+/// How traffic is spread over planes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spread {
+    /// Each message over all planes that join its ends, in proportion to what is left of each.
+    #[default]
+    Spray,
+    /// Each pair of ranks on one plane, chosen by a hash (ECMP).
+    Hash,
 }
 
 /// What a latency is of.
@@ -60,6 +138,20 @@ pub enum LatencyIs {
     Hop,
     /// From chip to chip, software included.
     EndToEnd,
+}
+
+/// The free parameters of a fabric, and the published rows that they are fitted on.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fit {
+    /// Keys such as `node.all_to_all_fixed_s`, at most four.
+    pub free: Vec<String>,
+    /// Ids of rows in specs/validation/fabric.toml.
+    pub rows: Vec<String>,
+}
+
+const fn one() -> u64 {
+    1
 }
 
 impl Fabric {
@@ -83,92 +175,155 @@ impl Fabric {
     /// [`SpecError`], one line.
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
         let fabric: Self = parse(file, text)?;
-        if fabric.tiers.is_empty() {
-            return Err(bad(file, "tiers", "empty", "give at least one [[tiers]]"));
+        fabric.validate(file)?;
+        Ok(fabric)
+    }
+
+    /// Whether the values can be; `file` is named in errors.
+    ///
+    /// # Errors
+    /// [`SpecError::Value`] with file and key.
+    pub fn validate(&self, file: &str) -> Result<(), SpecError> {
+        if self.name.trim().is_empty() || self.name.chars().any(char::is_control) {
+            return Err(bad(file, "name", "empty or has control characters", "give a short name"));
+        }
+        if self.tiers.is_empty() || self.tiers.len() > MOST_TIERS {
+            let value = if self.tiers.is_empty() { "empty".to_owned() } else { self.tiers.len().to_string() };
+            return Err(bad(file, "tiers", value, "give 1 to 8 [[tiers]]"));
         }
         let mut inner = 1;
-        for tier in &fabric.tiers {
+        for (place, tier) in self.tiers.iter().enumerate() {
             tier.validate(file, inner)?;
+            if self.tiers.iter().take(place).any(|other| other.name == tier.name) {
+                return Err(bad(file, &format!("tiers.{}", tier.name), "there twice", "give each tier its own name"));
+            }
+            if self.topology == Topology::FullMesh && (tier.planes > 1 || tier.oversubscription.is_some()) {
+                let key = format!("tiers.{}.planes", tier.name);
+                return Err(bad(
+                    file,
+                    &key,
+                    tier.planes,
+                    "a full mesh has no switches: leave planes and oversubscription out",
+                ));
+            }
             inner = tier.chips;
         }
-        Ok(fabric)
+        if let Some(dies) = &self.dies {
+            dies.validate(file)?;
+            if self.topology == Topology::FullMesh {
+                return Err(bad(file, "dies", "given", "dies as ranks work on switched fabrics only: leave it out"));
+            }
+        }
+        if let Some(copy) = &self.dispatch_copy_s {
+            check(file, "dispatch_copy_s", copy, Kind::Time)?;
+        }
+        if let Some(fit) = &self.fit
+            && (fit.free.len() > 4 || fit.free.len() > fit.rows.len())
+        {
+            return Err(bad(file, "fit.free", fit.free.len(), "give at most four, and no more than rows"));
+        }
+        Ok(())
     }
 
     /// The most chips that it joins.
     pub fn max_chips(&self) -> u64 {
         self.tiers.last().map_or(0, |tier| tier.chips)
     }
+
+    /// What published expert-parallel degrees of this fabric count.
+    pub fn rank_unit(&self) -> &'static str {
+        if self.ranks_per_chip() > 1 { "die" } else { "chip" }
+    }
+
+    /// Ranks of a chip: its dies where they are ranks of their own.
+    pub fn ranks_per_chip(&self) -> u64 {
+        self.dies.as_ref().map_or(1, |dies| dies.per_chip)
+    }
+
+    /// The most ranks that it joins.
+    pub fn max_ranks(&self) -> u64 {
+        self.max_chips() * self.ranks_per_chip()
+    }
+}
+
+impl Dies {
+    fn validate(&self, file: &str) -> Result<(), SpecError> {
+        if !(2..=16).contains(&self.per_chip) {
+            return Err(bad(file, "dies.per_chip", self.per_chip, "give 2 to 16, or leave [dies] out"));
+        }
+        check(file, "dies.bandwidth_bytes_per_s", &self.bandwidth_bytes_per_s, Kind::Rate)?;
+        check(file, "dies.latency_s", &self.latency_s, Kind::Time)
+    }
+}
+
+/// What a value is, hence what it may be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Rate,
+    Time,
+    Share,
+    Factor,
+}
+
+fn check(file: &str, key: &str, value: &Sourced, kind: Kind) -> Result<(), SpecError> {
+    if let Some(remedy) = value.problem(kind == Kind::Time) {
+        return Err(bad(file, key, value.value, remedy));
+    }
+    let ends = [value.low.unwrap_or(value.value), value.value, value.high.unwrap_or(value.value)];
+    let (least, most, remedy) = match kind {
+        Kind::Rate => (SLOWEST_BYTES_PER_S, FASTEST_BYTES_PER_S, "give bytes per second, from 1 to 1e30"),
+        Kind::Time => (0.0, LONGEST_S, "give seconds, at most 10"),
+        Kind::Share => (1e-6, 1.0, "a share is above 0 and at most 1"),
+        Kind::Factor => (1.0, 1e6, "give a ratio from 1 to 1e6"),
+    };
+    match ends.into_iter().find(|end| !(least..=most).contains(end)) {
+        Some(end) => Err(bad(file, key, end, remedy)),
+        None => Ok(()),
+    }
 }
 
 impl Tier {
     fn validate(&self, file: &str, inner: u64) -> Result<(), SpecError> {
         let key = |field: &str| format!("tiers.{}.{field}", self.name);
-        if self.chips <= inner || self.chips > 10_000_000 || !self.chips.is_multiple_of(inner) {
+        if self.name.is_empty()
+            || self.name.chars().any(|c| c == '.' || c == '=' || c.is_control() || c.is_whitespace())
+        {
+            return Err(bad(
+                file,
+                "tiers.name",
+                format!("`{}`", self.name.escape_debug()),
+                "give one word without dots",
+            ));
+        }
+        if self.chips <= inner || self.chips > MOST_CHIPS || !self.chips.is_multiple_of(inner) {
             let remedy =
                 format!("it must be a multiple of the {inner} of the tier inside it, greater than that, at most 1e7");
             return Err(bad(file, &key("chips"), self.chips, &remedy));
         }
-        if self.hops == 0 || self.hops > 100 {
-            return Err(bad(file, &key("hops"), self.hops, "give 1 to 100"));
-        }
-        let rates = [
-            ("bandwidth_bytes_per_s", self.bandwidth_bytes_per_s.as_ref()),
-            ("link_efficiency", Some(&self.link_efficiency)),
-        ];
-        let times = [
-            ("latency_s", &self.latency_s),
-            ("message_overhead_s", &self.message_overhead_s),
-            ("collective_fixed_s", &self.collective_fixed_s),
-            ("all_to_all_fixed_s", &self.all_to_all_fixed_s),
-        ];
-        let rates = rates.into_iter().filter_map(|(field, value)| value.map(|value| (field, value, false)));
-        for (field, value, zero_allowed) in rates.chain(times.map(|(field, value)| (field, value, true))) {
-            if let Some(remedy) = value.problem(zero_allowed) {
-                return Err(bad(file, &key(field), value.value, remedy));
+        for (field, value, most) in [
+            ("hops", self.hops, 100),
+            ("planes", self.planes, MOST_PLANES),
+            ("switches_per_plane", self.switches_per_plane, 10_000),
+        ] {
+            if value == 0 || value > most {
+                return Err(bad(file, &key(field), value, &format!("give 1 to {most}")));
             }
         }
-        if self.link_efficiency.high.unwrap_or(0.0).max(self.link_efficiency.value) > 1.0 {
-            return Err(bad(file, &key("link_efficiency"), self.link_efficiency.value, "a share is at most 1"));
+        let values = [
+            ("bandwidth_bytes_per_s", self.bandwidth_bytes_per_s.as_ref(), Kind::Rate),
+            ("link_efficiency", Some(&self.link_efficiency), Kind::Share),
+            ("all_to_all_efficiency", self.all_to_all_efficiency.as_ref(), Kind::Share),
+            ("latency_s", Some(&self.latency_s), Kind::Time),
+            ("message_overhead_s", Some(&self.message_overhead_s), Kind::Time),
+            ("collective_fixed_s", Some(&self.collective_fixed_s), Kind::Time),
+            ("all_to_all_fixed_s", Some(&self.all_to_all_fixed_s), Kind::Time),
+            ("oversubscription", self.oversubscription.as_ref(), Kind::Factor),
+        ];
+        for (field, value, kind) in values {
+            if let Some(value) = value {
+                check(file, &key(field), value, kind)?;
+            }
         }
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_embedded_fabric_loads_under_its_own_name() {
-        for name in Fabric::builtin_names() {
-            assert_eq!(Fabric::load(name).unwrap().name, name);
-        }
-    }
-
-    #[test]
-    fn the_supernode_has_48_nodes_of_8() {
-        let fabric = Fabric::load("cloudmatrix384").unwrap();
-        assert_eq!(fabric.tiers[0].chips, 8);
-        assert_eq!(fabric.tiers[1].chips, 48 * 8);
-    }
-
-    #[test]
-    fn a_bad_fabric_file_is_one_line_that_names_file_and_key() {
-        let good = BUILTIN[0].1;
-        let cases = [
-            (good.replace("chips = 384\n", "chips = 8\n"), "tiers.supernode.chips"),
-            (good.replace("chips = 384\n", "chips = 0\n"), "tiers.supernode.chips"),
-            (good.replace("chips = 384\n", "chips = 12\n"), "tiers.supernode.chips"),
-            (good.replace("hops = 1", "hops = 0"), "tiers.node.hops"),
-            (good.replace("value = 392e9", "value = inf"), "tiers.node.bandwidth_bytes_per_s"),
-            (good.replace("latency_s", "delay_s"), "delay_s"),
-            ("name = \"x\"\ntitle = \"y\"\ntiers = []\n".to_owned(), "`tiers` is empty"),
-        ];
-        for (text, expected) in cases {
-            assert_ne!(text, good, "{expected}: nothing was changed");
-            let message = Fabric::parse("my.toml", &text).unwrap_err().to_string();
-            assert!(message.starts_with("my.toml") && message.contains(expected), "{message}");
-            assert!(!message.contains('\n'), "{message}");
-        }
     }
 }

@@ -12,6 +12,6 @@ mod toml_file;
 
 pub use chip::{Chip, Efficiency, Links, Memory, Overhead, Peaks};
 pub use error::SpecError;
-pub use fabric::{Fabric, LatencyIs, Tier};
+pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
 pub use model::{Attention, Model, Moe, Scoring};
 pub use sourced::{Checked, NumberType, Provenance, Sourced};

@@ -8,7 +8,7 @@ use super::super::matmul::{Matmul, MatmulRole, tolerance};
 use super::super::routing::Load;
 use super::super::tensor::Tensors;
 use super::super::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin};
-use super::append;
+use super::{append, floats_of};
 use crate::units::Bytes;
 
 /// One attention block. In prefill the keys and values are the projected ones; in decode the projected key and value of
@@ -53,7 +53,7 @@ impl AttentionBlock {
     fn attention(&self) -> Box<dyn Kernel> {
         let heads = self.heads;
         match self.phase {
-            BlockPhase::Prefill { tokens } => Box::new(Prefill { heads, q_len: tokens, kv_len: tokens }),
+            BlockPhase::Prefill { tokens } => Box::new(Prefill::causal(heads, tokens, tokens)),
             BlockPhase::Decode { sequences, kv_len } => Box::new(Decode { heads, sequences, kv_len }),
         }
     }
@@ -133,6 +133,10 @@ impl Kernel for AttentionBlock {
 
     fn elements(&self) -> &'static [Element] {
         &[Element::F32, Element::F16]
+    }
+
+    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+        floats_of(self.attention().variant_elements(variant))
     }
 
     fn suits(&self, variant: &str) -> bool {
@@ -243,7 +247,7 @@ impl Kernel for AttentionBlock {
             let (row, head) = (item / heads, item % heads);
             let want = match self.phase {
                 BlockPhase::Prefill { .. } => {
-                    twin::attention::prefill(&outputs["q"], &outputs["k"], &outputs["v"], row, head)
+                    twin::attention::prefill(&outputs["q"], &outputs["k"], &outputs["v"], row, head, true)
                 }
                 BlockPhase::Decode { .. } => {
                     twin::attention::decode(&outputs["q"], &inputs["k_cache"], &inputs["v_cache"], row, head)

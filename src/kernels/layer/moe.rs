@@ -10,7 +10,7 @@ use super::super::matmul::{Combine, Matmul, MatmulRole, tolerance};
 use super::super::routing::Load;
 use super::super::tensor::{Kind, Tensor, Tensors};
 use super::super::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin};
-use super::{append, stored};
+use super::{append, floats_of, stored};
 use crate::units::Bytes;
 
 /// A layer whose experts all live on this chip. Its routing is what its gate produces.
@@ -109,13 +109,8 @@ impl Kernel for MoeLayer {
     }
 
     fn variant_elements(&self, variant: &str) -> &'static [Element] {
-        let all = self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate).variant_elements(variant);
-        match [Element::F32, Element::F16].map(|element| all.contains(&element)) {
-            [true, true] => &[Element::F32, Element::F16],
-            [true, false] => &[Element::F32],
-            [false, true] => &[Element::F16],
-            [false, false] => &[],
-        }
+        let matmul = self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate);
+        floats_of(matmul.variant_elements(variant))
     }
 
     fn suits(&self, variant: &str) -> bool {

@@ -143,13 +143,19 @@ impl Kernel for Matmul {
     }
 
     fn shape(&self) -> BTreeMap<String, u64> {
-        named(&[
+        let mut shape = named(&[
             ("experts", self.experts),
             ("tokens", self.tokens),
             ("top_k", self.top_k),
             ("k", self.k),
             ("n", self.n),
-        ])
+        ]);
+        // Skewed loads are told by the rows of their fullest expert; an id without it is balanced.
+        if matches!(self.load, Load::PowerLaw | Load::HotExpert) {
+            let most = self.typical_rows().into_iter().max().unwrap_or(0);
+            shape.insert("rows_of_fullest".to_owned(), most as u64);
+        }
+        shape
     }
 
     fn variants(&self) -> &'static [&'static str] {

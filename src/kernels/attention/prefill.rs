@@ -1,0 +1,197 @@
+//! Attention of many queries at once, causal or not; values may be narrower than keys, as in DeepSeek-V3's prefill.
+
+use std::collections::BTreeMap;
+
+use super::super::tensor::Tensor;
+use super::super::{Family, Kernel, twin};
+use super::{
+    Bytes, Element, FLOATS, Flop, Heads, Output, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows,
+    named, scale_bits, word,
+};
+
+/// Attention of `q_len` queries over `kv_len` keys.
+#[derive(Debug, Clone)]
+pub struct Prefill {
+    /// Heads; `head_dim` is that of queries and keys, at most 192.
+    pub heads: Heads,
+    /// Size of a value: a multiple of 4, at most 128 and at most `head_dim`.
+    pub value_dim: usize,
+    /// Queries.
+    pub q_len: usize,
+    /// Keys; under `causal` at least `q_len`, and more where the prompt comes in chunks.
+    pub kv_len: usize,
+    /// Whether a query sees only the keys up to its own position, the last query standing at the last key.
+    pub causal: bool,
+}
+
+/// Queries of a workgroup, in every variant.
+const ROWS: usize = 32;
+
+/// Keys that the cooperative-matrix variants take at a time.
+const MATRIX_KEYS: usize = 64;
+
+/// A variant on cooperative matrices, square and of one size: f16 operands, f32 sums.
+///
+/// Both sizes were checked against the twin on Mesa 26.2's software adapter, which multiplies 8 x 8 only where this
+/// note says so in the architecture notes; no GPU was at hand, so nothing is known of their speed.
+struct Matrix {
+    shader: &'static str,
+    size: usize,
+}
+
+impl Matrix {
+    fn of(variant: &str) -> Option<Self> {
+        match variant {
+            "matrix_16" => Some(Self { shader: "attention_prefill_matrix_16", size: 16 }),
+            "matrix_8" => Some(Self { shader: "attention_prefill_matrix_8", size: 8 }),
+            _ => None,
+        }
+    }
+}
+
+impl Prefill {
+    /// Causal attention with keys and values of one size.
+    pub fn causal(heads: Heads, q_len: usize, kv_len: usize) -> Self {
+        Self { heads, value_dim: heads.head_dim, q_len, kv_len, causal: true }
+    }
+
+    /// Pairs of query and visible key.
+    fn pairs(&self) -> f64 {
+        let (q, kv) = (self.q_len as f64, self.kv_len as f64);
+        if self.causal { q * (kv - q) + q * (q + 1.0) / 2.0 } else { q * kv }
+    }
+
+    fn q_dims(&self) -> [usize; 3] {
+        [self.q_len, self.heads.heads, self.heads.head_dim]
+    }
+
+    fn k_dims(&self) -> [usize; 3] {
+        [self.kv_len, self.heads.kv_heads, self.heads.head_dim]
+    }
+
+    fn v_dims(&self) -> [usize; 3] {
+        [self.kv_len, self.heads.kv_heads, self.value_dim]
+    }
+
+    /// Dimensions in memory of something whose rows come in blocks of `rows`: whole blocks for cooperative matrices, which
+    /// cannot be loaded in part.
+    fn in_memory(variant: &str, dims: [usize; 3], rows: usize) -> [usize; 3] {
+        let [length, heads, dim] = dims;
+        if Matrix::of(variant).is_some() { [length.next_multiple_of(rows), heads, dim] } else { dims }
+    }
+
+    fn out_dims(&self) -> [usize; 3] {
+        [self.q_len, self.heads.heads, self.value_dim]
+    }
+}
+
+impl Kernel for Prefill {
+    fn family(&self) -> Family {
+        Family::Attention
+    }
+
+    fn name(&self) -> &'static str {
+        match (self.value_dim == self.heads.head_dim, self.causal) {
+            (true, true) => "prefill",
+            (true, false) => "prefill_full",
+            (false, true) => "mla_prefill",
+            (false, false) => "mla_prefill_full",
+        }
+    }
+
+    fn shape(&self) -> BTreeMap<String, u64> {
+        let mut shape = named(&self.heads.shape());
+        shape.extend(named(&[("q_len", self.q_len), ("kv_len", self.kv_len)]));
+        if self.value_dim != self.heads.head_dim {
+            shape.extend(named(&[("value_dim", self.value_dim)]));
+        }
+        shape
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        &["row", "subgroup", "tiled", "matrix_16", "matrix_8"]
+    }
+
+    fn elements(&self) -> &'static [Element] {
+        FLOATS
+    }
+
+    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+        if Matrix::of(variant).is_some() { &[Element::F16] } else { FLOATS }
+    }
+
+    fn suits(&self, variant: &str) -> bool {
+        // A lane of the tiled kernel holds every eighth vec4 of the output.
+        match Matrix::of(variant) {
+            Some(matrix) => [self.heads.head_dim, self.value_dim].iter().all(|dim| dim.is_multiple_of(matrix.size)),
+            None => variant != "tiled" || self.value_dim.is_multiple_of(32),
+        }
+    }
+
+    fn plan(&self, variant: &str, element: Element) -> Plan {
+        let Heads { heads, kv_heads, head_dim } = self.heads;
+        let [q_bytes, k_bytes, v_bytes, out_bytes] =
+            [self.q_dims(), self.k_dims(), self.v_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
+        // Only visible pairs count: 2 head_dim for the score and 2 value_dim for the weighted sum.
+        let mut plan = Plan::new(Work {
+            flop: Flop::new(2.0 * self.pairs() * (heads * (head_dim + self.value_dim)) as f64),
+            bytes_read: Bytes::new((q_bytes + k_bytes + v_bytes) as f64),
+            bytes_written: Bytes::new(out_bytes as f64),
+        });
+        let stored = |dims, rows| bytes_of(&Self::in_memory(variant, dims, rows), element);
+        let bindings = vec![
+            plan.buffer("q", Role::Input, stored(self.q_dims(), ROWS)),
+            plan.buffer("k", Role::Input, stored(self.k_dims(), MATRIX_KEYS)),
+            plan.buffer("v", Role::Input, stored(self.v_dims(), MATRIX_KEYS)),
+            plan.buffer("out", Role::Output, out_bytes),
+        ];
+        let mut overrides = BTreeMap::from([("CAUSAL", f64::from(u8::from(self.causal)))]);
+        let shader = match (Matrix::of(variant), variant) {
+            (Some(matrix), _) => matrix.shader,
+            (None, "tiled") => "attention_prefill_tiled",
+            (None, "subgroup") => "attention_prefill_subgroup",
+            (None, _) => "attention_prefill_row",
+        };
+        if Matrix::of(variant).is_some() {
+            overrides.extend([("HEAD_DIM", head_dim as f64), ("VALUE_DIM", self.value_dim as f64)]);
+        } else {
+            overrides.extend([("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (self.value_dim / 4) as f64)]);
+        }
+        if matches!(variant, "row" | "subgroup") {
+            overrides.insert("WORKGROUP", ROWS as f64);
+        }
+        // The matrix shaders are written for f16 as they stand.
+        let element = if Matrix::of(variant).is_some() { Element::F32 } else { element };
+        let grid = [word(self.q_len.div_ceil(ROWS)), word(heads), 1];
+        plan.launch(shader, element, overrides, bindings, grid).params = vec![
+            ("q_len", word(self.q_len)),
+            ("kv_len", word(self.kv_len)),
+            ("heads", word(heads)),
+            ("kv_heads", word(kv_heads)),
+            ("scale", scale_bits(head_dim)),
+        ];
+        plan
+    }
+
+    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+        let tensor = |dims: [usize; 3], rows, salt| {
+            Tensor::random(&dims, &Self::in_memory(variant, dims, rows), element, 1.0, seed ^ salt)
+        };
+        Tensors::from([
+            ("q", tensor(self.q_dims(), ROWS, 0xA)),
+            ("k", tensor(self.k_dims(), MATRIX_KEYS, 0xB)),
+            ("v", tensor(self.v_dims(), MATRIX_KEYS, 0xC)),
+        ])
+    }
+
+    fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
+        vec![Output::new("out", &self.out_dims(), &self.out_dims(), element)]
+    }
+
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+        let cost = self.kv_len * (self.heads.head_dim + self.value_dim);
+        compare_rows(outputs, self.out_dims(), cost, element, effort, |row, head| {
+            twin::attention::prefill(&inputs["q"], &inputs["k"], &inputs["v"], row, head, self.causal)
+        })
+    }
+}

@@ -1,0 +1,163 @@
+//! Fabrics and collectives on them as tables and a plot of characters.
+
+use std::fmt::Write as _;
+
+use comfy_table::CellAlignment::{Left, Right};
+
+use super::terminal::{paragraph, plain, push_lines, title};
+use super::{clean, percent, short};
+use crate::projection::fabric::exchange::Answer;
+use crate::specs::{Fabric, LatencyIs, Sourced, Topology};
+use crate::units::{BytesPerSecond, Seconds};
+
+/// One line of [`bench()`].
+#[derive(Debug, Clone, Copy)]
+pub struct BenchRow<'a> {
+    /// The fabric.
+    pub fabric: &'a str,
+    /// Ranks.
+    pub ep: u32,
+    /// `chip` or `die`.
+    pub unit: &'a str,
+    /// Latency at the fast and the slow end of the uncertain inputs.
+    pub range_s: (f64, f64),
+    /// The answer.
+    pub answer: &'a Answer,
+    /// What is broken.
+    pub faults: &'a [String],
+}
+
+/// All fabrics, a line each.
+pub fn list(fabrics: &[Fabric]) -> String {
+    let mut out = String::new();
+    title(&mut out, "Fabrics");
+    let mut table = plain(&[Left, Right, Left, Left]);
+    table.set_header(["name", "chips", "rank", "what"]);
+    for fabric in fabrics {
+        let chips = fabric.max_chips().to_string();
+        table.add_row([fabric.name.clone(), chips, fabric.rank_unit().to_owned(), clean(&fabric.title)]);
+    }
+    push_lines(&mut out, &table);
+    out
+}
+
+/// One fabric: every value with its source.
+pub fn one(fabric: &Fabric) -> String {
+    let mut out = String::new();
+    title(&mut out, &clean(&fabric.name));
+    paragraph(&mut out, "  ", &clean(&fabric.title));
+    let joined = if fabric.topology == Topology::FullMesh { "full mesh" } else { "switched" };
+    let ranks =
+        format!("{joined}; {} chips, {} ranks ({}s)", fabric.max_chips(), fabric.max_ranks(), fabric.rank_unit());
+    paragraph(&mut out, "  ", &ranks);
+    if let Some(dies) = &fabric.dies {
+        title(&mut out, &format!("package: {} dies", dies.per_chip));
+        value(&mut out, "bandwidth a die", &dies.bandwidth_bytes_per_s, rate);
+        value(&mut out, "latency", &dies.latency_s, time);
+    }
+    if let Some(copy) = &fabric.dispatch_copy_s {
+        value(&mut out, "sender's time a copy in a dispatch", copy, time);
+    }
+    for tier in &fabric.tiers {
+        let planes = if tier.planes > 1 { format!(", {} planes", tier.planes) } else { String::new() };
+        title(&mut out, &format!("{}: {} chips, port {}{planes}", clean(&tier.name), tier.chips, clean(&tier.port)));
+        match &tier.bandwidth_bytes_per_s {
+            Some(bandwidth) => value(&mut out, "bandwidth a chip", bandwidth, rate),
+            None => paragraph(&mut out, "  ", "bandwidth a chip: the chip's own scale-up links"),
+        }
+        let latency = if tier.latency_is == LatencyIs::Hop {
+            format!("latency a hop, {} hops", tier.hops)
+        } else {
+            "latency end to end".to_owned()
+        };
+        value(&mut out, "share reached", &tier.link_efficiency, percent);
+        if let Some(reached) = &tier.all_to_all_efficiency {
+            value(&mut out, "share reached by dispatch and combine", reached, percent);
+        }
+        value(&mut out, &latency, &tier.latency_s, time);
+        value(&mut out, "message", &tier.message_overhead_s, time);
+        value(&mut out, "fixed, collective", &tier.collective_fixed_s, time);
+        value(&mut out, "fixed, dispatch or combine", &tier.all_to_all_fixed_s, time);
+        if let Some(over) = &tier.oversubscription {
+            value(&mut out, "oversubscription", over, |value| value.to_string());
+        }
+    }
+    out
+}
+
+fn rate(value: f64) -> String {
+    BytesPerSecond::new(value).to_string()
+}
+
+fn time(value: f64) -> String {
+    Seconds::new(value).to_string()
+}
+
+fn value(out: &mut String, what: &str, value: &Sourced, show: impl Fn(f64) -> String) {
+    let kind = format!("{:?}", value.provenance).to_lowercase();
+    let band = match (value.low, value.high) {
+        (None, None) => String::new(),
+        (low, high) => {
+            format!(" ({} to {})", show(low.unwrap_or(value.value)), show(high.unwrap_or(value.value)))
+        }
+    };
+    let source = clean(&value.source_with_mark());
+    paragraph(out, "  ", &format!("{what}: {}{band} [{kind}: {source}]", show(value.value)));
+}
+
+/// Collectives as a table, and latency by ranks as a plot where there are several.
+pub fn bench(op: &str, rows: &[BenchRow<'_>]) -> String {
+    let mut out = String::new();
+    title(&mut out, op);
+    let mut table = plain(&[Left, Right, Right, Left, Right, Left, Left]);
+    table.set_header(["fabric", "ranks", "latency", "low to high", "bandwidth", "algorithm", "busiest"]);
+    for row in rows {
+        let answer = row.answer;
+        table.add_row([
+            short(row.fabric, 24),
+            format!("{} {}s", row.ep, row.unit),
+            time(answer.latency_s),
+            format!("{} to {}", time(row.range_s.0), time(row.range_s.1)),
+            rate(answer.bandwidth_bytes_per_s),
+            answer.algorithm.to_owned(),
+            short(&answer.hottest_link, 44),
+        ]);
+    }
+    push_lines(&mut out, &table);
+    for row in rows.iter().filter(|row| row.answer.slowdown != 1.0 || !row.faults.is_empty()) {
+        let answer = row.answer;
+        let mut notes = Vec::new();
+        if answer.slowdown != 1.0 {
+            notes.push(format!(
+                "hottest expert {:.2}, hottest {} {} with {:.2} times the mean: {:.2} times as long as balanced",
+                answer.hottest_expert_load, row.unit, answer.hottest_rank, answer.hottest_rank_load, answer.slowdown
+            ));
+        }
+        if !row.faults.is_empty() {
+            let lost = 1.0 - 1.0 / answer.fault_slowdown;
+            notes.push(format!("{}: throughput falls by {}", row.faults.join(", "), percent(lost)));
+        }
+        paragraph(
+            &mut out,
+            "  ",
+            &format!("{}, {} {}s: {}", short(row.fabric, 24), row.ep, row.unit, notes.join("; ")),
+        );
+    }
+    if rows.len() > 1 {
+        plot(&mut out, rows);
+    }
+    out
+}
+
+/// A bar a row, all on one scale.
+fn plot(out: &mut String, rows: &[BenchRow<'_>]) {
+    const WIDTH: usize = 60;
+    title(out, "Latency");
+    let most = rows.iter().map(|row| row.answer.latency_s).fold(0.0, f64::max);
+    for row in rows {
+        let share = if most > 0.0 { row.answer.latency_s / most } else { 0.0 };
+        let filled = (0..WIDTH).filter(|&cell| (cell as f64) < share * WIDTH as f64 - 0.5).count();
+        let label = format!("{} {}", short(row.fabric, 20), row.ep);
+        let _ = writeln!(out, "  {label:<26} {}▏ {}", "█".repeat(filled), time(row.answer.latency_s));
+    }
+}

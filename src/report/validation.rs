@@ -1,0 +1,92 @@
+//! Published and modelled figures side by side.
+
+use comfy_table::CellAlignment::{Left, Right};
+
+use super::terminal::{paragraph, plain, push_lines, title};
+use super::{clean, short};
+use crate::projection::validation::{Row, Summary, summary};
+use crate::specs::Checked;
+use crate::units::{BytesPerSecond, Seconds};
+
+/// Rows by group, each with its error; then the errors of the whole, rows that were fitted on apart.
+pub fn rows(rows: &[Row]) -> String {
+    let mut out = String::new();
+    let mut groups: Vec<&str> = Vec::new();
+    for row in rows {
+        if !groups.contains(&&*row.group) {
+            groups.push(&row.group);
+        }
+    }
+    for group in groups {
+        let of_group: Vec<&Row> = rows.iter().filter(|row| row.group == group).collect();
+        title(&mut out, &clean(group));
+        table(&mut out, &of_group);
+        let read = |row: &&&Row| row.checked == Checked::Yes && row.unit == "s";
+        line(&mut out, "latencies read in their source", summary(of_group.iter().filter(read).copied()));
+        let unseen = of_group.iter().filter(read).filter(|row| !row.fitted).copied();
+        line(&mut out, "of these, not fitted on", summary(unseen));
+        line(&mut out, "all rows", summary(of_group.iter().copied()));
+    }
+    paragraph(&mut out, "* ", "fitted on. ~ second hand or from memory. Sources: supernode validate --json");
+    out
+}
+
+fn table(out: &mut String, rows: &[&Row]) {
+    let mut table = plain(&[Left, Left, Right, Right, Right]);
+    table.set_header(["", "quantity", "published", "modelled", "error"]);
+    for row in rows {
+        let mark = match (row.fitted, row.checked) {
+            (true, _) => "*",
+            (false, Checked::Yes | Checked::Derived) => "",
+            (false, Checked::Secondary | Checked::Memory) => "~",
+        };
+        let note = if row.note.is_empty() { String::new() } else { format!(" ({})", short(&row.note, 60)) };
+        table.add_row([
+            mark.to_owned(),
+            format!("{}{note}", clean(&row.quantity)),
+            figure(row.published, &row.unit),
+            row.modelled.map_or_else(|| "none".to_owned(), |modelled| figure(modelled, &row.unit)),
+            row.relative_error().map_or_else(String::new, |error| format!("{:+.1} %", error * 100.0)),
+        ]);
+    }
+    push_lines(out, &table);
+}
+
+fn line(out: &mut String, what: &str, summary: Summary) {
+    if summary.rows > 0 {
+        let text = format!(
+            "{what}: {} of {} rows answered, mean absolute error {:.1} %, worst {:.1} %",
+            summary.answered,
+            summary.rows,
+            summary.mean_absolute * 100.0,
+            summary.worst * 100.0
+        );
+        paragraph(out, "  ", &text);
+    }
+}
+
+fn figure(value: f64, unit: &str) -> String {
+    match unit {
+        "s" => Seconds::new(value).to_string(),
+        "byte/s" => BytesPerSecond::new(value).to_string(),
+        unit => format!("{} {}", (value * 1e4).round() / 1e4, clean(unit)),
+    }
+}
+
+/// Parameters with the value that stands and the fitted one, and the residuals.
+pub fn fit(fabric: &str, parameters: &[(&str, f64, f64)], residuals: &[Row]) -> String {
+    let mut out = String::new();
+    title(&mut out, &format!("{}: {} free parameters", clean(fabric), parameters.len()));
+    let mut table = plain(&[Left, Right, Right]);
+    table.set_header(["parameter", "in the file", "fitted"]);
+    for (key, stands, fitted) in parameters {
+        let show =
+            |value: f64| if key.ends_with("_s") { Seconds::new(value).to_string() } else { format!("{value:.4}") };
+        table.add_row([clean(key), show(*stands), show(*fitted)]);
+    }
+    push_lines(&mut out, &table);
+    self::table(&mut out, &residuals.iter().collect::<Vec<_>>());
+    line(&mut out, "fitted on", summary(residuals.iter().filter(|row| row.fitted)));
+    line(&mut out, "unseen", summary(residuals.iter().filter(|row| !row.fitted)));
+    out
+}

@@ -1,0 +1,73 @@
+//! The expert matmul at shapes drawn at random, on a real adapter, against its twin. The number of cases is bounded; a
+//! failing shape is shrunk and printed.
+
+#![cfg(feature = "gpu")]
+
+use std::sync::{LazyLock, Mutex};
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
+use supernode_bench::kernels::routing::Load;
+use supernode_bench::kernels::{Element, Kernel};
+use supernode_bench::measure::gpu::{self, Gpu, Selection};
+use supernode_bench::measure::{accuracy::accuracy, launch};
+
+/// One device for all cases, so that each pipeline is compiled once.
+static GPU: LazyLock<Mutex<Gpu>> = LazyLock::new(|| {
+    let gpu = gpu::select(&Selection::default()).and_then(|listed| listed.open(true));
+    Mutex::new(gpu.unwrap_or_else(|error| panic!("these tests need an adapter: {error}")))
+});
+
+fn matmul() -> impl Strategy<Value = Matmul> {
+    let role = prop_oneof![Just(MatmulRole::GateUp), Just(MatmulRole::Down), Just(MatmulRole::Dense)];
+    let load = prop_oneof![
+        Just(Load::Uniform),
+        Just(Load::Even),
+        Just(Load::PowerLaw),
+        Just(Load::HotExpert),
+        Just(Load::OneExpert),
+        Just(Load::EvenExperts),
+    ];
+    (role, load, 1usize..20, 1usize..80, 1usize..4, 1usize..200, 1usize..300).prop_map(
+        |(role, load, experts, tokens, top_k, k, n)| {
+            let dense = role == MatmulRole::Dense;
+            let (experts, top_k) = if dense { (1, 1) } else { (experts, top_k.min(experts)) };
+            Matmul { role, experts, tokens, top_k, k, n, load }
+        },
+    )
+}
+
+fn way() -> impl Strategy<Value = (&'static str, Element)> {
+    let any = Matmul::dense(1, 1, 1);
+    let ways: Vec<_> = any
+        .variants()
+        .iter()
+        .flat_map(|&variant| any.variant_elements(variant).iter().map(move |&element| (variant, element)))
+        .collect();
+    proptest::sample::select(ways)
+}
+
+proptest! {
+    #![proptest_config(Config { cases: 96, failure_persistence: None, ..Config::default() })]
+
+    #[test]
+    fn any_shape_in_any_variant_and_type_matches_its_twin((variant, element) in way(), matmul in matmul(), seed in 0u64..1000) {
+        let gpu = GPU.lock().expect("no case panics while it holds the device");
+        prop_assume!(launch::missing(&matmul.plan(variant, element), &gpu.info).is_none());
+        let compared = accuracy(&*gpu, &matmul, variant, element, seed, 400_000);
+        drop(gpu);
+        let compared = compared.map_err(|error| TestCaseError::fail(format!("{variant} {element}: {error}")))?;
+        prop_assert!(compared.verification.passed(), "{variant} {element}: {:?}", compared.verification);
+        // Half a step of int4 with the largest of 32 numbers at code 7 is a tenth of the numbers' deviation, and silu may
+        // double a relative error where its argument is near zero.
+        let most = match element {
+            Element::F32 => 1e-5,
+            Element::F16 => 2e-3,
+            Element::Bf16 => 2e-2,
+            Element::Int8 => 0.1,
+            Element::Int4 => 0.5,
+        };
+        prop_assert!(compared.error_of_type <= most, "{variant} {element}: {} from f64", compared.error_of_type);
+    }
+}
