@@ -20,6 +20,9 @@ use crate::projection::{self, NumberType, Projection, Provenance};
 use crate::record::{Case, Ceiling, CeilingKind, Clock, DeviceType, Preset, Record, Timing, printable};
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
 
+/// The style sheet of every page.
+const STYLE: &str = include_str!("page.css");
+
 /// The same question asked of two fabrics.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProjectionPair {
