@@ -249,8 +249,11 @@ fn documents_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let told = |error: std::io::Error| Error::Input(format!("{}: cannot be listed ({error})", folder.display()));
-    let mut paths: Vec<PathBuf> =
-        std::fs::read_dir(folder).map_err(told)?.map(|entry| entry.map(|e| e.path())).collect::<Result<_, _>>().map_err(told)?;
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map_err(told)?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, _>>()
+        .map_err(told)?;
     paths.sort();
     Ok(paths)
 }
@@ -261,12 +264,10 @@ mod tests {
 
     #[test]
     fn a_threshold_is_a_percentage_or_a_fraction() {
-        assert_eq!([threshold("5%"), threshold("2.5 %"), threshold("0.05"), threshold("0%")].map(|t| t.ok()), [
-            Some(0.05),
-            Some(0.025),
-            Some(0.05),
-            Some(0.0)
-        ]);
+        assert_eq!(
+            [threshold("5%"), threshold("2.5 %"), threshold("0.05"), threshold("0%")].map(|t| t.ok()),
+            [Some(0.05), Some(0.025), Some(0.05), Some(0.0)]
+        );
         for bad in ["5", "-1%", "", "%", "NaN", "inf%", "five"] {
             assert!(threshold(bad).is_err(), "{bad}");
         }

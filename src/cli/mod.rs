@@ -1,11 +1,14 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
 mod compare;
+mod completions;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(feature = "gpu")]
 mod devices;
 mod fabric;
+mod doctor;
+mod export;
 #[cfg(feature = "gpu")]
 mod measure;
 #[cfg(feature = "gpu")]
@@ -76,8 +79,12 @@ enum Command {
     Compare(compare::Args),
     /// Write one HTML page from result documents
     Report(report::Args),
+    Export(export::Args),
     /// Print the JSON Schema of a result document, or check a document
     Schema(schema::Args),
+    Doctor(doctor::Args),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 /// Why a command ended early. Printed once, by `main`, as one line.
@@ -125,7 +132,11 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Validate(args) => validate::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     }
 }
 

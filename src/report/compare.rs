@@ -188,7 +188,8 @@ fn best_pairs(base: &Record, other: &Record) -> Vec<Speedup> {
     let theirs = portability::fastest(other);
     let ours = portability::fastest(base);
     let mut seen = BTreeSet::new();
-    let questions = base.cases.iter().map(|case| question_of(&case.id)).filter(|question| seen.insert(question.clone()));
+    let questions =
+        base.cases.iter().map(|case| question_of(&case.id)).filter(|question| seen.insert(question.clone()));
     questions.filter_map(|question| Some(speedup(ours.get(&question)?, theirs.get(&question)?))).collect()
 }
 

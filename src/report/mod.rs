@@ -5,6 +5,7 @@
 mod charts;
 pub mod compare;
 pub mod fabric;
+pub mod export;
 mod html;
 mod svg;
 mod tables;

@@ -136,7 +136,9 @@ fn row(test: &Test, record: &Record) -> LlamaRow {
     let fma = [crate::kernels::Element::F32, crate::kernels::Element::F16];
     let fma = fma.into_iter().filter_map(|element| record.fma_ceiling(element)).reduce(FlopPerSecond::max);
     let (of_ceiling, fastest_kernel) = match (flop, bytes) {
-        (Some(rate), _) => (fma.map(|roof| rate / roof), fastest(record, Phase::Prefill, |c| c.achieved.flop_per_s.get())),
+        (Some(rate), _) => {
+            (fma.map(|roof| rate / roof), fastest(record, Phase::Prefill, |c| c.achieved.flop_per_s.get()))
+        }
         (_, Some(rate)) => (
             record.memory_ceiling().map(|roof| rate / roof),
             fastest(record, Phase::Decode, |case| case.achieved.bytes_per_s.get()),
@@ -164,9 +166,9 @@ fn is_mixture(model_type: &str) -> bool {
         before && name[at + step..].chars().next().is_some_and(|c| c.is_ascii_digit())
     };
     let experts = name.match_indices('x').any(|(at, found)| digits_around(at, found.len()));
-    let active = name.match_indices(".a").any(|(at, found)| {
-        name[at + found.len()..].chars().next().is_some_and(|c| c.is_ascii_digit())
-    });
+    let active = name
+        .match_indices(".a")
+        .any(|(at, found)| name[at + found.len()..].chars().next().is_some_and(|c| c.is_ascii_digit()));
     // DeepSeek 2 and 3, gpt-oss and the like are mixtures without saying so in numbers.
     let known = ["moe", "deepseek2", "gpt-oss", "mixtral", "llama4", "kimi", "dbrx", "grok"];
     experts || active || known.iter().any(|word| name.contains(word))
@@ -174,8 +176,11 @@ fn is_mixture(model_type: &str) -> bool {
 
 fn name(test: &Test) -> String {
     let parts = [("pp", test.n_prompt), ("tg", test.n_gen)];
-    let parts: Vec<String> =
-        parts.into_iter().filter(|(_, tokens)| *tokens > 0.0).map(|(what, tokens)| format!("{what}{tokens:.0}")).collect();
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(_, tokens)| *tokens > 0.0)
+        .map(|(what, tokens)| format!("{what}{tokens:.0}"))
+        .collect();
     let depth = if test.n_depth > 0.0 { format!(" @ d{:.0}", test.n_depth) } else { String::new() };
     format!("{}{depth}", parts.join("+"))
 }

@@ -72,9 +72,13 @@ pub(super) fn of(records: &[(&str, &Record)]) -> Portability {
             answers.iter().map(|(answered, _)| Some(answered.get(question)?.achieved.fraction_of_roofline)).collect();
         match fractions {
             Some(fractions) => tally.add(&fractions),
-            None => tally.not_everywhere += usize::from(answers.iter().any(|(answered, cannot)| {
-                cannot.contains(question) && !answered.contains_key(question)
-            })),
+            None => {
+                tally.not_everywhere += usize::from(
+                    answers
+                        .iter()
+                        .any(|(answered, cannot)| cannot.contains(question) && !answered.contains_key(question)),
+                )
+            }
         }
     }
     let families = tallies.into_iter().map(|(family, tally)| (family, tally.finish(records.len()))).collect();

@@ -159,9 +159,8 @@ mod tests {
         let (mut held, mut mean_held) = (0, 0);
         for _ in 0..TRIALS {
             let mut side = |scale: f64| {
-                let mut drawn: Vec<f64> = (0..samples)
-                    .map(|_| scale * (1.0 - 0.1 * (1.0 - rng.random::<f64>()).ln()))
-                    .collect();
+                let mut drawn: Vec<f64> =
+                    (0..samples).map(|_| scale * (1.0 - 0.1 * (1.0 - rng.random::<f64>()).ln())).collect();
                 drawn.sort_by(f64::total_cmp);
                 let median = (drawn[samples / 2 - 1] + drawn[samples / 2]) / 2.0;
                 timing(drawn[rank], median, drawn[samples - 1 - rank])

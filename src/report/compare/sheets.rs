@@ -9,9 +9,26 @@ use super::{Against, Comparison, Side, Speedup};
 use crate::report::{family_name, percent};
 
 const COLUMNS: [&str; 20] = [
-    "comparison", "base_file", "base_device", "other_file", "other_device", "id", "family", "kernel", "element",
-    "setting", "base_variant", "other_variant", "base_s", "other_s", "speedup", "low", "high", "verdict",
-    "base_fraction_of_roofline", "other_fraction_of_roofline",
+    "comparison",
+    "base_file",
+    "base_device",
+    "other_file",
+    "other_device",
+    "id",
+    "family",
+    "kernel",
+    "element",
+    "setting",
+    "base_variant",
+    "other_variant",
+    "base_s",
+    "other_s",
+    "speedup",
+    "low",
+    "high",
+    "verdict",
+    "base_fraction_of_roofline",
+    "other_fraction_of_roofline",
 ];
 
 /// All pairs and all missing cases, one a line (RFC 4180). The column `comparison` is `best_variant`, `same_variant`,
