@@ -172,7 +172,7 @@ fn gather(args: &Args) -> Result<Vec<(String, Record)>, Error> {
     Ok(records)
 }
 
-/// Which of the documents is meant, by path, else by part of a file's or device's name; `None` for another file.
+/// Which of the documents is meant, by path, else by part of a file's name, else of a device's; `None` for another file.
 fn position(records: &[(String, Record)], wanted: &str) -> Result<Option<usize>, Error> {
     let same_file = |name: &str| match (std::fs::canonicalize(name), std::fs::canonicalize(wanted)) {
         (Ok(one), Ok(other)) => one == other,
@@ -186,12 +186,13 @@ fn position(records: &[(String, Record)], wanted: &str) -> Result<Option<usize>,
     }
     let part = wanted.to_lowercase();
     let stem = |name: &str| Path::new(name).file_stem().map_or(String::new(), |s| s.to_string_lossy().to_lowercase());
-    let named: Vec<usize> = records
-        .iter()
-        .enumerate()
-        .filter(|(_, (name, record))| stem(name).contains(&part) || record.device.name.to_lowercase().contains(&part))
-        .map(|(at, _)| at)
-        .collect();
+    let fitting = |fits: &dyn Fn(&(String, Record)) -> bool| -> Vec<usize> {
+        records.iter().enumerate().filter(|(_, one)| fits(one)).map(|(at, _)| at).collect()
+    };
+    let mut named = fitting(&|(name, _)| stem(name).contains(&part));
+    if named.is_empty() {
+        named = fitting(&|(_, record)| record.device.name.to_lowercase().contains(&part));
+    }
     match named.as_slice() {
         [one] => Ok(Some(*one)),
         [] => Err(Error::Input(format!("--baseline {wanted}: no such file, and no document or device is called so"))),
