@@ -53,6 +53,7 @@ pub mod cli;
 pub mod kernels;
 #[cfg(feature = "gpu")]
 pub mod measure;
+mod printable;
 pub mod projection;
 pub mod record;
 pub mod report;

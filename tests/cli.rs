@@ -365,3 +365,41 @@ fn the_extremes_that_a_record_may_hold_are_shown() {
         }
     }
 }
+
+#[test]
+fn texts_of_specifications_do_not_steer_a_terminal() {
+    let folder = Folder::new();
+    let facts =
+        |file: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("specs").join(file)).unwrap();
+    let (chip, fabric, model) =
+        (facts("chips/h100.toml"), facts("fabrics/roce-cluster.toml"), facts("models/llama-3.1-8b.json"));
+    let escape = |text: &str, from: &str, to: &str| {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from} is not in the file any more");
+        changed
+    };
+    let hostile = [
+        ("chip", "a.toml", escape(&chip, "title = \"", "title = \"\\u001b[31m")),
+        ("chip", "b.toml", escape(&chip, "source = \"", "source = \"\\u202e")),
+        ("chip", "c.toml", "\"\\u001b[31m\" = 1".to_owned()),
+        ("chip", "d.toml", "name = \u{1b}[31m".to_owned()),
+        ("fabric", "e.toml", escape(&fabric, "name = \"", "name = \"\\u0007")),
+        ("model", "f.json", escape(&model, "\"llama\"", "\"\\u001b[31mllama\"")),
+        ("model", "g.json", escape(&model, "\"hidden_size\": ", "\"hidden_size\": \"\\u202e\u{1b}\", \"x\": ")),
+        ("model", "h.json", "\u{1b}]0;x\u{7}".to_owned()),
+    ];
+    for (kind, name, text) in hostile {
+        let file = folder.path(name);
+        fs::write(&file, text).unwrap();
+        let mut command = supernode();
+        // As on a terminal, where escape sequences are not stripped.
+        command.env("CLICOLOR_FORCE", "1").args(["project", "--phase", "decode"]).arg(format!("--{kind}")).arg(&file);
+        if kind != "chip" {
+            command.args(["--chip", "h100"]);
+        }
+        let output = command.output().unwrap();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{name}: {told}");
+        assert!(!told.replace('\n', "").contains(|c: char| c.is_control() || c == '\u{202e}'), "{name}: {told:?}");
+    }
+}

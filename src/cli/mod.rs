@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
+use crate::printable::is_unprintable;
 use crate::report::terminal;
 
 const EXAMPLES: &str = "\
@@ -102,6 +103,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// The message for a terminal: a path or a file's text in it may be a stranger's, so only line feeds are left of what
+    /// steers one.
+    pub fn shown(&self) -> String {
+        let tame = |c: char| if c != '\n' && is_unprintable(c) { ' ' } else { c };
+        self.to_string().chars().map(tame).collect()
+    }
+
     /// The exit code that tells a script which of the three it was.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
