@@ -12,7 +12,7 @@ use supernode_bench::measure::gpu::{self, Gpu, Selection};
 use supernode_bench::measure::{launch, run};
 
 /// Each shape compiles shaders of its own, which costs more than running them.
-const SHAPES: u32 = 12;
+const SHAPES: u32 = 6;
 
 /// Draws shapes, a variant and a type for each, and compares with the twin under runtime checks.
 fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
