@@ -98,9 +98,9 @@ pub(super) struct ProjectArgs {
     /// Tokens of a prefill chunk [default: whole prompts]
     #[arg(long, value_name = "TOKENS", value_parser = tokens)]
     chunk_tokens: Option<f64>,
-    /// How tokens spread over the experts: `uniform`, `power:ALPHA` (expert i gets a share of i^-ALPHA), or a JSON file
-    /// with a list of visits by expert
-    #[arg(long, value_name = "LOAD", default_value = "uniform", value_parser = expert_load)]
+    /// How tokens spread over the experts: `replicated` (real traffic after replication of hot experts), `uniform` (perfect
+    /// balance), `power:ALPHA` (expert i gets a share of i^-ALPHA), or a JSON file with a list of visits by expert
+    #[arg(long, value_name = "LOAD", default_value = "replicated", value_parser = expert_load)]
     expert_load: ExpertLoad,
     /// Schedule of the training pipeline
     #[arg(long, value_enum, value_name = "SCHEDULE", default_value = "interleaved")]
@@ -197,10 +197,13 @@ fn expert_load(text: &str) -> Result<ExpertLoad, String> {
     if text == "uniform" {
         return Ok(ExpertLoad::Uniform);
     }
+    if text == "replicated" {
+        return Ok(ExpertLoad::Replicated);
+    }
     if let Some(alpha) = text.strip_prefix("power:") {
         return number(alpha, 0.0, 10.0).map(ExpertLoad::Power);
     }
-    let bad = |reason: String| format!("{reason}; give `uniform`, `power:ALPHA` or a JSON file with a list of counts");
+    let bad = |reason: String| format!("{reason}; give `replicated`, `uniform`, `power:ALPHA` or a JSON file with a list of counts");
     let size = std::fs::metadata(text).map_err(|error| bad(error.to_string()))?;
     if !size.is_file() || size.len() > 1 << 20 {
         return Err(bad("not a file of at most 1 MiB".to_owned()));

@@ -7,6 +7,8 @@ use crate::specs::Moe;
 /// How tokens spread over the experts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ExpertLoad {
+    /// Real traffic after replication of hot experts: the hottest rank has [`RESIDUAL_SKEW`] of the mean.
+    Replicated,
     /// Each expert is as likely as any other.
     Uniform,
     /// The expert at place i is visited in proportion to `i^-alpha`.
@@ -15,9 +17,15 @@ pub enum ExpertLoad {
     Counted(&'static [f64]),
 }
 
+/// What replication of hot experts leaves: perfect balance would gain 18 % of prefill throughput, on CloudMatrix384 (6688
+/// against 5655 tokens/s/chip, arXiv:2506.12708) as in SGLang on H100 (7417 against 6288), which a quarter more load of
+/// the hottest rank brings about. Real traffic before replication has experts at 30 times the mean (arXiv:2508.02520).
+pub const RESIDUAL_SKEW: f64 = 1.25;
+
 impl fmt::Display for ExpertLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Replicated => write!(f, "of real traffic after replication of hot experts ({RESIDUAL_SKEW} of the mean)"),
             Self::Uniform => f.write_str("uniform"),
             Self::Power(alpha) => write!(f, "power:{alpha}"),
             Self::Counted(counts) => write!(f, "counted over {} experts", counts.len()),
@@ -34,6 +42,7 @@ pub fn hottest(load: ExpertLoad, moe: &Moe, ranks: f64, rows: f64) -> f64 {
     }
     let chance = 1.0 + (2.0 * ranks.ln() / rows).sqrt();
     let skew = match load {
+        ExpertLoad::Replicated => RESIDUAL_SKEW,
         ExpertLoad::Uniform => 1.0,
         ExpertLoad::Power(alpha) => {
             let shares: Vec<f64> = (1..=moe.experts).map(|place| (place as f64).powf(-alpha)).collect();

@@ -195,47 +195,43 @@ fn dispatch_bytes(hidden: f64, machine: &Machine) -> f64 {
     if machine.weight_bytes < 2.0 { hidden + 512.0 } else { hidden * machine.activation_bytes }
 }
 
-/// Parts that the cores split into: a die of the 910C has 24 cube cores, of which 16 serve attention as published.
-const CORES: u32 = 24;
-
 /// The fastest way to run a layer, and the program that does it: with two micro-batches, compute as one lane, or its
 /// cores split between attention and experts.
 pub fn best_period(scope: &Scope<'_>, layer: &Layer, setting: &Setting) -> (Period, Vec<Node>) {
-    let whole = program(scope, layer, setting, None);
+    let whole = program(scope, layer, setting, Turns::Blocks);
     let mut best = (period(&whole, setting.streams), whole);
-    if setting.streams > 1 && scope.machine.splits_cores && layer.wire.dispatch > 0.0 {
-        let nodes = balanced(scope, layer, setting);
+    if setting.streams < 2 {
+        return best;
+    }
+    let mut consider = |turns| {
+        let nodes = program(scope, layer, setting, turns);
         let time = period(&nodes, setting.streams);
         if time.time < best.0.time {
             best = (time, nodes);
         }
-    }
-    best
-}
-
-/// The split of the cores at which the slower stream is fastest: more cores for attention make its stream faster and the
-/// other slower, so halving the range finds it.
-fn balanced(scope: &Scope<'_>, layer: &Layer, setting: &Setting) -> Vec<Node> {
-    let at = |cores: u32| program(scope, layer, setting, Some(f64::from(cores) / f64::from(CORES)));
-    let (mut low, mut high) = (2, CORES - 2);
-    let lane = |nodes: &[Node], first: bool| -> f64 {
-        nodes.iter().filter(|node| (node.lane == COMPUTE) == first).map(Node::time).sum()
     };
-    let mut best = at(CORES * 2 / 3);
-    let pace = |nodes: &[Node]| lane(nodes, true).max(lane(nodes, false));
-    while low + 1 < high {
-        let middle = u32::midpoint(low, high);
-        let nodes = at(middle);
-        if lane(&nodes, true) > lane(&nodes, false) { low = middle } else { high = middle }
-        if pace(&nodes) < pace(&best) {
-            best = nodes;
-        }
+    consider(Turns::Kernels);
+    if scope.machine.splits_cores && layer.wire.dispatch > 0.0 {
+        // The stream with dispatch and combine has the cores that communication holds, attention the others.
+        consider(Turns::Split(1.0 - held_share(scope, setting)));
     }
     best
 }
 
-/// A layer as nodes. `split` is the share of the cores that attention has, if two streams split them.
-fn program(scope: &Scope<'_>, layer: &Layer, setting: &Setting, split: Option<f64>) -> Vec<Node> {
+/// How interleaved micro-batches share the cores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Turns {
+    /// They take turns block by block.
+    Blocks,
+    /// They may take turns inside attention too, as in DeepSeek's decode: projections, core, and what follows.
+    Kernels,
+    /// Attention has this share of the cores, experts the rest.
+    Split(f64),
+}
+
+/// A layer as nodes.
+fn program(scope: &Scope<'_>, layer: &Layer, setting: &Setting, turns: Turns) -> Vec<Node> {
+    let split = if let Turns::Split(share) = turns { Some(share) } else { None };
     let (wire, repeat) = (&layer.wire, setting.repeats.communication);
     let slow = held_cores(scope, layer, setting, split);
     let (attention_cores, expert_cores) = split.map_or((slow, slow), |share| (share, 1.0 - share));
@@ -253,7 +249,15 @@ fn program(scope: &Scope<'_>, layer: &Layer, setting: &Setting, split: Option<f6
             nodes.push(Node::new(name, FABRIC, books));
         }
     };
-    push(&mut nodes, "attention", &layer.ops.attention, attention_cores, COMPUTE);
+    let attention = &layer.ops.attention;
+    let core = attention.iter().position(|op| op.part == Part::Attention).unwrap_or(0);
+    if turns == Turns::Kernels {
+        push(&mut nodes, "projections", &attention[..core], attention_cores, COMPUTE);
+        push(&mut nodes, "attention", &attention[core..=core], attention_cores, COMPUTE);
+        push(&mut nodes, "output", &attention[core + 1..], attention_cores, COMPUTE);
+    } else {
+        push(&mut nodes, "attention", attention, attention_cores, COMPUTE);
+    }
     send(&mut nodes, "tensor parallel", wire.attention, book::OTHER);
     if layer.ops.gate.is_empty() {
         push(&mut nodes, "ffn", &layer.ops.ffn, attention_cores, COMPUTE);
@@ -284,10 +288,15 @@ fn program(scope: &Scope<'_>, layer: &Layer, setting: &Setting, split: Option<f6
     nodes
 }
 
+/// Share of the cores that communication holds while it runs.
+fn held_share(scope: &Scope<'_>, setting: &Setting) -> f64 {
+    let machine = scope.machine;
+    if setting.forward { machine.communication_cores } else { machine.decode_communication_cores }
+}
+
 /// Share of the cores that is left to compute while communication holds some, averaged over the layer.
 fn held_cores(scope: &Scope<'_>, layer: &Layer, setting: &Setting, split: Option<f64>) -> f64 {
-    let machine = scope.machine;
-    let held = if setting.forward { machine.communication_cores } else { machine.decode_communication_cores };
+    let held = held_share(scope, setting);
     let wire = (layer.wire.dispatch + layer.wire.combine) * setting.repeats.communication;
     if setting.streams < 2 || split.is_some() || held <= 0.0 || wire <= 0.0 {
         return 1.0;

@@ -81,7 +81,7 @@ impl Default for Workload {
             sequence_len: 4096.0,
             global_batch_tokens: 4.0 * 1024.0 * 1024.0,
             chunk_tokens: f64::INFINITY,
-            expert_load: ExpertLoad::Uniform,
+            expert_load: ExpertLoad::Replicated,
             skew: 1.0,
             pipeline: Pipeline::Interleaved,
         }

@@ -70,54 +70,56 @@ pub struct Period {
     pub books: Books,
 }
 
-const REPEATS: usize = 5;
-/// Repetitions before the window that is measured.
+const REPEATS: usize = 7;
+/// Repetitions before the window that is measured; the last one, where streams run dry, is left out as well.
 const WARM: usize = 2;
 
 /// One layer of one or two micro-batches in the steady state of many.
 pub fn period(program: &[Node], streams: usize) -> Period {
     if streams <= 1 {
-        let (placed, _) = place(program, 1, 1);
-        return walk(program, &placed, 0.0, end_of(&placed));
+        let placed = place(program, 1, 1);
+        let end = placed.iter().map(|node| node.end).fold(0.0, f64::max);
+        let last = placed.iter().position(|node| node.end >= end);
+        return walk(program, &placed, last, 0.0, end);
     }
-    let (placed, marks) = place(program, streams, REPEATS);
-    let (from, to) = (marks[WARM - 1], marks[REPEATS - 2]);
-    let window = (REPEATS - 1 - WARM) as f64;
-    let mut period = walk(program, &placed, from, to);
-    period.time /= window;
-    for book in &mut period.books {
-        *book /= window;
-    }
-    period
+    let placed = place(program, streams, REPEATS);
+    // From where the first micro-batch begins one layer to where it begins another: the lanes are in the same state.
+    let begins = |layer: usize| {
+        placed.iter().find(|node| node.stream == 0 && node.index == layer * program.len()).map(|node| (node.start, node.binding))
+    };
+    let (Some((from, _)), Some((to, last))) = (begins(WARM), begins(REPEATS - 1)) else {
+        return Period { time: 0.0, books: [0.0; BOOKS] };
+    };
+    let layers = (REPEATS - 1 - WARM) as f64;
+    let whole = walk(program, &placed, Some(last), from, to);
+    Period { time: whole.time / layers, books: whole.books.map(|book| book / layers) }
 }
 
-fn end_of(placed: &[Placed]) -> f64 {
-    placed.iter().map(|node| node.end).fold(0.0, f64::max)
-}
-
-/// Places `repeats` layers of `streams` micro-batches; also the end of each layer (of all micro-batches).
-pub fn place(program: &[Node], streams: usize, repeats: usize) -> (Vec<Placed>, [f64; REPEATS]) {
-    let length = program.len() * repeats;
+/// Places `repeats` layers of `streams` micro-batches, in order of start.
+pub fn place(program: &[Node], streams: usize, repeats: usize) -> Vec<Placed> {
+    let (length, streams) = (program.len() * repeats, streams.min(2));
     let mut placed: Vec<Placed> = Vec::with_capacity(length * streams);
-    // Where each node of each stream landed; streams are at most two.
+    // Where each node of each stream landed.
     let mut landed = vec![0_usize; length * streams];
     let mut next = [0_usize; 2];
     let mut free: [(f64, Option<usize>); LANES] = [(0.0, None); LANES];
-    let mut marks = [0.0; REPEATS];
     while placed.len() < length * streams {
-        let mut best: Option<(f64, usize, Option<usize>)> = None;
-        for stream in 0..streams.min(2) {
+        let mut best: Option<(Start, usize)> = None;
+        for stream in 0..streams {
             if next[stream] >= length {
                 continue;
             }
-            let (start, binding) = ready(program, &placed, &landed[stream * length..], next[stream], &free);
-            // Of nodes that can start together the lagging micro-batch goes first.
-            let better = best.is_none_or(|(other, holder, _)| start < other || (start == other && next[stream] < next[holder]));
+            let start = ready(program, &placed, &landed[stream * length..], next[stream], &free);
+            // Of nodes that can start together the one that waited longest goes first, else the lagging micro-batch.
+            let better = best.is_none_or(|(other, holder)| {
+                (start.at, start.since) < (other.at, other.since)
+                    || ((start.at, start.since) == (other.at, other.since) && next[stream] < next[holder])
+            });
             if better {
-                best = Some((start, stream, binding));
+                best = Some((start, stream));
             }
         }
-        let Some((start, stream, binding)) = best else { break };
+        let Some((Start { at: start, binding, .. }, stream)) = best else { break };
         let index = next[stream];
         let node = &program[index % program.len()];
         let end = start + node.time();
@@ -126,12 +128,19 @@ pub fn place(program: &[Node], streams: usize, repeats: usize) -> (Vec<Placed>, 
         landed[stream * length + index] = position;
         free[node.lane] = (end, Some(position));
         next[stream] += 1;
-        if next[stream].is_multiple_of(program.len()) {
-            let layer = next[stream] / program.len() - 1;
-            marks[layer.min(REPEATS - 1)] = f64::max(marks[layer.min(REPEATS - 1)], end);
-        }
     }
-    (placed, marks)
+    placed
+}
+
+/// When a node can start.
+#[derive(Debug, Clone, Copy)]
+struct Start {
+    /// With its lane free.
+    at: f64,
+    /// As far as its own program goes.
+    since: f64,
+    /// What it waits for: position in the list of placed nodes.
+    binding: Option<usize>,
 }
 
 /// When the node could start, and what it waits for.
@@ -141,27 +150,28 @@ fn ready(
     landed: &[usize],
     index: usize,
     free: &[(f64, Option<usize>); LANES],
-) -> (f64, Option<usize>) {
+) -> Start {
     let node = &program[index % program.len()];
     let (mut start, mut binding) = free[node.lane];
+    let mut since = 0.0;
     for back in [node.after, node.also] {
         if back > 0 && index >= back {
             let position = landed[index - back];
+            since = f64::max(since, placed[position].end);
             if placed[position].end > start || binding.is_none() {
                 (start, binding) = (placed[position].end.max(start), Some(position));
             }
         }
     }
-    (start, binding)
+    Start { at: start, since, binding }
 }
 
-/// The critical path between two times, by booking. It has no gaps: a node starts when what it waits for ends.
-fn walk(program: &[Node], placed: &[Placed], from: f64, to: f64) -> Period {
+/// The critical path that ends with a node, between two times, by booking. It has no gaps: a node starts when what it
+/// waits for ends.
+fn walk(program: &[Node], placed: &[Placed], last: Option<usize>, from: f64, to: f64) -> Period {
     let mut books = [0.0; BOOKS];
-    let last = placed.iter().enumerate().filter(|(_, node)| node.end <= to).max_by(|a, b| a.1.end.total_cmp(&b.1.end));
-    let Some((mut at, _)) = last else { return Period { time: 0.0, books } };
-    loop {
-        let node = &placed[at];
+    let Some(mut at) = last else { return Period { time: 0.0, books } };
+    while let Some(node) = placed.get(at) {
         let parts = &program[node.index % program.len()].books;
         let (whole, inside) = (node.end - node.start, node.end.min(to) - node.start.max(from));
         if whole > 0.0 && inside > 0.0 {
@@ -223,7 +233,7 @@ mod tests {
     fn nodes_of_a_lane_never_overlap() {
         let program =
             [node("a", COMPUTE, 1.3), node("d", FABRIC, 0.7), node("e", COMPUTE, 0.4), node("c", FABRIC, 1.1)];
-        let (placed, _) = place(&program, 2, 5);
+        let placed = place(&program, 2, 5);
         for lane in 0..LANES {
             let mut nodes: Vec<_> = placed.iter().filter(|node| node.lane == lane).collect();
             nodes.sort_by(|a, b| a.start.total_cmp(&b.start));

@@ -83,7 +83,7 @@ pub(super) fn extrapolated(operators: &[Operator]) -> Option<String> {
 pub fn chrome_trace(request: &Request, plan: &Plan, machine: &Machine) -> Value {
     let (pass, setting): (Pass, Setting) = typical(request, plan, machine);
     let (_, nodes) = typical_layer(&scope(&request.model, plan, machine, &pass), &setting);
-    let (placed, _) = place(&nodes, setting.streams, TRACED_LAYERS);
+    let placed = place(&nodes, setting.streams, TRACED_LAYERS);
     let lanes = [(COMPUTE, "compute"), (EXPERTS, "compute, experts' cores"), (FABRIC, "fabric")];
     let mut events: Vec<Value> = lanes
         .into_iter()

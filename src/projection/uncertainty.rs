@@ -4,6 +4,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use super::load::ExpertLoad;
 use super::machine::Machine;
 use super::phases::{Outcome, evaluate};
 use super::request::Request;
@@ -47,8 +48,8 @@ pub const DRAWS: u32 = 256;
 pub const SEED: u64 = 384;
 /// Bars of a tornado.
 const MOST_SWINGS: usize = 12;
-/// Load of the hottest rank over what routing says: replicas of experts leave some skew, a quarter at worst (assumed).
-const MOST_SKEW: f64 = 1.25;
+/// Band of the hottest rank's load around what `expert_load` says: from perfect balance to a tenth more (assumed).
+const SKEW: (f64, f64) = (1.0 / super::load::RESIDUAL_SKEW, 1.1);
 
 /// The throughput's band, the other bands, and what moves the throughput most, all at the plan that was chosen.
 pub(super) fn spread(request: &Request, plan: &Plan, nominal: &Outcome) -> (Interval, Intervals, Vec<Swing>) {
@@ -158,7 +159,10 @@ fn values(request: &Request) -> Vec<Input> {
             Value::Sourced(input) => {
                 (input.value, input.low.unwrap_or(input.value), input.high.unwrap_or(input.value))
             }
-            Value::Skew(skew) => (*skew, *skew, *skew * MOST_SKEW),
+            Value::Skew(skew) => {
+                let low = if request.workload.expert_load == ExpertLoad::Replicated { SKEW.0 } else { 1.0 };
+                (*skew, *skew * low, *skew * SKEW.1)
+            }
         };
         list.push(Input { name, value, low, high });
     });

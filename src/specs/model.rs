@@ -11,7 +11,6 @@ use config::Config;
 use super::error::{SpecError, looks_like_path, read_small_file};
 
 const BUILTIN: [(&str, &str); 10] = [
-    ("gpt-oss-120b", include_str!("../../specs/models/gpt-oss-120b.json")),
     ("deepseek-v3", include_str!("../../specs/models/deepseek-v3.json")),
     ("kimi-k2", include_str!("../../specs/models/kimi-k2.json")),
     ("llama-3.1-8b", include_str!("../../specs/models/llama-3.1-8b.json")),
@@ -21,6 +20,7 @@ const BUILTIN: [(&str, &str); 10] = [
     ("qwen2.5-72b", include_str!("../../specs/models/qwen2.5-72b.json")),
     ("qwen3-30b-a3b", include_str!("../../specs/models/qwen3-30b-a3b.json")),
     ("qwen3-235b-a22b", include_str!("../../specs/models/qwen3-235b-a22b.json")),
+    ("gpt-oss-120b", include_str!("../../specs/models/gpt-oss-120b.json")),
 ];
 
 /// A transformer as far as its costs depend on it.
