@@ -58,6 +58,8 @@ fn faster_links(machine: &Machine) -> Machine {
     let mut better = machine.clone();
     for link in &mut better.links {
         link.bandwidth *= 2.0;
+        link.all_to_all_bandwidth *= 2.0;
+        link.copy /= 2.0;
     }
     better
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::chip::{ByClass, ClassEfficiency};
 use super::costs::Costs;
-use super::fabric::{Link, links};
+use super::fabric::{Link, rank_links};
 use super::ops::{Class, Op};
 use super::request::{Infeasible, Request};
 use super::result::Phase;
@@ -124,7 +124,7 @@ impl Machine {
             decode_communication_cores: scenario.time(&chip.decode_communication_cores).min(0.9),
             splits_cores: chip.splits_cores,
             smooth_ridge: chip.costs.is_none(),
-            links: rank_links(links(&request.fabric, &chip.scale_up, scenario), dies),
+            links: links_of(request, dies, scenario),
             weight_bytes: number_type.size_bytes(),
             activation_bytes: number_type.size_bytes().max(2.0),
             cache_bytes: number_type.size_bytes().max(2.0),
@@ -174,16 +174,21 @@ impl Machine {
     }
 }
 
-/// Tiers count chips; a die is a rank with its share of the package's links.
-fn rank_links(links: Vec<Link>, dies: f64) -> Vec<Link> {
-    links
-        .into_iter()
-        .map(|link| Link {
-            chips: link.chips * dies,
-            bandwidth: link.bandwidth / dies,
-            // Twice the ranks are twice the peers, and each die issues its own messages.
-            message: link.message / dies,
-            ..link
-        })
-        .collect()
+/// Tiers as ranks see them. A fabric knows the dies of the chip it was built for; for another chip of several dies each die
+/// has its share of the ports.
+fn links_of(request: &Request, dies: f64, scenario: Scenario) -> Vec<Link> {
+    let links = rank_links(&request.fabric, &request.chip.scale_up, scenario);
+    let known = request.fabric.ranks_per_chip() as f64;
+    let share = dies / known;
+    let of_chip = |link: Link| Link {
+        chips: link.chips * share,
+        bandwidth: link.bandwidth / share,
+        all_to_all_bandwidth: link.all_to_all_bandwidth / share,
+        ..link
+    };
+    if (share - 1.0).abs() < 1e-9 {
+        return links;
+    }
+    // The link between the dies of another package is not this chip's.
+    links.into_iter().filter(|link| !link.on_package).map(of_chip).collect()
 }

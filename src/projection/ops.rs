@@ -417,10 +417,12 @@ fn gate(scope: &Scope<'_>, moe: &Moe, list: &mut Vec<Op>) {
     list.push(gating("router", 2.0 * own * hidden * experts, bytes, "router_logits"));
     list.push(gating("top-k", 0.0, own * (8.0 * experts + 16.0 * top_k), "topk"));
     list.push(gating("sort", 0.0, own * top_k * 24.0, "sort"));
-    // The copies are cast and written where the wire, or the experts, take them from.
-    let copies = copies(moe, scope.plan);
-    let pack = Scope::stream("pack", own * hidden * (act + copies * scope.operand()));
-    list.push(Op { part: Part::Gating, ..pack });
+    if scope.plan.ep == 1 {
+        // The copies are cast and written where the experts take them from; otherwise the dispatch does it.
+        let copies = copies(moe, scope.plan);
+        let pack = Scope::stream("pack", own * hidden * (act + copies * scope.operand()));
+        list.push(Op { part: Part::Gating, ..pack });
+    }
 }
 
 /// Useful FLOP of a token: two a weight that it meets (the embedding is a look-up) plus attention over `context` keys.

@@ -1,6 +1,6 @@
 //! Time of one pass of a micro-batch, or of two interleaved ones, through one pipeline stage.
 
-use super::fabric::{AllToAll, Group, all_to_all};
+use super::fabric::{AllToAll, Group, all_to_all, dispatch};
 use super::load::{ExpertLoad, hottest};
 use super::ops::{self, LayerOps, Op, Part, Pass, Scope};
 use super::machine::Machine;
@@ -176,14 +176,12 @@ pub fn moe_layer(scope: &Scope<'_>, moe: &Moe, setting: &Setting, attention: Vec
     let group = Group { size: ranks, stride: 1.0 };
     let most_groups = (moe.groups > 1).then_some(moe.kept_groups as f64);
     let hidden = scope.model.hidden as f64;
-    let time = |bytes| {
-        let traffic = AllToAll { tokens: own * load, copies, bytes, forward: setting.forward, most_groups };
-        all_to_all(&scope.machine.links, group, &traffic).get()
-    };
+    let traffic =
+        |bytes| AllToAll { tokens: own * load, copies, bytes, forward: setting.forward, most_groups };
     let machine = scope.machine;
     let wire = Wire {
-        dispatch: time(dispatch_bytes(hidden, machine)),
-        combine: time(hidden * machine.activation_bytes),
+        dispatch: dispatch(&machine.links, group, &traffic(dispatch_bytes(hidden, machine))).get(),
+        combine: all_to_all(&machine.links, group, &traffic(hidden * machine.activation_bytes)).get(),
         attention: super::phases::tensor_all_reduce(scope) + super::phases::context_exchange(scope),
         ffn: 0.0,
     };
