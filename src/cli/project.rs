@@ -234,6 +234,11 @@ pub(super) fn run(args: &ProjectArgs) -> Result<(), Error> {
     };
     let phases = args.phase.map_or_else(|| TABLE_PHASES.to_vec(), |phase| vec![phase.into()]);
     let single = models.len() == 1 && phases.len() == 1;
+    if let ([model], [phase]) = (models.as_slice(), phases.as_slice())
+        && args.search
+    {
+        return search(&request(args, model.clone(), chip, fabric, *phase), args.json);
+    }
     let mut rows = Vec::new();
     for model in &models {
         for phase in phases.iter().copied() {
@@ -243,9 +248,31 @@ pub(super) fn run(args: &ProjectArgs) -> Result<(), Error> {
         }
     }
     match rows.as_slice() {
-        [row] if single => print_single(row, args.json),
+        [row] if single => {
+            if let Some(path) = &args.trace {
+                write_trace(row, path)?;
+            }
+            print_single(row, args.json)
+        }
         rows => print_table(rows, args.json),
     }
+}
+
+/// All plans, and the front of latency against throughput.
+fn search(request: &Request, json: bool) -> Result<(), Error> {
+    let bar = indicatif::ProgressBar::new_spinner().with_message("plans");
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    let found = projection::search(request, &|plans| bar.inc(plans as u64));
+    bar.finish_and_clear();
+    let found = found.map_err(|reason| Error::Negative(format!("{}: {reason}", request.model.name)))?;
+    print(&if json { show::to_json(&found)? } else { show::front(request, &found) })
+}
+
+fn write_trace(row: &show::Row, path: &Path) -> Result<(), Error> {
+    let on = row.comparison.on.as_ref().map_err(|reason| Error::Negative(format!("{}: {reason}", row.title())))?;
+    let trace = projection::trace_of(&row.request, &on.plan).map_err(|reason| Error::Negative(reason.to_string()))?;
+    record::write_atomically(path, show::to_json(&trace)?.as_bytes())
+        .map_err(|error| Error::Input(format!("{}: {error}", path.display())))
 }
 
 fn print_single(row: &show::Row, json: bool) -> Result<(), Error> {

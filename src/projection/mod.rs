@@ -82,6 +82,14 @@ pub fn estimate(request: &Request) -> Result<(Plan, Outcome), Infeasible> {
     plan::best(request, &Machine::new(request, Scenario::Nominal)?)
 }
 
+/// The schedule of a few layers of a plan as a Chrome trace, which Perfetto opens.
+///
+/// # Errors
+/// [`Infeasible::NoSuchType`].
+pub fn trace_of(request: &Request, plan: &Plan) -> Result<serde_json::Value, Infeasible> {
+    Ok(trace::chrome_trace(request, plan, &Machine::new(request, Scenario::Nominal)?))
+}
+
 /// All plans of a request: the front of latency against throughput. `done` hears how many more plans are done.
 ///
 /// # Errors
