@@ -203,7 +203,9 @@ fn expert_load(text: &str) -> Result<ExpertLoad, String> {
     if let Some(alpha) = text.strip_prefix("power:") {
         return number(alpha, 0.0, 10.0).map(ExpertLoad::Power);
     }
-    let bad = |reason: String| format!("{reason}; give `replicated`, `uniform`, `power:ALPHA` or a JSON file with a list of counts");
+    let bad = |reason: String| {
+        format!("{reason}; give `replicated`, `uniform`, `power:ALPHA` or a JSON file with a list of counts")
+    };
     let size = std::fs::metadata(text).map_err(|error| bad(error.to_string()))?;
     if !size.is_file() || size.len() > 1 << 20 {
         return Err(bad("not a file of at most 1 MiB".to_owned()));

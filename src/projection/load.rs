@@ -25,7 +25,9 @@ pub const RESIDUAL_SKEW: f64 = 1.25;
 impl fmt::Display for ExpertLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Replicated => write!(f, "of real traffic after replication of hot experts ({RESIDUAL_SKEW} of the mean)"),
+            Self::Replicated => {
+                write!(f, "of real traffic after replication of hot experts ({RESIDUAL_SKEW} of the mean)")
+            }
             Self::Uniform => f.write_str("uniform"),
             Self::Power(alpha) => write!(f, "power:{alpha}"),
             Self::Counted(counts) => write!(f, "counted over {} experts", counts.len()),

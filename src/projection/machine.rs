@@ -165,7 +165,11 @@ impl Machine {
     /// smoothly, the root of the sum of squares: it fits DeepGEMM's published rows near the ridge (256 rows a group).
     pub fn busy(&self, time: &OpTime, cores: f64) -> f64 {
         let compute = time.compute / cores;
-        if self.smooth_ridge { (compute * compute + time.memory * time.memory).sqrt() } else { compute.max(time.memory) }
+        if self.smooth_ridge {
+            (compute * compute + time.memory * time.memory).sqrt()
+        } else {
+            compute.max(time.memory)
+        }
     }
 
     /// Ranks of a number of chips.

@@ -54,13 +54,16 @@ pub fn serving(
     let cached_layers = model.layers as f64 + mtp_modules;
     let elements = cached_layers * cache_elements(model, f64::from(plan.tp));
     let cached = model.window.map_or(length, |_| super::ops::keys(model, length));
-    of_chip(machine, Memory {
-        weights: (parameters.dense + parameters.experts) * machine.weight_bytes,
-        kv_cache: sequences * cached * elements * machine.cache_bytes,
-        activations: pass_tokens / f64::from(plan.tp) * pass_buffer_bytes(model, machine),
-        optimizer: 0.0,
-        capacity: machine.capacity,
-    })
+    of_chip(
+        machine,
+        Memory {
+            weights: (parameters.dense + parameters.experts) * machine.weight_bytes,
+            kv_cache: sequences * cached * elements * machine.cache_bytes,
+            activations: pass_tokens / f64::from(plan.tp) * pass_buffer_bytes(model, machine),
+            optimizer: 0.0,
+            capacity: machine.capacity,
+        },
+    )
 }
 
 /// All ranks of a package together.
@@ -107,12 +110,15 @@ pub fn training(request: &Request, plan: &Plan, machine: &Machine, recompute: Re
     let tokens = request.workload.sequence_len / tp / f64::from(plan.cp);
     let in_flight = model.layers as f64 * tokens * kept;
     let one_layer = tokens * (34.0 * hidden + expert_bytes);
-    of_chip(machine, Memory {
-        // Master weights stand in for what 8-bit products quantise from: two bytes a weight stay.
-        weights: all * machine.weight_bytes.max(2.0),
-        kv_cache: 0.0,
-        activations: in_flight + one_layer,
-        optimizer: all * 4.0 + state,
-        capacity: machine.capacity,
-    })
+    of_chip(
+        machine,
+        Memory {
+            // Master weights stand in for what 8-bit products quantise from: two bytes a weight stay.
+            weights: all * machine.weight_bytes.max(2.0),
+            kv_cache: 0.0,
+            activations: in_flight + one_layer,
+            optimizer: all * 4.0 + state,
+            capacity: machine.capacity,
+        },
+    )
 }

@@ -398,10 +398,9 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, layer: &mut LayerOps) {
     layer.ffn.push(grouped("expert down", "down", width, hidden, hidden));
     if scope.plan.ep == 1 {
         // Without a wire the weighted sum is an op of its own; otherwise the combine does it.
-        layer.after.push(Op {
-            part: Part::Expert,
-            ..Scope::stream("weighted sum", own * (copies + 1.0) * hidden * act)
-        });
+        layer
+            .after
+            .push(Op { part: Part::Expert, ..Scope::stream("weighted sum", own * (copies + 1.0) * hidden * act) });
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::fabric::{AllToAll, Group, all_to_all, dispatch};
 use super::load::{ExpertLoad, hottest};
-use super::ops::{self, LayerOps, Op, Part, Pass, Scope};
 use super::machine::Machine;
+use super::ops::{self, LayerOps, Op, Part, Pass, Scope};
 use super::result::Plan;
 use super::schedule::{BOOKS, Books, COMPUTE, EXPERTS, FABRIC, Node, Period, period};
 use crate::specs::{Model, Moe};
@@ -176,8 +176,7 @@ pub fn moe_layer(scope: &Scope<'_>, moe: &Moe, setting: &Setting, attention: Vec
     let group = Group { size: ranks, stride: 1.0 };
     let most_groups = (moe.groups > 1).then_some(moe.kept_groups as f64);
     let hidden = scope.model.hidden as f64;
-    let traffic =
-        |bytes| AllToAll { tokens: own * load, copies, bytes, forward: setting.forward, most_groups };
+    let traffic = |bytes| AllToAll { tokens: own * load, copies, bytes, forward: setting.forward, most_groups };
     let machine = scope.machine;
     let wire = Wire {
         dispatch: dispatch(&machine.links, group, &traffic(dispatch_bytes(hidden, machine))).get(),

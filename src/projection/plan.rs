@@ -205,13 +205,20 @@ fn no_degrees(request: &Request) -> String {
             request.workload.global_batch_tokens
         )
     } else {
-        format!("tp * cp * pp * dp must be the number of chips ({}), ep must divide tp * cp * dp, and each pass needs a sequence; leave some of them out", ranks_text(request))
+        format!(
+            "tp * cp * pp * dp must be the number of chips ({}), ep must divide tp * cp * dp, and each pass needs a sequence; leave some of them out",
+            ranks_text(request)
+        )
     }
 }
 
 /// Ranks: a package has as many as dies.
 fn ranks(request: &Request) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small whole number, checked on load")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small whole number, checked on load"
+    )]
     let dies = request.chip.dies.value.max(1.0) as u32;
     request.chips.saturating_mul(dies)
 }

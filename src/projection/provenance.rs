@@ -45,7 +45,9 @@ pub(super) fn sources(request: &Request, number_type: NumberType) -> Vec<CostSou
         list.push(source("dies a chip".to_owned(), &chip.dies, |value| value.to_string()));
     }
     if chip.costs.is_some() {
-        list.push(source("measured kernels, factor on time".to_owned(), &chip.cost_factor, |value| format!("{value:.2}")));
+        list.push(source("measured kernels, factor on time".to_owned(), &chip.cost_factor, |value| {
+            format!("{value:.2}")
+        }));
     }
     let mut inner = 1;
     for tier in &request.fabric.tiers {

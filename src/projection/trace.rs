@@ -76,14 +76,15 @@ pub(super) fn extrapolated(operators: &[Operator]) -> Option<String> {
         operators.iter().filter(|op| op.cost == EXTRAPOLATED).map(|op| op.name.as_str()).collect();
     names.dedup();
     let list = names.join(", ");
-    (!names.is_empty()).then(|| format!("outside the record's shapes, so extrapolated at the nearest utilisation: {list}"))
+    (!names.is_empty())
+        .then(|| format!("outside the record's shapes, so extrapolated at the nearest utilisation: {list}"))
 }
 
 /// The schedule of a few layers of a plan as a Chrome trace (Perfetto opens it): a process a micro-batch's lane.
 pub fn chrome_trace(request: &Request, plan: &Plan, machine: &Machine) -> Value {
     let (pass, setting): (Pass, Setting) = typical(request, plan, machine);
     let (_, nodes) = typical_layer(&scope(&request.model, plan, machine, &pass), &setting);
-    let placed = place(&nodes, setting.streams, TRACED_LAYERS);
+    let placed = place(&nodes, setting.streams, TRACED_LAYERS, (nodes.len() / 2).max(1));
     let lanes = [(COMPUTE, "compute"), (EXPERTS, "compute, experts' cores"), (FABRIC, "fabric")];
     let mut events: Vec<Value> = lanes
         .into_iter()

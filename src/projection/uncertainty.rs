@@ -156,9 +156,7 @@ fn values(request: &Request) -> Vec<Input> {
     let mut scratch = request.clone();
     visit(&mut scratch, &mut |name, input| {
         let (value, low, high) = match input {
-            Value::Sourced(input) => {
-                (input.value, input.low.unwrap_or(input.value), input.high.unwrap_or(input.value))
-            }
+            Value::Sourced(input) => (input.value, input.low.unwrap_or(input.value), input.high.unwrap_or(input.value)),
             Value::Skew(skew) => {
                 let low = if request.workload.expert_load == ExpertLoad::Replicated { SKEW.0 } else { 1.0 };
                 (*skew, *skew * low, *skew * SKEW.1)

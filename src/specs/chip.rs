@@ -155,8 +155,10 @@ impl Chip {
 
     fn validate(&self, file: &str) -> Result<(), SpecError> {
         for (field, value) in self.values() {
-            let is_share =
-                field.starts_with("efficiency.") || field.ends_with("fraction") || field.ends_with("clock") || field.ends_with("_cores");
+            let is_share = field.starts_with("efficiency.")
+                || field.ends_with("fraction")
+                || field.ends_with("clock")
+                || field.ends_with("_cores");
             let zero_allowed = field.starts_with("overhead.");
             if let Some(remedy) = value.problem(zero_allowed) {
                 return Err(bad(file, field, value.value, remedy));

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{ByClass, ChipModel, ClassEfficiency};
-use crate::projection::costs::Costs;
 use crate::kernels::{Element, Family, Phase};
+use crate::projection::costs::Costs;
 use crate::record::{Bound, CacheState, Case, CeilingKind, Record};
 use crate::specs::{NumberType, Provenance, Sourced};
 

@@ -29,7 +29,8 @@ pub(super) fn pass(request: &Request, plan: &Plan) -> (Pass, Setting) {
     let tokens = request.workload.sequence_len;
     let context = Context::Causal { tokens, before: 0.0 };
     let streams = if plan.ep > 1 && plan.microbatches > 1 { 2 } else { 1 };
-    let setting = Setting { streams, forward: true, load: request.workload.expert_load, repeats: repeats(Recompute::None) };
+    let setting =
+        Setting { streams, forward: true, load: request.workload.expert_load, repeats: repeats(Recompute::None) };
     (Pass { sequences: 1.0, queries: tokens / f64::from(plan.cp), context }, setting)
 }
 
