@@ -112,5 +112,16 @@ fn port_loads(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, one_plan, whole_table, skewed_flows, port_loads);
+fn full_search(criterion: &mut Criterion) {
+    let request = request("deepseek-v3", Phase::Decode);
+    let machine = Machine::new(&request, Scenario::Nominal).unwrap();
+    let mut group = criterion.benchmark_group("full search");
+    group.sample_size(10);
+    group.bench_function("DeepSeek-V3 decode, 384 chips", |bench| {
+        bench.iter(|| plan::search(black_box(&request), &machine, &|_| {}));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, one_plan, whole_table, skewed_flows, port_loads, full_search);
 criterion_main!(benches);

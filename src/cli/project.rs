@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 
 use super::{Error, print};
-use crate::projection::{self, ChipModel, Comparison, Phase, Pins, Request, Workload};
+use crate::projection::{self, ChipModel, Comparison, ExpertLoad, Phase, Pins, Pipeline, Request, Workload};
 use crate::record::{self, Record};
 use crate::report::ProjectionPair;
 use crate::specs::{Chip, Fabric, Model, NumberType};
@@ -83,6 +83,9 @@ pub(super) struct ProjectArgs {
     /// Replicas of attention and dense layers
     #[arg(long, value_name = "N")]
     dp: Option<u32>,
+    /// Ranks that share a sequence (context parallel) [default: 1]
+    #[arg(long, value_name = "N")]
+    cp: Option<u32>,
     /// Micro-batches a step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     microbatches: Option<u32>,
@@ -92,6 +95,22 @@ pub(super) struct ProjectArgs {
     /// Tokens of a training step
     #[arg(long, value_name = "TOKENS", default_value_t = 4_194_304.0, value_parser = tokens)]
     global_batch_tokens: f64,
+    /// Tokens of a prefill chunk [default: whole prompts]
+    #[arg(long, value_name = "TOKENS", value_parser = tokens)]
+    chunk_tokens: Option<f64>,
+    /// How tokens spread over the experts: `replicated` (real traffic after replication of hot experts), `uniform` (perfect
+    /// balance), `power:ALPHA` (expert i gets a share of i^-ALPHA), or a JSON file with a list of visits by expert
+    #[arg(long, value_name = "LOAD", default_value = "replicated", value_parser = expert_load)]
+    expert_load: ExpertLoad,
+    /// Schedule of the training pipeline
+    #[arg(long, value_enum, value_name = "SCHEDULE", default_value = "interleaved")]
+    pipeline: PipelineName,
+    /// List the plans that no other beats in both latency and throughput, instead of the best under the limit
+    #[arg(long, requires_all = ["model", "phase"])]
+    search: bool,
+    /// Write the schedule of a few layers as a trace for Perfetto or chrome://tracing
+    #[arg(long, value_name = "OUT.json", requires_all = ["model", "phase"], conflicts_with = "search")]
+    trace: Option<PathBuf>,
     /// Memory of a chip, in GB (1e9 bytes), instead of the specified or assumed one
     #[arg(long, value_name = "GB", value_parser = positive)]
     chip_memory_gb: Option<f64>,
@@ -105,6 +124,24 @@ enum PhaseName {
     Prefill,
     Decode,
     Training,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum PipelineName {
+    #[value(name = "1f1b")]
+    OneForwardOneBackward,
+    Interleaved,
+    ZeroBubble,
+}
+
+impl From<PipelineName> for Pipeline {
+    fn from(name: PipelineName) -> Self {
+        match name {
+            PipelineName::OneForwardOneBackward => Self::OneForwardOneBackward,
+            PipelineName::Interleaved => Self::Interleaved,
+            PipelineName::ZeroBubble => Self::ZeroBubble,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -156,6 +193,30 @@ fn tokens_or_none(text: &str) -> Result<f64, String> {
     number(text, 0.0, 1e12)
 }
 
+fn expert_load(text: &str) -> Result<ExpertLoad, String> {
+    if text == "uniform" {
+        return Ok(ExpertLoad::Uniform);
+    }
+    if text == "replicated" {
+        return Ok(ExpertLoad::Replicated);
+    }
+    if let Some(alpha) = text.strip_prefix("power:") {
+        return number(alpha, 0.0, 10.0).map(ExpertLoad::Power);
+    }
+    let bad = |reason: String| {
+        format!("{reason}; give `replicated`, `uniform`, `power:ALPHA` or a JSON file with a list of counts")
+    };
+    let size = std::fs::metadata(text).map_err(|error| bad(error.to_string()))?;
+    if !size.is_file() || size.len() > 1 << 20 {
+        return Err(bad("not a file of at most 1 MiB".to_owned()));
+    }
+    let file = std::fs::read_to_string(text).map_err(|error| bad(error.to_string()))?;
+    let counts: Vec<f64> = serde_json::from_str(&file).map_err(|error| bad(error.to_string()))?;
+    let usable = counts.iter().all(|count| count.is_finite() && *count >= 0.0) && counts.iter().sum::<f64>() > 0.0;
+    // Read once, for the life of the program.
+    if usable { Ok(ExpertLoad::Counted(Vec::leak(counts))) } else { Err(bad("counts must be 0 or more".to_owned())) }
+}
+
 fn share(text: &str) -> Result<f64, String> {
     number(text, 0.0, 1.0)
 }
@@ -175,6 +236,11 @@ pub(super) fn run(args: &ProjectArgs) -> Result<(), Error> {
     };
     let phases = args.phase.map_or_else(|| TABLE_PHASES.to_vec(), |phase| vec![phase.into()]);
     let single = models.len() == 1 && phases.len() == 1;
+    if let ([model], [phase]) = (models.as_slice(), phases.as_slice())
+        && args.search
+    {
+        return search(&request(args, model.clone(), chip, fabric, *phase), args.json);
+    }
     let mut rows = Vec::new();
     for model in &models {
         for phase in phases.iter().copied() {
@@ -184,9 +250,31 @@ pub(super) fn run(args: &ProjectArgs) -> Result<(), Error> {
         }
     }
     match rows.as_slice() {
-        [row] if single => print_single(row, args.json),
+        [row] if single => {
+            if let Some(path) = &args.trace {
+                write_trace(row, path)?;
+            }
+            print_single(row, args.json)
+        }
         rows => print_table(rows, args.json),
     }
+}
+
+/// All plans, and the front of latency against throughput.
+fn search(request: &Request, json: bool) -> Result<(), Error> {
+    let bar = indicatif::ProgressBar::new_spinner().with_message("plans");
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    let found = projection::search(request, &|plans| bar.inc(plans as u64));
+    bar.finish_and_clear();
+    let found = found.map_err(|reason| Error::Negative(format!("{}: {reason}", request.model.name)))?;
+    print(&if json { show::to_json(&found)? } else { show::front(request, &found) })
+}
+
+fn write_trace(row: &show::Row, path: &Path) -> Result<(), Error> {
+    let on = row.comparison.on.as_ref().map_err(|reason| Error::Negative(format!("{}: {reason}", row.title())))?;
+    let trace = projection::trace_of(&row.request, &on.plan).map_err(|reason| Error::Negative(reason.to_string()))?;
+    record::write_atomically(path, show::to_json(&trace)?.as_bytes())
+        .map_err(|error| Error::Input(format!("{}: {error}", path.display())))
 }
 
 fn print_single(row: &show::Row, json: bool) -> Result<(), Error> {
@@ -256,6 +344,10 @@ fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, ph
         mtp_acceptance: args.mtp_acceptance,
         sequence_len: args.sequence_len,
         global_batch_tokens: args.global_batch_tokens,
+        chunk_tokens: args.chunk_tokens.unwrap_or(f64::INFINITY),
+        expert_load: args.expert_load,
+        skew: 1.0,
+        pipeline: args.pipeline.into(),
     };
     let pins = Pins {
         tp: args.tp,
@@ -263,6 +355,7 @@ fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, ph
         // A dense model in a table of several has no experts to share.
         ep: if args.model.is_none() && model.moe.is_none() { None } else { args.ep },
         dp: args.dp,
+        cp: args.cp,
         microbatches: args.microbatches,
         batch_per_chip: args.batch_per_chip,
     };

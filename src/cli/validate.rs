@@ -21,12 +21,15 @@ pub(super) struct ValidateArgs {
 enum Group {
     /// Collectives and links
     Fabric,
+    /// Decode, prefill and training
+    Serving,
 }
 
 impl Group {
     fn rows(self) -> Vec<Row> {
         match self {
             Self::Fabric => validation::fabric::rows(),
+            Self::Serving => validation::serving::rows(),
         }
     }
 }

@@ -4,7 +4,6 @@ use super::machine::Machine;
 use super::phases::{Outcome, evaluate};
 use super::request::Request;
 use super::result::Plan;
-use crate::units::{BytesPerSecond, FlopPerSecond};
 
 /// In words, e.g. `memory bandwidth; the largest part is attention, 41 % of the step`.
 pub(super) fn bound_by(request: &Request, plan: &Plan, machine: &Machine, outcome: &Outcome) -> String {
@@ -30,22 +29,28 @@ pub(super) fn bound_by(request: &Request, plan: &Plan, machine: &Machine, outcom
     format!("{}; the largest part is {term}, {:.0} % of the step", resource.0, 100.0 * time / total)
 }
 
-fn faster_arithmetic(machine: &Machine) -> Machine {
+/// All roofs, each changed by `change`.
+fn with_roofs(machine: &Machine, change: impl Fn(&mut super::machine::Roofs)) -> Machine {
     let mut better = machine.clone();
     let roofs = &mut better.roofs;
-    for roof in [&mut roofs.attention, &mut roofs.expert, &mut roofs.dense, &mut roofs.gating] {
-        roof.compute = FlopPerSecond::new(roof.compute.get() * 2.0);
+    for roof in [&mut roofs.attention, &mut roofs.prefill_attention, &mut roofs.expert, &mut roofs.dense] {
+        change(roof);
     }
+    change(&mut roofs.gating);
+    change(&mut roofs.vector);
+    better
+}
+
+fn faster_arithmetic(machine: &Machine) -> Machine {
+    let mut better = with_roofs(machine, |roof| roof.compute *= 2.0);
+    better.costs = better.costs.map(|costs| std::sync::Arc::new(costs.faster(2.0, 1.0)));
     better
 }
 
 fn faster_memory(machine: &Machine) -> Machine {
-    let mut better = machine.clone();
-    let roofs = &mut better.roofs;
-    for roof in [&mut roofs.attention, &mut roofs.expert, &mut roofs.dense, &mut roofs.gating] {
-        roof.memory = BytesPerSecond::new(roof.memory.get() * 2.0);
-    }
+    let mut better = with_roofs(machine, |roof| roof.memory *= 2.0);
     better.streaming *= 2.0;
+    better.costs = better.costs.map(|costs| std::sync::Arc::new(costs.faster(1.0, 2.0)));
     better
 }
 
@@ -53,6 +58,8 @@ fn faster_links(machine: &Machine) -> Machine {
     let mut better = machine.clone();
     for link in &mut better.links {
         link.bandwidth *= 2.0;
+        link.all_to_all_bandwidth *= 2.0;
+        link.copy /= 2.0;
     }
     better
 }

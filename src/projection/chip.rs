@@ -3,6 +3,9 @@
 mod measured;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::costs::Costs;
 
 use crate::specs::{Chip, NumberType, Sourced};
 
@@ -23,10 +26,22 @@ pub struct ChipModel {
     pub scale_up: Sourced,
     /// Time of a launch, seconds.
     pub launch: Sourced,
+    /// Share of the arithmetic peak that the clock keeps under long load.
+    pub sustained_clock: Sourced,
     /// Fixed time of a step, seconds.
     pub step: Sourced,
-    /// Share of communication that hides behind compute.
-    pub overlap: Sourced,
+    /// Dies of a package: each is a rank.
+    pub dies: Sourced,
+    /// Share of the cores that a dispatch or combine of many tokens holds while it runs.
+    pub communication_cores: Sourced,
+    /// The same in decode.
+    pub decode_communication_cores: Sourced,
+    /// Whether two micro-batches may split the cores of a die.
+    pub splits_cores: bool,
+    /// Measured kernels, where the chip is a record's.
+    pub costs: Option<Arc<Costs>>,
+    /// Factor on the time of measured kernels: 1 with the band of noise and interpolation.
+    pub cost_factor: Sourced,
     /// Share of the roofs that kernels reach.
     pub efficiency: ByClass<ClassEfficiency<Sourced>>,
     /// What the reader must keep in mind.
@@ -53,12 +68,16 @@ pub struct ByClass<T> {
     pub dense: T,
     /// Router, top-k, sort.
     pub gating: T,
+    /// Causal attention of prefill and training.
+    pub prefill_attention: T,
+    /// Streams through the vector units: norms, rotations, activations, casts.
+    pub vector: T,
 }
 
-/// Published expert-parallel degrees of a chip of several dies may count dies.
+/// Degrees count dies, as published ones do.
 fn die_caveat(chip: &Chip) -> Vec<String> {
     let dies = chip.dies.value;
-    let text = format!("degrees count chips; one {} is {dies} dies, and published degrees may count those", chip.name);
+    let text = format!("degrees (tp, pp, ep, dp, cp) count dies, {dies} to one {}", chip.name);
     if dies > 1.0 { vec![text] } else { Vec::new() }
 }
 
@@ -81,15 +100,26 @@ impl ChipModel {
             scale_up: chip.links.scale_up_bytes_per_s.clone(),
             launch: chip.overhead.launch_s.clone(),
             step: chip.overhead.step_s.clone(),
-            overlap: chip.overhead.overlap.clone(),
+            sustained_clock: chip.overhead.sustained_clock.clone(),
+            dies: chip.dies.clone(),
+            communication_cores: chip.overhead.communication_cores.clone(),
+            decode_communication_cores: chip.overhead.decode_communication_cores.clone(),
+            splits_cores: chip.splits_cores,
+            costs: None,
+            cost_factor: Sourced::assumed(1.0, 1.0, 1.0, "no measured kernels"),
             efficiency: ByClass {
                 attention: ClassEfficiency {
                     compute: share.attention_compute.clone(),
                     memory: share.attention_memory.clone(),
                 },
+                prefill_attention: ClassEfficiency {
+                    compute: share.prefill_attention_compute.as_ref().unwrap_or(&share.attention_compute).clone(),
+                    memory: share.attention_memory.clone(),
+                },
                 expert: gemm.clone(),
                 dense: gemm.clone(),
-                gating: ClassEfficiency { compute: gemm.compute, memory: share.gating_memory.clone() },
+                gating: ClassEfficiency { compute: gemm.compute.clone(), memory: share.gating_memory.clone() },
+                vector: ClassEfficiency { compute: gemm.compute, memory: share.vector_memory.clone() },
             },
             caveats: die_caveat(chip),
         }

@@ -1,40 +1,81 @@
-//! Chip and fabric at one end of their bands: plain numbers that plans are evaluated with.
+//! Chip and fabric as plain numbers that plans are evaluated with, by rank.
+//!
+//! A rank is one die: it has its share of the package's peaks, memory, bandwidth and links, and holds its own weights.
 
-use super::chip::ByClass;
-use super::fabric::{Link, links};
+use std::sync::Arc;
+
+use super::chip::{ByClass, ClassEfficiency};
+use super::costs::Costs;
+use super::fabric::{Link, rank_links};
+use super::ops::{Class, Op};
 use super::request::{Infeasible, Request};
 use super::result::Phase;
-use super::roofline::Roofs;
 use super::uncertainty::Scenario;
-use crate::specs::NumberType;
+use crate::specs::{NumberType, Sourced};
+
+/// Roofs of a class of ops, shares included.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Roofs {
+    /// FLOP/s that kernels of the class reach.
+    pub compute: f64,
+    /// Bytes per second that kernels of the class reach.
+    pub memory: f64,
+}
 
 /// Everything about the machine that a plan's time depends on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct Machine {
-    /// Arithmetic peak of matrix products, FLOP/s.
+    /// Arithmetic peak of matrix products, FLOP/s of a package.
     pub peak: f64,
-    /// Roofs by class of op.
+    /// Ranks of a package.
+    pub dies: f64,
+    /// Roofs by class of op, of a rank.
     pub roofs: ByClass<Roofs>,
-    /// Memory bandwidth of streaming work such as norms and optimizer, bytes per second.
+    /// Memory bandwidth of streaming work such as norms and the optimizer, bytes per second of a rank.
     pub streaming: f64,
-    /// Seconds a launch.
+    /// Seconds a kernel, beside its work.
     pub launch: f64,
     /// Seconds a step, beside everything else.
     pub step: f64,
-    /// Share of communication that hides behind compute.
-    pub overlap: f64,
-    /// Tiers of the fabric.
+    /// Share of the cores that a dispatch or combine of many tokens holds while it runs.
+    pub communication_cores: f64,
+    /// The same in decode.
+    pub decode_communication_cores: f64,
+    /// Whether two micro-batches may split the cores.
+    pub splits_cores: bool,
+    /// Whether the roofs meet smoothly: a kernel near the ridge reaches neither roof.
+    pub smooth_ridge: bool,
+    /// Tiers of the fabric, by rank.
     pub links: Vec<Link>,
     /// Bytes of a weight.
     pub weight_bytes: f64,
-    /// Bytes of an element of activations and KV cache.
+    /// Bytes of an activation.
     pub activation_bytes: f64,
+    /// Bytes of an element of the KV cache.
+    pub cache_bytes: f64,
     /// Type of matrix products.
     pub number_type: NumberType,
-    /// Bytes a chip that may be filled.
+    /// Bytes a rank that may be filled.
     pub capacity: f64,
-    /// Which end.
-    pub scenario: Scenario,
+    /// Positions of a sequence whose logits a causal pass computes: one in serving, all in training.
+    pub head_positions: f64,
+    /// Measured kernels, if the chip is a record's.
+    pub costs: Option<Arc<Costs>>,
+    /// Factor on the time of measured kernels: 1, except where uncertainty is drawn.
+    pub cost_factor: f64,
+    /// Factor on the load of the hottest rank beyond what routing says.
+    pub skew: f64,
+}
+
+/// Time of an op: what the cores need, what the memory needs, and what it costs beside both.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct OpTime {
+    /// Arithmetic, seconds.
+    pub compute: f64,
+    /// Traffic, seconds.
+    pub memory: f64,
+    /// Launch, seconds.
+    pub launch: f64,
 }
 
 impl Machine {
@@ -52,39 +93,106 @@ impl Machine {
                 offered: chip.peaks.keys().map(|kind| kind.name()).collect::<Vec<_>>().join(", "),
             })
         };
-        let peak = peak_of(number_type)?;
-        let attention_peak = peak_of(chip.attention_type(number_type))?;
-        let bandwidth = scenario.rate(&chip.bandwidth);
-        let share = |class: &super::chip::ClassEfficiency<crate::specs::Sourced>| super::chip::ClassEfficiency {
-            compute: scenario.rate(&class.compute),
-            memory: scenario.rate(&class.memory),
+        let dies = chip.dies.value.max(1.0);
+        let nominal = peak_of(number_type)?;
+        let clock = if request.phase == Phase::Decode { 1.0 } else { scenario.rate(&chip.sustained_clock) };
+        let peak = nominal * clock;
+        let attention_peak = peak_of(chip.attention_type(number_type))? * clock / dies;
+        let bandwidth = scenario.rate(&chip.bandwidth) / dies;
+        let roofs = |peak: f64, share: &ClassEfficiency<Sourced>| Roofs {
+            compute: peak * scenario.rate(&share.compute),
+            memory: bandwidth * scenario.rate(&share.memory),
         };
         let classes = &chip.efficiency;
-        let dense = Roofs::new(peak, bandwidth, &share(&classes.dense));
+        let vector = roofs(attention_peak, &classes.vector);
         Ok(Self {
-            peak,
+            peak: nominal,
+            dies,
             roofs: ByClass {
-                attention: Roofs::new(attention_peak, bandwidth, &share(&classes.attention)),
-                expert: Roofs::new(peak, bandwidth, &share(&classes.expert)),
-                dense,
+                attention: roofs(attention_peak, &classes.attention),
+                prefill_attention: roofs(attention_peak, &classes.prefill_attention),
+                expert: roofs(peak / dies, &classes.expert),
+                dense: roofs(peak / dies, &classes.dense),
                 // The router runs in 16 bits at least.
-                gating: Roofs::new(attention_peak, bandwidth, &share(&classes.gating)),
+                gating: roofs(attention_peak, &classes.gating),
+                vector,
             },
-            streaming: dense.memory.get(),
+            streaming: bandwidth * scenario.rate(&classes.dense.memory),
             launch: scenario.time(&chip.launch),
             step: scenario.time(&chip.step),
-            overlap: scenario.rate(&chip.overlap).min(1.0),
-            links: links(&request.fabric, &chip.scale_up, scenario),
+            communication_cores: scenario.time(&chip.communication_cores).min(0.9),
+            decode_communication_cores: scenario.time(&chip.decode_communication_cores).min(0.9),
+            splits_cores: chip.splits_cores,
+            smooth_ridge: chip.costs.is_none(),
+            links: links_of(request, dies, scenario),
             weight_bytes: number_type.size_bytes(),
             activation_bytes: number_type.size_bytes().max(2.0),
+            cache_bytes: number_type.size_bytes().max(2.0),
             number_type,
-            capacity: scenario_free_capacity(request),
-            scenario,
+            capacity: chip.capacity.value * chip.usable.value / dies,
+            head_positions: if request.phase == Phase::Training { f64::INFINITY } else { 1.0 },
+            costs: chip.costs.clone(),
+            cost_factor: scenario.time(&chip.cost_factor),
+            skew: request.workload.skew,
         })
+    }
+
+    /// Time of an op by resource.
+    pub fn op(&self, op: &Op) -> OpTime {
+        if let (Some(costs), Some(kernel)) = (&self.costs, &op.kernel)
+            && let Some(time) = costs.time(kernel, op, self)
+        {
+            return OpTime { launch: 0.0, ..time };
+        }
+        let roofs = self.class(op.class);
+        let compute = if op.flop > 0.0 { op.flop / roofs.compute } else { 0.0 };
+        OpTime { compute, memory: op.bytes / roofs.memory, launch: self.launch }
+    }
+
+    /// The roofs of a class.
+    pub fn class(&self, class: Class) -> &Roofs {
+        match class {
+            Class::Attention => &self.roofs.attention,
+            Class::PrefillAttention => &self.roofs.prefill_attention,
+            Class::Expert => &self.roofs.expert,
+            Class::Dense => &self.roofs.dense,
+            Class::Gating => &self.roofs.gating,
+            Class::Vector => &self.roofs.vector,
+        }
+    }
+
+    /// Work of an op on a share of the cores, without its launch. Williams et al., Roofline, 2009; where the roofs meet
+    /// smoothly, the root of the sum of squares: it fits DeepGEMM's published rows near the ridge (256 rows a group).
+    pub fn busy(&self, time: &OpTime, cores: f64) -> f64 {
+        let compute = time.compute / cores;
+        if self.smooth_ridge {
+            (compute * compute + time.memory * time.memory).sqrt()
+        } else {
+            compute.max(time.memory)
+        }
+    }
+
+    /// Ranks of a number of chips.
+    pub fn ranks(&self, chips: u32) -> f64 {
+        f64::from(chips) * self.dies
     }
 }
 
-/// Memory does not depend on the scenario: a plan fits or not.
-fn scenario_free_capacity(request: &Request) -> f64 {
-    request.chip.capacity.value * request.chip.usable.value
+/// Tiers as ranks see them. A fabric knows the dies of the chip it was built for; for another chip of several dies each die
+/// has its share of the ports.
+fn links_of(request: &Request, dies: f64, scenario: Scenario) -> Vec<Link> {
+    let links = rank_links(&request.fabric, &request.chip.scale_up, scenario);
+    let known = request.fabric.ranks_per_chip() as f64;
+    let share = dies / known;
+    let of_chip = |link: Link| Link {
+        chips: link.chips * share,
+        bandwidth: link.bandwidth / share,
+        all_to_all_bandwidth: link.all_to_all_bandwidth / share,
+        ..link
+    };
+    if (share - 1.0).abs() < 1e-9 {
+        return links;
+    }
+    // The link between the dies of another package is not this chip's.
+    links.into_iter().filter(|link| !link.on_package).map(of_chip).collect()
 }

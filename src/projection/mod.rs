@@ -1,32 +1,38 @@
 //! What 384 of them would deliver: pure functions over values, no GPU, no clock, no file.
 //!
-//! [`project`] answers one [`Request`]; [`compare`] sets it beside the same on another fabric. A plan becomes passes of a
-//! micro-batch through a pipeline stage; a pass becomes ops under rooflines and collectives in closed form; the phases add
-//! them up to named terms. Uncertain inputs give the interval.
+//! [`project`] answers one [`Request`]; [`compare`] sets it beside the same on another fabric; [`search`] finds the front of
+//! latency against throughput. A plan becomes passes of one or two micro-batches through a pipeline stage; a layer becomes
+//! ops with measured or published costs, and collectives; a list schedule over the lanes of a rank gives its time, and the
+//! phases add layers up to named terms. Draws of the uncertain inputs give the interval.
 
 mod binding;
 pub mod chip;
+pub mod costs;
 pub mod fabric;
-pub mod layers;
+pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod ops;
 pub mod pass;
 pub mod phases;
 pub mod plan;
 mod provenance;
 pub mod request;
 mod result;
-pub mod roofline;
+pub mod schedule;
+pub mod trace;
 pub mod uncertainty;
 pub mod validation;
 
 pub use chip::ChipModel;
-pub use request::{Infeasible, Pins, Request, Workload};
+pub use load::ExpertLoad;
+pub use plan::{Candidate, Search};
+pub use request::{Infeasible, Pins, Pipeline, Request, Workload};
 pub use result::*;
 
 use crate::specs::Fabric;
 use machine::Machine;
-use phases::{Outcome, evaluate};
+use phases::Outcome;
 use uncertainty::Scenario;
 
 /// The same question on two fabrics.
@@ -65,14 +71,31 @@ pub fn project(request: &Request) -> Result<Projection, Infeasible> {
 fn project_within_limit(request: &Request) -> Result<Projection, Infeasible> {
     let machine = Machine::new(request, Scenario::Nominal)?;
     let (plan, outcome) = plan::best(request, &machine)?;
-    let pessimistic = evaluate(request, &plan, &Machine::new(request, Scenario::Pessimistic)?);
-    let optimistic = evaluate(request, &plan, &Machine::new(request, Scenario::Optimistic)?);
-    let tokens_per_s_per_chip = Interval {
-        median: outcome.throughput(&plan),
-        low: pessimistic.throughput(&plan),
-        high: optimistic.throughput(&plan),
-    };
-    Ok(answer(request, plan, &machine, &outcome, tokens_per_s_per_chip))
+    Ok(answer(request, plan, &machine, &outcome))
+}
+
+/// The plan that [`project`] would choose and what it delivers at the central values, without intervals: for sweeps.
+///
+/// # Errors
+/// [`Infeasible`]: no plan fits, and by how much.
+pub fn estimate(request: &Request) -> Result<(Plan, Outcome), Infeasible> {
+    plan::best(request, &Machine::new(request, Scenario::Nominal)?)
+}
+
+/// The schedule of a few layers of a plan as a Chrome trace, which Perfetto opens.
+///
+/// # Errors
+/// [`Infeasible::NoSuchType`].
+pub fn trace_of(request: &Request, plan: &Plan) -> Result<serde_json::Value, Infeasible> {
+    Ok(trace::chrome_trace(request, plan, &Machine::new(request, Scenario::Nominal)?))
+}
+
+/// All plans of a request: the front of latency against throughput. `done` hears how many more plans are done.
+///
+/// # Errors
+/// [`Infeasible`]: no plan exists or fits.
+pub fn search(request: &Request, done: &(dyn Fn(usize) + Sync)) -> Result<Search, Infeasible> {
+    plan::search(request, &Machine::new(request, Scenario::Nominal)?, done)
 }
 
 /// Answers a request on its fabric and on a baseline.
@@ -95,6 +118,7 @@ fn with_plan(request: &Request, plan: &Plan) -> Request {
         pp: Some(plan.pp),
         ep: Some(plan.ep),
         dp: Some(plan.dp),
+        cp: Some(plan.cp),
         microbatches: Some(plan.microbatches),
         batch_per_chip: Some(plan.batch_per_chip),
     };
@@ -102,7 +126,9 @@ fn with_plan(request: &Request, plan: &Plan) -> Request {
     Request { pins, workload, ..request.clone() }
 }
 
-fn answer(request: &Request, plan: Plan, machine: &Machine, outcome: &Outcome, rate: Interval) -> Projection {
+fn answer(request: &Request, plan: Plan, machine: &Machine, outcome: &Outcome) -> Projection {
+    let (rate, intervals, tornado) = uncertainty::spread(request, &plan, outcome);
+    let operators = trace::operators(request, &plan, machine);
     let step = outcome.terms.total();
     let peak = machine.peak * f64::from(plan.chips);
     Projection {
@@ -120,21 +146,32 @@ fn answer(request: &Request, plan: Plan, machine: &Machine, outcome: &Outcome, r
         terms_s: outcome.terms,
         bound_by: binding::bound_by(request, &plan, machine, outcome),
         memory_bytes_per_chip: outcome.memory,
-        caveats: caveats(request, &plan, outcome),
+        caveats: caveats(request, &plan, outcome, &operators),
         provenance: provenance::sources(request, machine.number_type),
+        intervals,
+        tornado,
+        operators,
     }
 }
 
-fn caveats(request: &Request, plan: &Plan, outcome: &Outcome) -> Vec<String> {
-    let mut list = vec!["a projection, not a measurement: closed forms, uniform traffic, no faults".to_owned()];
+fn caveats(request: &Request, plan: &Plan, outcome: &Outcome, operators: &[Operator]) -> Vec<String> {
+    let mut list = vec!["a projection, not a measurement: one schedule of average layers, no faults".to_owned()];
     list.extend(request.chip.caveats.iter().cloned());
     if request.model.moe.is_some() && plan.ep > 1 {
-        list.push(
-            "experts are routed uniformly at random; real skew is in the lower bound only (a quarter more)".to_owned(),
-        );
+        list.push(format!(
+            "expert load {}, as even as whole slots allow; further skew is in the band only (up to a quarter more)",
+            request.workload.expert_load
+        ));
     }
-    if outcome.recompute {
-        list.push("activations are computed again in the backward pass, to fit in memory".to_owned());
+    match outcome.recompute {
+        Recompute::None => {}
+        Recompute::Selective => {
+            list.push("norms and activations are computed again in the backward pass, to fit in memory".to_owned());
+        }
+        Recompute::Full => list.push("layers are computed again in the backward pass, to fit in memory".to_owned()),
+    }
+    if let Some(extrapolated) = trace::extrapolated(operators) {
+        list.push(extrapolated);
     }
     if request.phase == Phase::Decode && request.workload.mtp_tokens > 0 {
         let (tokens, acceptance) = (request.workload.mtp_tokens, request.workload.mtp_acceptance);

@@ -1,13 +1,14 @@
-//! Time of one pass of a micro-batch through one pipeline stage, by terms.
+//! Time of one pass of a micro-batch, or of two interleaved ones, through one pipeline stage.
 
-use super::fabric::{AllToAll, Group, all_reduce, all_to_all};
-use super::layers::{self, Pass};
+use super::fabric::{AllToAll, Group, all_to_all, dispatch};
+use super::load::{ExpertLoad, hottest};
 use super::machine::Machine;
+use super::ops::{self, LayerOps, Op, Part, Pass, Scope};
 use super::result::Plan;
-use crate::specs::{Attention, Model, Moe};
-use crate::units::Seconds;
+use super::schedule::{BOOKS, Books, COMPUTE, EXPERTS, FABRIC, Node, Period, period};
+use crate::specs::{Model, Moe};
 
-/// How many layers of each kind, and how much of the LM head.
+/// How many layers of each kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Stage {
     /// Layers with a dense FFN.
@@ -18,44 +19,51 @@ pub struct Stage {
     pub head: f64,
 }
 
-/// The pass by terms, communication unhidden.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct PassTime {
-    /// Attention.
-    pub attention: Seconds,
-    /// Routed experts.
-    pub expert_matmul: Seconds,
-    /// Router.
-    pub gating: Seconds,
-    /// All other matrix products, and elementwise work.
-    pub dense: Seconds,
-    /// Launches.
-    pub launch: Seconds,
-    /// All-to-all out.
-    pub dispatch: Seconds,
-    /// All-to-all back.
-    pub combine: Seconds,
-    /// All-reduces of tensor parallelism.
-    pub tensor: Seconds,
+/// What passes depend on beside the plan.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Setting {
+    /// Micro-batches interleaved on a rank: 1 or 2.
+    pub streams: usize,
+    /// Many tokens: dispatch and combine forward inside a node, and hold cores while they run.
+    pub forward: bool,
+    /// How tokens spread over the experts.
+    pub load: ExpertLoad,
+    /// Times that ops run, by class: forward alone, or forward, backward and recompute.
+    pub repeats: Repeats,
 }
 
-impl PassTime {
-    /// Everything that keeps the chip's cores busy.
-    pub fn compute(&self) -> Seconds {
-        self.attention + self.expert_matmul + self.gating + self.dense + self.launch
-    }
+/// How often the work of a forward pass is done in all.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Repeats {
+    /// Matrix products.
+    pub matmul: f64,
+    /// Attention proper.
+    pub attention: f64,
+    /// Streams through the vector units, router included.
+    pub vector: f64,
+    /// Collectives.
+    pub communication: f64,
+}
 
-    /// The all-to-all.
-    pub fn all_to_all(&self) -> Seconds {
-        self.dispatch + self.combine
-    }
+impl Repeats {
+    /// A forward pass.
+    pub const FORWARD: Self = Self { matmul: 1.0, attention: 1.0, vector: 1.0, communication: 1.0 };
 }
 
 impl Stage {
     /// The stage that sets the pace: `ceil(layers / pp)` layers of the model's mix. Where layers do not divide, the last
     /// stage has fewer, and the LM head fills the gap as far as it fits.
     pub fn slowest(model: &Model, plan: &Plan) -> Self {
-        let (layers, pp) = (model.layers as f64, f64::from(plan.pp));
+        Self::with_modules(model, plan, 0.0)
+    }
+
+    /// The same in training, where each multi-token-prediction module is one more layer with the head.
+    pub fn training(model: &Model, plan: &Plan) -> Self {
+        Self::with_modules(model, plan, model.mtp_layers as f64)
+    }
+
+    fn with_modules(model: &Model, plan: &Plan, modules: f64) -> Self {
+        let (layers, pp) = (model.layers as f64 + modules, f64::from(plan.pp));
         let most = (layers / pp).ceil();
         let gap = most - (layers - (pp - 1.0) * most).max(0.0);
         let average_layer = (model.active_parameters() - 2.0 * model.embedding_parameters()).max(1.0) / layers;
@@ -64,79 +72,277 @@ impl Stage {
         Self {
             dense_layers: most * dense_share,
             moe_layers: most * (1.0 - dense_share),
-            head: (1.0 - gap / head_in_layers).max(0.0),
+            head: (1.0 + modules - gap / head_in_layers).max(0.0),
         }
     }
 }
 
-/// Launches of a layer when common fusions are made: norm and projections, attention with its reduce, output
-/// projection, and either a fused FFN in three or router, top-k, sort, experts in two and the weighted sum.
-fn launches_per_layer(model: &Model, has_experts: bool) -> f64 {
-    let attention = match model.attention {
-        Attention::Gqa { .. } => 6.0,
-        Attention::Mla { .. } => 8.0,
-    };
-    attention + if has_experts { 9.0 } else { 3.0 }
+/// Index of a booking.
+pub mod book {
+    /// Attention.
+    pub const ATTENTION: usize = 0;
+    /// Routed experts.
+    pub const EXPERT: usize = 1;
+    /// Router.
+    pub const GATING: usize = 2;
+    /// Projections and elementwise work.
+    pub const DENSE: usize = 3;
+    /// Exposed dispatch.
+    pub const DISPATCH: usize = 4;
+    /// Exposed combine.
+    pub const COMBINE: usize = 5;
+    /// Exposed collectives of tensor and context parallelism.
+    pub const OTHER: usize = 6;
+    /// Launches.
+    pub const LAUNCH: usize = 7;
 }
 
-/// The pass through a stage. `forward`: many tokens, so that dispatch and combine may forward inside a node.
-pub fn pass_time(model: &Model, plan: &Plan, machine: &Machine, pass: &Pass, stage: &Stage, forward: bool) -> PassTime {
-    let layers = stage.dense_layers + stage.moe_layers;
-    let roofs = &machine.roofs;
-    let mut time = PassTime {
-        attention: layers::attention(model, plan, machine, pass).time(&roofs.attention) * layers,
-        ..PassTime::default()
-    };
-    for op in layers::projections(model, plan, machine, pass) {
-        time.dense += op.time(&roofs.dense) * layers;
+/// Time of all layers of a stage for `setting.streams` micro-batches, by booking.
+pub fn stage_time(scope: &Scope<'_>, stage: &Stage, setting: &Setting) -> Books {
+    let mut books = [0.0; BOOKS];
+    let attention = ops::attention(scope);
+    if stage.moe_layers > 0.0
+        && let Some(moe) = &scope.model.moe
+    {
+        let layer = moe_layer(scope, moe, setting, attention.clone());
+        add(&mut books, &best_period(scope, &layer, setting).0.books, stage.moe_layers);
     }
-    time.dense += layers::dense_ffn(model, plan, machine, pass).time(&roofs.dense) * stage.dense_layers;
-    time.dense += layers::head(model, plan, machine, pass).time(&roofs.dense) * stage.head;
-    let launches = stage.dense_layers * launches_per_layer(model, false)
-        + stage.head
-        + stage.moe_layers * launches_per_layer(model, true);
-    time.launch = Seconds::new(launches * machine.launch);
-    // Attention's output always, the FFN's where it is split over the group too.
-    let reduces = 2.0 * stage.dense_layers + stage.moe_layers;
-    time.tensor = tensor_all_reduce(model, plan, machine, pass) * reduces;
-    if let Some(moe) = &model.moe {
-        add_experts(&mut time, model, moe, plan, machine, pass, stage.moe_layers, forward);
+    if stage.dense_layers > 0.0 {
+        let ffn = ops::dense_ffn(scope);
+        let layer = Layer { ops: LayerOps { attention, ffn, ..LayerOps::default() }, wire: Wire::none(scope) };
+        add(&mut books, &best_period(scope, &layer, setting).0.books, stage.dense_layers);
     }
-    time
+    if stage.head > 0.0 {
+        let head = ops::head(scope, head_rows(scope));
+        let mut once = [0.0; BOOKS];
+        block(scope, &[head], 1.0, setting, &mut once);
+        add(&mut books, &once, stage.head * setting.streams as f64);
+    }
+    books
 }
 
-fn tensor_all_reduce(model: &Model, plan: &Plan, machine: &Machine, pass: &Pass) -> Seconds {
-    let group = Group { size: f64::from(plan.tp), stride: 1.0 };
-    all_reduce(&machine.links, group, pass.tokens() * model.hidden as f64 * machine.activation_bytes)
+/// Serving needs logits of the last position of each sequence, or of all speculated ones; training of all.
+fn head_rows(scope: &Scope<'_>) -> f64 {
+    match scope.pass.context {
+        ops::Context::Cache(_) => scope.pass.tokens(),
+        ops::Context::Causal { .. } => scope.pass.sequences * scope.pass.queries.min(scope.machine.head_positions),
+    }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call; each argument is a different type")]
-fn add_experts(
-    time: &mut PassTime,
-    model: &Model,
-    moe: &Moe,
-    plan: &Plan,
-    machine: &Machine,
-    pass: &Pass,
-    layers: f64,
-    forward: bool,
-) {
-    let tokens = layers::routed_tokens(plan, pass);
-    let load = machine.scenario.imbalance(layers::uniform_imbalance(moe, plan, tokens)).min(f64::from(plan.ep));
-    let roofs = &machine.roofs;
-    time.gating = layers::gating(model, moe, plan, machine, pass).time(&roofs.gating) * layers;
-    time.expert_matmul = layers::experts(model, moe, plan, machine, pass, load).time(&roofs.expert) * layers;
-    time.dense += layers::shared_experts(model, moe, plan, machine, pass).time(&roofs.dense) * layers;
-    let group = Group { size: f64::from(plan.ep), stride: 1.0 };
+fn add(books: &mut Books, other: &Books, factor: f64) {
+    for (book, part) in books.iter_mut().zip(other) {
+        *book += part * factor;
+    }
+}
+
+/// A layer: its ops, and the times of its collectives.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Ops by block.
+    pub ops: LayerOps,
+    /// Collectives.
+    pub wire: Wire,
+}
+
+/// Times of a layer's collectives, seconds.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Wire {
+    /// Out to the experts.
+    pub dispatch: f64,
+    /// Back from them.
+    pub combine: f64,
+    /// Tensor and context parallelism around attention.
+    pub attention: f64,
+    /// Tensor parallelism around a dense FFN.
+    pub ffn: f64,
+}
+
+impl Wire {
+    /// Tensor and context parallelism alone.
+    fn none(scope: &Scope<'_>) -> Self {
+        let tensor = super::phases::tensor_all_reduce(scope);
+        Self { attention: tensor + super::phases::context_exchange(scope), ffn: tensor, ..Self::default() }
+    }
+}
+
+/// The ops and collectives of a layer with experts.
+pub fn moe_layer(scope: &Scope<'_>, moe: &Moe, setting: &Setting, attention: Vec<Op>) -> Layer {
+    let own = scope.own_tokens();
+    let ranks = f64::from(scope.plan.ep);
+    let copies = ops::copies(moe, scope.plan);
+    let load = (hottest(setting.load, moe, ranks, own * copies) * scope.machine.skew).min(ranks);
+    let mut layer = LayerOps { attention, ..LayerOps::default() };
+    ops::experts(scope, moe, load, &mut layer);
+    let group = Group { size: ranks, stride: 1.0 };
     let most_groups = (moe.groups > 1).then_some(moe.kept_groups as f64);
-    let traffic = |bytes| AllToAll { tokens: tokens * load, copies: moe.top_k as f64, bytes, forward, most_groups };
-    let hidden = model.hidden as f64;
-    let dispatch = traffic(dispatch_bytes(hidden, machine));
-    time.dispatch = all_to_all(&machine.links, group, &dispatch) * layers;
-    time.combine = all_to_all(&machine.links, group, &traffic(hidden * machine.activation_bytes)) * layers;
+    let hidden = scope.model.hidden as f64;
+    let traffic = |bytes| AllToAll { tokens: own * load, copies, bytes, forward: setting.forward, most_groups };
+    let machine = scope.machine;
+    let wire = Wire {
+        dispatch: dispatch(&machine.links, group, &traffic(dispatch_bytes(hidden, machine))).get(),
+        combine: all_to_all(&machine.links, group, &traffic(hidden * machine.activation_bytes)).get(),
+        attention: super::phases::tensor_all_reduce(scope) + super::phases::context_exchange(scope),
+        ffn: 0.0,
+    };
+    Layer { ops: layer, wire }
 }
 
 /// A token on its way out: 8-bit elements carry 512 B of scales (7.5 KB for a hidden size of 7168: arXiv:2506.12708).
 fn dispatch_bytes(hidden: f64, machine: &Machine) -> f64 {
     if machine.weight_bytes < 2.0 { hidden + 512.0 } else { hidden * machine.activation_bytes }
+}
+
+/// The fastest way to run a layer, and the program that does it: with two micro-batches, compute as one lane, or its
+/// cores split between attention and experts.
+pub fn best_period(scope: &Scope<'_>, layer: &Layer, setting: &Setting) -> (Period, Vec<Node>) {
+    let whole = program(scope, layer, setting, Turns::Blocks);
+    let mut best = (period(&whole, setting.streams), whole);
+    if setting.streams < 2 {
+        return best;
+    }
+    let mut consider = |turns| {
+        let nodes = program(scope, layer, setting, turns);
+        let time = period(&nodes, setting.streams);
+        if time.time < best.0.time {
+            best = (time, nodes);
+        }
+    };
+    consider(Turns::Kernels);
+    if scope.machine.splits_cores && layer.wire.dispatch > 0.0 {
+        // The stream with dispatch and combine has the cores that communication holds, attention the others.
+        consider(Turns::Split(1.0 - held_share(scope, setting)));
+    }
+    best
+}
+
+/// How interleaved micro-batches share the cores.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Turns {
+    /// They take turns block by block.
+    Blocks,
+    /// They may take turns inside attention too, as in DeepSeek's decode: projections, core, and what follows.
+    Kernels,
+    /// Attention has this share of the cores, experts the rest.
+    Split(f64),
+}
+
+/// A layer as nodes.
+fn program(scope: &Scope<'_>, layer: &Layer, setting: &Setting, turns: Turns) -> Vec<Node> {
+    let split = if let Turns::Split(share) = turns { Some(share) } else { None };
+    let (wire, repeat) = (&layer.wire, setting.repeats.communication);
+    let slow = held_cores(scope, layer, setting, split);
+    let (attention_cores, expert_cores) = split.map_or((slow, slow), |share| (share, 1.0 - share));
+    let expert_lane = if split.is_some() { EXPERTS } else { COMPUTE };
+    let mut nodes: Vec<Node> = Vec::with_capacity(9);
+    let push = |nodes: &mut Vec<Node>, name, list: &[Op], cores, lane| {
+        let mut books = [0.0; BOOKS];
+        block(scope, list, cores, setting, &mut books);
+        nodes.push(Node::new(name, lane, books));
+    };
+    let send = |nodes: &mut Vec<Node>, name, time: f64, index: usize| {
+        if time > 0.0 {
+            let mut books = [0.0; BOOKS];
+            books[index] = time * repeat;
+            nodes.push(Node::new(name, FABRIC, books));
+        }
+    };
+    let attention = &layer.ops.attention;
+    let core = attention.iter().position(|op| op.part == Part::Attention).unwrap_or(0);
+    if turns == Turns::Kernels {
+        push(&mut nodes, "projections", &attention[..core], attention_cores, COMPUTE);
+        push(&mut nodes, "attention", &attention[core..=core], attention_cores, COMPUTE);
+        push(&mut nodes, "output", &attention[core + 1..], attention_cores, COMPUTE);
+    } else {
+        push(&mut nodes, "attention", attention, attention_cores, COMPUTE);
+    }
+    send(&mut nodes, "tensor parallel", wire.attention, book::OTHER);
+    if layer.ops.gate.is_empty() {
+        push(&mut nodes, "ffn", &layer.ops.ffn, attention_cores, COMPUTE);
+        send(&mut nodes, "tensor parallel", wire.ffn, book::OTHER);
+        return nodes;
+    }
+    push(&mut nodes, "gate", &layer.ops.gate, expert_cores, expert_lane);
+    let gate = nodes.len();
+    send(&mut nodes, "dispatch", wire.dispatch, book::DISPATCH);
+    let dispatched = nodes.len() > gate;
+    let mut back = 1;
+    if !layer.ops.shared.is_empty() {
+        push(&mut nodes, "shared expert", &layer.ops.shared, expert_cores, expert_lane);
+        if dispatched && let Some(node) = nodes.last_mut() {
+            // It waits for the gate, not for the wire; the experts wait for the wire.
+            node.after = 2;
+            back = 2;
+        }
+    }
+    push(&mut nodes, "experts", &layer.ops.ffn, expert_cores, expert_lane);
+    if let Some(node) = nodes.last_mut() {
+        node.after = back;
+    }
+    send(&mut nodes, "combine", wire.combine, book::COMBINE);
+    if !layer.ops.after.is_empty() {
+        push(&mut nodes, "sum", &layer.ops.after, expert_cores, expert_lane);
+    }
+    nodes
+}
+
+/// Share of the cores that communication holds while it runs.
+fn held_share(scope: &Scope<'_>, setting: &Setting) -> f64 {
+    let machine = scope.machine;
+    if setting.forward { machine.communication_cores } else { machine.decode_communication_cores }
+}
+
+/// Share of the cores that is left to compute while communication holds some, averaged over the layer.
+fn held_cores(scope: &Scope<'_>, layer: &Layer, setting: &Setting, split: Option<f64>) -> f64 {
+    let held = held_share(scope, setting);
+    let wire = (layer.wire.dispatch + layer.wire.combine) * setting.repeats.communication;
+    if setting.streams < 2 || split.is_some() || held <= 0.0 || wire <= 0.0 {
+        return 1.0;
+    }
+    let mut books = [0.0; BOOKS];
+    let blocks = &layer.ops;
+    for list in [&blocks.attention, &blocks.gate, &blocks.shared, &blocks.ffn, &blocks.after] {
+        block(scope, list, 1.0, setting, &mut books);
+    }
+    let compute: f64 = books.iter().sum();
+    1.0 - held * (wire / compute.max(1e-12)).min(1.0)
+}
+
+/// Adds the time of ops that run one after the other on a share of the cores.
+fn block(scope: &Scope<'_>, list: &[Op], cores: f64, setting: &Setting, books: &mut Books) {
+    let machine = scope.machine;
+    for op in list {
+        let time = machine.op(op);
+        let repeat = match op.class {
+            ops::Class::Attention | ops::Class::PrefillAttention => setting.repeats.attention,
+            ops::Class::Expert | ops::Class::Dense => setting.repeats.matmul,
+            ops::Class::Gating | ops::Class::Vector => setting.repeats.vector,
+        };
+        let index = match op.part {
+            Part::Attention => book::ATTENTION,
+            Part::Expert => book::EXPERT,
+            Part::Gating => book::GATING,
+            Part::Dense => book::DENSE,
+        };
+        books[index] += machine.busy(&time, cores) * repeat;
+        books[book::LAUNCH] += time.launch * repeat;
+    }
+}
+
+/// The program of the layer that sets the pace, for a trace and a list of its ops.
+pub fn typical_layer(scope: &Scope<'_>, setting: &Setting) -> (Layer, Vec<Node>) {
+    let attention = ops::attention(scope);
+    let layer = match &scope.model.moe {
+        Some(moe) => moe_layer(scope, moe, setting, attention),
+        None => {
+            let ffn = ops::dense_ffn(scope);
+            Layer { ops: LayerOps { attention, ffn, ..LayerOps::default() }, wire: Wire::none(scope) }
+        }
+    };
+    let nodes = best_period(scope, &layer, setting).1;
+    (layer, nodes)
+}
+
+/// The pass of a micro-batch.
+pub fn scope<'a>(model: &'a Model, plan: &'a Plan, machine: &'a Machine, pass: &'a Pass) -> Scope<'a> {
+    Scope { model, plan, machine, pass }
 }

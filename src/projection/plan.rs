@@ -1,10 +1,13 @@
-//! Plans: which exist on this many chips, and the best of them by a small deterministic enumeration.
+//! Plans: which exist on this many chips, and the best of them by a small deterministic enumeration on all cores.
 //!
-//! `chips = tp * pp * dp`. Experts are shared by `ep` of the `tp * dp` chips of a stage, so `ep` divides that product.
-//! Degrees count chips, not dies.
+//! `chips * dies = tp * cp * pp * dp` ranks. Experts are shared by `ep` of the `tp * cp * dp` ranks of a stage, so `ep`
+//! divides that product.
+
+use rayon::prelude::*;
+use serde::Serialize;
 
 use super::machine::Machine;
-use super::phases::{Outcome, evaluate};
+use super::phases::{Outcome, evaluate, over_bytes};
 use super::request::{Infeasible, Request};
 use super::result::{Phase, Plan};
 use crate::specs::Attention;
@@ -12,41 +15,119 @@ use crate::specs::Attention;
 const TENSOR_DEGREES: [u32; 5] = [1, 2, 4, 8, 16];
 const SERVING_STAGES: [u32; 4] = [1, 2, 4, 8];
 const TRAINING_STAGES: [u32; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
-/// The most sequences a chip that decode is searched for.
+/// The most sequences a rank that decode is searched for.
 const MOST_SEQUENCES: f64 = 1024.0;
 /// Tokens a chip of a prefill batch, as published for DeepSeek on H800 and on the Supernode.
 const PREFILL_TOKENS: f64 = 16384.0;
+/// Plans that one task of the thread pool evaluates.
+const CHUNK: usize = 256;
+
+/// A plan of a search and what it delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Candidate {
+    /// The plan.
+    pub plan: Plan,
+    /// Tokens per second and chip.
+    pub tokens_per_s_per_chip: f64,
+    /// Time per output token (decode), to the first token (prefill) or of a step (training), seconds.
+    pub latency_s: f64,
+    /// Memory of a chip, bytes.
+    pub memory_bytes_per_chip: f64,
+}
+
+/// What a search found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Search {
+    /// Plans that exist.
+    pub plans: usize,
+    /// Plans that fit into memory.
+    pub fit: usize,
+    /// Plans that no other plan beats in both latency and throughput, the fastest answer first.
+    pub front: Vec<Candidate>,
+}
+
+/// Evaluates all plans of a request, latency limit or not. `done` hears how many more are done, from any thread.
+///
+/// # Errors
+/// [`Infeasible`]: no plan exists or fits.
+pub fn search(request: &Request, machine: &Machine, done: &(dyn Fn(usize) + Sync)) -> Result<Search, Infeasible> {
+    let plans = candidates(request)?;
+    let judged: Vec<Candidate> = plans
+        .par_chunks(CHUNK)
+        .flat_map_iter(|chunk| {
+            let list: Vec<Candidate> = chunk.iter().filter_map(|plan| judge(request, plan, machine)).collect();
+            done(chunk.len());
+            list
+        })
+        .collect();
+    if judged.is_empty() {
+        let nearest = nearest(request, &plans, machine);
+        return Err(why_none(request, nearest, f64::INFINITY));
+    }
+    Ok(Search { plans: plans.len(), fit: judged.len(), front: front(judged) })
+}
+
+fn judge(request: &Request, plan: &Plan, machine: &Machine) -> Option<Candidate> {
+    if over_bytes(request, plan, machine) > 0.0 {
+        return None;
+    }
+    let outcome = evaluate(request, plan, machine);
+    Some(Candidate {
+        plan: *plan,
+        tokens_per_s_per_chip: outcome.throughput(plan),
+        latency_s: outcome.per_token(),
+        memory_bytes_per_chip: outcome.memory.used(),
+    })
+}
+
+/// Those that no other beats in both.
+fn front(mut all: Vec<Candidate>) -> Vec<Candidate> {
+    all.sort_by(|a, b| {
+        a.latency_s.total_cmp(&b.latency_s).then(b.tokens_per_s_per_chip.total_cmp(&a.tokens_per_s_per_chip))
+    });
+    let mut best = 0.0;
+    all.retain(|candidate| {
+        let better = candidate.tokens_per_s_per_chip > best * (1.0 + 1e-9);
+        if better {
+            best = candidate.tokens_per_s_per_chip;
+        }
+        better
+    });
+    all
+}
 
 /// The feasible plan with the highest throughput at the central values, and its outcome.
 ///
 /// # Errors
 /// [`Infeasible`]: why there is none.
 pub fn best(request: &Request, machine: &Machine) -> Result<(Plan, Outcome), Infeasible> {
-    let mut best: Option<(Plan, Outcome)> = None;
-    let mut nearest: Option<(Plan, Outcome)> = None;
+    let plans = candidates(request)?;
+    let judged: Vec<Option<Candidate>> =
+        plans.par_iter().with_min_len(CHUNK).map(|plan| judge(request, plan, machine)).collect();
+    let mut best: Option<Candidate> = None;
     let mut fastest = f64::INFINITY;
-    for plan in candidates(request)? {
-        let outcome = evaluate(request, &plan, machine);
-        if outcome.over_bytes() > 0.0 {
-            if nearest.as_ref().is_none_or(|(_, other)| outcome.over_bytes() < other.over_bytes()) {
-                nearest = Some((plan, outcome));
-            }
-            continue;
-        }
-        let per_token = outcome.terms.total().get() / outcome.tokens_per_sequence;
-        if request.phase == Phase::Decode && per_token > request.workload.tpot_limit_s {
-            fastest = fastest.min(per_token);
+    for candidate in judged.into_iter().flatten() {
+        if request.phase == Phase::Decode && candidate.latency_s > request.workload.tpot_limit_s {
+            fastest = fastest.min(candidate.latency_s);
             continue;
         }
         // The first of equals stays, so the least split one.
-        let better = |(plan_so_far, so_far): &(Plan, Outcome)| {
-            outcome.throughput(&plan) > so_far.throughput(plan_so_far) * (1.0 + 1e-9)
-        };
-        if best.as_ref().is_none_or(better) {
-            best = Some((plan, outcome));
+        if best.is_none_or(|so_far| candidate.tokens_per_s_per_chip > so_far.tokens_per_s_per_chip * (1.0 + 1e-9)) {
+            best = Some(candidate);
         }
     }
-    best.ok_or_else(|| why_none(request, nearest, fastest))
+    match best {
+        Some(found) => Ok((found.plan, evaluate(request, &found.plan, machine))),
+        None if fastest.is_finite() => Err(why_none(request, None, fastest)),
+        None => Err(why_none(request, nearest(request, &plans, machine), fastest)),
+    }
+}
+
+/// The plan that misses the memory by least.
+fn nearest(request: &Request, plans: &[Plan], machine: &Machine) -> Option<(Plan, Outcome)> {
+    let over = |plan: &Plan| over_bytes(request, plan, machine);
+    let plan = plans.iter().min_by(|a, b| over(a).total_cmp(&over(b)))?;
+    Some((*plan, evaluate(request, plan, machine)))
 }
 
 fn why_none(request: &Request, nearest: Option<(Plan, Outcome)>, fastest: f64) -> Infeasible {
@@ -76,11 +157,12 @@ pub fn candidates(request: &Request) -> Result<Vec<Plan>, Infeasible> {
     }
     check_pins(request)?;
     let mut plans = Vec::new();
+    let cp = request.pins.cp.unwrap_or(1);
     for tp in tensor_degrees(request) {
         for pp in stages(request) {
             let Some(dp) = replicas(request, tp, pp) else { continue };
-            for ep in expert_degrees(request, tp * dp) {
-                let split = Plan { chips: request.chips, tp, pp, ep, dp, microbatches: 1, batch_per_chip: 1.0 };
+            for ep in expert_degrees(request, tp * cp * dp) {
+                let split = Plan { chips: request.chips, tp, pp, ep, dp, cp, microbatches: 1, batch_per_chip: 1.0 };
                 add_batches(request, split, &mut plans);
             }
         }
@@ -93,11 +175,11 @@ pub fn candidates(request: &Request) -> Result<Vec<Plan>, Infeasible> {
 
 /// Pins that no enumeration can satisfy, each with its remedy.
 fn check_pins(request: &Request) -> Result<(), Infeasible> {
-    let (pins, chips) = (&request.pins, request.chips);
-    let pinned = [("tp", pins.tp), ("pp", pins.pp), ("ep", pins.ep), ("dp", pins.dp)];
+    let (pins, ranks) = (&request.pins, ranks(request));
+    let pinned = [("tp", pins.tp), ("pp", pins.pp), ("ep", pins.ep), ("dp", pins.dp), ("cp", pins.cp)];
     for (name, degree) in pinned.into_iter().filter_map(|(name, degree)| Some((name, degree?))) {
-        if degree == 0 || !chips.is_multiple_of(degree) {
-            return Err(split(request, format!("{name} {degree} does not divide {chips} chips")));
+        if degree == 0 || !ranks.is_multiple_of(degree) {
+            return Err(split(request, format!("{name} {degree} does not divide {}", ranks_text(request))));
         }
     }
     if let Some(tp) = pins.tp
@@ -123,8 +205,27 @@ fn no_degrees(request: &Request) -> String {
             request.workload.global_batch_tokens
         )
     } else {
-        "tp * pp * dp must be the number of chips, ep must divide tp * dp, and each pass needs a sequence; leave some of them out".to_owned()
+        format!(
+            "tp * cp * pp * dp must be the number of chips ({}), ep must divide tp * cp * dp, and each pass needs a sequence; leave some of them out",
+            ranks_text(request)
+        )
     }
+}
+
+/// Ranks: a package has as many as dies.
+fn ranks(request: &Request) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small whole number, checked on load"
+    )]
+    let dies = request.chip.dies.value.max(1.0) as u32;
+    request.chips.saturating_mul(dies)
+}
+
+fn ranks_text(request: &Request) -> String {
+    let ranks = ranks(request);
+    if ranks == request.chips { format!("{ranks} chips") } else { format!("{ranks} dies of {} chips", request.chips) }
 }
 
 fn heads(request: &Request) -> u64 {
@@ -134,26 +235,26 @@ fn heads(request: &Request) -> u64 {
 }
 
 fn tensor_degrees(request: &Request) -> Vec<u32> {
-    let fits = |tp: &u32| request.chips.is_multiple_of(*tp) && heads(request).is_multiple_of(u64::from(*tp));
+    let fits = |tp: &u32| ranks(request).is_multiple_of(*tp) && heads(request).is_multiple_of(u64::from(*tp));
     request.pins.tp.map_or_else(|| TENSOR_DEGREES.into_iter().filter(fits).collect(), |tp| vec![tp])
 }
 
 fn stages(request: &Request) -> Vec<u32> {
     let all: &[u32] = if request.phase == Phase::Training { &TRAINING_STAGES } else { &SERVING_STAGES };
-    let fits = |pp: &&u32| request.chips.is_multiple_of(**pp) && u64::from(**pp) <= request.model.layers;
+    let fits = |pp: &&u32| ranks(request).is_multiple_of(**pp) && u64::from(**pp) <= request.model.layers;
     request.pins.pp.map_or_else(|| all.iter().filter(fits).copied().collect(), |pp| vec![pp])
 }
 
 fn replicas(request: &Request, tp: u32, pp: u32) -> Option<u32> {
-    let group = tp.checked_mul(pp)?;
-    let dp = request.chips / group.max(1);
-    (dp > 0 && dp * group == request.chips && request.pins.dp.is_none_or(|pinned| pinned == dp)).then_some(dp)
+    let group = tp.checked_mul(pp)?.checked_mul(request.pins.cp.unwrap_or(1))?;
+    let dp = ranks(request) / group.max(1);
+    (dp > 0 && dp * group == ranks(request) && request.pins.dp.is_none_or(|pinned| pinned == dp)).then_some(dp)
 }
 
-/// Divisors of a stage's chips that fill nodes evenly; of more than two chips an expert, all would hold mere copies.
-fn expert_degrees(request: &Request, stage_chips: u32) -> Vec<u32> {
+/// Divisors of a stage's ranks that fill nodes evenly; of more than two ranks an expert, all would hold mere copies.
+fn expert_degrees(request: &Request, stage_ranks: u32) -> Vec<u32> {
     let Some(moe) = &request.model.moe else { return vec![1] };
-    let all = (1..=stage_chips).filter(|ep| stage_chips.is_multiple_of(*ep));
+    let all = (1..=stage_ranks).filter(|ep| stage_ranks.is_multiple_of(*ep));
     match request.pins.ep {
         Some(pinned) => all.filter(|ep| *ep == pinned).collect(),
         None => all.filter(|ep| is_aligned(request, *ep) && u64::from(*ep) <= moe.experts.saturating_mul(2)).collect(),
@@ -162,8 +263,9 @@ fn expert_degrees(request: &Request, stage_chips: u32) -> Vec<u32> {
 
 /// Whether groups of this many neighbours fill nodes or parts of nodes evenly.
 fn is_aligned(request: &Request, size: u32) -> bool {
-    let node = request.fabric.tiers.first().map_or(1, |tier| tier.chips);
-    let (size, chips) = (u64::from(size), u64::from(request.chips));
+    let dies = u64::from(ranks(request) / request.chips.max(1));
+    let node = request.fabric.tiers.first().map_or(1, |tier| tier.chips.saturating_mul(dies));
+    let (size, chips) = (u64::from(size), u64::from(ranks(request)));
     chips <= node || size == chips || node.is_multiple_of(size) || size.is_multiple_of(node)
 }
 
@@ -176,31 +278,35 @@ fn add_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
 }
 
 fn add_decode_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
-    let batches = request.pins.batch_per_chip.map_or_else(|| decode_batches(split.tp), |batch| vec![batch]);
+    // Ranks of a group that share its sequences: a rank's batch is this share of one.
+    let group = f64::from(split.tp) * f64::from(split.cp);
+    let dies = f64::from(ranks(request)) / f64::from(request.chips);
+    let searched = || decode_batches(group).into_iter().map(|batch| batch * dies).collect();
+    let batches: Vec<f64> = request.pins.batch_per_chip.map_or_else(searched, |batch| vec![batch]);
     let microbatches = request.pins.microbatches.map_or_else(|| vec![1, 2], |count| vec![count]);
     for batch_per_chip in batches {
         for microbatches in microbatches.iter().copied() {
             // Each pass needs a sequence a group.
-            if batch_per_chip * f64::from(split.tp) >= f64::from(microbatches) {
+            if batch_per_chip / dies * group >= f64::from(microbatches) {
                 plans.push(Plan { microbatches, batch_per_chip, ..split });
             }
         }
     }
 }
 
-/// Whole sequences of a tensor-parallel group: each up to ten, then in steps of a tenth.
-fn decode_batches(tp: u32) -> Vec<f64> {
-    let tp = f64::from(tp);
+/// Whole sequences of a group, as a rank's share: each up to ten, then in steps of a tenth.
+fn decode_batches(group: f64) -> Vec<f64> {
     let next = |sequences: &f64| Some((sequences * 1.1).floor().max(sequences + 1.0));
     std::iter::successors(Some(1.0), next)
-        .take_while(|sequences| *sequences <= MOST_SEQUENCES * tp)
-        .map(|sequences| sequences / tp)
+        .take_while(|sequences| *sequences <= MOST_SEQUENCES * group)
+        .map(|sequences| sequences / group)
         .collect()
 }
 
 fn add_prefill_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
-    let group = f64::from(split.tp) * f64::from(split.pp);
-    let default = (PREFILL_TOKENS / request.workload.prompt_len).max(1.0 / group);
+    let dies = f64::from(ranks(request)) / f64::from(request.chips);
+    let group = f64::from(split.tp) * f64::from(split.cp) * f64::from(split.pp);
+    let default = (PREFILL_TOKENS / request.workload.prompt_len).max(dies / group);
     let batch_per_chip = request.pins.batch_per_chip.unwrap_or(default);
     let counts = if split.pp == 1 { vec![1, 2] } else { vec![split.pp, 2 * split.pp, 4 * split.pp] };
     for microbatches in request.pins.microbatches.map_or(counts, |count| vec![count]) {
@@ -212,8 +318,8 @@ fn add_prefill_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
 fn training_batch(request: &Request, split: Plan) -> Option<Plan> {
     let sequences = request.workload.global_batch_tokens / request.workload.sequence_len / f64::from(split.dp);
     let pinned = request.pins.microbatches.or_else(|| {
-        let group = f64::from(split.tp) * f64::from(split.pp);
-        request.pins.batch_per_chip.and_then(|batch| whole(batch * group))
+        let chips = f64::from(split.chips) / f64::from(split.dp);
+        request.pins.batch_per_chip.and_then(|batch| whole(batch * chips))
     });
     let microbatches = pinned.or_else(|| whole(sequences.floor()))?;
     let batch_per_chip = f64::from(microbatches) * f64::from(split.dp) / f64::from(split.chips);

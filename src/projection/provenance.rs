@@ -23,15 +23,32 @@ pub(super) fn sources(request: &Request, number_type: NumberType) -> Vec<CostSou
     list.push(source("memory capacity".to_owned(), &chip.capacity, |value| Bytes::new(value).to_string()));
     list.push(source("usable memory".to_owned(), &chip.usable, share));
     let classes = &chip.efficiency;
-    for (name, class) in [("attention", &classes.attention), ("matmul", &classes.expert), ("gating", &classes.gating)] {
-        if name != "gating" {
+    let classes = [
+        ("attention", &classes.attention),
+        ("matmul", &classes.expert),
+        ("gating", &classes.gating),
+        ("elementwise", &classes.vector),
+    ];
+    for (name, class) in classes {
+        if name == "attention" || name == "matmul" {
             list.push(source(format!("{name}, of the arithmetic peak"), &class.compute, share));
         }
         list.push(source(format!("{name}, of the memory bandwidth"), &class.memory, share));
     }
     list.push(source("launch".to_owned(), &chip.launch, time));
     list.push(source("fixed time of a step".to_owned(), &chip.step, time));
-    list.push(source("overlap of communication".to_owned(), &chip.overlap, share));
+    if chip.sustained_clock.value < 1.0 {
+        list.push(source("clock under long load".to_owned(), &chip.sustained_clock, share));
+    }
+    list.push(source("cores held by communication".to_owned(), &chip.communication_cores, share));
+    if chip.dies.value > 1.0 {
+        list.push(source("dies a chip".to_owned(), &chip.dies, |value| value.to_string()));
+    }
+    if chip.costs.is_some() {
+        list.push(source("measured kernels, factor on time".to_owned(), &chip.cost_factor, |value| {
+            format!("{value:.2}")
+        }));
+    }
     let mut inner = 1;
     for tier in &request.fabric.tiers {
         // A tier that these chips do not reach plays no part.

@@ -1,8 +1,10 @@
 //! What is asked, and why there may be no answer.
 
 use super::chip::ChipModel;
+use super::load::ExpertLoad;
 use super::result::{Phase, Plan};
 use crate::specs::{Fabric, Model, NumberType};
+use serde::Serialize;
 
 /// One question.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,6 +47,26 @@ pub struct Workload {
     pub sequence_len: f64,
     /// Tokens of a training step.
     pub global_batch_tokens: f64,
+    /// Tokens of a prefill chunk; infinite for whole prompts.
+    pub chunk_tokens: f64,
+    /// How tokens spread over the experts.
+    pub expert_load: ExpertLoad,
+    /// Load of the hottest rank beyond what `expert_load` says: 1, except where uncertainty is drawn.
+    pub skew: f64,
+    /// Schedule of the training pipeline.
+    pub pipeline: Pipeline,
+}
+
+/// Schedule of a training pipeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pipeline {
+    /// One forward, one backward.
+    OneForwardOneBackward,
+    /// The same with up to four virtual stages a rank.
+    Interleaved,
+    /// Weight gradients fill the bubble.
+    ZeroBubble,
 }
 
 impl Default for Workload {
@@ -58,6 +80,10 @@ impl Default for Workload {
             mtp_acceptance: 0.7,
             sequence_len: 4096.0,
             global_batch_tokens: 4.0 * 1024.0 * 1024.0,
+            chunk_tokens: f64::INFINITY,
+            expert_load: ExpertLoad::Replicated,
+            skew: 1.0,
+            pipeline: Pipeline::Interleaved,
         }
     }
 }
@@ -69,10 +95,12 @@ pub struct Pins {
     pub tp: Option<u32>,
     /// Pipeline stages.
     pub pp: Option<u32>,
-    /// Chips that share the experts.
+    /// Ranks that share the experts.
     pub ep: Option<u32>,
     /// Replicas of attention.
     pub dp: Option<u32>,
+    /// Context-parallel degree; 1 unless given.
+    pub cp: Option<u32>,
     /// Micro-batches.
     pub microbatches: Option<u32>,
     /// Sequences or prompts a chip and step.

@@ -20,31 +20,45 @@ pub enum Phase {
 /// A headline figure with its band.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Interval {
-    /// The central estimate.
+    /// The central estimate: every input at its central value.
     pub median: f64,
-    /// With every uncertain input at its pessimistic end.
+    /// The 5th percentile over draws of all uncertain inputs.
     pub low: f64,
-    /// With every uncertain input at its optimistic end.
+    /// The 95th percentile.
     pub high: f64,
 }
 
 /// How a model is split over the chips.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Plan {
-    /// Chips of one model replica times the replicas.
+    /// Packages.
     pub chips: u32,
-    /// Tensor-parallel degree.
+    /// Tensor-parallel degree. All degrees count ranks: dies, of which a package may have several.
     pub tp: u32,
     /// Pipeline stages.
     pub pp: u32,
-    /// Chips that share the routed experts of one layer; 1 for a dense model.
+    /// Ranks that share the routed experts of one layer; 1 for a dense model.
     pub ep: u32,
-    /// Replicas of the attention and dense part.
+    /// Replicas of the attention and dense part: `tp * cp * pp * dp` is the number of ranks.
     pub dp: u32,
+    /// Context-parallel degree: ranks that share a sequence.
+    pub cp: u32,
     /// Micro-batches in flight per step.
     pub microbatches: u32,
     /// Sequences (decode, training) or prompts (prefill) per chip and step.
     pub batch_per_chip: f64,
+}
+
+/// What the backward pass computes again instead of keeping it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recompute {
+    /// Nothing.
+    None,
+    /// Norms and activations: what is cheap.
+    Selective,
+    /// Whole layers from their input.
+    Full,
 }
 
 /// The named parts of a step. They add up to it.
@@ -163,4 +177,57 @@ pub struct Projection {
     pub caveats: Vec<String>,
     /// Where each input comes from.
     pub provenance: Vec<CostSource>,
+    /// Step, time per token or to the first token, and MFU over the draws: 90 % bands.
+    pub intervals: Intervals,
+    /// What moves the throughput most, the largest first.
+    pub tornado: Vec<Swing>,
+    /// The ops of the layer that sets the pace, of one micro-batch.
+    pub operators: Vec<Operator>,
+}
+
+/// Bands of the other headline figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Intervals {
+    /// Draws behind the bands.
+    pub draws: u32,
+    /// Seed of the draws.
+    pub seed: u64,
+    /// Of the step, seconds.
+    pub step_s: Option<Interval>,
+    /// Of the time per output token, seconds.
+    pub tpot_s: Option<Interval>,
+    /// Of the time to the first token, seconds.
+    pub ttft_s: Option<Interval>,
+    /// Of the MFU.
+    pub mfu: Option<Interval>,
+    /// The median over the draws of the throughput: where bands are lopsided it is not the central estimate.
+    pub median_over_draws: Option<f64>,
+}
+
+/// Throughput with one input at either end of its band.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Swing {
+    /// Which input.
+    pub what: String,
+    /// Tokens per second and chip with the input at its lower end.
+    pub at_low: f64,
+    /// With the input at its upper end.
+    pub at_high: f64,
+}
+
+/// One op of a layer.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Operator {
+    /// Its name.
+    pub name: String,
+    /// Its time on one rank.
+    pub time_s: Seconds,
+    /// FLOP on one rank.
+    pub flop: f64,
+    /// Bytes of memory traffic on one rank.
+    pub bytes: f64,
+    /// `compute`, `memory`, `launch` or `fabric`.
+    pub bound_by: &'static str,
+    /// Where its cost comes from.
+    pub cost: String,
 }

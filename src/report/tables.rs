@@ -195,7 +195,7 @@ pub(super) fn plans(projections: &[&Projection]) -> Markup {
     let heads =
         ["fabric", "chip", "type", "chips", "TP", "PP", "EP", "DP", "micro-batches", "batch a chip", "memory a chip"];
     let groups = by_question(projections, |one| {
-        let Plan { chips, tp, pp, ep, dp, microbatches, batch_per_chip } = &one.plan;
+        let Plan { chips, tp, pp, ep, dp, microbatches, batch_per_chip, .. } = &one.plan;
         let memory = &one.memory_bytes_per_chip;
         let mut row = vec![word(&one.fabric), word(&one.chip), word(number_type_name(one.number_type))];
         row.extend([chips, tp, pp, ep, dp, microbatches].map(|degree| html! { (degree) }));

@@ -24,8 +24,11 @@ pub struct Chip {
     pub name: String,
     /// Maker and product.
     pub title: String,
-    /// Dies of a package. Published expert-parallel degrees of this chip may count them; plans here count chips.
+    /// Dies of a package. Each is a rank: degrees of plans count them, as published expert-parallel degrees do.
     pub dies: Sourced,
+    /// Whether two micro-batches may split the cores of a die between attention and experts, as on CloudMatrix384.
+    #[serde(default)]
+    pub splits_cores: bool,
     /// Dense arithmetic peak by type.
     pub peak_flop_per_s: Peaks,
     /// Memory of the package.
@@ -82,10 +85,14 @@ pub struct Links {
 pub struct Overhead {
     /// Fixed time of a kernel launch.
     pub launch_s: Sourced,
+    /// Share of the arithmetic peak that the clock keeps under the long load of prefill and training.
+    pub sustained_clock: Sourced,
     /// Fixed time of a step: host scheduling, sampling, start of a graph.
     pub step_s: Sourced,
-    /// Share of communication that hides behind the compute of another microbatch.
-    pub overlap: Sourced,
+    /// Share of the cores that a dispatch or combine of many tokens (prefill, training) holds while it runs beside compute.
+    pub communication_cores: Sourced,
+    /// The same of the low-latency kernels of decode.
+    pub decode_communication_cores: Sourced,
 }
 
 /// Share of a peak that kernels of a class reach.
@@ -94,6 +101,8 @@ pub struct Overhead {
 pub struct Efficiency {
     /// Attention, of the arithmetic peak.
     pub attention_compute: Sourced,
+    /// Causal attention of prefill and training, of the arithmetic peak; as `attention_compute` where it is not given.
+    pub prefill_attention_compute: Option<Sourced>,
     /// Attention, of the memory peak.
     pub attention_memory: Sourced,
     /// Matrix products, of the arithmetic peak.
@@ -102,6 +111,8 @@ pub struct Efficiency {
     pub gemm_memory: Sourced,
     /// Router, top-k and sort, of the memory peak.
     pub gating_memory: Sourced,
+    /// Norms, rotations, activations and casts, of the memory peak.
+    pub vector_memory: Sourced,
 }
 
 impl Peaks {
@@ -144,8 +155,10 @@ impl Chip {
 
     fn validate(&self, file: &str) -> Result<(), SpecError> {
         for (field, value) in self.values() {
-            let is_share =
-                field.starts_with("efficiency.") || field.ends_with("fraction") || field.ends_with("overlap");
+            let is_share = field.starts_with("efficiency.")
+                || field.ends_with("fraction")
+                || field.ends_with("clock")
+                || field.ends_with("_cores");
             let zero_allowed = field.starts_with("overhead.");
             if let Some(remedy) = value.problem(zero_allowed) {
                 return Err(bad(file, field, value.value, remedy));
@@ -176,12 +189,16 @@ impl Chip {
             ("links.scale_out_bytes_per_s", Some(&l.scale_out_bytes_per_s)),
             ("overhead.launch_s", Some(&o.launch_s)),
             ("overhead.step_s", Some(&o.step_s)),
-            ("overhead.overlap", Some(&o.overlap)),
+            ("overhead.sustained_clock", Some(&o.sustained_clock)),
+            ("overhead.communication_cores", Some(&o.communication_cores)),
+            ("overhead.decode_communication_cores", Some(&o.decode_communication_cores)),
             ("efficiency.attention_compute", Some(&e.attention_compute)),
+            ("efficiency.prefill_attention_compute", e.prefill_attention_compute.as_ref()),
             ("efficiency.attention_memory", Some(&e.attention_memory)),
             ("efficiency.gemm_compute", Some(&e.gemm_compute)),
             ("efficiency.gemm_memory", Some(&e.gemm_memory)),
             ("efficiency.gating_memory", Some(&e.gating_memory)),
+            ("efficiency.vector_memory", Some(&e.vector_memory)),
         ]
         .into_iter()
         .filter_map(|(field, value)| value.map(|value| (field, value)))

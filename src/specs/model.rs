@@ -11,7 +11,7 @@ use config::Config;
 use super::error::{SpecError, looks_like_path, read_small_file};
 use crate::printable::printable;
 
-const BUILTIN: [(&str, &str); 9] = [
+const BUILTIN: [(&str, &str); 10] = [
     ("deepseek-v3", include_str!("../../specs/models/deepseek-v3.json")),
     ("kimi-k2", include_str!("../../specs/models/kimi-k2.json")),
     ("llama-3.1-8b", include_str!("../../specs/models/llama-3.1-8b.json")),
@@ -21,6 +21,7 @@ const BUILTIN: [(&str, &str); 9] = [
     ("qwen2.5-72b", include_str!("../../specs/models/qwen2.5-72b.json")),
     ("qwen3-30b-a3b", include_str!("../../specs/models/qwen3-30b-a3b.json")),
     ("qwen3-235b-a22b", include_str!("../../specs/models/qwen3-235b-a22b.json")),
+    ("gpt-oss-120b", include_str!("../../specs/models/gpt-oss-120b.json")),
 ];
 
 /// A transformer as far as its costs depend on it.
@@ -46,6 +47,17 @@ pub struct Model {
     pub mtp_layers: u64,
     /// Whether the LM head shares the embedding's weights.
     pub tied_embeddings: bool,
+    /// Layers that attend within a window.
+    pub window: Option<Window>,
+}
+
+/// Windowed attention in some layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Tokens that such a layer attends to.
+    pub tokens: u64,
+    /// Every n-th layer has it.
+    pub every: u64,
 }
 
 /// Kind and sizes of attention.
@@ -158,6 +170,16 @@ impl Model {
                 let (n, q, kv) = (heads as f64, q_lora_rank as f64, kv_lora_rank as f64);
                 let (rope, nope, v) = (rope_head_dim as f64, nope_head_dim as f64, v_head_dim as f64);
                 h * q + q * n * (nope + rope) + h * (kv + rope) + kv * n * (nope + v) + n * v * h
+            }
+        }
+    }
+
+    /// Those of them that every rank of a tensor-parallel group holds whole: latent attention's down projections.
+    pub fn attention_unsplit_parameters(&self) -> f64 {
+        match self.attention {
+            Attention::Gqa { .. } => 0.0,
+            Attention::Mla { q_lora_rank, kv_lora_rank, rope_head_dim, .. } => {
+                self.hidden as f64 * (q_lora_rank + kv_lora_rank + rope_head_dim) as f64
             }
         }
     }

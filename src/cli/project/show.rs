@@ -6,7 +6,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::super::Error;
-use crate::projection::{Comparison, CostSource, Infeasible, Phase, Plan, Projection, Request};
+use crate::projection::{Comparison, CostSource, Infeasible, Phase, Plan, Projection, Request, Search};
 use crate::specs::Provenance;
 
 /// Column heads of the parts of a step, in the order of `Terms::named`.
@@ -83,7 +83,7 @@ pub(super) fn table(rows: &[Row]) -> String {
         first.request.chips, first.request.chip.name, first.request.fabric.name, first.baseline
     );
     let _ = writeln!(text, "{}", figures(rows).trim_fmt());
-    let _ = writeln!(text, "\nPlans (degrees count chips; m micro-batches, b sequences or prompts a chip)");
+    let _ = writeln!(text, "\nPlans (degrees count dies; m micro-batches, b sequences or prompts a chip)");
     let _ = writeln!(text, "{}", plans(rows).trim_fmt());
     let _ =
         writeln!(text, "\nParts of the step, % (first line {}, second {})", first.request.fabric.name, first.baseline);
@@ -198,7 +198,53 @@ pub(super) fn single(row: &Row, on: &Projection) -> String {
         _ => {}
     }
     let _ = writeln!(text, "\n{}", terms_table(row, on).trim_fmt());
+    text.push_str(&tornado(on));
     text.push_str(&notes(&[on]));
+    text
+}
+
+/// What moves the throughput most.
+fn tornado(on: &Projection) -> String {
+    if on.tornado.is_empty() {
+        return String::new();
+    }
+    let mut table = new_table(&["what moves it most (tokens/s/chip)", "at its low end", "at its high end"]);
+    for swing in on.tornado.iter().take(8) {
+        table.add_row([swing.what.clone(), rate(swing.at_low), rate(swing.at_high)]);
+    }
+    align_right(&mut table, &[1, 2]);
+    format!("\n{}\n", table.trim_fmt())
+}
+
+/// The plans that no other beats in both latency and throughput.
+pub(super) fn front(request: &Request, found: &Search) -> String {
+    let latency = match request.phase {
+        Phase::Decode => "ms/token",
+        Phase::Prefill => "ms to first token",
+        Phase::Training => "ms/step",
+    };
+    let phase = phase_name(request.phase);
+    let mut text = format!(
+        "{} {phase} on {} x {}, {}: {} plans, {} fit; of these {} are beaten by no other in both\n",
+        request.model.name,
+        request.chips,
+        request.chip.name,
+        request.fabric.name,
+        found.plans,
+        found.fit,
+        found.front.len()
+    );
+    let mut table = new_table(&[latency, "tokens/s/chip", "GB a chip", "plan"]);
+    for candidate in &found.front {
+        table.add_row([
+            format!("{:.2}", candidate.latency_s * 1e3),
+            rate(candidate.tokens_per_s_per_chip),
+            format!("{:.0}", candidate.memory_bytes_per_chip / 1e9),
+            plan_text(&candidate.plan),
+        ]);
+    }
+    align_right(&mut table, &[0, 1, 2]);
+    let _ = writeln!(text, "{}", table.trim_fmt());
     text
 }
 
@@ -285,9 +331,10 @@ fn rate(value: f64) -> String {
 }
 
 fn plan_text(plan: &Plan) -> String {
-    let Plan { tp, pp, ep, dp, microbatches, batch_per_chip, .. } = plan;
+    let Plan { tp, pp, ep, dp, cp, microbatches, batch_per_chip, .. } = plan;
+    let context = if *cp > 1 { format!(" cp{cp}") } else { String::new() };
     format!(
-        "tp{tp} pp{pp} ep{ep} dp{dp} m{microbatches} b{}",
+        "tp{tp} pp{pp} ep{ep} dp{dp}{context} m{microbatches} b{}",
         rate(*batch_per_chip).trim_end_matches('0').trim_end_matches('.')
     )
 }

@@ -1,9 +1,11 @@
 //! A chip from a record: measured ceilings, and the share of them that the record's kernels reach.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::{ByClass, ChipModel, ClassEfficiency};
 use crate::kernels::{Element, Family, Phase};
+use crate::projection::costs::Costs;
 use crate::record::{Bound, CacheState, Case, CeilingKind, Record};
 use crate::specs::{NumberType, Provenance, Sourced};
 
@@ -25,11 +27,14 @@ impl ChipModel {
             || Sourced::assumed(5e-6, 1e-6, 20e-6, NOT_IN_RECORD),
             |time| measured(time.get(), None, "empty launch inside a batch"),
         );
+        let costs = Costs::from_record(record);
         let efficiency = ByClass {
             attention: shares(record, Family::Attention, &mut caveats),
+            prefill_attention: shares(record, Family::Attention, &mut Vec::new()),
             expert: shares(record, Family::ExpertMatmul, &mut caveats),
             dense: shares(record, Family::ExpertMatmul, &mut Vec::new()),
             gating: shares(record, Family::Gating, &mut caveats),
+            vector: shares(record, Family::ExpertMatmul, &mut Vec::new()),
         };
         Ok(Self {
             name: record.device.name.clone(),
@@ -39,8 +44,18 @@ impl ChipModel {
             usable: Sourced::assumed(0.9, 0.9, 0.9, "the rest is left to the runtime and buffers"),
             scale_up: Sourced::assumed(392e9, 200e9, 450e9, "as on a chip of the supernode; a record does not know it"),
             launch,
+            sustained_clock: Sourced::assumed(1.0, 0.85, 1.0, NOT_IN_RECORD),
             step: Sourced::assumed(1e-3, 0.3e-3, 3e-3, NOT_IN_RECORD),
-            overlap: Sourced::assumed(0.6, 0.3, 0.8, NOT_IN_RECORD),
+            dies: Sourced::assumed(1.0, 1.0, 1.0, "a measured device is one rank"),
+            communication_cores: Sourced::assumed(0.15, 0.0, 0.33, NOT_IN_RECORD),
+            decode_communication_cores: Sourced::assumed(0.0, 0.0, 0.33, NOT_IN_RECORD),
+            splits_cores: false,
+            cost_factor: measured(
+                1.0,
+                Some((1.0 / (1.0 + costs.spread()), 1.0 + costs.spread())),
+                "noise of the samples and leave-one-out error of the interpolation",
+            ),
+            costs: Some(Arc::new(costs)),
             efficiency,
             caveats,
         })

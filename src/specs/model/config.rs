@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Attention, Model, Moe, Scoring};
+use super::{Attention, Model, Moe, Scoring, Window};
 use crate::printable::printable;
 use crate::specs::error::SpecError;
 
@@ -12,7 +12,7 @@ const MAX_VALUE: usize = 60;
 /// More layers than any model has; keeps what is counted layer by layer cheap.
 const MOST_LAYERS: u64 = 10_000;
 
-const SUPPORTED: &str = "llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, deepseek_v3, kimi_k2";
+const SUPPORTED: &str = "llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, deepseek_v3, kimi_k2, gpt_oss";
 
 /// The parsed file with its name, for errors.
 pub(super) struct Config<'a> {
@@ -53,6 +53,7 @@ impl Config<'_> {
             "mixtral" => (self.gqa()?, Some(self.mixtral_moe()?), 0),
             "qwen3_moe" => (self.gqa()?, Some(self.qwen_moe()?), self.qwen_dense_layers(layers)?),
             "deepseek_v3" | "kimi_k2" => (self.mla()?, Some(self.deepseek_moe()?), self.deepseek_dense_layers(layers)?),
+            "gpt_oss" => (self.gqa()?, Some(self.mixtral_moe()?), 0),
             other => {
                 return Err(SpecError::Architecture {
                     file: self.file.to_owned(),
@@ -61,7 +62,7 @@ impl Config<'_> {
                 });
             }
         };
-        self.no_sliding_window(architecture)?;
+        let window = self.window(architecture)?;
         Ok(Model {
             name: name.to_owned(),
             hidden: self.count("hidden_size")?,
@@ -73,6 +74,7 @@ impl Config<'_> {
             moe,
             mtp_layers: self.count_or("num_nextn_predict_layers", 0)?,
             tied_embeddings: self.flag_or("tie_word_embeddings", false)?,
+            window,
         })
     }
 
@@ -199,9 +201,14 @@ impl Config<'_> {
         Ok(dense)
     }
 
-    /// Windowed attention costs less than the closed forms say, so it is refused rather than overstated.
-    fn no_sliding_window(&self, architecture: &str) -> Result<(), SpecError> {
+    /// gpt-oss attends within a window in every second layer. Elsewhere windowed attention costs less than the closed
+    /// forms say, so it is refused rather than overstated.
+    fn window(&self, architecture: &str) -> Result<Option<Window>, SpecError> {
         let windowed = match architecture {
+            "gpt_oss" if self.is_present("sliding_window") => {
+                return Ok(Some(Window { tokens: self.count("sliding_window")?, every: 2 }));
+            }
+            "gpt_oss" => return Ok(None),
             "mistral" | "mixtral" => self.is_present("sliding_window"),
             _ => self.flag_or("use_sliding_window", false)?,
         };
@@ -212,7 +219,7 @@ impl Config<'_> {
                 "windowed attention is not modelled; give a model without it",
             ));
         }
-        Ok(())
+        Ok(None)
     }
 
     fn is_present(&self, field: &str) -> bool {

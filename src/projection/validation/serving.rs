@@ -1,0 +1,241 @@
+//! Published decode, prefill and training figures, and operators, beside the model's.
+
+use serde::Deserialize;
+
+use super::Row;
+use crate::projection::{ChipModel, ExpertLoad, Phase, Pins, Pipeline, Request, Workload, estimate};
+use crate::specs::{Checked, Chip, Fabric, Model, NumberType};
+
+const CASES: &str = include_str!("../../../specs/validation/serving.toml");
+
+/// One published row and what to ask the model.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    id: String,
+    group: String,
+    quantity: String,
+    unit: String,
+    published: f64,
+    measure: Measure,
+    source: String,
+    checked: Checked,
+    #[serde(default)]
+    fitted: bool,
+    #[serde(default)]
+    note: String,
+    /// Absent where the model cannot express the row; `note` says why.
+    ask: Option<Ask>,
+}
+
+/// Which figure of the answer is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Measure {
+    /// Tokens per second and chip.
+    Throughput,
+    /// Time per output token, seconds.
+    Tpot,
+    /// Useful TFLOP per second and chip.
+    ModelFlop,
+    /// Throughput over that with one micro-batch, less 1.
+    MicrobatchGain,
+    /// Throughput over that without speculation, less 1.
+    SpeculationGain,
+    /// None.
+    None,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ask {
+    model: String,
+    chip: String,
+    fabric: String,
+    chips: u32,
+    phase: PhaseName,
+    #[serde(rename = "type")]
+    number_type: Option<NumberType>,
+    batch_per_chip: Option<f64>,
+    microbatches: Option<u32>,
+    tp: Option<u32>,
+    pp: Option<u32>,
+    ep: Option<u32>,
+    dp: Option<u32>,
+    kv_len: Option<f64>,
+    prompt_len: Option<f64>,
+    mtp_tokens: Option<u32>,
+    mtp_acceptance: Option<f64>,
+    sequence_len: Option<f64>,
+    global_batch_tokens: Option<f64>,
+    #[serde(default)]
+    balanced_experts: bool,
+    #[serde(default)]
+    zero_bubble: bool,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum PhaseName {
+    Decode,
+    Prefill,
+    Training,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rows: Vec<Case>,
+}
+
+/// All rows, in the order of the file.
+pub fn rows() -> Vec<Row> {
+    // The file is part of the program, and a test loads it.
+    let cases = toml::from_str::<File>(CASES).map_or_else(|_| Vec::new(), |file| file.rows);
+    cases.iter().map(row).collect()
+}
+
+fn row(case: &Case) -> Row {
+    let answer = case.ask.as_ref().map(|ask| ask.modelled(case.measure));
+    let (modelled, reason) = match answer {
+        Some(Ok(value)) => (Some(value), None),
+        Some(Err(reason)) => (None, Some(reason)),
+        None => (None, None),
+    };
+    Row {
+        id: case.id.clone(),
+        group: case.group.clone(),
+        quantity: case.quantity.clone(),
+        unit: case.unit.clone(),
+        published: case.published,
+        upper_bound: false,
+        modelled,
+        source: case.source.clone(),
+        checked: case.checked,
+        fitted: case.fitted,
+        note: reason.unwrap_or_else(|| case.note.clone()),
+    }
+}
+
+impl Ask {
+    fn modelled(&self, measure: Measure) -> Result<f64, String> {
+        let request = self.request()?;
+        let (throughput, per_token, flop) = figures(&request)?;
+        Ok(match measure {
+            Measure::Throughput => throughput,
+            Measure::Tpot => per_token,
+            Measure::ModelFlop => flop / 1e12,
+            Measure::MicrobatchGain => {
+                let pins = Pins { microbatches: Some(1), ..request.pins };
+                throughput / figures(&Request { pins, ..request })?.0 - 1.0
+            }
+            Measure::SpeculationGain => {
+                let workload = Workload { mtp_tokens: 0, ..request.workload };
+                throughput / figures(&Request { workload, ..request })?.0 - 1.0
+            }
+            Measure::None => return Err("not expressed".to_owned()),
+        })
+    }
+
+    fn request(&self) -> Result<Request, String> {
+        let text = |error: crate::specs::SpecError| error.to_string();
+        let fallback = Workload::default();
+        let prompt_len = self.prompt_len.unwrap_or(fallback.prompt_len);
+        Ok(Request {
+            model: Model::load(&self.model).map_err(text)?,
+            chip: ChipModel::from_spec(&Chip::load(&self.chip).map_err(text)?),
+            fabric: Fabric::load(&self.fabric).map_err(text)?,
+            chips: self.chips,
+            phase: match self.phase {
+                PhaseName::Decode => Phase::Decode,
+                PhaseName::Prefill => Phase::Prefill,
+                PhaseName::Training => Phase::Training,
+            },
+            number_type: self.number_type,
+            workload: Workload {
+                prompt_len,
+                kv_len: self.kv_len.unwrap_or(prompt_len),
+                tpot_limit_s: f64::INFINITY,
+                mtp_tokens: self.mtp_tokens.unwrap_or(0),
+                mtp_acceptance: self.mtp_acceptance.unwrap_or(fallback.mtp_acceptance),
+                sequence_len: self.sequence_len.unwrap_or(fallback.sequence_len),
+                global_batch_tokens: self.global_batch_tokens.unwrap_or(fallback.global_batch_tokens),
+                expert_load: if self.balanced_experts { ExpertLoad::Uniform } else { fallback.expert_load },
+                pipeline: if self.zero_bubble { Pipeline::ZeroBubble } else { fallback.pipeline },
+                ..fallback
+            },
+            pins: Pins {
+                tp: self.tp,
+                pp: self.pp,
+                ep: self.ep,
+                dp: self.dp,
+                cp: None,
+                microbatches: self.microbatches,
+                batch_per_chip: self.batch_per_chip,
+            },
+        })
+    }
+}
+
+/// Tokens per second and chip, seconds per token, and useful FLOP per second and chip.
+fn figures(request: &Request) -> Result<(f64, f64, f64), String> {
+    let (plan, outcome) = estimate(request).map_err(|reason| reason.to_string())?;
+    let flop = outcome.model_flop / outcome.terms.total().get() / f64::from(plan.chips);
+    Ok((outcome.throughput(&plan), outcome.per_token(), flop))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(id: &str) -> f64 {
+        let row = rows().into_iter().find(|row| row.id == id).unwrap();
+        row.relative_error().unwrap()
+    }
+
+    #[test]
+    fn the_file_is_read_and_every_row_is_answered_or_says_why_not() {
+        let file: File = toml::from_str(CASES).unwrap();
+        let rows = rows();
+        assert_eq!(rows.len(), file.rows.len());
+        assert!(rows.len() >= 25);
+        for row in rows {
+            assert!(row.modelled.is_some() || !row.note.is_empty(), "{}", row.id);
+        }
+    }
+
+    #[test]
+    fn cloudmatrix_decode_and_prefill_come_out_within_15_percent() {
+        for id in ["cm.decode.50ms.4096", "cm.decode.15ms", "cm.prefill.balanced"] {
+            assert!(error(id).abs() < 0.15, "{id}: {}", error(id));
+        }
+    }
+
+    #[test]
+    fn h800_decode_and_prefill_come_out_within_20_percent() {
+        for id in ["h800.decode", "h800.prefill"] {
+            assert!(error(id).abs() < 0.20, "{id}: {}", error(id));
+        }
+    }
+
+    #[test]
+    fn llama_training_comes_out_within_15_percent_and_deepseek_training_within_20() {
+        for (id, most) in [("train.llama405b.8k", 0.15), ("train.llama405b.16k", 0.15), ("train.dsv3", 0.20)] {
+            assert!(error(id).abs() < most, "{id}: {}", error(id));
+        }
+    }
+
+    #[test]
+    fn gains_of_micro_batches_and_speculation_have_the_sign_and_about_the_size_of_the_published_ones() {
+        for row in rows() {
+            if row.unit == "gain" {
+                let modelled = row.modelled.unwrap();
+                assert!(modelled > 0.0, "{}: {modelled}", row.id);
+            }
+        }
+        for id in ["cm.decode.microbatch.64", "cm.decode.microbatch.96", "cm.prefill.microbatch", "cm.decode.mtp.8"] {
+            let ratio = error(id) + 1.0;
+            assert!((1.0 / 1.5..1.5).contains(&ratio), "{id}: {ratio}");
+        }
+    }
+}
