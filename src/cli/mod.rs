@@ -9,9 +9,10 @@ mod devices;
 mod fabric;
 mod doctor;
 mod export;
+mod explain;
+mod interrupt;
 #[cfg(feature = "gpu")]
 mod measure;
-#[cfg(feature = "gpu")]
 mod progress;
 mod project;
 mod report;
@@ -19,6 +20,7 @@ mod report;
 mod run;
 mod schema;
 mod validate;
+mod sweep;
 #[cfg(feature = "gpu")]
 mod verify;
 
@@ -44,6 +46,8 @@ Examples:
   supernode compare mine.json results/              devices side by side
   supernode export mine.json --format csv           the cases for another tool
   supernode doctor                                  why no GPU is found, and what to install
+  supernode explain --model deepseek-v3 --phase decode   why the bus is faster than the cluster
+  supernode sweep sweep.toml -o sweep.jsonl         a grid of such questions, resumable and sharded
 
 Exit codes:
   0    done
@@ -77,6 +81,8 @@ enum Command {
     Project(Box<project::ProjectArgs>),
     Fabric(fabric::FabricArgs),
     Validate(validate::ValidateArgs),
+    Explain(Box<explain::Args>),
+    Sweep(sweep::Args),
     Compare(compare::Args),
     /// Write one HTML page from result documents
     Report(report::Args),
@@ -138,6 +144,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Project(args) => project::run(&args),
         Command::Fabric(args) => fabric::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),

@@ -6,6 +6,7 @@
 
 mod binding;
 pub mod chip;
+pub mod explain;
 pub mod fabric;
 pub mod layers;
 pub mod machine;
@@ -17,6 +18,7 @@ mod provenance;
 pub mod request;
 mod result;
 pub mod roofline;
+pub mod sweep;
 pub mod uncertainty;
 pub mod validation;
 

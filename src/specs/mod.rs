@@ -6,12 +6,16 @@
 mod chip;
 mod error;
 mod fabric;
+pub mod grid;
 mod model;
+mod set;
 mod sourced;
 mod toml_file;
 
 pub use chip::{Chip, Efficiency, Links, Memory, Overhead, Peaks};
 pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
+pub use grid::{Grid, Point};
 pub use model::{Attention, Model, Moe, Scoring};
+pub use set::Settings;
 pub use sourced::{Checked, NumberType, Provenance, Sourced};
