@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
+mod claims;
 mod compare;
 mod completions;
 #[cfg(feature = "gpu")]
@@ -47,6 +48,7 @@ Examples:
   supernode export mine.json --format csv           the cases for another tool
   supernode doctor                                  why no GPU is found, and what to install
   supernode explain --model deepseek-v3 --phase decode   why the bus is faster than the cluster
+  supernode claims                                  the announcement's figures against the model
   supernode sweep sweep.toml -o sweep.jsonl         a grid of such questions, resumable and sharded
 
 Exit codes:
@@ -82,6 +84,7 @@ enum Command {
     Fabric(fabric::FabricArgs),
     Validate(validate::ValidateArgs),
     Explain(Box<explain::Args>),
+    Claims(claims::Args),
     Sweep(sweep::Args),
     Compare(compare::Args),
     /// Write one HTML page from result documents
@@ -145,6 +148,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Fabric(args) => fabric::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::Claims(args) => claims::run(&args),
         Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),

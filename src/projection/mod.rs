@@ -6,6 +6,7 @@
 
 mod binding;
 pub mod chip;
+pub mod claims;
 pub mod explain;
 pub mod fabric;
 pub mod layers;

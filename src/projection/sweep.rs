@@ -5,9 +5,7 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::{
-    ChipModel, Comparison, Interval, Memory, Phase, Pins, Plan, Projection, Request, Terms, Workload, project,
-};
+use super::{ChipModel, Interval, Memory, Phase, Pins, Plan, Projection, Request, Terms, Workload, project};
 use crate::specs::grid::{Grid, Point, SETS};
 use crate::specs::{Chip, Fabric, Model, NumberType, Settings, SpecError};
 use crate::units::Seconds;
@@ -167,8 +165,8 @@ impl Catalogue {
             chips: point.count("chips").unwrap_or(defaults.chips),
             phase,
             number_type: point.text("type").and_then(number_type),
-            workload: workload(point),
-            pins: pins(point),
+            workload: workload(point, Workload::default()),
+            pins: pins(point, Pins::default()),
         };
         let baseline = match point.text("baseline") {
             Some(name) => {
@@ -210,33 +208,32 @@ fn number_type(name: &str) -> Option<NumberType> {
     [F32, F16, Bf16, Fp8, Int8].into_iter().find(|number_type| number_type.name() == name)
 }
 
-fn workload(point: &Point) -> Workload {
-    let default = Workload::default();
-    let number = |key: &str| point.number(key);
-    let prompt_len = number("workload.prompt_len").unwrap_or(default.prompt_len);
-    let output_len = number("workload.output_len").unwrap_or(0.0);
-    let limit_s = number("workload.tpot_limit_ms").map(|ms| ms / 1e3);
-    Workload {
-        prompt_len,
-        kv_len: number("workload.kv_len").unwrap_or(prompt_len + output_len / 2.0),
-        tpot_limit_s: limit_s.unwrap_or(default.tpot_limit_s),
-        tpot_limit_binds: limit_s.is_some(),
-        mtp_tokens: point.count("workload.mtp").unwrap_or(default.mtp_tokens),
-        mtp_acceptance: number("workload.mtp_acceptance").unwrap_or(default.mtp_acceptance),
-        sequence_len: number("workload.sequence_len").unwrap_or(default.sequence_len),
-        global_batch_tokens: number("workload.global_batch_tokens").unwrap_or(default.global_batch_tokens),
+fn workload(point: &Point, default: Workload) -> Workload {
+    let mut workload = default;
+    let set = |place: &mut f64, key: &str| *place = point.number(key).unwrap_or(*place);
+    set(&mut workload.prompt_len, "workload.prompt_len");
+    set(&mut workload.mtp_acceptance, "workload.mtp_acceptance");
+    set(&mut workload.sequence_len, "workload.sequence_len");
+    set(&mut workload.global_batch_tokens, "workload.global_batch_tokens");
+    let output_len = point.number("workload.output_len").unwrap_or(0.0);
+    workload.kv_len = point.number("workload.kv_len").unwrap_or(workload.prompt_len + output_len / 2.0);
+    workload.mtp_tokens = point.count("workload.mtp").unwrap_or(workload.mtp_tokens);
+    if let Some(ms) = point.number("workload.tpot_limit_ms") {
+        workload.tpot_limit_s = ms / 1e3;
+        workload.tpot_limit_binds = true;
     }
+    workload
 }
 
-fn pins(point: &Point) -> Pins {
-    Pins {
-        tp: point.count("plan.tp"),
-        pp: point.count("plan.pp"),
-        ep: point.count("plan.ep"),
-        dp: point.count("plan.dp"),
-        microbatches: point.count("plan.microbatches"),
-        batch_per_chip: point.number("plan.batch_per_chip"),
-    }
+fn pins(point: &Point, none: Pins) -> Pins {
+    let mut pins = none;
+    pins.tp = point.count("plan.tp");
+    pins.pp = point.count("plan.pp");
+    pins.ep = point.count("plan.ep");
+    pins.dp = point.count("plan.dp");
+    pins.microbatches = point.count("plan.microbatches");
+    pins.batch_per_chip = point.number("plan.batch_per_chip");
+    pins
 }
 
 /// The part of a projection that a sweep keeps: figures, plan and caveats, without the source of each input.
@@ -337,12 +334,12 @@ pub fn shard(points: u64, number: u32, count: u32) -> Range<u64> {
     cut(number.saturating_sub(1))..cut(number)
 }
 
-/// Throughput of a job that grows with the machine.
+/// Throughput of a job on a machine of one size.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ScalePoint {
     /// Chips in use.
     pub chips: u32,
-    /// Tokens of a training step: as many a chip at every size.
+    /// Tokens of a training step.
     pub global_batch_tokens: f64,
     /// The answer; absent where there is no plan.
     pub figures: Option<Figures>,
@@ -352,16 +349,17 @@ pub struct ScalePoint {
     pub efficiency: Option<Interval>,
 }
 
-/// Weak scaling: the request at each number of chips, with a global batch that grows in proportion. Efficiency is
-/// relative to the first number that has a plan.
-pub fn weak_scaling(request: &Request, chips: &[u32]) -> Vec<ScalePoint> {
+/// The request at each number of chips; the global batch `grows` in proportion (weak scaling) or stays (strong scaling).
+/// Efficiency is relative to the first number that has a plan.
+pub fn scaling(request: &Request, chips: &[u32], grows: bool) -> Vec<ScalePoint> {
     use rayon::prelude::*;
     let first = chips.first().copied().unwrap_or(request.chips).max(1);
     let per_chip = request.workload.global_batch_tokens / f64::from(first);
     let mut points: Vec<ScalePoint> = chips
         .par_iter()
         .map(|&chips| {
-            let global_batch_tokens = per_chip * f64::from(chips);
+            let batch = request.workload.global_batch_tokens;
+            let global_batch_tokens = if grows { per_chip * f64::from(chips) } else { batch };
             let workload = Workload { global_batch_tokens, ..request.workload };
             let answer = project(&Request { chips, workload, ..request.clone() });
             let (figures, infeasible) = split(answer.map(Figures::from).map_err(|reason| reason.to_string()));
@@ -380,12 +378,6 @@ pub fn weak_scaling(request: &Request, chips: &[u32]) -> Vec<ScalePoint> {
 pub fn paired_ratio(above: &Interval, below: &Interval) -> Interval {
     let (ends, median) = ([above.low / below.low, above.high / below.high], above.median / below.median);
     Interval { median, low: ends.into_iter().fold(median, f64::min), high: ends.into_iter().fold(median, f64::max) }
-}
-
-/// Ratio and answers of a comparison, for those who have one already.
-pub fn ratio_of(comparison: &Comparison) -> Option<Interval> {
-    let (on, below) = (comparison.on.as_ref().ok()?, comparison.baseline.as_ref().ok()?);
-    Some(paired_ratio(&on.tokens_per_s_per_chip, &below.tokens_per_s_per_chip))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! Parsing is strict: an unknown key, a missing value or one out of range is one line that names file, field and remedy.
 
 mod chip;
+pub mod claim;
 mod error;
 mod fabric;
 pub mod grid;
@@ -13,6 +14,7 @@ mod sourced;
 mod toml_file;
 
 pub use chip::{Chip, Efficiency, Links, Memory, Overhead, Peaks};
+pub use claim::Claim;
 pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
 pub use grid::{Grid, Point};
