@@ -245,3 +245,44 @@ fn a_dry_run_counts_the_points() {
         "48 points, 9 in shard 1/5\n"
     );
 }
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_parquet_file_has_every_row_and_is_made_by_resuming_too() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::RowAccessor;
+
+    let place = Place::new(SPEC);
+    let expected = rows(&place.bytes(&[]));
+    // An interrupted run leaves whole rows beside the file that is to be.
+    let whole = place.bytes(&[]);
+    std::fs::write(place.path("out.parquet.partial.jsonl"), &whole[..whole.len() / 3]).unwrap();
+    assert!(place.line_of_error(&["-o", "out.parquet"]).contains("--resume"));
+    place.sweep(&["-o", "out.parquet", "--resume"]).assert().success();
+    assert!(!place.path("out.parquet.partial.jsonl").exists());
+    let reader = SerializedFileReader::new(std::fs::File::open(place.path("out.parquet")).unwrap()).unwrap();
+    let schema = reader.metadata().file_metadata().schema_descr_ptr();
+    let column = |name: &str| schema.columns().iter().position(|column| column.name() == name).unwrap();
+    let got: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    assert_eq!(got.len(), POINTS);
+    for (row, expected) in got.iter().zip(&expected) {
+        assert_eq!(row.get_long(column("index")).unwrap(), expected["index"].as_i64().unwrap());
+        assert_eq!(row.get_string(column("point_model")).unwrap(), expected["point"]["model"].as_str().unwrap());
+        let rate = expected["tokens_per_s_per_chip"]["median"].as_f64().unwrap();
+        assert_eq!(row.get_double(column("tokens_per_s_per_chip_median")).unwrap(), rate);
+        assert_eq!(
+            row.get_double(column("point_workload_kv_len")).unwrap(),
+            expected["point"]["workload.kv_len"].as_f64().unwrap()
+        );
+    }
+    // Done is done.
+    place.sweep(&["-o", "out.parquet", "--resume"]).assert().success();
+    let error = place.line_of_error(&["-o", "out.parquet", "--resume", "--shard", "1/2"]);
+    assert!(error.contains("has 48 rows, this sweep 24 points"), "{error}");
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn without_the_feature_parquet_it_says_so() {
+    assert!(Place::new(SPEC).line_of_error(&["-o", "out.parquet"]).contains("built without Parquet"));
+}

@@ -138,13 +138,17 @@ fn nearest_cells(figure: &JudgedFigure) -> [String; 3] {
     let Some((value, nearest)) =
         figure.nearest.as_ref().and_then(|nearest| Some((value_of(figure, nearest)?, nearest)))
     else {
-        return ["none".to_owned(), String::new(), String::new()];
+        return ["none".to_owned(), String::new(), "-".to_owned()];
     };
     let show = |value: f64| quantity(&figure.figure, value);
     let band =
         if value.low < value.high { format!("{}..{}", show(value.low), show(value.high)) } else { String::new() };
-    let off = if nearest.off_by == 1.0 { "-".to_owned() } else { format!("x {:.2}", nearest.off_by) };
+    let off = if nearest.off_by == 1.0 { "-".to_owned() } else { times(nearest.off_by) };
     [show(value.median), band, off]
+}
+
+fn times(factor: f64) -> String {
+    if factor < 0.01 { format!("x {factor:.1e}") } else { format!("x {factor:.2}") }
 }
 
 fn value_of(figure: &JudgedFigure, nearest: &Nearest) -> Option<Interval> {

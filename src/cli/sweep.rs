@@ -1,9 +1,11 @@
 //! `supernode sweep`: a grid of questions, resumable and sharded.
 
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -166,15 +168,4 @@ fn compute(
         }
         Ok(next)
     })
-}
-
-fn parquet_available() -> Result<(), Error> {
-    Err(Error::Input(
-        "this `supernode` was built without Parquet; give --format jsonl, or build with the feature `parquet`"
-            .to_owned(),
-    ))
-}
-
-fn write_parquet(_rows: &Path, _output: &Path) -> Result<(), Error> {
-    parquet_available()
 }

@@ -48,7 +48,7 @@ impl Sink {
         };
         let parquet = (format == Format::Parquet).then(|| output.to_owned());
         if parquet.is_some() {
-            super::parquet_available()?;
+            parquet_available()?;
         }
         let path = if parquet.is_some() { partial(output) } else { output.to_owned() };
         for existing in [output, &path] {
@@ -58,6 +58,12 @@ impl Sink {
             }
         }
         if parquet.is_some() && output.exists() {
+            let (rows, points) = (row_count(output)?, range.end - range.start);
+            if rows != points {
+                let name = output.display();
+                let reason = format!("{name} has {rows} rows, this sweep {points} points; give another file with -o");
+                return Err(Error::Input(reason));
+            }
             let done = range.clone().collect();
             return Ok(Self { rows: None, done, parquet: None });
         }
@@ -97,7 +103,7 @@ impl Sink {
         file.sync_all().map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
         match self.parquet {
             None => Ok(()),
-            Some(parquet) => super::write_parquet(&path, &parquet),
+            Some(parquet) => write_parquet(&path, &parquet),
         }
     }
 }
@@ -148,4 +154,35 @@ fn index_of(line: &[u8], grid: &Grid) -> Option<u64> {
     let index = row.get("index")?.as_u64()?;
     let expected = serde_json::to_value(grid.point(index)?).ok()?;
     (row.get("point")? == &expected).then_some(index)
+}
+
+#[cfg(feature = "parquet")]
+const fn parquet_available() -> Result<(), Error> {
+    Ok(())
+}
+
+#[cfg(feature = "parquet")]
+fn row_count(output: &Path) -> Result<u64, Error> {
+    super::parquet::row_count(output)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn row_count(_output: &Path) -> Result<u64, Error> {
+    parquet_available().map(|()| 0)
+}
+
+#[cfg(feature = "parquet")]
+fn write_parquet(rows: &Path, output: &Path) -> Result<(), Error> {
+    super::parquet::write(rows, output)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn parquet_available() -> Result<(), Error> {
+    let remedy = "give --format jsonl, or build with the feature `parquet`";
+    Err(Error::Input(format!("this `supernode` was built without Parquet: {remedy}")))
+}
+
+#[cfg(not(feature = "parquet"))]
+fn write_parquet(_rows: &Path, _output: &Path) -> Result<(), Error> {
+    parquet_available()
 }
