@@ -11,6 +11,7 @@ mod fabric;
 mod doctor;
 mod export;
 mod explain;
+mod fabric;
 mod interrupt;
 #[cfg(feature = "gpu")]
 mod measure;
@@ -20,8 +21,8 @@ mod report;
 #[cfg(feature = "gpu")]
 mod run;
 mod schema;
-mod validate;
 mod sweep;
+mod validate;
 #[cfg(feature = "gpu")]
 mod verify;
 

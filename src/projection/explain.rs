@@ -171,10 +171,12 @@ fn mixed(fabric: &Fabric, baseline: &Fabric, chips: u32, bits: usize) -> Fabric 
     let of = |bit: usize| if bits & bit == 0 { baseline } else { fabric };
     let mut mix = of(TIERS).clone();
     mix.name = format!("{} with properties {bits} of {}", baseline.name, fabric.name);
+    mix.dispatch_copy_s.clone_from(&of(LATENCY).dispatch_copy_s);
     for tier in &mut mix.tiers {
         if let Some(source) = same_reach(of(BANDWIDTH), tier.chips, chips) {
             tier.bandwidth_bytes_per_s.clone_from(&source.bandwidth_bytes_per_s);
             tier.link_efficiency = source.link_efficiency.clone();
+            tier.all_to_all_efficiency.clone_from(&source.all_to_all_efficiency);
         }
         if let Some(source) = same_reach(of(LATENCY), tier.chips, chips) {
             tier.latency_s = source.latency_s.clone();

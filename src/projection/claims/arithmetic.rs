@@ -152,10 +152,12 @@ fn latency(fabric: &Fabric, point: &Point, key: &str) -> Derived {
     let circle = is_circular(&tier.latency_s);
     let text = |value: f64| with_prefix(value, "s");
     let end_to_end = if tier.latency_is == LatencyIs::Hop { times(time, hops) } else { time };
+    let assumed = if tier.latency_s.provenance == Provenance::Assumed { "assumed: " } else { "" };
+    let source = format!("{assumed}{}", tier.latency_s.source_with_mark());
     match point.text("latency_is") {
         Some("an equal share of each hop") => {
             let value = times(end_to_end, 1.0 / hops);
-            let how = format!("{} over {hops} hop(s) = {}", text(end_to_end.median), text(value.median));
+            let how = format!("{} over {hops} hop(s) = {} ({source})", text(end_to_end.median), text(value.median));
             Ok((value, how, circle))
         }
         Some("of a hop more") => {
@@ -178,7 +180,7 @@ fn latency(fabric: &Fabric, point: &Point, key: &str) -> Derived {
             Ok((value, how, circle))
         }
         _ => {
-            let how = format!("{} from chip to chip ({})", text(end_to_end.median), tier.latency_s.source_with_mark());
+            let how = format!("{} from chip to chip ({source})", text(end_to_end.median));
             Ok((end_to_end, how, circle))
         }
     }
