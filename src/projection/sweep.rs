@@ -43,7 +43,7 @@ pub enum SweepError {
         /// Its key.
         key: String,
         /// What is wrong.
-        error: SpecError,
+        error: Box<SpecError>,
     },
     /// Keys that do not go together.
     #[error("{file}: {reason}")]
@@ -91,7 +91,7 @@ impl Catalogue {
             }
             let fail = |key: &str| {
                 let (file, key) = (file.to_owned(), key.to_owned());
-                move |error| SweepError::Spec { file, key, error }
+                move |error| SweepError::Spec { file, key, error: Box::new(error) }
             };
             for name in names("model", None) {
                 let model = Model::load(&name).map_err(fail("model"))?;
