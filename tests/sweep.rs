@@ -151,10 +151,10 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
 
     #[test]
-    fn a_run_cut_at_any_byte_resumes_to_the_same_file(share in 0.0..=1.0f64, garbage in any::<bool>()) {
+    fn a_run_cut_at_any_byte_resumes_to_the_same_file(at in any::<prop::sample::Index>(), garbage in any::<bool>()) {
         let place = Place::new(SPEC);
         let whole = place.bytes(&[]);
-        let cut = (share * whole.len() as f64) as usize;
+        let cut = at.index(whole.len() + 1);
         let mut torn = whole[..cut].to_vec();
         if garbage {
             // What a file system may leave behind a crash.
