@@ -1,7 +1,5 @@
 //! Flags and messages that every command with a device shares.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use super::Error;
 use crate::measure::gpu::{self, Backend, Gpu, Selection};
 
@@ -25,20 +23,4 @@ impl DeviceArgs {
         let listed = gpu::select(&selection).map_err(|error| Error::Input(error.to_string()))?;
         listed.open(self.runtime_checks).map_err(|error| Error::Input(error.to_string()))
     }
-}
-
-/// Set by the first Ctrl-C (or SIGTERM); work ends at the next safe point. A second one ends the process at once.
-pub(super) fn interrupt_flag() -> Result<&'static AtomicBool, Error> {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    static INSTALL: std::sync::Once = std::sync::Once::new();
-    let mut outcome = Ok(());
-    INSTALL.call_once(|| {
-        outcome = ctrlc::set_handler(|| {
-            if INTERRUPTED.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-        });
-    });
-    outcome.map_err(|error| Error::Input(format!("cannot watch for Ctrl-C: {error}")))?;
-    Ok(&INTERRUPTED)
 }

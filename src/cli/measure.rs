@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::device::{DeviceArgs, interrupt_flag};
+use super::device::DeviceArgs;
+use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::{Error, print, print_json};
 use crate::measure::session::{self, Event, Options, SessionError};

@@ -1,23 +1,26 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
+mod claims;
 mod compare;
 mod completions;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(feature = "gpu")]
 mod devices;
-mod fabric;
 mod doctor;
 mod export;
+mod explain;
+mod fabric;
+mod interrupt;
 #[cfg(feature = "gpu")]
 mod measure;
-#[cfg(feature = "gpu")]
 mod progress;
 mod project;
 mod report;
 #[cfg(feature = "gpu")]
 mod run;
 mod schema;
+mod sweep;
 mod validate;
 #[cfg(feature = "gpu")]
 mod verify;
@@ -44,6 +47,9 @@ Examples:
   supernode compare mine.json results/              devices side by side
   supernode export mine.json --format csv           the cases for another tool
   supernode doctor                                  why no GPU is found, and what to install
+  supernode explain --model deepseek-v3 --phase decode   why the bus is faster than the cluster
+  supernode claims                                  the announcement's figures against the model
+  supernode sweep sweep.toml -o sweep.jsonl         a grid of such questions, resumable and sharded
 
 Exit codes:
   0    done
@@ -77,6 +83,9 @@ enum Command {
     Project(Box<project::ProjectArgs>),
     Fabric(fabric::FabricArgs),
     Validate(validate::ValidateArgs),
+    Explain(Box<explain::Args>),
+    Claims(claims::Args),
+    Sweep(sweep::Args),
     Compare(compare::Args),
     /// Write one HTML page from result documents
     Report(report::Args),
@@ -138,6 +147,9 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Project(args) => project::run(&args),
         Command::Fabric(args) => fabric::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Claims(args) => claims::run(&args),
+        Command::Sweep(args) => sweep::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),

@@ -31,6 +31,7 @@ impl Progress {
     }
 
     /// What is being worked on.
+    #[cfg(feature = "gpu")]
     pub(super) fn now(&self, what: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(what.to_owned());
@@ -38,6 +39,7 @@ impl Progress {
     }
 
     /// A step is done; `line` tells of it where there is no bar.
+    #[cfg(feature = "gpu")]
     pub(super) fn step(&self, line: &str) {
         match &self.bar {
             Some(bar) => bar.inc(1),

@@ -1,6 +1,6 @@
 //! `supernode project`: what a chip would deliver on a fabric.
 
-mod show;
+pub(super) mod show;
 
 use std::path::{Path, PathBuf};
 
@@ -31,22 +31,22 @@ pub(super) struct ProjectArgs {
     record_flag: Option<PathBuf>,
     /// A model's name or the path of its config.json [default: three models]
     #[arg(long, value_name = "NAME|config.json")]
-    model: Option<String>,
+    pub(super) model: Option<String>,
     /// A chip's name, the path of its TOML file, or `measured` [default: measured with a record, else ascend-910c]
     #[arg(long, value_name = "NAME|FILE")]
     chip: Option<String>,
     /// A fabric's name or the path of its TOML file
     #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_FABRIC)]
-    fabric: String,
+    pub(super) fabric: String,
     /// The fabric to compare with
     #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_BASELINE)]
-    baseline: String,
+    pub(super) baseline: String,
     /// Chips in use (packages, not dies)
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CHIPS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     chips: u32,
     /// What is done with the model [default: all three]
     #[arg(long, value_enum)]
-    phase: Option<PhaseName>,
+    pub(super) phase: Option<PhaseName>,
     /// Type of weights and matrix products [default: int8, else fp8, else 16 bits for serving; 16 bits for training]
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     number_type: Option<TypeName>,
@@ -116,11 +116,11 @@ pub(super) struct ProjectArgs {
     chip_memory_gb: Option<f64>,
     /// Print JSON instead of a table
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum PhaseName {
+pub(super) enum PhaseName {
     Prefill,
     Decode,
     Training,
@@ -334,7 +334,8 @@ pub(super) fn summary_of(record: &Record) -> Result<String, Error> {
     Ok(show::table(&rows_of(record)?))
 }
 
-fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, phase: Phase) -> Request {
+/// The question that the flags ask about one model and phase.
+pub(super) fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, phase: Phase) -> Request {
     let workload = Workload {
         prompt_len: args.prompt_len,
         kv_len: args.kv_len.unwrap_or(args.prompt_len + args.output_len / 2.0),
@@ -371,7 +372,11 @@ fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, ph
     }
 }
 
-fn chip_model(args: &ProjectArgs) -> Result<ChipModel, Error> {
+/// The chip that the flags name.
+///
+/// # Errors
+/// [`Error::Input`].
+pub(super) fn chip_model(args: &ProjectArgs) -> Result<ChipModel, Error> {
     let record = args.record.as_deref().or(args.record_flag.as_deref());
     let name = args.chip.as_deref().unwrap_or(if record.is_some() { "measured" } else { "ascend-910c" });
     let mut chip = match (name, record) {
@@ -396,11 +401,11 @@ fn chip_model(args: &ProjectArgs) -> Result<ChipModel, Error> {
     Ok(chip)
 }
 
-fn measured(path: &Path) -> Result<ChipModel, Error> {
+pub(super) fn measured(path: &Path) -> Result<ChipModel, Error> {
     let record = record::load(path).map_err(|error| Error::Input(error.to_string()))?;
     ChipModel::from_record(&record).map_err(|reason| Error::Input(format!("{}: {reason}", path.display())))
 }
 
-fn input(error: crate::specs::SpecError) -> Error {
+pub(super) fn input(error: crate::specs::SpecError) -> Error {
     Error::Input(error.to_string())
 }

@@ -6,7 +6,8 @@ use std::fmt::Write as _;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::device::{DeviceArgs, interrupt_flag};
+use super::device::DeviceArgs;
+use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::{Error, print, print_json};
 use crate::kernels::cases::{CaseSpec, verification_cases};

@@ -7,7 +7,9 @@
 
 mod binding;
 pub mod chip;
+pub mod claims;
 pub mod costs;
+pub mod explain;
 pub mod fabric;
 pub mod load;
 pub mod machine;
@@ -20,6 +22,7 @@ mod provenance;
 pub mod request;
 mod result;
 pub mod schedule;
+pub mod sweep;
 pub mod trace;
 pub mod uncertainty;
 pub mod validation;

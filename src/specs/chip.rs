@@ -139,8 +139,13 @@ impl Chip {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = find("chip", BUILTIN, name_or_path)?;
+        let (file, text) = Self::text(name_or_path)?;
         Self::parse(&file, &text)
+    }
+
+    /// Display name and text of the file.
+    pub(super) fn text(name_or_path: &str) -> Result<(String, String), SpecError> {
+        find("chip", BUILTIN, name_or_path)
     }
 
     /// A chip from TOML; `file` is named in errors.

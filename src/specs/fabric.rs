@@ -165,8 +165,13 @@ impl Fabric {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = find("fabric", BUILTIN, name_or_path)?;
+        let (file, text) = Self::text(name_or_path)?;
         Self::parse(&file, &text)
+    }
+
+    /// Display name and text of the file.
+    pub(super) fn text(name_or_path: &str) -> Result<(String, String), SpecError> {
+        find("fabric", BUILTIN, name_or_path)
     }
 
     /// A fabric from TOML; `file` is named in errors.

@@ -4,14 +4,20 @@
 //! Parsing is strict: an unknown key, a missing value or one out of range is one line that names file, field and remedy.
 
 mod chip;
+pub mod claim;
 mod error;
 mod fabric;
+pub mod grid;
 mod model;
+mod set;
 mod sourced;
 mod toml_file;
 
 pub use chip::{Chip, Efficiency, Links, Memory, Overhead, Peaks};
+pub use claim::Claim;
 pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
+pub use grid::{Grid, Point};
 pub use model::{Attention, Model, Moe, Scoring};
+pub use set::Settings;
 pub use sourced::{Checked, NumberType, Provenance, Sourced};

@@ -67,7 +67,7 @@ impl Row {
     }
 }
 
-pub(super) fn to_json(value: &impl Serialize) -> Result<String, Error> {
+pub(in crate::cli) fn to_json(value: &impl Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::Input(format!("a figure cannot be written as JSON: {error}; check the inputs")))?;
     Ok(text + "\n")
@@ -301,14 +301,14 @@ fn notes(projections: &[&Projection]) -> String {
     text
 }
 
-fn new_table(header: &[&str]) -> Table {
+pub(in crate::cli) fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(Cell::new));
     table
 }
 
-fn align_right(table: &mut Table, columns: &[usize]) {
+pub(in crate::cli) fn align_right(table: &mut Table, columns: &[usize]) {
     for index in columns {
         if let Some(column) = table.column_mut(*index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -326,11 +326,11 @@ fn band(projection: &Projection) -> String {
     format!("{}..{}", rate(interval.low), rate(interval.high))
 }
 
-fn rate(value: f64) -> String {
+pub(in crate::cli) fn rate(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.3}").chars().take(5).collect() }
 }
 
-fn plan_text(plan: &Plan) -> String {
+pub(in crate::cli) fn plan_text(plan: &Plan) -> String {
     let Plan { tp, pp, ep, dp, cp, microbatches, batch_per_chip, .. } = plan;
     let context = if *cp > 1 { format!(" cp{cp}") } else { String::new() };
     format!(
@@ -353,7 +353,7 @@ fn memory_text(projection: &Projection) -> String {
     )
 }
 
-fn phase_name(phase: Phase) -> &'static str {
+pub(in crate::cli) fn phase_name(phase: Phase) -> &'static str {
     match phase {
         Phase::Prefill => "prefill",
         Phase::Decode => "decode",

@@ -1,0 +1,162 @@
+//! `supernode explain`: the causes multiply to the ratio, and each means what it says.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use assert_cmd::Command;
+use proptest::prelude::*;
+use serde_json::Value;
+use supernode_bench::projection::explain::{CAUSES, Explanation, explain};
+use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, compare};
+use supernode_bench::specs::{Chip, Fabric, Model};
+
+const MODELS: [&str; 4] = ["llama-3.1-70b", "qwen3-30b-a3b", "qwen3-235b-a22b", "deepseek-v3"];
+const PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];
+
+fn request(model: &str, phase: Phase, fabric: Fabric, chips: u32) -> Request {
+    Request {
+        model: Model::load(model).unwrap(),
+        chip: ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
+        fabric,
+        chips,
+        phase,
+        number_type: None,
+        workload: Workload { global_batch_tokens: 16384.0 * f64::from(chips), ..Workload::default() },
+        pins: Pins::default(),
+    }
+}
+
+fn cluster() -> Fabric {
+    Fabric::load("roce-cluster").unwrap()
+}
+
+fn assert_adds_up(explanation: &Explanation) {
+    let product: f64 = explanation.steps.iter().map(|step| step.factor.median).product();
+    assert!((product / explanation.ratio.median - 1.0).abs() < 1e-9, "{product} {}", explanation.ratio.median);
+    let rate = |projection: &supernode_bench::projection::Projection| projection.tokens_per_s_per_chip.median;
+    let (start, end) = (rate(&explanation.baseline), rate(&explanation.on));
+    let sum: f64 = explanation.steps.iter().map(|step| step.tokens_per_s_per_chip).sum();
+    assert!((start + sum - end).abs() < 1e-9 * end.max(start), "{start} + {sum} is not {end}");
+    for step in &explanation.steps {
+        let [least, most] = step.factor_over_orders;
+        assert!(least <= step.factor.median * (1.0 + 1e-12) && step.factor.median <= most * (1.0 + 1e-12), "{step:?}");
+        assert!(step.factor.low <= step.factor.median && step.factor.median <= step.factor.high, "{step:?}");
+        if !step.parts.is_empty() {
+            let product: f64 = step.parts.iter().map(|part| part.factor).product();
+            assert!((product / step.factor.median - 1.0).abs() < 1e-9, "{step:?}");
+            let sum: f64 = step.parts.iter().map(|part| part.tokens_per_s_per_chip).sum();
+            assert!((sum - step.tokens_per_s_per_chip).abs() < 1e-9 * end, "{step:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn the_waterfall_sums_to_the_ratio_whatever_the_fabric(
+        model in 0..MODELS.len(),
+        phase in 0..PHASES.len(),
+        nodes in 2u32..9,
+        bandwidth in 5e9..8e11f64,
+        latency in 1e-7..1e-5f64,
+        fixed in 0.0..1e-4f64,
+        own_port in any::<bool>(),
+    ) {
+        let mut fabric = Fabric::load("cloudmatrix384").unwrap();
+        let tier = &mut fabric.tiers[1];
+        tier.bandwidth_bytes_per_s.as_mut().unwrap().value = bandwidth;
+        tier.latency_s.value = latency;
+        tier.all_to_all_fixed_s.value = fixed;
+        if own_port {
+            tier.port = "own".to_owned();
+        }
+        let asked = request(MODELS[model], PHASES[phase], fabric, nodes * 8);
+        if let Ok(explanation) = explain(&asked, &cluster()) {
+            assert_adds_up(&explanation);
+        }
+    }
+}
+
+#[test]
+fn both_ends_are_the_projections_and_each_cause_is_there() {
+    for phase in PHASES {
+        let asked = request("deepseek-v3", phase, Fabric::load("cloudmatrix384").unwrap(), 384);
+        let explanation = explain(&asked, &cluster()).unwrap();
+        assert_adds_up(&explanation);
+        let comparison = compare(&asked, &cluster());
+        assert_eq!(Ok(&explanation.on), comparison.on.as_ref());
+        assert_eq!(Ok(&explanation.baseline), comparison.baseline.as_ref());
+        assert_eq!(Some(explanation.ratio.median), comparison.speedup);
+        assert!(explanation.steps.iter().map(|step| step.cause.as_str()).eq(CAUSES));
+        assert_eq!(explanation.hybrids.len(), 32);
+    }
+}
+
+#[test]
+fn a_fabric_explains_nothing_against_itself() {
+    let explanation = explain(&request("qwen3-235b-a22b", Phase::Training, cluster(), 64), &cluster()).unwrap();
+    assert_eq!(explanation.ratio.median, 1.0);
+    for step in explanation.steps {
+        assert!((step.factor.median - 1.0).abs() < 1e-9 && step.tokens_per_s_per_chip.abs() < 1e-6, "{step:?}");
+    }
+}
+
+#[test]
+fn a_change_of_one_property_is_the_factor_of_that_cause_alone() {
+    let mut faster = cluster();
+    faster.name = "faster".to_owned();
+    faster.tiers[1].bandwidth_bytes_per_s.as_mut().unwrap().value *= 4.0;
+    let mut asked = request("deepseek-v3", Phase::Decode, faster, 64);
+    // With the plan given, nothing but the bandwidth can change.
+    asked.pins = Pins {
+        tp: Some(1),
+        pp: Some(1),
+        ep: Some(64),
+        dp: Some(64),
+        cp: Some(1),
+        microbatches: Some(1),
+        batch_per_chip: Some(16.0),
+    };
+    let explanation = explain(&asked, &cluster()).unwrap();
+    let factor = |cause: &str| explanation.steps.iter().find(|step| step.cause == cause).unwrap().factor.median;
+    assert!(explanation.ratio.median > 1.2, "{}", explanation.ratio.median);
+    assert!((factor("bandwidth") / explanation.ratio.median - 1.0).abs() < 1e-9);
+    for cause in ["latency", "topology", "overlap"] {
+        assert!((factor(cause) - 1.0).abs() < 1e-9, "{cause}");
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("supernode").unwrap();
+    command.arg("explain").args(arguments);
+    command
+}
+
+#[test]
+fn the_command_shows_factors_steps_bars_and_caveats_and_the_same_as_json() {
+    let arguments = ["--model", "deepseek-v3", "--phase", "decode", "--chips", "64"];
+    let output = command(&arguments).assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(output).unwrap();
+    for expected in
+        ["bandwidth", "latency", "topology", "overlap", "tiers and ports", "|####", "Keep in mind", "over orders"]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(text.is_ascii() && !text.contains('\u{1b}'));
+    let output = command(&arguments).arg("--json").assert().success().get_output().stdout.clone();
+    let json: Value = serde_json::from_slice(&output).unwrap();
+    let factors = json["steps"].as_array().unwrap().iter().map(|step| step["factor"]["median"].as_f64().unwrap());
+    assert!((factors.product::<f64>() / json["ratio"]["median"].as_f64().unwrap() - 1.0).abs() < 1e-9);
+    assert!(!json["on"]["caveats"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn without_a_plan_at_one_end_there_is_one_line_and_exit_code_1() {
+    let arguments = ["--model", "llama-3.1-405b", "--phase", "decode", "--chips", "2"];
+    let error = command(&arguments).assert().code(1).stdout("").get_output().stderr.clone();
+    let error = String::from_utf8(error).unwrap();
+    assert!(
+        error.contains("roce-cluster") && error.contains("GB more") && error.trim_end().lines().count() == 1,
+        "{error}"
+    );
+    command(&["--model", "gpt-9"]).assert().code(2);
+}

@@ -1,0 +1,288 @@
+//! `supernode sweep`: strict grids, shards that concatenate, and resumption after a cut anywhere.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use proptest::prelude::*;
+use serde_json::Value;
+use supernode_bench::projection::sweep::shard;
+use supernode_bench::specs::Grid;
+use tempfile::TempDir;
+
+const SPEC: &str = r#"
+title = "a test"
+model = ["qwen3-30b-a3b", "llama-3.1-8b"]
+phase = ["decode", "prefill"]
+chips = 8
+fabric = "cloudmatrix384"
+baseline = "roce-cluster"
+workload.kv_len = { from = 1024, to = 4096, count = 3, spacing = "log" }
+plan.tp = [1, 2]
+[set]
+chip.memory.bandwidth_bytes_per_s = 2.5e12
+fabric.tiers.node.latency_s = [1e-6, 2e-6]
+"#;
+const POINTS: usize = 48;
+
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new(spec: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        std::fs::write(dir.path().join("sweep.toml"), spec).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn sweep(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::cargo_bin("supernode").unwrap();
+        command.current_dir(&self.dir).args(["sweep", "sweep.toml"]).args(arguments);
+        command
+    }
+
+    fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
+        self.sweep(arguments).assert().success().get_output().stdout.clone()
+    }
+
+    fn line_of_error(&self, arguments: &[&str]) -> String {
+        let error = self.sweep(arguments).assert().code(2).stdout("").get_output().stderr.clone();
+        let error = String::from_utf8(error).unwrap();
+        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
+        error
+    }
+}
+
+fn rows(bytes: &[u8]) -> Vec<Value> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn rows_come_in_the_order_of_the_grid_with_point_figures_and_caveats() {
+    let place = Place::new(SPEC);
+    let rows = rows(&place.bytes(&[]));
+    assert_eq!(rows.len(), POINTS);
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row["index"], index);
+        assert!(row["tokens_per_s_per_chip"]["median"].as_f64().unwrap() > 0.0);
+        assert!(!row["caveats"].as_array().unwrap().is_empty() && row["infeasible"].is_null());
+        let ratio = row["tokens_per_s_per_chip"]["median"].as_f64().unwrap()
+            / row["baseline"]["tokens_per_s_per_chip"]["median"].as_f64().unwrap();
+        assert!((row["speedup"].as_f64().unwrap() - ratio).abs() < 1e-12);
+        assert_eq!(row["plan"]["tp"], row["point"]["plan.tp"]);
+    }
+    let points: BTreeSet<String> = rows.iter().map(|row| row["point"].to_string()).collect();
+    assert_eq!(points.len(), POINTS);
+    assert_eq!(rows[0]["point"]["set.fabric.tiers.node.latency_s"], 1e-6);
+    assert_eq!(rows[1]["point"]["set.fabric.tiers.node.latency_s"], 2e-6);
+}
+
+#[test]
+fn a_set_key_changes_the_answer_as_the_file_would() {
+    let place = Place::new(
+        "model = \"llama-3.1-8b\"\nphase = \"decode\"\nchips = 8\nplan.batch_per_chip = 8\nset.chip.memory.bandwidth_bytes_per_s = [3.2e12, 6.4e12]\n",
+    );
+    let with = rows(&place.bytes(&[]));
+    std::fs::write(
+        place.path("sweep.toml"),
+        "model = \"llama-3.1-8b\"\nphase = \"decode\"\nchips = 8\nplan.batch_per_chip = 8\n",
+    )
+    .unwrap();
+    let without = rows(&place.bytes(&[]));
+    let rate = |row: &Value| row["tokens_per_s_per_chip"]["median"].as_f64().unwrap();
+    assert_eq!(rate(&with[0]), rate(&without[0]));
+    assert!(rate(&with[1]) > 1.02 * rate(&with[0]));
+}
+
+#[test]
+fn the_shards_one_after_another_are_the_whole_sweep() {
+    let place = Place::new(SPEC);
+    let whole = place.bytes(&[]);
+    for count in [2, 5, 50] {
+        let parts: Vec<u8> =
+            (1..=count).flat_map(|number| place.bytes(&["--shard", &format!("{number}/{count}")])).collect();
+        assert!(parts == whole, "{count} shards");
+    }
+}
+
+proptest! {
+    #[test]
+    fn shards_are_disjoint_complete_in_order_and_even(points in 0u64..5000, count in 1u32..200) {
+        let mut next = 0;
+        for number in 1..=count {
+            let range = shard(points, number, count);
+            prop_assert_eq!(range.start, next);
+            let length = range.end - range.start;
+            prop_assert!(length == points / u64::from(count) || length == points / u64::from(count) + 1);
+            next = range.end;
+        }
+        prop_assert_eq!(next, points);
+    }
+
+    #[test]
+    fn each_number_is_a_point_of_its_own(sizes in proptest::collection::vec(1usize..5, 1..5), extra in 1usize..4) {
+        let keys = ["chips", "plan.tp", "plan.pp", "plan.ep"];
+        let list = |size: usize| (1..=size).map(|value| value.to_string()).collect::<Vec<_>>().join(", ");
+        let mut text = String::from("model = \"m\"\nphase = \"decode\"\n");
+        for (key, size) in keys.iter().zip(&sizes) {
+            text += &format!("{key} = [{}]\n", list(*size));
+        }
+        text += &format!("[[grid]]\n[[grid]]\nplan.dp = [{}]\n", list(extra));
+        let grid = Grid::parse("x.toml", &text).unwrap();
+        let product: usize = sizes.iter().product();
+        prop_assert_eq!(grid.len(), (product * (1 + extra)) as u64);
+        let points: BTreeSet<String> = grid.points().map(|point| serde_json::to_string(&point).unwrap()).collect();
+        prop_assert_eq!(points.len() as u64, grid.len());
+        prop_assert!(grid.point(grid.len()).is_none());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn a_run_cut_at_any_byte_resumes_to_the_same_file(at in any::<prop::sample::Index>(), garbage in any::<bool>()) {
+        let place = Place::new(SPEC);
+        let whole = place.bytes(&[]);
+        let cut = at.index(whole.len() + 1);
+        let mut torn = whole[..cut].to_vec();
+        if garbage {
+            // What a file system may leave behind a crash.
+            torn.extend([0u8; 17]);
+        }
+        std::fs::write(place.path("out.jsonl"), &torn).unwrap();
+        place.sweep(&["-o", "out.jsonl", "--resume"]).assert().success().stdout("");
+        prop_assert!(std::fs::read(place.path("out.jsonl")).unwrap() == whole);
+    }
+}
+
+#[test]
+fn an_output_is_neither_overwritten_nor_continued_with_another_sweep() {
+    let place = Place::new(SPEC);
+    place.sweep(&["-o", "out.jsonl"]).assert().success();
+    let before = std::fs::read(place.path("out.jsonl")).unwrap();
+    let error = place.line_of_error(&["-o", "out.jsonl"]);
+    assert!(error.contains("out.jsonl exists") && error.contains("--resume"), "{error}");
+    // A row of another shard, another grid, and no row at all.
+    let error = place.line_of_error(&["-o", "out.jsonl", "--resume", "--shard", "2/3"]);
+    assert!(error.contains("line 1 is no point of this sweep"), "{error}");
+    std::fs::write(place.path("sweep.toml"), SPEC.replace("2.5e12", "2.6e12")).unwrap();
+    let error = place.line_of_error(&["-o", "out.jsonl", "--resume"]);
+    assert!(error.contains("line 1"), "{error}");
+    assert_eq!(std::fs::read(place.path("out.jsonl")).unwrap(), before);
+    let error = place.line_of_error(&["-o", "sweep.toml", "--resume"]);
+    assert!(error.contains("sweep.toml: line 1"), "{error}");
+    assert!(std::fs::read_to_string(place.path("sweep.toml")).unwrap().contains("2.6e12"));
+}
+
+#[test]
+fn a_bad_spec_is_one_line_with_file_and_key() {
+    let cases = [
+        ("modle = \"deepseek-v3\"\nphase = \"decode\"", "`modle` is no key"),
+        ("phase = \"decode\"", "`model` is missing"),
+        ("model = \"deepseek-v3\"", "`phase` is missing"),
+        ("model = \"deepseek-v3\"\nphase = \"sleep\"", "`phase` is \"sleep\""),
+        ("model = \"gpt-9\"\nphase = \"decode\"", "`model`: no model is called `gpt-9`"),
+        ("model = [\"deepseek-v3\", \"deepseek-v3\"]\nphase = \"decode\"", "twice"),
+        ("model = []\nphase = \"decode\"", "an empty list"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nplan.ep = 2.5", "`plan.ep` is 2.5"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nplan.ep = [0]", "`plan.ep` is 0"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nworkload.kv_len = nan", "`workload.kv_len` is NaN"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nworkload.kv_length = 1", "`workload.kv_length` is no key"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nchip = \"z80\"", "`chip`: no chip is called"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nset.chip.memory.size = 1", "`set.chip.memory.size`"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nset.fabric.tiers.rack.latency_s = 1e-6", "there is no `rack`"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nset.baseline.tiers.node.latency_s = 1e-6", "add `baseline`"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nset.tariff.x = 1", "`set.tariff.x` is no key"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nchip = \"measured\"", "needs a record"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nchips = { from = 1, to = 8, step = 2 }", "step"),
+        ("model = \"deepseek-v3\"\nphase = \"decode\"\nchips = { from = 1, to = 8, count = 1 }", "chips.count"),
+        (
+            "model = \"deepseek-v3\"\nphase = \"decode\"\nchips = { from = 0, to = 8, count = 3, spacing = \"log\" }",
+            "spacing",
+        ),
+        ("model = [", "line 1"),
+    ];
+    for (spec, expected) in cases {
+        let error = Place::new(spec).line_of_error(&[]);
+        assert!(error.contains("sweep.toml") && error.contains(expected), "{spec}: {error}");
+    }
+    let big = "{ from = 1, to = 100000, count = 100000 }";
+    let spec = format!("model = \"deepseek-v3\"\nphase = \"decode\"\nplan.tp = {big}\nplan.pp = {big}\n");
+    assert!(Place::new(&spec).line_of_error(&[]).contains("more than 1e9 points"));
+    for shard in ["0/3", "4/3", "1", "x/y"] {
+        Place::new(SPEC).sweep(&["--shard", shard]).assert().code(2);
+    }
+    let place = Place::new(SPEC);
+    std::fs::remove_file(place.path("sweep.toml")).unwrap();
+    assert!(place.line_of_error(&[]).contains("cannot read sweep.toml"));
+    assert!(!Path::new("out.jsonl").exists());
+}
+
+#[test]
+fn a_point_without_a_plan_is_a_row_that_says_why() {
+    let place = Place::new("model = \"llama-3.1-405b\"\nphase = \"decode\"\nchips = [2, 16]\nplan.tp = 3\n");
+    let rows = rows(&place.bytes(&[]));
+    assert!(rows[0]["infeasible"].as_str().unwrap().contains("tp 3 does not divide"));
+    assert!(rows[0].get("tokens_per_s_per_chip").is_none());
+}
+
+#[test]
+fn a_dry_run_counts_the_points() {
+    let place = Place::new(SPEC);
+    assert_eq!(
+        String::from_utf8(place.bytes(&["--dry-run", "--shard", "1/5"])).unwrap(),
+        "48 points, 9 in shard 1/5\n"
+    );
+}
+
+#[cfg(feature = "parquet")]
+#[test]
+fn a_parquet_file_has_every_row_and_is_made_by_resuming_too() {
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+    use parquet::record::RowAccessor;
+
+    let place = Place::new(SPEC);
+    let expected = rows(&place.bytes(&[]));
+    // An interrupted run leaves whole rows beside the file that is to be.
+    let whole = place.bytes(&[]);
+    std::fs::write(place.path("out.parquet.partial.jsonl"), &whole[..whole.len() / 3]).unwrap();
+    assert!(place.line_of_error(&["-o", "out.parquet"]).contains("--resume"));
+    place.sweep(&["-o", "out.parquet", "--resume"]).assert().success();
+    assert!(!place.path("out.parquet.partial.jsonl").exists());
+    let reader = SerializedFileReader::new(std::fs::File::open(place.path("out.parquet")).unwrap()).unwrap();
+    let schema = reader.metadata().file_metadata().schema_descr_ptr();
+    let column = |name: &str| schema.columns().iter().position(|column| column.name() == name).unwrap();
+    let got: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+    assert_eq!(got.len(), POINTS);
+    for (row, expected) in got.iter().zip(&expected) {
+        assert_eq!(row.get_long(column("index")).unwrap(), expected["index"].as_i64().unwrap());
+        assert_eq!(row.get_string(column("point_model")).unwrap(), expected["point"]["model"].as_str().unwrap());
+        let rate = expected["tokens_per_s_per_chip"]["median"].as_f64().unwrap();
+        assert_eq!(row.get_double(column("tokens_per_s_per_chip_median")).unwrap(), rate);
+        assert_eq!(
+            row.get_double(column("point_workload_kv_len")).unwrap(),
+            expected["point"]["workload.kv_len"].as_f64().unwrap()
+        );
+    }
+    // Done is done.
+    place.sweep(&["-o", "out.parquet", "--resume"]).assert().success();
+    let error = place.line_of_error(&["-o", "out.parquet", "--resume", "--shard", "1/2"]);
+    assert!(error.contains("has 48 rows, this sweep 24 points"), "{error}");
+}
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn without_the_feature_parquet_it_says_so() {
+    assert!(Place::new(SPEC).line_of_error(&["-o", "out.parquet"]).contains("built without Parquet"));
+}
