@@ -18,18 +18,13 @@ pub fn table(ended: &[Ended]) -> String {
     table.load_style(presets::ASCII_MARKDOWN).set_header([
         "case".to_owned(),
         "our variant".to_owned(),
-        format!("{rate}: ours"),
-        "burn".to_owned(),
-        format!("{time}: ours"),
-        "burn".to_owned(),
-        "burn / ours (least to most)".to_owned(),
-        "wall: ours".to_owned(),
-        "burn".to_owned(),
-        "device: ours".to_owned(),
-        "burn".to_owned(),
-        "of the FMA roof".to_owned(),
-        "first use: ours".to_owned(),
-        "burn".to_owned(),
+        format!("{rate}: ours / burn"),
+        format!("{time}: ours / burn, ms"),
+        "burn over ours (least to most)".to_owned(),
+        "wall, ms".to_owned(),
+        "device, ms".to_owned(),
+        "our share of the FMA roof".to_owned(),
+        "first use, s".to_owned(),
     ]);
     for column in table.column_iter_mut().skip(2) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -49,36 +44,22 @@ pub fn table(ended: &[Ended]) -> String {
 
 fn row(ended: &Ended) -> Vec<String> {
     let progress = &ended.progress;
-    let (ours, theirs) = (progress.ours.as_ref(), progress.theirs.as_ref());
     let flop = ended.case.op.flop();
-    let show =
-        |side: Option<&Side>, what: &dyn Fn(&Side) -> Option<String>| side.and_then(what).unwrap_or("-".to_owned());
-    let rate = |side: &Side| Some(format!("{:.2}", flop? / side.median_s / 1e9));
-    let seconds = |side: &Side| Some(milliseconds(side.median_s));
-    let wall = |side: &Side| Some(milliseconds(side.wall_s));
-    let device = |side: &Side| side.device_s.map(milliseconds);
-    let first = |side: &Side| Some(format!("{:.2} s", side.first_call.wall_s));
-    let roof = |side: &Side| Some(format!("{:.0} %", 100.0 * flop? / side.median_s / progress.fma_flop_per_s?));
-    let ratio = progress.ratio.map_or("-".to_owned(), |r| format!("{:.2} ({:.2} to {:.2})", r.median, r.least, r.most));
-    let variant = |side: &Side| side.variant.clone();
+    let both = |what: &dyn Fn(&Side) -> Option<String>| {
+        let show = |side: Option<&Side>| side.and_then(what).unwrap_or("-".to_owned());
+        format!("{} / {}", show(progress.ours.as_ref()), show(progress.theirs.as_ref()))
+    };
+    let ours = |what: &dyn Fn(&Side) -> Option<String>| progress.ours.as_ref().and_then(what).unwrap_or("-".to_owned());
+    let milliseconds = |seconds: f64| format!("{:.3}", seconds * 1e3);
     vec![
         ended.case.name.to_owned(),
-        show(ours, &variant),
-        show(ours, &rate),
-        show(theirs, &rate),
-        show(ours, &seconds),
-        show(theirs, &seconds),
-        ratio,
-        show(ours, &wall),
-        show(theirs, &wall),
-        show(ours, &device),
-        show(theirs, &device),
-        show(ours, &roof),
-        show(ours, &first),
-        show(theirs, &first),
+        ours(&|side| side.variant.clone()),
+        if flop.is_some() { both(&|side| Some(format!("{:.2}", flop? / side.median_s / 1e9))) } else { "-".to_owned() },
+        both(&|side| Some(milliseconds(side.median_s))),
+        progress.ratio.map_or("-".to_owned(), |r| format!("{:.2} ({:.2} to {:.2})", r.median, r.least, r.most)),
+        both(&|side| Some(milliseconds(side.wall_s))),
+        both(&|side| side.device_s.map(milliseconds)),
+        ours(&|side| Some(format!("{:.0} %", 100.0 * flop? / side.median_s / progress.fma_flop_per_s?))),
+        both(&|side| Some(format!("{:.2}", side.first_call.wall_s))),
     ]
-}
-
-fn milliseconds(seconds: f64) -> String {
-    format!("{:.3} ms", seconds * 1e3)
 }
