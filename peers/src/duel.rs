@@ -89,7 +89,7 @@ pub struct Ratio {
     pub most: f64,
 }
 
-/// A lap lasts at least this long on the wall, so that a clock's tick and one wait are little ...
+/// A lap lasts at least this long on the deciding clock, so that a clock's tick and one wait are little ...
 const LAP_S: f64 = 60e-3;
 /// ... but no more runs than this, nor so long that a watchdog would bark.
 const MOST_RUNS: f64 = 200.0;
@@ -124,7 +124,7 @@ pub fn run(case: Case, options: &Options, mut tell: impl FnMut(&Progress)) -> Re
     at(&mut progress, "compiling and tuning ours");
     let mut ours = Ours::new(&gpu, op, element, &operands, &answer, sets, clock)?;
     progress.tried = std::mem::take(&mut ours.tried);
-    let runs = runs_per_lap(&ours.lap(1)?);
+    let runs = runs_per_lap(&ours.lap(1)?, clock);
     let laps = (0..3).map(|_| ours.lap(runs)).collect::<Result<Vec<Lap>>>()?;
     let mut our_side = Side::new(Some(ours.variant.clone()), ours.closeness, ours.first_call, runs);
     our_side.set_laps(laps, clock);
@@ -138,7 +138,7 @@ pub fn run(case: Case, options: &Options, mut tell: impl FnMut(&Progress)) -> Re
     let their_lap = |theirs: &mut Theirs, runs| if profiled { theirs.profiled_lap(runs) } else { theirs.lap(runs) };
     at(&mut progress, "warming burn up");
     theirs.lap(1)?;
-    let their_runs = runs_per_lap(&theirs.lap(1)?);
+    let their_runs = runs_per_lap(&theirs.lap(1)?, clock);
     their_lap(&mut theirs, their_runs)?;
     let mut their_side = Side::new(None, closeness, first_call, their_runs);
 
@@ -181,8 +181,9 @@ fn sets(gpu: &Gpu, bytes: u64) -> u32 {
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
-fn runs_per_lap(lap: &Lap) -> u32 {
-    (LAP_S / lap.wall_s.max(1e-6)).ceil().clamp(1.0, MOST_RUNS) as u32
+fn runs_per_lap(lap: &Lap, clock: Clock) -> u32 {
+    let seconds = lap.on(clock).unwrap_or(lap.wall_s);
+    (LAP_S / seconds.max(1e-6)).ceil().clamp(1.0, MOST_RUNS) as u32
 }
 
 fn ratio(pairs: &[(Lap, Lap)], clock: Clock) -> Option<Ratio> {
@@ -210,7 +211,7 @@ impl Side {
     }
 }
 
-/// The name and the storage type as a child is told them.
+/// The storage type by its name.
 pub fn element(name: &str) -> Result<Element> {
     match name {
         "f32" => Ok(Element::F32),

@@ -13,7 +13,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde::Serialize;
 use supernode_bench::measure::gpu::{self, Selection};
@@ -26,7 +26,7 @@ use child::Ended;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    after_help = "Exit code 1 when a case did not go through.\n\nExamples:\n  supernode-peers\n  supernode-peers --only matmul --pairs 15 --json > peers.json\n  supernode-peers --type f16 --shapes large"
+    after_help = "Exit code 1 when a case did not go through.\n\nExamples:\n  supernode-peers\n  supernode-peers --only matmul --pairs 15 -o peers.json\n  supernode-peers --type f16 --shapes large"
 )]
 struct Args {
     /// Only cases whose name contains this (may be repeated)
@@ -50,6 +50,9 @@ struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Write the JSON to this file as well
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<std::path::PathBuf>,
     /// One case, in this process
     #[arg(long, hide = true)]
     child: Option<String>,
@@ -116,13 +119,19 @@ fn run(args: &Args) -> Result<bool> {
 fn print(args: &Args, cases: Vec<Ended>) -> Result<()> {
     let versions = versions();
     let burn_compiler = if cfg!(feature = "spirv") { "SPIR-V where the adapter takes it" } else { "WGSL" };
+    let document = Document { versions, burn_compiler, element: args.element.clone(), cases };
+    if let Some(path) = &args.output {
+        let mut text = serde_json::to_string_pretty(&document)?;
+        text.push('\n');
+        std::fs::write(path, text).with_context(|| format!("--output {}", path.display()))?;
+    }
     let mut out = std::io::stdout().lock();
     if args.json {
-        let document = Document { versions, burn_compiler, element: args.element.clone(), cases };
         serde_json::to_writer_pretty(&mut out, &document)?;
         writeln!(out)?;
         return Ok(());
     }
+    let Document { versions, cases, .. } = document;
     write!(out, "{}", table::table(&cases))?;
     if let Some(device) = cases.iter().find_map(|ended| ended.progress.device.as_ref()) {
         writeln!(
