@@ -12,7 +12,7 @@ use naga::{Module, ShaderStage};
 use serde::Serialize;
 use supernode_bench::kernels::cases::{preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
-use supernode_bench::kernels::{Element, Kernel, Launch, wgsl};
+use supernode_bench::kernels::{Element, Kernel, Launch};
 use supernode_bench::record::Preset;
 use supernode_bench::specs::Model;
 
@@ -28,7 +28,7 @@ fn pipeline(launch: &Launch) -> Pipeline {
     let overrides: Vec<String> = launch.overrides.iter().map(|(name, value)| format!("{name}={value}")).collect();
     Pipeline {
         name: format!("{} {} {}", launch.shader, launch.element, overrides.join(" ")),
-        wgsl: wgsl(launch.shader, launch.element).expect("the shader exists").into_owned(),
+        wgsl: launch.wgsl().expect("the shader exists").into_owned(),
         constants: launch.overrides.clone(),
     }
 }

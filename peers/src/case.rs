@@ -1,7 +1,7 @@
-//! What is run on both sides: shapes, operands and the f64 answer.
+//! What is run on both sides: shapes, and the operands that both are given.
 
 use serde::Serialize;
-use supernode_bench::kernels::{Element, Tensor};
+use supernode_bench::kernels::Element;
 
 /// One operation at one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -100,25 +100,6 @@ impl Op {
             Self::Gate { .. } => None,
         }
     }
-
-    /// Operands with the same values for both sides.
-    pub fn operands(self, element: Element) -> Operands {
-        let draw = |dims: &[usize], sigma: f64, salt: u64| {
-            let tensor = Tensor::random(dims, dims, element, sigma, 0x5EED ^ salt);
-            values(&tensor, dims)
-        };
-        match self {
-            Self::Matmul { batch, m, k, n } => {
-                Operands(vec![draw(&[batch * m, k], 1.0, 1), draw(&[batch * k, n], 1.0 / (k as f64).sqrt(), 2)])
-            }
-            Self::Attention { heads, q_len, kv_len, head_dim } => Operands(vec![
-                draw(&[q_len * heads, head_dim], 1.0, 1),
-                draw(&[kv_len * heads, head_dim], 1.0, 2),
-                draw(&[kv_len * heads, head_dim], 1.0, 3),
-            ]),
-            Self::Gate { tokens, experts, .. } => Operands(vec![draw(&[tokens, experts], 1.5, 1)]),
-        }
-    }
 }
 
 /// Row-major arrays: matmul a [batch m, k] and b [batch k, n]; attention q, k, v [position, head, head_dim]; logits.
@@ -129,10 +110,4 @@ impl Operands {
     pub fn bytes(&self, element: Element) -> u64 {
         self.0.iter().map(|values| values.len() as u64 * element.size_bytes()).sum()
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the tensor was made of f32 or f16")]
-fn values(tensor: &Tensor, dims: &[usize]) -> Vec<f32> {
-    let columns = dims[1];
-    (0..dims[0] * columns).map(|i| tensor.at(&[i / columns, i % columns]) as f32).collect()
 }

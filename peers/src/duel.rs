@@ -114,25 +114,23 @@ pub fn run(case: Case, options: &Options, mut tell: impl FnMut(&Progress)) -> Re
     });
     progress.fma_flop_per_s = Some(ours::fma_ceiling(&gpu, clock)?);
 
-    at(&mut progress, "the f64 answer");
-    let (op, element) = (case.op, options.element);
-    let operands = op.operands(element);
-    let answer = Answer::of(op, &operands);
-    let sets = sets(&gpu, operands.bytes(element));
-    progress.sets = sets;
-
     at(&mut progress, "compiling and tuning ours");
-    let mut ours = Ours::new(&gpu, op, element, &operands, &answer, sets, clock)?;
+    let (op, element) = (case.op, options.element);
+    let mut ours = Ours::new(&gpu, op, element, clock, |bytes| sets(&gpu, bytes))?;
+    progress.sets = ours.sets;
     progress.tried = std::mem::take(&mut ours.tried);
     let runs = runs_per_lap(&ours.lap(1)?, clock);
     let laps = (0..3).map(|_| ours.lap(runs)).collect::<Result<Vec<Lap>>>()?;
-    let mut our_side = Side::new(Some(ours.variant.clone()), ours.closeness, ours.first_call, runs);
+    at(&mut progress, "comparing ours with the f64 answer");
+    let answer = Answer::of(op, &ours.operands);
+    let closeness = answer.check(&ours.output, ours::tolerance(element))?;
+    let mut our_side = Side::new(Some(ours.variant.clone()), closeness, ours.first_call, runs);
     our_side.set_laps(laps, clock);
     progress.ours = Some(our_side.clone());
 
     at(&mut progress, "compiling and tuning burn");
     let device = theirs::open(&gpu.info)?;
-    let mut theirs = Theirs::new(device, op, element, &operands, sets)?;
+    let mut theirs = Theirs::new(device, op, element, &ours.operands, ours.sets)?;
     let (first_call, closeness) = theirs.first_call(&answer, element)?;
     let profiled = clock == Clock::Device;
     let their_lap = |theirs: &mut Theirs, runs| if profiled { theirs.profiled_lap(runs) } else { theirs.lap(runs) };

@@ -3,19 +3,18 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
-use half::f16;
 use serde::{Deserialize, Serialize};
 use supernode_bench::kernels::attention::{Decode, Heads, Prefill};
 use supernode_bench::kernels::gating::{Gate, Logits, TopK};
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
 use supernode_bench::kernels::probes::Probe;
-use supernode_bench::kernels::routing::{self, Layout, Load, NONE};
+use supernode_bench::kernels::routing::{Load, NONE};
 use supernode_bench::kernels::{Element, Kernel, Tensor, Tensors};
 use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::host::process_cpu_time;
 use supernode_bench::measure::{Executor, Prepared, launch};
 
-use crate::answer::{Answer, Closeness, Output};
+use crate::answer::Output;
 use crate::case::{Op, Operands};
 use crate::lap::{Clock, Lap};
 
@@ -28,8 +27,12 @@ pub struct Ours<'a> {
     pub first_call: FirstCall,
     /// All that were tried.
     pub tried: Vec<Tried>,
-    /// Of the variant.
-    pub closeness: Closeness,
+    /// What it computes on, for the other side.
+    pub operands: Operands,
+    /// What it gave.
+    pub output: Output,
+    /// Copies of the operands that laps rotate over.
+    pub sets: u32,
 }
 
 /// The cost of the first use of an operation.
@@ -52,46 +55,52 @@ pub struct Tried {
 
 /// Laps of a variant when it is tried.
 const TRIALS: u32 = 3;
+/// Of the operands.
+const SEED: u64 = 1;
+/// Multiply-adds of the twin for each variant; the fastest one's output is compared in full afterwards.
+const EFFORT: u64 = 20_000_000;
 
 impl<'a> Ours<'a> {
-    /// Compiles, verifies and tries all variants that the device can run.
-    pub fn new(
-        gpu: &'a Gpu,
-        op: Op,
-        element: Element,
-        operands: &Operands,
-        answer: &Answer,
-        sets: u32,
-        clock: Clock,
-    ) -> Result<Self> {
+    /// Compiles, verifies and tries all variants that the device can run; the fastest is prepared with as many copies of
+    /// its operands as `copies` tells for their bytes.
+    pub fn new(gpu: &'a Gpu, op: Op, element: Element, clock: Clock, copies: impl Fn(u64) -> u32) -> Result<Self> {
         let kernel = kernel(op);
         let mut first_call = FirstCall { wall_s: 0.0, cpu_s: Some(0.0) };
         let mut tried = Vec::new();
-        let mut best: Option<(f64, &str, Closeness)> = None;
+        let mut best: Option<(f64, &str)> = None;
         for &variant in kernel.variants().iter().filter(|variant| kernel.suits(variant)) {
             let plan = kernel.plan(variant, element);
-            if launch::missing(&plan, &gpu.info).is_some() {
+            let exists = kernel.variant_elements(variant).contains(&element);
+            if !exists || launch::missing(&plan, &gpu.info).is_some() {
                 continue;
             }
-            let (inputs, layout) = inputs(kernel.as_ref(), variant, element, op, operands)?;
+            let inputs = kernel.inputs(variant, element, SEED);
             let begun = (Instant::now(), process_cpu_time());
             let mut prepared = gpu.prepare(&plan, &inputs, 1).with_context(|| variant.to_owned())?;
             prepared.run(1).with_context(|| variant.to_owned())?;
-            let seconds = try_out(prepared.as_mut(), clock, best.as_ref().map_or(f64::INFINITY, |best| best.0))?;
+            let seconds = try_out(prepared.as_mut(), clock, best.map_or(f64::INFINITY, |best| best.0))?;
             first_call.wall_s += begun.0.elapsed().as_secs_f64();
             let cpu = begun.1.zip(process_cpu_time()).map(|(before, after)| (after - before).get());
             first_call.cpu_s = first_call.cpu_s.zip(cpu).map(|(sum, cpu)| sum + cpu);
-            let output = output(prepared.as_mut(), kernel.as_ref(), variant, element, op, layout.as_ref())?;
-            let closeness = answer.check(&output, tolerance(element)).with_context(|| variant.to_owned())?;
+            let outputs = outputs(prepared.as_mut(), kernel.as_ref(), variant, element)?;
+            let verification = kernel.verify(&inputs, &outputs, element, EFFORT);
+            if !verification.passed() {
+                bail!("{variant} is wrong: error {:.2e}", verification.value);
+            }
             tried.push(Tried { variant: variant.to_owned(), best_s: seconds });
-            if best.as_ref().is_none_or(|best| seconds < best.0) {
-                best = Some((seconds, variant, closeness));
+            if best.is_none_or(|best| seconds < best.0) {
+                best = Some((seconds, variant));
             }
         }
-        let (_, variant, closeness) = best.ok_or_else(|| anyhow!("no variant runs on this device"))?;
-        let (inputs, _) = inputs(kernel.as_ref(), variant, element, op, operands)?;
-        let prepared = gpu.prepare(&kernel.plan(variant, element), &inputs, sets)?;
-        Ok(Self { prepared, variant: variant.to_owned(), first_call, tried, closeness })
+        let (_, variant) = best.ok_or_else(|| anyhow!("no variant runs on this device"))?;
+        let inputs = kernel.inputs(variant, element, SEED);
+        let operands = operands(op, &inputs)?;
+        let sets = copies(operands.bytes(element));
+        let mut prepared = gpu.prepare(&kernel.plan(variant, element), &inputs, sets)?;
+        prepared.run(1)?;
+        let outputs = outputs(prepared.as_mut(), kernel.as_ref(), variant, element)?;
+        let output = output(op, &inputs, &outputs)?;
+        Ok(Self { prepared, variant: variant.to_owned(), first_call, tried, operands, output, sets })
     }
 
     /// Runs it `runs` times in one submission.
@@ -157,14 +166,14 @@ fn kernel(op: Op) -> Box<dyn Kernel> {
             top_k: 1,
             k,
             n,
-            load: Load::Uniform,
+            load: Load::Even,
         }),
         Op::Attention { heads, q_len, kv_len, head_dim } => {
-            let heads = Heads { heads, kv_heads: heads, head_dim };
+            let shape = Heads { heads, kv_heads: heads, head_dim };
             if q_len == 1 {
-                Box::new(Decode { heads, sequences: 1, kv_len })
+                Box::new(Decode { heads: shape, sequences: 1, kv_len })
             } else {
-                Box::new(Prefill { heads, q_len, kv_len })
+                Box::new(Prefill { heads: shape, value_dim: head_dim, q_len, kv_len, causal: true })
             }
         }
         Op::Gate { tokens, experts, top_k } => Box::new(TopK {
@@ -175,99 +184,82 @@ fn kernel(op: Op) -> Box<dyn Kernel> {
     }
 }
 
-/// The operands in the layout of a variant; for a matmul with the rows of each batch padded to the variant's tile.
-fn inputs(
-    kernel: &dyn Kernel,
-    variant: &str,
-    element: Element,
-    op: Op,
-    Operands(operands): &Operands,
-) -> Result<(Tensors, Option<Layout>)> {
-    let mut inputs = kernel.inputs(variant, element, 1);
-    let mut layout = None;
-    let mut replace = |name: &'static str, values: &[f32]| match inputs.get_mut(name) {
-        Some(tensor) => {
-            let dims = tensor.dims().to_vec();
-            *tensor = of_values(&dims, values, element);
-            Ok(())
-        }
-        None => bail!("{variant} has no input {name}"),
-    };
-    match op {
-        Op::Matmul { batch, m, k, .. } => {
-            replace("b", &operands[1])?;
-            let given = |name: &str| {
-                inputs.get(name).map(|tensor| tensor.dims()[0]).ok_or_else(|| anyhow!("{variant} has no input {name}"))
-            };
-            let (rows, blocks) = (given("slot_of_row")?, given("block_expert")?);
-            let slots: Vec<u32> = (0..batch * m).map(|slot| u32::try_from(slot / m)).collect::<Result<_, _>>()?;
-            let balanced = routing::layout(&slots, batch, rows / blocks);
-            let mut a = vec![0.0; rows * k];
-            for (slot, &row) in balanced.row_of_slot.iter().enumerate() {
-                let row = row as usize;
-                a[row * k..(row + 1) * k].copy_from_slice(&operands[0][slot * k..(slot + 1) * k]);
-            }
-            inputs.insert("a", of_values(&[rows, k], &a, element));
-            inputs.insert("block_expert", Tensor::indices(&balanced.block_expert));
-            inputs.insert("slot_of_row", Tensor::indices(&balanced.slot_of_row));
-            layout = Some(balanced);
+fn get<'t>(tensors: &'t Tensors, name: &str) -> Result<&'t Tensor> {
+    tensors.get(name).ok_or_else(|| anyhow!("our kernel has no operand {name}"))
+}
+
+/// The row of each slot, in order of the slots: rows of a matmul are sorted by matrix and padded.
+fn rows_in_order(inputs: &Tensors) -> Result<Vec<usize>> {
+    let slot_of_row = get(inputs, "slot_of_row")?;
+    let mut rows: Vec<(u32, usize)> = (0..slot_of_row.dims()[0])
+        .map(|row| (slot_of_row.index_at(&[row]), row))
+        .filter(|(slot, _)| *slot != NONE)
+        .collect();
+    rows.sort_unstable();
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
+}
+
+/// What the variant computes on, without its order in memory and its padding.
+fn operands(op: Op, inputs: &Tensors) -> Result<Operands> {
+    Ok(Operands(match op {
+        Op::Matmul { batch, k, n, .. } => {
+            let (a, b) = (get(inputs, "a")?, get(inputs, "b")?);
+            let rows = rows_in_order(inputs)?;
+            vec![
+                rows.iter().flat_map(|&row| (0..k).map(move |i| value(a, &[row, i]))).collect(),
+                (0..batch * k * n).map(|at| value(b, &[at / (k * n), at / n % k, at % n])).collect(),
+            ]
         }
         Op::Attention { .. } => {
-            for (name, values) in ["q", "k", "v"].into_iter().zip(operands) {
-                replace(name, values)?;
+            ["q", "k", "v"].into_iter().map(|name| get(inputs, name).map(flat)).collect::<Result<_>>()?
+        }
+        Op::Gate { .. } => vec![flat(get(inputs, "logits")?)],
+    }))
+}
+
+/// All elements in row-major order.
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    let dims = tensor.dims();
+    let mut index = vec![0; dims.len()];
+    (0..dims.iter().product())
+        .map(|at: usize| {
+            let mut left = at;
+            for (index, dim) in index.iter_mut().zip(dims).rev() {
+                *index = left % dim;
+                left /= dim;
             }
-        }
-        Op::Gate { .. } => replace("logits", &operands[0])?,
-    }
-    Ok((inputs, layout))
+            value(tensor, &index)
+        })
+        .collect()
 }
 
-fn of_values(dims: &[usize], values: &[f32], element: Element) -> Tensor {
-    match element {
-        Element::F16 => {
-            let bytes = values.iter().flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect();
-            Tensor::from_bytes(dims, dims, element.into(), bytes)
-        }
-        _ => Tensor::floats(dims, values),
-    }
+#[expect(clippy::cast_possible_truncation, reason = "the tensor holds f32 or f16")]
+fn value(tensor: &Tensor, at: &[usize]) -> f32 {
+    tensor.at(at) as f32
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the output is f32 or f16")]
-fn output(
-    prepared: &mut dyn Prepared,
-    kernel: &dyn Kernel,
-    variant: &str,
-    element: Element,
-    op: Op,
-    layout: Option<&Layout>,
-) -> Result<Output> {
+fn outputs(prepared: &mut dyn Prepared, kernel: &dyn Kernel, variant: &str, element: Element) -> Result<Tensors> {
     let mut outputs = Tensors::new();
     for output in kernel.outputs(variant, element) {
         let bytes = prepared.read(output.name)?;
         outputs.insert(output.name, Tensor::from_bytes(&output.dims, &output.padded, output.kind, bytes));
     }
-    let get = |name: &str| outputs.get(name).ok_or_else(|| anyhow!("{variant} has no output {name}"));
+    Ok(outputs)
+}
+
+fn output(op: Op, inputs: &Tensors, outputs: &Tensors) -> Result<Output> {
     Ok(match op {
         Op::Matmul { n, .. } => {
-            let c = get("c")?;
-            let layout = layout.ok_or_else(|| anyhow!("a matmul has a layout"))?;
-            let rows = layout.row_of_slot.iter().filter(|row| **row != NONE);
-            Output::Dense(
-                rows.flat_map(|&row| (0..n).map(move |column| c.at(&[row as usize, column]) as f32)).collect(),
-            )
+            let c = get(outputs, "c")?;
+            let rows = rows_in_order(inputs)?;
+            Output::Dense(rows.iter().flat_map(|&row| (0..n).map(move |column| value(c, &[row, column]))).collect())
         }
-        Op::Attention { heads, head_dim, q_len, .. } => {
-            let out = get("out")?;
-            let at = |i: usize| out.at(&[i / (heads * head_dim), i / head_dim % heads, i % head_dim]) as f32;
-            Output::Dense((0..q_len * heads * head_dim).map(at).collect())
-        }
-        Op::Gate { tokens, top_k, .. } => {
-            let (weight, expert) = (get("weight")?, get("expert_of_slot")?);
-            let slots = || (0..tokens * top_k).map(|slot| [slot / top_k, slot % top_k]);
-            Output::TopK(
-                slots().map(|slot| weight.at(&slot) as f32).collect(),
-                slots().map(|slot| expert.index_at(&slot)).collect(),
-            )
+        Op::Attention { .. } => Output::Dense(flat(get(outputs, "out")?)),
+        Op::Gate { .. } => {
+            let expert = get(outputs, "expert_of_slot")?;
+            let [tokens, top_k] = [expert.dims()[0], expert.dims()[1]];
+            let experts = (0..tokens * top_k).map(|slot| expert.index_at(&[slot / top_k, slot % top_k])).collect();
+            Output::TopK(flat(get(outputs, "weight")?), experts)
         }
     })
 }
