@@ -1,5 +1,6 @@
 # make bench   the main job: verify, measure, project and report on this machine's best adapter (into out/)
-# make test    all tests
+# make test    all tests, and every shader under a second WGSL compiler
+# make validate-vulkan   the verification suite under Vulkan's validation layers
 # make lint    formatting, clippy and docs, warnings denied
 # Each installs what it needs on Debian and Ubuntu, and says so.
 
@@ -7,7 +8,7 @@ CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test lint driver
+.PHONY: bench test second-compiler validate-vulkan lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -15,6 +16,14 @@ bench: driver
 test: driver
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features
+	@sh tests/second-compiler/run.sh
+
+# Tint, the compiler of Dawn and Chromium, through an npm package.
+second-compiler:
+	@sh tests/second-compiler/run.sh
+
+validate-vulkan: driver
+	@sh tests/validate-vulkan.sh
 
 lint:
 	$(CARGO) fmt --check

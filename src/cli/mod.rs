@@ -8,8 +8,8 @@ mod device;
 #[cfg(feature = "gpu")]
 mod devices;
 mod doctor;
-mod export;
 mod explain;
+mod export;
 mod fabric;
 mod interrupt;
 #[cfg(feature = "gpu")]

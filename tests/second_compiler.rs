@@ -1,0 +1,182 @@
+//! The shaders under compilers other than the one that runs them here: naga's translations for Metal, Direct3D 12 and
+//! Vulkan (with `spirv-val`, where it is installed), and Tint, the compiler of Dawn and Chromium.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::{Module, ShaderStage};
+use serde::Serialize;
+use supernode_bench::kernels::cases::{preset_cases, verification_cases};
+use supernode_bench::kernels::probes::Probe;
+use supernode_bench::kernels::{Element, Kernel, Launch};
+use supernode_bench::record::Preset;
+use supernode_bench::specs::Model;
+
+/// A shader with the constants of one launch: what a driver compiles.
+#[derive(Debug, Clone, Serialize)]
+struct Pipeline {
+    name: String,
+    wgsl: String,
+    constants: BTreeMap<&'static str, f64>,
+}
+
+fn pipeline(launch: &Launch) -> Pipeline {
+    let overrides: Vec<String> = launch.overrides.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    Pipeline {
+        name: format!("{} {} {}", launch.shader, launch.element, overrides.join(" ")),
+        wgsl: launch.wgsl().expect("the shader exists").into_owned(),
+        constants: launch.overrides.clone(),
+    }
+}
+
+/// Every different pipeline of the suite, the presets and the probes.
+fn pipelines() -> Vec<Pipeline> {
+    let mut cases = verification_cases();
+    for preset in [Preset::Smoke, Preset::Full] {
+        let models: Vec<Model> =
+            Model::builtin_names().iter().map(|name| Model::load(name).expect("built in")).collect();
+        cases.extend(preset_cases(preset, &models));
+    }
+    let mut found = BTreeMap::new();
+    let mut add = |launch: &Launch| {
+        let pipeline = pipeline(launch);
+        found.insert((pipeline.wgsl.clone(), pipeline.name.clone()), pipeline);
+    };
+    for case in &cases {
+        case.kernel.plan(case.variant, case.element).launches.iter().for_each(&mut add);
+    }
+    let probes =
+        [Probe::Fma { invocations: 64, rounds: 1 }, Probe::Read { bytes: 1 }, Probe::Copy { bytes: 1 }, Probe::Launch];
+    for probe in &probes {
+        for &element in probe.elements() {
+            probe.plan("probe", element).launches.iter().for_each(&mut add);
+        }
+    }
+    assert!(found.len() >= 50, "{} pipelines", found.len());
+    found.into_values().collect()
+}
+
+/// WGSL of wgpu's own: no other front end knows it.
+fn is_an_exception(wgsl: &str) -> bool {
+    wgsl.contains("wgpu_cooperative_matrix")
+}
+
+fn validated(pipeline: &Pipeline) -> (Module, ModuleInfo) {
+    let module = naga::front::wgsl::parse_str(&pipeline.wgsl)
+        .unwrap_or_else(|error| panic!("{}: {}", pipeline.name, error.emit_to_string(&pipeline.wgsl)));
+    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+        .validate(&module)
+        .unwrap_or_else(|error| panic!("{}: {error:?}", pipeline.name));
+    (module, info)
+}
+
+/// Runs `translate` on every pipeline with its constants in place; gives what went wrong.
+fn translate_all(translate: impl Fn(&Module, &ModuleInfo, &Pipeline) -> Result<(), String>) -> Vec<String> {
+    let mut problems = Vec::new();
+    for pipeline in pipelines().iter().filter(|pipeline| !is_an_exception(&pipeline.wgsl)) {
+        let (module, info) = validated(pipeline);
+        let constants = pipeline.constants.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        let entry = Some((ShaderStage::Compute, "main"));
+        let result = match process_overrides(&module, &info, entry, &constants) {
+            Ok((module, info)) => translate(&module, &info, pipeline),
+            Err(error) => Err(error.to_string()),
+        };
+        problems.extend(result.err().map(|error| format!("{}: {error}", pipeline.name)));
+    }
+    problems
+}
+
+#[test]
+fn every_pipeline_translates_to_metal() {
+    // 2.4 is what wgpu asks for on macOS 12 and later.
+    let options = msl::Options { lang_version: (2, 4), ..Default::default() };
+    let problems = translate_all(|module, info, _| {
+        msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    });
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn every_pipeline_translates_to_direct3d() {
+    // 6.2 has 16-bit types and wave operations.
+    let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
+    let pipeline_options = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".to_owned())) };
+    let problems = translate_all(|module, info, _| {
+        let mut text = String::new();
+        let translated = hlsl::Writer::new(&mut text, &options, &pipeline_options)
+            .write(module, info, None)
+            .map_err(|error| error.to_string())?;
+        translated.entry_point_names.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+        if text.contains("main") { Ok(()) } else { Err("no entry point was written".to_owned()) }
+    });
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+#[test]
+fn every_pipeline_translates_to_spirv_that_the_validator_accepts_where_it_is_installed() {
+    let validator = Command::new("spirv-val").arg("--version").output().is_ok_and(|output| output.status.success());
+    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+    let pipeline_options = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".to_owned() };
+    let problems = translate_all(|module, info, _| {
+        let words = spv::write_vec(module, info, &options, Some(&pipeline_options)).map_err(|e| e.to_string())?;
+        if validator { spirv_val(&words) } else { Ok(()) }
+    });
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+}
+
+fn spirv_val(words: &[u32]) -> Result<(), String> {
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let mut child = Command::new("spirv-val")
+        .args(["--target-env", "vulkan1.1", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    child.stdin.take().expect("piped").write_all(&bytes).map_err(|error| error.to_string())?;
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
+/// `make second-compiler` installs what this needs and runs it.
+#[test]
+#[ignore = "needs node and an npm package: `make second-compiler`"]
+fn every_pipeline_compiles_under_tint() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/second-compiler");
+    let (exceptions, ours): (Vec<_>, Vec<_>) =
+        pipelines().into_iter().partition(|pipeline| is_an_exception(&pipeline.wgsl));
+    for exception in &exceptions {
+        println!("not compiled, wgpu's own WGSL: {}", exception.name);
+    }
+    // Tint wants this line; naga refuses it.
+    let for_tint: Vec<Pipeline> = ours
+        .into_iter()
+        .map(|pipeline| {
+            let front = if pipeline.wgsl.contains("subgroup") { "enable subgroups;\n" } else { "" };
+            Pipeline { wgsl: format!("{front}{}", pipeline.wgsl), ..pipeline }
+        })
+        .collect();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipelines.json");
+    std::fs::write(&file, serde_json::to_vec(&for_tint).expect("plain data")).expect("target/ can be written");
+    let status = Command::new("node").arg(folder.join("check.mjs")).arg(&file).status().expect("node starts");
+    assert!(status.success(), "Tint refused a shader or a pipeline; its messages stand above");
+}
+
+#[test]
+fn the_pipelines_cover_every_shader_file() {
+    let pipelines = pipelines();
+    let missing: Vec<&str> = supernode_bench::kernels::SHADERS
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !pipelines.iter().any(|pipeline| pipeline.name.starts_with(&format!("{name} "))))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    assert!(pipelines.iter().any(|pipeline| pipeline.name.contains(&format!(" {} ", Element::F16))));
+}
