@@ -1,6 +1,8 @@
-// Attention of one query a sequence over its KV cache, split over the cache: one workgroup a (sequence, KV head,
-// split), which reads each key and value once for all query heads of the group. Writes the largest score, the sum of
-// exponentials and the unnormalised output of its part; attention_reduce.wgsl merges the parts.
+// Attention of one query a sequence over its KV cache, split over the cache: one workgroup a (sequence, KV head, split),
+// which reads each key and value once for all query heads of the group, neighbouring invocations neighbouring words.
+// 32 keys at a time pass through workgroup memory; then an invocation has one key and every second head. Values stream
+// past registers: an invocation has one vec4 column of all heads and every `lanes`-th key. Writes the largest score, the
+// sum of exponentials and the unnormalised output of its part; attention_reduce.wgsl merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -10,7 +12,8 @@ override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
 override GROUP: u32 = 8u;      // heads / kv_heads, at most 16
 
 const MAX_GROUP: u32 = 16u;
-const KEYS: u32 = 64u; // also the number of invocations
+const KEYS: u32 = 32u;
+const INVOCATIONS: u32 = 64u;
 const LOWEST: f32 = -3.0e38;
 
 struct Params {
@@ -29,10 +32,14 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
 @group(0) @binding(5) var<storage, read_write> part_out: array<vec4<f32>>; // [sequences, heads, splits, head_dim]
 
-var<workgroup> score: array<f32, GROUP * KEYS>;
-var<workgroup> merged: array<vec4<f32>, KEYS>;
+var<workgroup> query: array<Element4, GROUP * HEAD_DIM4>;
+var<workgroup> tile: array<Element4, KEYS * (HEAD_DIM4 + 1u)>; // one more a row, against bank conflicts
+var<workgroup> score: array<f32, GROUP * KEYS>;                // then exponentials
+var<workgroup> largest: array<f32, MAX_GROUP>;
+var<workgroup> shrink: array<f32, MAX_GROUP>;
+var<workgroup> merged: array<vec4<f32>, INVOCATIONS>;
 
-@compute @workgroup_size(KEYS, 1, 1)
+@compute @workgroup_size(INVOCATIONS, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
@@ -47,70 +54,85 @@ fn main(
     let length = (params.kv_len + params.splits - 1u) / params.splits;
     let begin = min(split * length, params.kv_len);
     let end = min(begin + length, params.kv_len);
-    // For the values, `lanes` invocations hold one column each and take every lanes-th key.
-    let lanes = KEYS / HEAD_DIM4;
+    let lanes = INVOCATIONS / HEAD_DIM4;
     let column = local % HEAD_DIM4;
     let lane = local / HEAD_DIM4;
+    let own_key = local % KEYS;
 
-    var sum: array<vec4<f32>, MAX_GROUP>;
-    var largest: array<f32, MAX_GROUP>;
-    var total: array<f32, MAX_GROUP>;
-    for (var h = 0u; h < GROUP; h++) {
-        largest[h] = LOWEST;
+    for (var i = local; i < GROUP * HEAD_DIM4; i += INVOCATIONS) {
+        query[i] = q[q_at + i];
     }
+    if local < GROUP {
+        largest[local] = LOWEST;
+    }
+    var total = 0.0; // of head `local`
+    var sum: array<vec4<f32>, MAX_GROUP>;
     for (var first = begin; first < end; first += KEYS) {
-        let key = min(first + local, end - 1u);
-        var s: array<f32, MAX_GROUP>;
-        for (var d = 0u; d < HEAD_DIM4; d++) {
-            let x = widen(k[kv_at + key * kv_step + d]);
-            for (var h = 0u; h < GROUP; h++) {
-                s[h] += dot(x, widen(q[q_at + h * HEAD_DIM4 + d]));
-            }
-        }
-        workgroupBarrier();
-        for (var h = 0u; h < GROUP; h++) {
-            score[h * KEYS + local] = select(LOWEST, s[h] * params.scale, first + local < end);
-        }
-        workgroupBarrier();
         let keys = min(KEYS, end - first);
-        for (var h = 0u; h < GROUP; h++) {
-            var now = largest[h];
-            for (var j = 0u; j < keys; j++) {
-                now = max(now, score[h * KEYS + j]);
+        workgroupBarrier();
+        for (var i = local; i < KEYS * HEAD_DIM4; i += INVOCATIONS) {
+            let key = i / HEAD_DIM4;
+            let d = i % HEAD_DIM4;
+            tile[key * (HEAD_DIM4 + 1u) + d] = k[kv_at + (first + min(key, keys - 1u)) * kv_step + d];
+        }
+        workgroupBarrier();
+        var s: array<f32, MAX_GROUP / 2>;
+        for (var d = 0u; d < HEAD_DIM4; d++) {
+            let x = widen(tile[own_key * (HEAD_DIM4 + 1u) + d]);
+            for (var h = local / KEYS; h < GROUP; h += 2u) {
+                s[h / 2u] += dot(x, widen(query[h * HEAD_DIM4 + d]));
             }
-            let shrink = exp(largest[h] - now);
-            largest[h] = now;
-            total[h] *= shrink;
-            sum[h] *= shrink;
+        }
+        for (var h = local / KEYS; h < GROUP; h += 2u) {
+            score[h * KEYS + own_key] = select(LOWEST, s[h / 2u] * params.scale, own_key < keys);
+        }
+        workgroupBarrier();
+        if local < GROUP {
+            var now = largest[local];
+            for (var j = 0u; j < keys; j++) {
+                now = max(now, score[local * KEYS + j]);
+            }
+            shrink[local] = exp(largest[local] - now);
+            largest[local] = now;
+        }
+        workgroupBarrier();
+        for (var h = local / KEYS; h < GROUP; h += 2u) {
+            score[h * KEYS + own_key] = exp(score[h * KEYS + own_key] - largest[h]);
+        }
+        workgroupBarrier();
+        if local < GROUP {
+            total *= shrink[local];
+            for (var j = 0u; j < keys; j++) {
+                total += score[local * KEYS + j];
+            }
+        }
+        for (var h = 0u; h < GROUP; h++) {
+            sum[h] *= shrink[h];
         }
         if lane < lanes {
             for (var j = lane; j < keys; j += lanes) {
                 let x = widen(v[kv_at + (first + j) * kv_step + column]);
                 for (var h = 0u; h < GROUP; h++) {
-                    let p = exp(score[h * KEYS + j] - largest[h]);
-                    total[h] += p;
-                    sum[h] = fma(vec4(p), x, sum[h]);
+                    sum[h] = fma(vec4(score[h * KEYS + j]), x, sum[h]);
                 }
             }
         }
+    }
+    if local < GROUP {
+        part_state[(sequence * params.heads + first_head + local) * params.splits + split] =
+            vec2(largest[local], total);
     }
     for (var h = 0u; h < GROUP; h++) {
         let part = (sequence * params.heads + first_head + h) * params.splits + split;
         workgroupBarrier();
         merged[local] = sum[h];
-        score[local] = total[h];
         workgroupBarrier();
         if lane == 0u {
             var x = sum[h];
-            var t = total[h];
             for (var other = 1u; other < lanes; other++) {
                 x += merged[other * HEAD_DIM4 + column];
-                t += score[other * HEAD_DIM4 + column];
             }
             part_out[part * HEAD_DIM4 + column] = x;
-            if column == 0u {
-                part_state[part] = vec2(largest[h], t);
-            }
         }
     }
 }

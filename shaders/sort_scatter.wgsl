@@ -1,6 +1,6 @@
 // Sort of token slots by expert, launch 3 of 3: each slot to its row, in the order of slots (stable, so the result is
 // the same in every run). One workgroup a chunk of WORKGROUP slots, the chunks of launch 1.
-override WORKGROUP: u32 = 256u;
+override WORKGROUP: u32 = 256u; // a multiple of 4
 
 struct Params {
     slots: u32,
@@ -13,7 +13,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> slot_of_row: array<u32>; // [rows]
 @group(0) @binding(4) var<storage, read_write> row_of_slot: array<u32>; // [slots]
 
-var<workgroup> expert_here: array<u32, WORKGROUP>;
+var<workgroup> expert_here: array<vec4<u32>, WORKGROUP / 4u>;
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(
@@ -21,17 +21,30 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let slot = group.x * WORKGROUP + local;
-    if slot < params.slots {
-        expert_here[local] = expert_of_slot[slot];
+    if local < WORKGROUP / 4u {
+        let at = group.x * WORKGROUP + 4u * local;
+        let last = params.slots - 1u;
+        expert_here[local] = vec4(
+            expert_of_slot[min(at, last)],
+            expert_of_slot[min(at + 1u, last)],
+            expert_of_slot[min(at + 2u, last)],
+            expert_of_slot[min(at + 3u, last)],
+        );
     }
     workgroupBarrier();
     if slot >= params.slots {
         return;
     }
-    let expert = expert_here[local];
+    let expert = expert_here[local / 4u][local % 4u];
     var row = chunk_count[group.x * params.experts + expert];
-    for (var before = 0u; before < local; before++) {
-        row += select(0u, 1u, expert_here[before] == expert);
+    for (var before = 0u; before < local / 4u; before++) {
+        let equal = select(vec4<u32>(), vec4(1u), expert_here[before] == vec4(expert));
+        row += equal.x + equal.y + equal.z + equal.w;
+    }
+    // Of the last four, those before this slot.
+    let last = select(vec4<u32>(), vec4(1u), expert_here[local / 4u] == vec4(expert));
+    for (var before = 0u; before < local % 4u; before++) {
+        row += last[before];
     }
     slot_of_row[row] = slot;
     row_of_slot[slot] = row;

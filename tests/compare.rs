@@ -43,8 +43,10 @@ fn a_comparison_fits_a_hundred_columns() {
 fn a_record_does_not_differ_from_itself() {
     let same = &against(&fast(), &fast()).against[0];
     assert!(same.differs.is_empty() && same.only_in_base.is_empty() && same.only_in_other.is_empty());
-    assert!(same.cases.iter().all(|case| case.verdict == Verdict::NoDifferenceShown && case.speedup == 1.0));
-    assert!(same.geometric_mean.values().all(|mean| (mean - 1.0).abs() < 1e-12));
+    let all = || same.cases.iter().chain(&same.best);
+    assert!(all().all(|case| case.ratio.verdict == Verdict::NoDifferenceShown && case.ratio.speedup == 1.0));
+    assert!(same.geometric_mean.values().all(|mean| (mean.mean - 1.0).abs() < 1e-12));
+    assert_eq!(against(&fast(), &fast()).regressions(0.0), []);
 }
 
 #[test]
@@ -82,9 +84,11 @@ proptest! {
         let there = &against(&base, &other).against[0];
         let back = &against(&other, &base).against[0];
         for (there, back) in there.cases.iter().zip(&back.cases) {
+            let (there, back) = (there.ratio, back.ratio);
             let high = there.high.unwrap();
             prop_assert!(there.low <= there.speedup && there.speedup <= high);
             prop_assert!((there.speedup * back.speedup - 1.0).abs() < 1e-9);
+            prop_assert!((there.low * back.high.unwrap() - 1.0).abs() < 1e-9);
             let mirrored = match back.verdict {
                 Verdict::Faster => Verdict::Slower,
                 Verdict::Slower => Verdict::Faster,

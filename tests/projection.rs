@@ -4,7 +4,7 @@
 mod support;
 
 use proptest::prelude::*;
-use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, links};
+use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, dispatch, links};
 use supernode_bench::projection::uncertainty::Scenario;
 use supernode_bench::projection::{
     ChipModel, Infeasible, NumberType, Phase, Pins, Projection, Request, Workload, compare, project,
@@ -268,20 +268,22 @@ fn published_figures_come_out_within_a_factor_of_1_5() {
     }
 }
 
-/// The tables that the fixed costs were fitted on: dispatch and combine on the Supernode, 128 tokens a die, so 256 a chip.
+/// The closed form that plans are searched with, in chips: 128 tokens a die are 256 a chip. `supernode validate` has the rest.
 #[test]
-fn published_dispatch_and_combine_come_out_within_half() {
+fn published_dispatch_and_combine_come_out_within_12_percent() {
     let fabric = Fabric::load("cloudmatrix384").unwrap();
     let links = links(&fabric, &exactly(392e9), Scenario::Nominal);
     // Dies, dispatch and combine in microseconds: arXiv:2506.12708.
-    for (dies, dispatch, combine) in
-        [(8.0, 116.0, 118.0), (32.0, 133.0, 146.0), (128.0, 152.0, 150.0), (256.0, 152.0, 149.0)]
-    {
-        for (bytes, published) in [(7168.0 + 512.0, dispatch), (2.0 * 7168.0, combine)] {
-            let group = Group { size: dies / 2.0, stride: 1.0 };
-            let traffic = AllToAll { tokens: 256.0, copies: 8.0, bytes, forward: false, most_groups: None };
-            let ratio = all_to_all(&links, group, &traffic).get() * 1e6 / published;
-            assert!((1.0 / 1.5..1.5).contains(&ratio), "{dies} dies, {bytes} B: {ratio:.2}");
+    for (dies, out, back) in [(8.0, 116.0, 118.0), (32.0, 133.0, 146.0), (128.0, 152.0, 150.0), (256.0, 152.0, 149.0)] {
+        let group = Group { size: dies / 2.0, stride: 1.0 };
+        let traffic = |bytes| AllToAll { tokens: 256.0, copies: 8.0, bytes, forward: false, most_groups: None };
+        let modelled = [
+            (dispatch(&links, group, &traffic(7168.0 + 512.0)), out),
+            (all_to_all(&links, group, &traffic(2.0 * 7168.0)), back),
+        ];
+        for (time, published) in modelled {
+            let error = time.get() * 1e6 / published - 1.0;
+            assert!(error.abs() < 0.12, "{dies} dies: {error:.3} of {published}");
         }
     }
 }

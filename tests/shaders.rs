@@ -205,3 +205,13 @@ fn no_file_under_shaders_is_left_out() {
         .collect();
     assert_eq!(listed, present);
 }
+
+#[test]
+fn the_cooperative_matrix_shaders_differ_in_the_size_alone() {
+    let text = |name: &str| SHADERS.iter().find(|(shader, _)| *shader == name).expect("the shader exists").1;
+    let small = text("attention_prefill_matrix_16")
+        .replace("16 x 16", "8 x 8")
+        .replace("coop_mat16x16", "coop_mat8x8")
+        .replace("const SIZE: u32 = 16u;", "const SIZE: u32 = 8u;");
+    assert_eq!(small, text("attention_prefill_matrix_8"));
+}

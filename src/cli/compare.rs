@@ -1,44 +1,276 @@
-//! `supernode compare`: documents side by side, case by case against the first.
+//! `supernode compare`: documents side by side, case by case against one of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
 
 use super::{Error, print};
-use crate::record::{self, Record};
-use crate::report::compare;
+use crate::record::{self, Record, RecordError};
+use crate::report::compare::{self, Comparison, LlamaBench};
 
-/// Which documents, and how to print.
+/// The most documents that are taken from one folder.
+const MAX_FILES: usize = 1000;
+
+const EXAMPLES: &str = "\
+Examples:
+  supernode compare before.json after.json
+  supernode compare results/ mine.json --baseline mine.json
+  supernode compare results/ --baseline llvmpipe --format markdown
+  supernode compare main.json branch.json --threshold 5%     exit code 1 if something got slower, for CI
+  supernode compare mine.json --llama-bench lb.json          llama.cpp's figures beside the ceilings
+
+A is the baseline, B each other document. A ratio above 1 says that B is faster. A regression is a kernel, type and shape
+whose best variant is slower by more than the threshold with its whole 95 % interval, or a case that B rejects as wrong.
+
+Exit codes: 0 done; 1 a regression (with --threshold); 2 bad input.";
+
+/// Compare result documents case by case: ratios with intervals, a verdict, and each device's share of its own roofline
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Result documents; the first is what the others are held against
-    #[arg(required = true, num_args = 2.., value_name = "RESULT")]
+    /// Result documents, or folders of them (subfolders one level down included)
+    #[arg(required = true, value_name = "RESULT|FOLDER")]
     files: Vec<PathBuf>,
-    /// Print JSON
+    /// What the others are held against: a file, or part of the name of one given file or device [default: the first]
+    #[arg(long, value_name = "FILE|NAME")]
+    baseline: Option<String>,
+    /// Fail (exit code 1) when something is slower by more than this, e.g. 5%
+    #[arg(long, value_name = "PERCENT", value_parser = threshold)]
+    threshold: Option<f64>,
+    /// Only cases whose id contains this (may be repeated)
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t, conflicts_with = "json")]
+    format: Format,
+    /// Print JSON, as --format json does
     #[arg(long)]
     json: bool,
+    /// Write to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Figures of llama.cpp (`llama-bench -o json`) to show beside the baseline's
+    #[arg(long, value_name = "FILE")]
+    llama_bench: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Aligned columns for a terminal
+    #[default]
+    Table,
+    /// Tables for a README or an issue
+    Markdown,
+    /// One pair a line
+    Csv,
+    /// Everything
+    Json,
+    /// One self-contained page
+    Html,
 }
 
 /// Loads all documents and prints their comparison.
 ///
 /// # Errors
-/// [`Error::Input`] for a document that cannot be read.
+/// [`Error::Input`] for a document that cannot be read, [`Error::Negative`] for a regression.
 pub(super) fn run(args: &Args) -> Result<(), Error> {
-    let records = load_all(&args.files)?;
+    let mut records = gather(args)?;
+    for (_, record) in &mut records {
+        keep_only(record, &args.only);
+    }
     let named: Vec<(&str, &Record)> = records.iter().map(|(name, record)| (&**name, record)).collect();
     let Some((base, others)) = named.split_first() else {
-        return Err(Error::Input("compare needs two result documents".to_owned()));
+        return Err(Error::Input("no result document was given; name one, or a folder that has some".to_owned()));
     };
-    let comparison = compare::compare(*base, others);
-    let text = if args.json {
-        let json = serde_json::to_string_pretty(&comparison).map_err(|error| Error::Input(error.to_string()))?;
-        json + "\n"
-    } else {
-        compare::text(&comparison)
-    };
-    print(&text)
+    if others.is_empty() && args.llama_bench.is_none() {
+        return Err(Error::Input(format!("{}: compare needs a second document beside this one", base.0)));
+    }
+    let mut comparison = compare::compare(*base, others);
+    if let Some(path) = &args.llama_bench {
+        comparison.llama_bench = Some(llama_bench(path, base.1)?);
+    }
+    write(args, &comparison)?;
+    args.threshold.map_or(Ok(()), |threshold| judge(&comparison, threshold))
 }
 
-/// Each document with the name it was given by.
-pub(super) fn load_all(files: &[PathBuf]) -> Result<Vec<(String, Record)>, Error> {
-    let load = |path: &PathBuf| record::load(path).map(|record| (path.display().to_string(), record));
-    files.iter().map(load).collect::<Result<_, _>>().map_err(|error| Error::Input(error.to_string()))
+fn write(args: &Args, comparison: &Comparison) -> Result<(), Error> {
+    let failed = |error: &dyn std::error::Error| Error::Input(error.to_string());
+    let text = match if args.json { Format::Json } else { args.format } {
+        Format::Table => compare::text(comparison),
+        Format::Markdown => compare::markdown(comparison),
+        Format::Csv => compare::csv(comparison).map_err(|error| failed(&error))?,
+        Format::Json => serde_json::to_string_pretty(comparison).map_err(|error| failed(&error))? + "\n",
+        Format::Html => compare::html(comparison),
+    };
+    match &args.output {
+        // A file has no styles.
+        Some(path) => record::write_atomically(path, anstream::adapter::strip_str(&text).to_string().as_bytes())
+            .map_err(|error| failed(&error)),
+        None => print(&text),
+    }
+}
+
+/// The regressions as an error, or a line that there are none.
+fn judge(comparison: &Comparison, threshold: f64) -> Result<(), Error> {
+    let pairs: usize = comparison.against.iter().map(|against| against.best.len()).sum();
+    let percent = threshold * 100.0;
+    if let Some(empty) = comparison.against.iter().find(|against| against.best.is_empty()) {
+        return Err(Error::Negative(format!("{}: no case in common, so nothing was checked", empty.other.file)));
+    }
+    let found = comparison.regressions(threshold);
+    if found.is_empty() {
+        super::note(&format!("no regression beyond {percent} % in {pairs} comparisons"));
+        return Ok(());
+    }
+    let lines: Vec<String> = found.iter().map(|one| format!("\n  {}: {}: {}", one.file, one.id, one.what)).collect();
+    Err(Error::Negative(format!("{} regressions beyond {percent} %:{}", found.len(), lines.concat())))
+}
+
+/// `5%` or `0.05`.
+fn threshold(text: &str) -> Result<f64, String> {
+    let (digits, scale) = match text.trim().strip_suffix('%') {
+        Some(digits) => (digits.trim(), 0.01),
+        None => (text.trim(), 1.0),
+    };
+    let value = digits.parse::<f64>().map_err(|_| "give a percentage such as 5%".to_owned())? * scale;
+    match value {
+        v if scale == 1.0 && v >= 1.0 => Err(format!("is that {text}%? then write the percent sign")),
+        v if (0.0..=100.0).contains(&v) => Ok(v),
+        _ => Err("give a percentage of zero or more, such as 5%".to_owned()),
+    }
+}
+
+fn keep_only(record: &mut Record, parts: &[String]) {
+    let keep = |id: &str| parts.is_empty() || parts.iter().any(|part| id.contains(part));
+    record.planned.retain(|id| keep(id));
+    record.cases.retain(|case| keep(&case.id));
+    record.left_out.retain(|case| keep(&case.id));
+    record.rejected.retain(|case| keep(&case.id));
+}
+
+fn llama_bench(path: &Path, base: &Record) -> Result<LlamaBench, Error> {
+    let name = path.display().to_string();
+    // One byte more than is accepted, so that a larger file is refused and not cut.
+    let bytes = super::read_at_most(path, (16 << 20) + 1)?;
+    LlamaBench::read(&name, &bytes, base).map_err(|error| Error::Input(format!("{name}: {error}")))
+}
+
+/// Every document that was named or found, the baseline first.
+fn gather(args: &Args) -> Result<Vec<(String, Record)>, Error> {
+    let mut records = load_all(&args.files)?;
+    let Some(wanted) = &args.baseline else { return Ok(records) };
+    let at = match position(&records, wanted)? {
+        Some(at) => at,
+        None => {
+            let record = record::load(Path::new(wanted)).map_err(|error| Error::Input(error.to_string()))?;
+            records.push((wanted.clone(), record));
+            records.len() - 1
+        }
+    };
+    let base = records.remove(at);
+    records.insert(0, base);
+    Ok(records)
+}
+
+/// Which of the documents is meant, by path, else by part of a file's name, else of a device's; `None` for another file.
+fn position(records: &[(String, Record)], wanted: &str) -> Result<Option<usize>, Error> {
+    let same_file = |name: &str| match (std::fs::canonicalize(name), std::fs::canonicalize(wanted)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => name == wanted,
+    };
+    if let Some(at) = records.iter().position(|(name, _)| same_file(name)) {
+        return Ok(Some(at));
+    }
+    if Path::new(wanted).exists() {
+        return Ok(None);
+    }
+    let part = wanted.to_lowercase();
+    let stem = |name: &str| Path::new(name).file_stem().map_or(String::new(), |s| s.to_string_lossy().to_lowercase());
+    let fitting = |fits: &dyn Fn(&(String, Record)) -> bool| -> Vec<usize> {
+        records.iter().enumerate().filter(|(_, one)| fits(one)).map(|(at, _)| at).collect()
+    };
+    let mut named = fitting(&|(name, _)| stem(name).contains(&part));
+    if named.is_empty() {
+        named = fitting(&|(_, record)| record.device.name.to_lowercase().contains(&part));
+    }
+    match named.as_slice() {
+        [one] => Ok(Some(*one)),
+        [] => Err(Error::Input(format!("--baseline {wanted}: no such file, and no document or device is called so"))),
+        several => {
+            let names: Vec<&str> = several.iter().filter_map(|at| Some(records.get(*at)?.0.as_str())).collect();
+            Err(Error::Input(format!("--baseline {wanted}: fits several ({}); give one of them", names.join(", "))))
+        }
+    }
+}
+
+/// Each document with the name it was given by. A folder stands for the documents in it; one there that cannot be read
+/// is told and passed over, one that was named is an error.
+///
+/// # Errors
+/// [`Error::Input`] for a named document or a folder that cannot be read.
+pub(super) fn load_all(given: &[PathBuf]) -> Result<Vec<(String, Record)>, Error> {
+    let mut files: Vec<(PathBuf, bool)> = Vec::new();
+    for path in given {
+        if path.is_dir() {
+            files.extend(documents_in(path)?.into_iter().map(|file| (file, true)));
+        } else {
+            files.push((path.clone(), false));
+        }
+    }
+    let loaded: Vec<(PathBuf, bool, Result<Record, RecordError>)> =
+        files.into_par_iter().map(|(path, found)| (path.clone(), found, record::load(&path))).collect();
+    let mut records = Vec::with_capacity(loaded.len());
+    for (path, found, outcome) in loaded {
+        match outcome {
+            Ok(record) => records.push((path.display().to_string(), record)),
+            Err(error) if found => anstream::eprintln!("passed over: {error}"),
+            Err(error) => return Err(Error::Input(error.to_string())),
+        }
+    }
+    Ok(records)
+}
+
+/// The `.json` files of a folder and of its subfolders, by name.
+fn documents_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let is_document = |path: &Path| path.is_file() && path.extension().is_some_and(|ending| ending == "json");
+    let mut files = Vec::new();
+    for path in entries(folder)? {
+        if is_document(&path) {
+            files.push(path);
+        } else if path.is_dir() {
+            files.extend(entries(&path)?.into_iter().filter(|inner| is_document(inner)));
+        }
+    }
+    match files.len() {
+        0 => Err(Error::Input(format!("{}: no .json file in it or one level down", folder.display()))),
+        1..=MAX_FILES => Ok(files),
+        many => Err(Error::Input(format!("{}: {many} .json files, where {MAX_FILES} are the most", folder.display()))),
+    }
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let told = |error: std::io::Error| Error::Input(format!("{}: cannot be listed ({error})", folder.display()));
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map_err(told)?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, _>>()
+        .map_err(told)?;
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::threshold;
+
+    #[test]
+    fn a_threshold_is_a_percentage_or_a_fraction() {
+        assert_eq!(
+            [threshold("5%"), threshold("2.5 %"), threshold("0.05"), threshold("0%")].map(|t| t.ok()),
+            [Some(0.05), Some(0.025), Some(0.05), Some(0.0)]
+        );
+        for bad in ["5", "-1%", "", "%", "NaN", "inf%", "five"] {
+            assert!(threshold(bad).is_err(), "{bad}");
+        }
+    }
 }

@@ -119,7 +119,7 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
         tuning_cache: tuning_cache::directory(),
         retune: args.retune,
     };
-    anstream::eprintln!("{} ({}, {})", gpu.info.name, gpu.info.backend, gpu.info.driver_info);
+    super::note(&format!("{} ({}, {})", gpu.info.name, gpu.info.backend, gpu.info.driver_info));
     let mut progress = Progress::new(0, false);
     let outcome = session::run(&gpu, &gpu.info, gpu.has_timestamps(), &options, &path, interrupted, &mut |event| {
         show(&event, &mut progress);

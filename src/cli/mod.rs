@@ -1,11 +1,14 @@
 //! The command line: one file a subcommand, each with its `Args` and a `run`.
 
 mod compare;
+mod completions;
 #[cfg(feature = "gpu")]
 mod device;
 #[cfg(feature = "gpu")]
 mod devices;
 mod fabric;
+mod doctor;
+mod export;
 #[cfg(feature = "gpu")]
 mod measure;
 #[cfg(feature = "gpu")]
@@ -19,10 +22,14 @@ mod validate;
 #[cfg(feature = "gpu")]
 mod verify;
 
+use std::io::Read;
+use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
+use crate::printable::is_unprintable;
 use crate::report::terminal;
 
 const EXAMPLES: &str = "\
@@ -34,9 +41,17 @@ Examples:
   supernode project mine.json                       what 384 of the measured device would deliver
   supernode fabric bench --fabric cloudmatrix384    dispatch on the bus by expert-parallel degree
   supernode validate                                published figures beside the model's
-  supernode compare mine.json results/*.json        devices side by side
+  supernode compare mine.json results/              devices side by side
+  supernode export mine.json --format csv           the cases for another tool
+  supernode doctor                                  why no GPU is found, and what to install
 
-Exit codes: 0 done; 1 the answer is no (a kernel is wrong, a plan does not fit); 2 bad input; 130 interrupted.";
+Exit codes:
+  0    done
+  1    the answer is no: a kernel is wrong, a plan does not fit, a comparison shows a regression, doctor finds no GPU
+  2    bad input: a flag, a file or this machine; the message says what to do, and nothing was half written
+  130  interrupted; what was finished is kept
+
+NO_COLOR is honoured; tables and progress are plain where they are not shown on a terminal.";
 
 /// How fast is this GPU at the kernels of a mixture-of-experts LLM, and what would 384 of them on a bus fabric deliver?
 #[derive(Debug, Parser)]
@@ -44,6 +59,9 @@ Exit codes: 0 done; 1 the answer is no (a kernel is wrong, a plan does not fit);
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// No progress and no notes: only results, warnings and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,12 +77,15 @@ enum Command {
     Project(Box<project::ProjectArgs>),
     Fabric(fabric::FabricArgs),
     Validate(validate::ValidateArgs),
-    /// Compare result documents case by case with the first
     Compare(compare::Args),
     /// Write one HTML page from result documents
     Report(report::Args),
+    Export(export::Args),
     /// Print the JSON Schema of a result document, or check a document
     Schema(schema::Args),
+    Doctor(doctor::Args),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 /// Why a command ended early. Printed once, by `main`, as one line.
@@ -82,6 +103,13 @@ pub enum Error {
 }
 
 impl Error {
+    /// The message for a terminal: a path or a file's text in it may be a stranger's, so only line feeds are left of what
+    /// steers one.
+    pub fn shown(&self) -> String {
+        let tame = |c: char| if c != '\n' && is_unprintable(c) { ' ' } else { c };
+        self.to_string().chars().map(tame).collect()
+    }
+
     /// The exit code that tells a script which of the three it was.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
@@ -97,6 +125,7 @@ impl Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
+    QUIET.store(cli.quiet, Ordering::Relaxed);
     match cli.command {
         #[cfg(feature = "gpu")]
         Command::Run(args) => run::run(&args),
@@ -111,8 +140,34 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Validate(args) => validate::run(&args),
         Command::Compare(args) => compare::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::completions(&args),
+        Command::Man(args) => completions::man(&args),
     }
+}
+
+/// Set by `--quiet`: no progress and no notes on standard error.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// A line for people on standard error, unless `--quiet` was given. Errors and warnings do not pass through here.
+fn note(line: &str) {
+    if !is_quiet() {
+        anstream::eprintln!("{line}");
+    }
+}
+
+fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// The content of a file, or its first `limit` bytes.
+fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    let told = |error: std::io::Error| Error::Input(format!("{}: cannot be read ({error})", path.display()));
+    let mut bytes = Vec::new();
+    std::fs::File::open(path).map_err(told)?.take(limit).read_to_end(&mut bytes).map_err(told)?;
+    Ok(bytes)
 }
 
 /// Writes to standard output.

@@ -11,8 +11,9 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// A bar over `steps` on a terminal; without one, [`Progress::line`] prints lines instead.
+    /// A bar over `steps` on a terminal; without one, [`Progress::line`] prints lines instead. Nothing with `--quiet`.
     pub(super) fn new(steps: usize, quiet: bool) -> Self {
+        let quiet = quiet || super::is_quiet();
         let on_terminal = std::io::stderr().is_terminal() && !quiet;
         let bar = on_terminal.then(|| {
             let bar = ProgressBar::with_draw_target(Some(steps as u64), ProgressDrawTarget::stderr());

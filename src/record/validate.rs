@@ -8,6 +8,8 @@ use super::{
     RecordError, Reference, Selection, Timing, Tuning, Verification,
 };
 use crate::kernels::Work;
+use crate::printable::is_unprintable;
+pub(crate) use crate::printable::printable;
 use crate::units::Seconds;
 
 /// The longest text of any field, in characters.
@@ -47,21 +49,6 @@ impl Problem {
     fn within(self, outer: &str) -> Self {
         Self { at: format!("{outer}.{}", self.at), what: self.what }
     }
-}
-
-/// `text` without what could steer a terminal or reorder a line (control and bidirectional characters become blanks),
-/// cut to `limit` characters.
-pub(crate) fn printable(text: &str, limit: usize) -> String {
-    let mut shown: String = text.chars().map(|c| if is_unprintable(c) { ' ' } else { c }).take(limit).collect();
-    if text.chars().nth(limit).is_some() {
-        shown.push_str("...");
-    }
-    shown
-}
-
-fn is_unprintable(c: char) -> bool {
-    let bidirectional = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || bidirectional || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 /// Refuses a record with a value that cannot be.

@@ -1,13 +1,32 @@
-//! Two or more documents, case by case against the first.
+//! Two or more documents, case by case against one of them.
+//!
+//! Each pair of documents is compared twice: the best variant of each kernel, type and shape on either side (the tuned
+//! winner may differ between devices), and the same variant on both. Ratios carry the 95 % interval that the noise within
+//! the two runs leaves; a run repeated on another day may differ by more.
+
+mod differences;
+mod escape;
+mod llama_bench;
+mod page;
+mod portability;
+mod ratio;
+mod sheets;
+mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
-use comfy_table::CellAlignment::{Left, Right};
 use serde::Serialize;
 
-use super::terminal::{paragraph, plain, push_grouped, push_lines, title};
-use super::{clean, clock_name, family_name, percent, preset_name, setting, short, tool};
+pub use differences::Missing;
+pub(super) use escape::spreadsheet_safe;
+pub use llama_bench::{LlamaBench, LlamaBenchError, LlamaRow};
+pub use page::html;
+pub use portability::{FamilyPortability, Portability, question_of};
+pub use ratio::{Mean, Ratio, Verdict};
+pub use sheets::{csv, markdown};
+pub use text::text;
+
+use super::{clean, family_name, setting};
 use crate::kernels::Family;
 use crate::record::{Case, Record};
 use crate::units::Seconds;
@@ -19,6 +38,11 @@ pub struct Comparison {
     pub base: Side,
     /// The others, in the order given.
     pub against: Vec<Against>,
+    /// How near to its own roofline each device comes, over all documents.
+    pub portability: Portability,
+    /// Whole-model figures of llama.cpp beside the base's ceilings.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub llama_bench: Option<LlamaBench>,
 }
 
 /// One document.
@@ -32,70 +56,105 @@ pub struct Side {
     pub software: bool,
     /// Whether all planned cases are accounted for.
     pub complete: bool,
+    /// What bounds the whole document.
+    pub caveats: Vec<String>,
 }
 
-/// One document against the first.
+/// One document against the base.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Against {
     /// The document.
     pub other: Side,
     /// Circumstances that differ, in words.
     pub differs: Vec<String>,
-    /// Cases that both have, in the order of the first.
+    /// The best variant on either side, for each kernel, type and shape that both have, in the order of the base.
+    pub best: Vec<Speedup>,
+    /// The same variant on both sides, in the order of the base.
     pub cases: Vec<Speedup>,
-    /// Geometric mean of the speedups of a family's common cases.
-    pub geometric_mean: BTreeMap<Family, f64>,
-    /// Ids of cases that only the first has.
-    pub only_in_base: Vec<String>,
-    /// Ids of cases that only this one has.
-    pub only_in_other: Vec<String>,
+    /// Geometric mean of the best variants' speedups, by family.
+    pub geometric_mean: BTreeMap<Family, Mean>,
+    /// Cases that only the base has measured.
+    pub only_in_base: Vec<Missing>,
+    /// Cases that only this one has measured.
+    pub only_in_other: Vec<Missing>,
 }
 
-/// One case on two devices.
+/// One kernel, type and shape on two devices.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Speedup {
-    /// The case.
+    /// The case; where the variants differ, with `*` in place of the variant.
     pub id: String,
     /// Kernel family.
     pub family: Family,
-    /// Kernel, variant and type.
-    pub what: String,
+    /// What is computed.
+    pub kernel: String,
+    /// Storage type of the operands.
+    pub element: String,
     /// Family, model, phase and sizes.
     pub setting: String,
-    /// Median time in the first document.
+    /// Variant in the base.
+    pub base_variant: String,
+    /// Variant in the other document.
+    pub other_variant: String,
+    /// Median time in the base.
     pub base_s: Seconds,
-    /// Median time in the other.
+    /// Median time in the other document.
     pub other_s: Seconds,
-    /// `base_s / other_s`: above 1 the other is faster.
-    pub speedup: f64,
-    /// The smallest speedup that both 95 % intervals allow.
-    pub low: f64,
-    /// The largest; `None` where the other's interval begins at zero.
-    pub high: Option<f64>,
-    /// What the intervals say.
-    pub verdict: Verdict,
-    /// Fraction of its own roofline in the first document.
+    /// `base_s / other_s` with its interval: above 1 the other is faster.
+    #[serde(flatten)]
+    pub ratio: Ratio,
+    /// Fraction of its own roofline in the base.
     pub base_fraction: f64,
-    /// Fraction of its own roofline in the other.
+    /// Fraction of its own roofline in the other document.
     pub other_fraction: f64,
+    /// What to keep in mind about either figure.
+    pub caveats: Vec<String>,
 }
 
-/// What two intervals of the median say.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// The other's interval lies below the first's.
-    Faster,
-    /// The other's interval lies above the first's.
-    Slower,
-    /// The intervals overlap.
-    NoDifferenceShown,
+/// A figure of the other document that is worse than allowed, or a result that has become wrong.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Regression {
+    /// The document.
+    pub file: String,
+    /// The case, or kernel, type and shape.
+    pub id: String,
+    /// By how much, or why.
+    pub what: String,
 }
 
 /// Holds each of `others` against `base`. Each record comes with the name of its file.
 pub fn compare(base: (&str, &Record), others: &[(&str, &Record)]) -> Comparison {
     let against = others.iter().map(|(file, other)| hold(base.1, file, other)).collect();
-    Comparison { base: side(base.0, base.1), against }
+    let all: Vec<(&str, &Record)> = std::iter::once(base).chain(others.iter().copied()).collect();
+    Comparison { base: side(base.0, base.1), against, portability: portability::of(&all), llama_bench: None }
+}
+
+impl Comparison {
+    /// What got worse by more than `threshold` (0.05 for 5 %): the best variant of a kernel, type and shape whose whole
+    /// interval lies beyond it, and cases that are rejected now.
+    pub fn regressions(&self, threshold: f64) -> Vec<Regression> {
+        let limit = 1.0 / (1.0 + threshold);
+        let mut found = Vec::new();
+        for against in &self.against {
+            let file = || against.other.file.clone();
+            let beyond = |case: &&Speedup| case.ratio.high.is_some_and(|high| high < limit);
+            found.extend(against.best.iter().filter(beyond).map(|case| Regression {
+                file: file(),
+                id: case.id.clone(),
+                what: format!(
+                    "takes {:.3} times as long (at least {:.3})",
+                    1.0 / case.ratio.speedup,
+                    case.ratio.high.map_or(1.0, |high| 1.0 / high)
+                ),
+            }));
+            found.extend(against.only_in_base.iter().filter(|missing| missing.rejected).map(|missing| Regression {
+                file: file(),
+                id: missing.id.clone(),
+                what: missing.why.clone(),
+            }));
+        }
+        found
+    }
 }
 
 fn side(file: &str, record: &Record) -> Side {
@@ -104,179 +163,69 @@ fn side(file: &str, record: &Record) -> Side {
         device: clean(&record.device.name),
         software: record.is_software(),
         complete: record.complete,
+        caveats: record.caveats.iter().map(|caveat| clean(&caveat.to_string())).collect(),
     }
 }
 
 fn hold(base: &Record, file: &str, other: &Record) -> Against {
     let by_id: BTreeMap<&str, &Case> = other.cases.iter().map(|case| (&*case.id, case)).collect();
     let base_ids: BTreeSet<&str> = base.cases.iter().map(|case| &*case.id).collect();
-    let pairs = base.cases.iter().filter_map(|case| Some((case, *by_id.get(&*case.id)?)));
-    let cases: Vec<Speedup> = pairs.map(|(a, b)| speedup(a, b)).collect();
-    let only = |ids: Vec<&str>| ids.into_iter().map(clean).collect();
+    let same = base.cases.iter().filter_map(|case| Some(speedup(case, by_id.get(&*case.id)?)));
+    let best = best_pairs(base, other);
     Against {
         other: side(file, other),
-        differs: differences(base, other),
-        geometric_mean: geometric_means(&cases),
-        only_in_base: only(base.cases.iter().map(|c| &*c.id).filter(|id| !by_id.contains_key(id)).collect()),
-        only_in_other: only(other.cases.iter().map(|c| &*c.id).filter(|id| !base_ids.contains(id)).collect()),
-        cases,
+        differs: differences::between(base, other),
+        geometric_mean: means(&best),
+        best,
+        cases: same.collect(),
+        only_in_base: differences::missing(base, &by_id.keys().copied().collect(), other),
+        only_in_other: differences::missing(other, &base_ids, base),
     }
+}
+
+/// The fastest variant of each kernel, type and shape that both have, in the order of the base.
+fn best_pairs(base: &Record, other: &Record) -> Vec<Speedup> {
+    let theirs = portability::fastest(other);
+    let ours = portability::fastest(base);
+    let mut seen = BTreeSet::new();
+    let questions =
+        base.cases.iter().map(|case| question_of(&case.id)).filter(|question| seen.insert(question.clone()));
+    questions.filter_map(|question| Some(speedup(ours.get(&question)?, theirs.get(&question)?))).collect()
 }
 
 fn speedup(base: &Case, other: &Case) -> Speedup {
-    let ([base_low, base_high], [low, high]) = (base.timing.ci95_s, other.timing.ci95_s);
-    let verdict = if high < base_low {
-        Verdict::Faster
-    } else if low > base_high {
-        Verdict::Slower
-    } else {
-        Verdict::NoDifferenceShown
-    };
+    let id = if base.id == other.id { base.id.clone() } else { question_of(&base.id) };
     Speedup {
-        id: clean(&base.id),
+        id: clean(&id),
         family: base.family,
-        what: format!("{} {} {}", short(&base.kernel, 16), short(&base.variant, 14), base.element),
+        kernel: clean(&base.kernel),
+        element: base.element.to_string(),
         setting: format!("{}: {}", family_name(base.family), setting(base)),
+        base_variant: clean(&base.variant),
+        other_variant: clean(&other.variant),
         base_s: base.timing.median_s,
         other_s: other.timing.median_s,
-        speedup: base.timing.median_s / other.timing.median_s,
-        low: base_low / high,
-        high: low.is_positive().then(|| base_high / low),
-        verdict,
+        ratio: Ratio::of(&base.timing, &other.timing),
         base_fraction: base.achieved.fraction_of_roofline,
         other_fraction: other.achieved.fraction_of_roofline,
+        caveats: caveats(base, other),
     }
 }
 
-fn geometric_means(cases: &[Speedup]) -> BTreeMap<Family, f64> {
-    let mut logarithms: BTreeMap<Family, Vec<f64>> = BTreeMap::new();
+fn caveats(base: &Case, other: &Case) -> Vec<String> {
+    let of = |letter: &str, case: &Case| {
+        let few = (case.timing.samples_s.len() < ratio::FEWEST_SAMPLES)
+            .then(|| format!("{letter}: {} samples only, so its interval is below 95 %", case.timing.samples_s.len()));
+        let told = case.caveats.iter().map(|caveat| format!("{letter}: {}", clean(&caveat.to_string())));
+        told.chain(few).collect::<Vec<_>>()
+    };
+    [of("A", base), of("B", other)].concat()
+}
+
+fn means(cases: &[Speedup]) -> BTreeMap<Family, Mean> {
+    let mut by_family: BTreeMap<Family, Vec<&Ratio>> = BTreeMap::new();
     for case in cases {
-        logarithms.entry(case.family).or_default().push(case.speedup.ln());
+        by_family.entry(case.family).or_default().push(&case.ratio);
     }
-    logarithms
-        .into_iter()
-        .map(|(family, logs)| {
-            let count = logs.len() as f64;
-            (family, (logs.into_iter().sum::<f64>() / count).exp())
-        })
-        .collect()
-}
-
-/// What else than the device is not the same on both sides.
-fn differences(base: &Record, other: &Record) -> Vec<String> {
-    let clock = |record: &Record| clock_name(record.protocol.clock).to_owned();
-    let preset = |record: &Record| preset_name(record.protocol.preset).to_owned();
-    let driver = |record: &Record| format!("{} {}", clean(&record.device.driver), clean(&record.device.driver_info));
-    let checks = |record: &Record| if record.protocol.runtime_checks { "on" } else { "off" }.to_owned();
-    let seed = |record: &Record| record.protocol.seed.to_string();
-    let rotation = |record: &Record| crate::units::Bytes::from_count(record.protocol.rotation_bytes).to_string();
-    let backend = |record: &Record| clean(&record.device.backend);
-    let rows = [
-        ("preset", preset(base), preset(other)),
-        ("clock", clock(base), clock(other)),
-        ("driver", driver(base), driver(other)),
-        ("backend", backend(base), backend(other)),
-        ("runtime checks", checks(base), checks(other)),
-        ("seed", seed(base), seed(other)),
-        ("rotation of inputs", rotation(base), rotation(other)),
-        ("tool", tool(base), tool(other)),
-    ];
-    let differing = rows.into_iter().filter(|(_, here, there)| here != there);
-    differing.map(|(what, here, there)| format!("{what}: {here} | {there}")).collect()
-}
-
-/// The comparison as text of about 100 columns, styled; pass it through [`super::terminal::print`].
-pub fn text(comparison: &Comparison) -> String {
-    let mut out = String::new();
-    for against in &comparison.against {
-        if !out.is_empty() {
-            out.push('\n');
-        }
-        one(&mut out, &comparison.base, against);
-    }
-    out
-}
-
-fn one(out: &mut String, base: &Side, against: &Against) {
-    for (letter, side) in [("A", base), ("B", &against.other)] {
-        let software = if side.software { ", a software adapter" } else { "" };
-        let partial = if side.complete { "" } else { ", NOT COMPLETE" };
-        let _ = writeln!(out, "{letter}  {} ({}){software}{partial}", short(&side.device, 50), short(&side.file, 60));
-    }
-    for difference in &against.differs {
-        paragraph(out, "   ", &format!("differs in {difference}"));
-    }
-    if against.cases.is_empty() {
-        out.push_str("\nNo case in common.\n");
-    } else {
-        cases(out, &against.cases);
-        means(out, &against.geometric_mean);
-    }
-    missing(out, "Only in A", &against.only_in_base);
-    missing(out, "Only in B", &against.only_in_other);
-}
-
-fn cases(out: &mut String, cases: &[Speedup]) {
-    title(out, "Speedup of B over A (above 1, B is faster), 95 % interval, fraction of each one's own roofline");
-    let mut table = plain(&[Left, Right, Right, Right, Left, Right, Right, Left]);
-    table.set_header(["  kernel", "A", "B", "B over A", "interval", "A roof", "B roof", "difference"]);
-    for case in cases {
-        let high = case.high.map_or("unbounded".to_owned(), factor);
-        table.add_row([
-            format!("  {}", case.what),
-            case.base_s.to_string(),
-            case.other_s.to_string(),
-            factor(case.speedup),
-            format!("{} to {high}", factor(case.low)),
-            percent(case.base_fraction),
-            percent(case.other_fraction),
-            verdict(case.verdict).to_owned(),
-        ]);
-    }
-    let mut groups: Vec<(&str, usize)> = Vec::new();
-    for case in cases {
-        match groups.last_mut() {
-            Some((setting, rows)) if *setting == case.setting => *rows += 1,
-            _ => groups.push((&case.setting, 1)),
-        }
-    }
-    push_grouped(out, &table, &groups);
-}
-
-fn means(out: &mut String, means: &BTreeMap<Family, f64>) {
-    title(out, "Geometric mean of B over A");
-    let mut table = plain(&[Left, Right]);
-    for (family, mean) in means {
-        table.add_row([family_name(*family).to_owned(), factor(*mean)]);
-    }
-    push_lines(out, &table);
-}
-
-fn missing(out: &mut String, name: &str, ids: &[String]) {
-    if ids.is_empty() {
-        return;
-    }
-    title(out, name);
-    for id in ids {
-        paragraph(out, "  ", id);
-    }
-}
-
-/// A ratio with three digits.
-fn factor(value: f64) -> String {
-    match value.abs() {
-        v if v >= 99.95 => format!("{value:.0}x"),
-        v if v >= 9.995 => format!("{value:.1}x"),
-        v if v >= 0.0995 => format!("{value:.2}x"),
-        v if v >= 1e-4 => format!("{value:.5}x"),
-        _ => format!("{value:.2e}x"),
-    }
-}
-
-const fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Faster => "B faster",
-        Verdict::Slower => "B slower",
-        Verdict::NoDifferenceShown => "none shown",
-    }
+    by_family.into_iter().filter_map(|(family, ratios)| Some((family, Mean::of(&ratios)?))).collect()
 }

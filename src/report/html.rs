@@ -3,15 +3,13 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{
-    ProjectionPair, best, ceiling_value, charts, clean, clock_name, device_type_name, grouped_digits, percent,
+    ProjectionPair, STYLE, best, ceiling_value, charts, clean, clock_name, device_type_name, grouped_digits, percent,
     phase_name, preset_name, provenance_name, tables, tool,
 };
 use crate::kernels::Family;
 use crate::projection::{Phase, Projection, Provenance};
 use crate::record::{CeilingKind, Record};
 use crate::units::Bytes;
-
-const STYLE: &str = include_str!("page.css");
 
 /// The page of these records, and of what they mean on a fabric. Every text of a record is escaped.
 pub fn page(records: &[Record], projections: &[ProjectionPair]) -> String {

@@ -5,6 +5,7 @@
 mod charts;
 pub mod compare;
 pub mod fabric;
+pub mod export;
 mod html;
 mod svg;
 mod tables;
@@ -21,6 +22,9 @@ use crate::record::{
     CacheState, Case, Ceiling, CeilingKind, Clock, DeviceType, Preset, Quantity, Record, Timing, printable,
 };
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds, with_prefix};
+
+/// The style sheet of every page.
+const STYLE: &str = include_str!("page.css");
 
 /// The same question asked of two fabrics.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,6 +9,7 @@ use std::path::Path;
 use config::Config;
 
 use super::error::{SpecError, looks_like_path, read_small_file};
+use crate::printable::printable;
 
 const BUILTIN: [(&str, &str); 9] = [
     ("deepseek-v3", include_str!("../../specs/models/deepseek-v3.json")),
@@ -141,7 +142,8 @@ impl Model {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Self, SpecError> {
-        Config::parse(file, text)?.model(name)
+        // The name may be that of a stranger's file.
+        Config::parse(file, text)?.model(&printable(name, 100))
     }
 
     /// Weights of one layer's attention.

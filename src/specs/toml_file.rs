@@ -5,6 +5,10 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::error::{SpecError, looks_like_path, read_small_file};
+use crate::printable::{is_unprintable, printable};
+
+/// The longest message of the parser that is passed on, in characters.
+const MAX_MESSAGE: usize = 400;
 
 /// Embedded files of one kind: name and text.
 pub(super) type Builtin = [(&'static str, &'static str)];
@@ -25,13 +29,30 @@ pub(super) fn find(
     Err(SpecError::Unknown { kind, name: name_or_path.to_owned(), known, format: "TOML" })
 }
 
-/// A value from TOML; the parser's reason and line on one line.
+/// A value from TOML; the parser's reason and line on one line. Text that could steer a terminal is refused, since names,
+/// titles and sources are shown.
 pub(super) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, SpecError> {
-    toml::from_str(text).map_err(|error| {
+    let told = |error: toml::de::Error| {
         let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
-        let reason = format!("line {line}: {}", error.message().replace('\n', " "));
+        let reason = printable(&format!("line {line}: {}", error.message()), MAX_MESSAGE);
         SpecError::Syntax { file: file.to_owned(), reason }
-    })
+    };
+    let table: toml::Table = toml::from_str(text).map_err(told)?;
+    if table.iter().any(|(key, value)| key.contains(is_unprintable) || steers(value)) {
+        let reason = "a text has control characters; write it without them".to_owned();
+        return Err(SpecError::Syntax { file: file.to_owned(), reason });
+    }
+    toml::from_str(text).map_err(told)
+}
+
+/// Whether any text in it has control characters. The parser bounds the depth.
+fn steers(value: &toml::Value) -> bool {
+    match value {
+        toml::Value::String(text) => text.contains(is_unprintable),
+        toml::Value::Array(values) => values.iter().any(steers),
+        toml::Value::Table(table) => table.iter().any(|(key, value)| key.contains(is_unprintable) || steers(value)),
+        _ => false,
+    }
 }
 
 /// An error about a field's value.

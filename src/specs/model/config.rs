@@ -3,7 +3,11 @@
 use serde_json::{Map, Value};
 
 use super::{Attention, Model, Moe, Scoring};
+use crate::printable::printable;
 use crate::specs::error::SpecError;
+
+/// The most that is shown of a value that is refused, in characters.
+const MAX_VALUE: usize = 60;
 
 /// More layers than any model has; keeps what is counted layer by layer cheap.
 const MOST_LAYERS: u64 = 10_000;
@@ -21,7 +25,7 @@ impl<'a> Config<'a> {
     pub(super) fn parse(file: &'a str, text: &str) -> Result<Self, SpecError> {
         let fields = serde_json::from_str(text).map_err(|error| SpecError::Syntax {
             file: file.to_owned(),
-            reason: format!("not a JSON object: {error}"),
+            reason: printable(&format!("not a JSON object: {error}"), 200),
         })?;
         Ok(Self { file, fields })
     }
@@ -52,7 +56,7 @@ impl Config<'_> {
             other => {
                 return Err(SpecError::Architecture {
                     file: self.file.to_owned(),
-                    architecture: other.to_owned(),
+                    architecture: printable(other, MAX_VALUE),
                     supported: SUPPORTED.to_owned(),
                 });
             }
@@ -267,7 +271,7 @@ impl Config<'_> {
     fn bad(&self, field: &str, value: &str, remedy: &str) -> SpecError {
         let (file, field) = (self.file.to_owned(), field.to_owned());
         // A hostile value may be long: what is shown of it is not.
-        let value = value.chars().take(60).collect();
+        let value = printable(value, MAX_VALUE);
         SpecError::Value { file, field, value, remedy: remedy.to_owned() }
     }
 }

@@ -153,8 +153,8 @@ fn two_level_matches(network: &Network, to: &[f64], reversed: bool) {
             let (a, b) = (from, place * node + from % node);
             paired.add(if reversed { b } else { a }, if reversed { a } else { b }, bytes);
         }
-        for rank in (from / node * node)..(from / node * node + node) {
-            let bytes = to[rank] * to_node.len() as f64;
+        for (rank, bytes) in to.iter().enumerate().skip(from / node * node).take(node) {
+            let bytes = bytes * to_node.len() as f64;
             paired.add(if reversed { rank } else { from }, if reversed { from } else { rank }, bytes);
         }
     }

@@ -47,13 +47,13 @@ impl<'a> Loads<'a> {
         self.cut.as_ref()
     }
 
-    /// The busiest resource; `None` without traffic.
+    /// The busiest resource, the first of equals; `None` without traffic.
     pub fn busiest(&self) -> Option<Busiest> {
-        let times = self.bytes.iter().zip(self.network.capacities()).enumerate();
-        times
-            .filter(|(_, (bytes, _))| **bytes > 0.0)
-            .map(|(resource, (bytes, capacity))| Busiest { resource, time_s: bytes / capacity })
-            .max_by(|a, b| a.time_s.total_cmp(&b.time_s).then(b.resource.cmp(&a.resource)))
+        let times = || self.bytes.iter().zip(self.network.capacities()).map(|(bytes, capacity)| bytes / capacity);
+        let time_s = times().filter(|time| !time.is_nan()).fold(0.0, f64::max);
+        // Sums in another order differ in their last places.
+        let resource = times().position(|time| time >= time_s * (1.0 - 1e-12));
+        resource.filter(|_| time_s > 0.0).map(|resource| Busiest { resource, time_s })
     }
 
     /// Bytes of one pair.

@@ -1,0 +1,118 @@
+//! Attention and gating at shapes drawn at random, on a real adapter: any shape a caller may ask for, not those of a list.
+
+#![cfg(feature = "gpu")]
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
+use supernode_bench::kernels::gating::{Gate, Logits, Sort, TopK};
+use supernode_bench::kernels::routing::Load;
+use supernode_bench::kernels::{Element, Kernel};
+use supernode_bench::measure::gpu::{self, Gpu, Selection};
+use supernode_bench::measure::{launch, run};
+
+/// Each shape compiles shaders of its own, which costs more than running them.
+const SHAPES: u32 = 6;
+
+/// Draws shapes, a variant and a type for each, and compares with the twin under runtime checks.
+fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
+    let gpu = gpu::select(&Selection::default())
+        .and_then(|listed| listed.open(true))
+        .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"));
+    let mut runner = TestRunner::new(Config { cases: SHAPES, max_shrink_iters: 8, ..Config::default() });
+    runner
+        .run(&(shapes, any::<usize>(), any::<u64>()), |(kernel, pick, seed)| {
+            let ways = ways(&gpu, &kernel);
+            let (variant, element) = ways[pick % ways.len()];
+            let verification = run::verify(&gpu, &kernel, variant, element, seed, u64::MAX)
+                .map_err(|error| TestCaseError::fail(format!("{kernel:?} {variant} {element}: {error}")))?;
+            prop_assert!(verification.passed(), "{kernel:?} {variant} {element}: {verification:?}");
+            Ok(())
+        })
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// The variants and types that exist at this shape on this adapter.
+fn ways(gpu: &Gpu, kernel: &dyn Kernel) -> Vec<(&'static str, Element)> {
+    let mut ways = Vec::new();
+    for &variant in kernel.variants().iter().filter(|variant| kernel.suits(variant)) {
+        for &element in kernel.variant_elements(variant) {
+            if launch::missing(&kernel.plan(variant, element), &gpu.info).is_none() {
+                ways.push((variant, element));
+            }
+        }
+    }
+    ways
+}
+
+prop_compose! {
+    fn heads()(kv_heads in 1..4usize, group in 1..10usize, quads in 1..33usize) -> Heads {
+        Heads { heads: kv_heads * group, kv_heads, head_dim: 4 * quads }
+    }
+}
+
+#[test]
+fn prefill_is_right_at_any_shape() {
+    let shapes = (heads(), 1..70usize, 0..90usize, any::<bool>())
+        .prop_map(|(heads, q_len, past, causal)| Prefill { causal, ..Prefill::causal(heads, q_len, q_len + past) });
+    check(shapes);
+}
+
+#[test]
+fn prefill_with_values_narrower_than_keys_is_right_at_any_shape() {
+    let shapes =
+        (1..5usize, 2..49usize, 1..33usize, 1..50usize, 0..50usize).prop_map(|(heads, key, value, q, past)| {
+            let heads = Heads { heads, kv_heads: heads, head_dim: 4 * key };
+            Prefill { value_dim: 4 * value.min(key), ..Prefill::causal(heads, q, q + past) }
+        });
+    check(shapes);
+}
+
+#[test]
+fn decode_is_right_at_any_shape() {
+    check((heads(), 1..4usize, 1..400usize).prop_map(|(heads, sequences, kv_len)| Decode { heads, sequences, kv_len }));
+}
+
+#[test]
+fn paged_decode_is_right_at_any_shape_and_block() {
+    let shapes = (heads(), 1..4usize, 1..400usize, 1..70usize)
+        .prop_map(|(heads, sequences, kv_len, block)| PagedDecode { heads, sequences, kv_len, block });
+    check(shapes);
+}
+
+#[test]
+fn latent_decode_is_right_at_any_shape() {
+    let dims = prop_oneof![
+        (1..9usize, 1..2usize).prop_map(|(l, r)| (64 * l, 64 * r)),
+        (1..99usize, 1..17usize).prop_map(|(l, r)| (4 * l, 4 * r))
+    ];
+    let shapes =
+        (1..40usize, dims, 1..3usize, 1..200usize).prop_map(|(heads, (latent_dim, rope_dim), sequences, kv_len)| {
+            MlaDecode { heads, latent_dim, rope_dim, key_dim: 192, sequences, kv_len }
+        });
+    check(shapes);
+}
+
+#[test]
+fn top_k_is_right_at_any_gate() {
+    let logits = prop_oneof![Just(Logits::Random), Just(Logits::Ties), Just(Logits::Constant)];
+    let gates = (1..9usize, 1..33usize, 1..9usize, 1..9usize, any::<bool>(), any::<bool>());
+    let shapes =
+        (gates, 1..200usize, logits).prop_map(|((groups, size, kept, top_k, sigmoid, renormalise), tokens, logits)| {
+            // Only DeepSeek's gate knows groups; two experts a group are the fewest that its score is made from.
+            let (groups, size) = if sigmoid { (groups, size + 1) } else { (1, size * groups) };
+            let kept_groups = kept.min(groups);
+            let top_k = top_k.min(kept_groups * size);
+            let gate = Gate { experts: groups * size, top_k, sigmoid, groups, kept_groups, renormalise, scale: 1.5 };
+            TopK { gate, tokens, logits }
+        });
+    check(shapes);
+}
+
+#[test]
+fn the_sort_is_right_at_any_load() {
+    let loads = prop_oneof![Just(Load::Uniform), Just(Load::OneExpert), Just(Load::EvenExperts)];
+    let shapes = (1..400usize, 1..9usize, 1..513usize, 1..130usize, loads)
+        .prop_map(|(tokens, top_k, experts, row_tile, load)| Sort { tokens, top_k, experts, row_tile, load });
+    check(shapes);
+}

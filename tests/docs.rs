@@ -1,0 +1,186 @@
+//! Every command that README.md and docs/ tell people to run is run here, or, where it takes a GPU, minutes or the network,
+//! held against the flags that exist.
+#![cfg(unix)]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::Parser;
+use supernode_bench::cli::Cli;
+
+/// Commands that measure: on a device, for minutes. Their flags are parsed and they are not run.
+const MEASURING: [&str; 4] = ["run", "measure", "verify", "devices"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut documents = vec![root().join("README.md")];
+    documents.extend(fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path()));
+    documents.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    documents.sort();
+    documents
+}
+
+/// The lines of fenced and of indented blocks, without comments.
+fn commands(document: &Path) -> Vec<String> {
+    let text = fs::read_to_string(document).unwrap();
+    let (mut fenced, mut after_blank, mut indented) = (false, true, false);
+    let mut commands = Vec::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+            continue;
+        }
+        // An indented block begins after a blank line, or it would go on a paragraph or a list.
+        indented = line.starts_with("    ") && (indented || after_blank);
+        after_blank = line.trim().is_empty();
+        if fenced || indented {
+            let command = line.split(" #").next().unwrap_or_default().trim();
+            if !command.is_empty() && !command.starts_with('#') {
+                commands.push(command.to_owned());
+            }
+        }
+    }
+    commands
+}
+
+/// What a reader has at hand: the repository's facts and results, and some documents of their own.
+fn desk() -> tempfile::TempDir {
+    let desk = tempfile::tempdir().unwrap();
+    let at = |name: &str| desk.path().join(name);
+    for folder in ["results", "specs/models", "specs/chips", "specs/fabrics"] {
+        fs::create_dir_all(at(folder)).unwrap();
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                fs::copy(&path, at(folder).join(path.file_name().unwrap())).unwrap();
+            }
+        }
+    }
+    let record = root().join("results/mesa-llvmpipe-llvm-15-0-6-256-bits-vulkan.json");
+    for name in ["mine.json", "again.json", "before.json", "after.json", "main.json", "branch.json"] {
+        fs::copy(&record, at(name)).unwrap();
+    }
+    fs::copy(root().join("tests/data/llama-bench.json"), at("lb.json")).unwrap();
+    desk
+}
+
+fn run(command: &str, desk: &Path) {
+    let program = PathBuf::from(env!("CARGO_BIN_EXE_supernode"));
+    let path = format!("{}:{}", program.parent().unwrap().display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).current_dir(desk).env("PATH", path).env("HOME", desk);
+    let output = shell.output().unwrap();
+    // Whether this machine has a GPU is doctor's answer, and no matter of the document.
+    let allowed = if command.starts_with("supernode doctor") { 1 } else { 0 };
+    let code = output.status.code().unwrap();
+    assert!(code <= allowed, "{command}: exit code {code}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs a command or holds it against what exists. Returns whether it was run.
+fn check(command: &str, desk: &Path) -> bool {
+    let words: Vec<&str> = command.split_whitespace().collect();
+    match words.as_slice() {
+        ["supernode", name, ..] if MEASURING.contains(name) => {
+            #[cfg(feature = "gpu")]
+            if let Err(error) = Cli::try_parse_from(&words) {
+                panic!("{command}: {error}");
+            }
+            false
+        }
+        ["supernode", ..] => {
+            // What is behind a pipe may not be installed.
+            run(command.split('|').next().unwrap_or_default(), desk);
+            true
+        }
+        ["cp", ..] => {
+            run(command, desk);
+            true
+        }
+        ["make", target] => {
+            let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+            assert!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "{command}: no such target");
+            false
+        }
+        ["cargo", arguments @ ..] => {
+            cargo(command, arguments);
+            false
+        }
+        ["git", "add", path] => {
+            assert!(desk.join(path).exists(), "{command}: the line before should have made it");
+            false
+        }
+        ["git", "clone", ..] | ["cd", ..] => false,
+        _ => panic!("`{command}` is neither run nor checked: teach this test, or take it out of the document"),
+    }
+}
+
+/// Targets and features that a cargo command names exist.
+fn cargo(command: &str, arguments: &[&str]) {
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let is_section = |kind: &str, name: &str| manifest.contains(&format!("[[{kind}]]\nname = \"{name}\""));
+    for pair in arguments.windows(2) {
+        match pair {
+            ["--bench", name] => assert!(is_section("bench", name), "{command}"),
+            ["--test", name] => assert!(root().join(format!("tests/{name}.rs")).exists(), "{command}"),
+            ["--features", name] => assert!(manifest.contains(&format!("\n{name} = [")), "{command}"),
+            _ => {}
+        }
+    }
+    let known = ["bench", "build", "install", "test", "run", "doc"];
+    assert!(arguments.first().is_some_and(|name| known.contains(name)), "{command}");
+}
+
+#[test]
+fn every_command_of_readme_and_guides_works_or_exists() {
+    for document in documents() {
+        let desk = desk();
+        let commands = commands(&document);
+        assert!(!commands.is_empty(), "{}: no command was found", document.display());
+        let run = commands.iter().filter(|command| check(command, desk.path())).count();
+        assert!(run >= 3, "{}: only {run} of {} commands are run", document.display(), commands.len());
+    }
+}
+
+#[test]
+fn every_example_in_a_help_text_parses() {
+    use clap::CommandFactory;
+    let root = Cli::command();
+    let mut checked = 0;
+    let texts = std::iter::once(&root).chain(root.get_subcommands()).filter_map(|command| command.get_after_help());
+    for text in texts.map(ToString::to_string).collect::<Vec<_>>() {
+        for line in text.lines().filter_map(|line| line.trim().strip_prefix("supernode ")) {
+            // Words that explain stand behind several blanks; a pipe or a redirection is the shell's.
+            let line = line.split("   ").next().unwrap_or_default();
+            let line = line.split(['|', '>']).next().unwrap_or_default();
+            let words = std::iter::once("supernode").chain(line.split_whitespace());
+            if cfg!(not(feature = "gpu")) && MEASURING.iter().any(|name| line.starts_with(name)) {
+                continue;
+            }
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("supernode {line}: {error}");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked >= 20, "only {checked} examples were found");
+}
+
+#[test]
+fn the_check_tells_a_wrong_command() {
+    let desk = desk();
+    for wrong in [
+        "supernode compare missing.json results",
+        "supernode project --no-such-flag",
+        "make coffee",
+        "cargo bench --bench missing",
+        "rm -rf results",
+    ] {
+        let outcome = std::panic::catch_unwind(|| check(wrong, desk.path()));
+        assert!(outcome.is_err(), "{wrong}");
+    }
+}
