@@ -17,7 +17,11 @@ fn the_supernode_has_48_nodes_of_8_chips_of_2_dies_and_seven_planes() {
 
 #[test]
 fn a_supercluster_joins_65536_chips() {
-    assert!(Fabric::load("supercluster").unwrap().max_chips() >= 65_536);
+    let (joined, one) = (Fabric::load("supercluster").unwrap(), Fabric::load("cloudmatrix384").unwrap());
+    assert!(joined.max_chips() >= 65_536);
+    // Each of its supernodes is the one of the other file.
+    assert_eq!(joined.tiers[..2], one.tiers[..2]);
+    assert_eq!((joined.dies, joined.dispatch_copy_s), (one.dies, one.dispatch_copy_s));
 }
 
 #[test]
