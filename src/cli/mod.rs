@@ -7,10 +7,9 @@ mod completions;
 mod device;
 #[cfg(feature = "gpu")]
 mod devices;
-mod fabric;
 mod doctor;
-mod export;
 mod explain;
+mod export;
 mod fabric;
 mod interrupt;
 #[cfg(feature = "gpu")]
