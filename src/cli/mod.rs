@@ -6,9 +6,9 @@ mod completions;
 mod device;
 #[cfg(feature = "gpu")]
 mod devices;
-mod fabric;
 mod doctor;
 mod export;
+mod fabric;
 #[cfg(feature = "gpu")]
 mod measure;
 #[cfg(feature = "gpu")]

@@ -4,8 +4,8 @@
 
 mod charts;
 pub mod compare;
-pub mod fabric;
 pub mod export;
+pub mod fabric;
 mod html;
 mod svg;
 mod tables;
