@@ -110,8 +110,9 @@ fn a_change_of_one_property_is_the_factor_of_that_cause_alone() {
     asked.pins = Pins {
         tp: Some(1),
         pp: Some(1),
-        ep: Some(64),
-        dp: Some(64),
+        // Degrees count dies, two a chip.
+        ep: Some(128),
+        dp: Some(128),
         cp: Some(1),
         microbatches: Some(1),
         batch_per_chip: Some(16.0),
