@@ -110,6 +110,13 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
             Error::Input(format!("{}: cannot be created ({error}); give another place with -o", parent.display()))
         })?;
     }
+    // Said before anything is measured, not after.
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        return Err(Error::Input(format!(
+            "{}: no such folder; create it or give another place with -o",
+            parent.display()
+        )));
+    }
     let options = Options {
         preset: args.preset,
         seed: args.seed,
