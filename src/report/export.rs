@@ -1,6 +1,6 @@
 //! A record's cases for other tools: CSV, JSON lines, Parquet, OpenMetrics text, and criterion's folders.
 //!
-//! CSV, JSON lines and Parquet have the same columns, from one list ([`columns`](columns::COLUMNS)).
+//! CSV, JSON lines and Parquet have the same columns, from one list, `columns::COLUMNS`.
 
 mod columns;
 mod criterion;
