@@ -69,6 +69,8 @@ fn figure(value: f64, unit: &str) -> String {
     match unit {
         "s" => Seconds::new(value).to_string(),
         "byte/s" => BytesPerSecond::new(value).to_string(),
+        // Four digits: none of these is known better.
+        unit if value.abs() >= 1000.0 => format!("{value:.0} {}", clean(unit)),
         unit => format!("{} {}", (value * 1e4).round() / 1e4, clean(unit)),
     }
 }
