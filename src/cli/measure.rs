@@ -105,18 +105,7 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
     let interrupted = interrupt_flag()?;
     let gpu = args.device.open()?;
     let path = args.output.clone().unwrap_or_else(|| Path::new("out").join(file_name(&gpu.info)));
-    if let Some(parent) = path.parent().filter(|parent| args.output.is_none() && !parent.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent).map_err(|error| {
-            Error::Input(format!("{}: cannot be created ({error}); give another place with -o", parent.display()))
-        })?;
-    }
-    // Said before anything is measured, not after.
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
-        return Err(Error::Input(format!(
-            "{}: no such folder; create it or give another place with -o",
-            parent.display()
-        )));
-    }
+    prepare_folder(&path, args.output.is_some())?;
     let options = Options {
         preset: args.preset,
         seed: args.seed,
@@ -137,6 +126,19 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
         Ok(record) => Ok((record, path)),
         Err(error) => Err(as_cli_error(&error)),
     }
+}
+
+/// The default folder is made; a given one has to be there, which is said before anything is measured.
+fn prepare_folder(path: &Path, given: bool) -> Result<(), Error> {
+    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) else {
+        return Ok(());
+    };
+    let shown = parent.display();
+    if given {
+        return Err(Error::Input(format!("{shown}: no such folder; create it or give another place with -o")));
+    }
+    std::fs::create_dir_all(parent)
+        .map_err(|error| Error::Input(format!("{shown}: cannot be created ({error}); give another place with -o")))
 }
 
 fn as_cli_error(error: &SessionError) -> Error {

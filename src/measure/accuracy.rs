@@ -1,8 +1,8 @@
 //! How far a result is from what the operands stood for before they were quantised.
 
-use super::run::RunError;
-use super::{Executor, Prepared};
-use crate::kernels::{Element, Kernel, Tensor, Tensors, Verification};
+use super::Executor;
+use super::run::{RunError, outputs};
+use crate::kernels::{Element, Kernel, Verification};
 
 /// A result compared twice.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,18 +37,4 @@ pub fn accuracy(
         kernel.verify(&kernel.inputs(variant, Element::F32, seed), &outputs, element, effort).value
     };
     Ok(Accuracy { verification, error_of_type })
-}
-
-fn outputs(
-    prepared: &mut dyn Prepared,
-    kernel: &dyn Kernel,
-    variant: &str,
-    element: Element,
-) -> Result<Tensors, RunError> {
-    let mut outputs = Tensors::new();
-    for output in kernel.outputs(variant, element) {
-        let bytes = prepared.read(output.name)?;
-        outputs.insert(output.name, Tensor::from_bytes(&output.dims, &output.padded, output.kind, bytes));
-    }
-    Ok(outputs)
 }

@@ -120,10 +120,21 @@ pub(super) fn check(
     inputs: &Tensors,
     effort: u64,
 ) -> Result<Verification, RunError> {
+    let outputs = outputs(prepared, kernel, variant, element)?;
+    Ok(kernel.verify(inputs, &outputs, element, effort))
+}
+
+/// The outputs of the last run, read back.
+pub(super) fn outputs(
+    prepared: &mut dyn Prepared,
+    kernel: &dyn Kernel,
+    variant: &str,
+    element: Element,
+) -> Result<Tensors, RunError> {
     let mut outputs = Tensors::new();
     for output in kernel.outputs(variant, element) {
         let bytes = prepared.read(output.name)?;
         outputs.insert(output.name, Tensor::from_bytes(&output.dims, &output.padded, output.kind, bytes));
     }
-    Ok(kernel.verify(inputs, &outputs, element, effort))
+    Ok(outputs)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::tolerance;
+use super::{operands, tolerance};
 use crate::kernels::compare::{Comparison, Verification, sample};
 use crate::kernels::routing::{self, Load};
 use crate::kernels::tensor::{Tensor, Tensors};
@@ -59,7 +59,7 @@ impl Kernel for Combine {
 
     fn plan(&self, _variant: &str, element: Element) -> Plan {
         let (slots, n4) = (self.tokens * self.top_k, self.hidden.div_ceil(4));
-        let size = usize::try_from(element.size_bytes()).unwrap_or(4);
+        let size = operands::bytes(element);
         let mut plan = Plan::new(Work {
             flop: Flop::new(2.0 * (slots * self.hidden) as f64),
             bytes_read: Bytes::new((slots * (self.hidden * size + 8)) as f64),
