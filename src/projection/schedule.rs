@@ -1,7 +1,8 @@
 //! A list schedule of layers over the lanes of a rank: compute (whole, or two streams that split the cores) and fabric.
 //!
-//! One or two interleaved micro-batches are programs of nodes, taken from a list in a fixed order. What a step
-//! costs is read off the critical path, so parts add up and exposed communication falls out instead of being assumed.
+//! One or two interleaved micro-batches are programs of nodes, taken from a list in a fixed order. Each moment of a step
+//! is booked to the compute that runs then, or to communication where nothing else runs: parts add up, and exposed
+//! communication falls out instead of being assumed.
 
 /// Lanes of a rank: two streams of compute, and the links.
 pub const LANES: usize = 3;
@@ -57,8 +58,6 @@ pub struct Placed {
     pub start: f64,
     /// End, seconds.
     pub end: f64,
-    /// What it waited for last: position in the list of placed nodes, or itself.
-    binding: usize,
 }
 
 /// The steady state of a repeated layer: what one repetition adds, by booking.
@@ -66,7 +65,7 @@ pub struct Placed {
 pub struct Period {
     /// Time of one layer for all interleaved micro-batches.
     pub time: f64,
-    /// The same by booking: the critical path.
+    /// The same by booking: what runs at each moment, compute before communication.
     pub books: Books,
 }
 
@@ -89,29 +88,27 @@ pub fn period(program: &[Node], streams: usize) -> Period {
         }
         let placed = place(program, 1, 1, 1);
         let end = placed.iter().map(|node| node.end).fold(0.0, f64::max);
-        return walk(program, &placed, placed.iter().position(|node| node.end >= end), 0.0, end);
+        return attribute(program, &placed, 0.0, end);
     }
-    let mut best: Option<(f64, Vec<Placed>)> = None;
+    let mut best: Option<(f64, f64, Vec<Placed>)> = None;
     for lag in 1..program.len().max(2) {
         let placed = place(program, streams, REPEATS, lag);
-        let Some(((from, _), (to, _))) = window(program, &placed) else { return nothing };
-        if best.as_ref().is_none_or(|(time, _)| to - from < *time) {
-            best = Some((to - from, placed));
+        let Some((from, to)) = window(program, &placed) else { return nothing };
+        if best.as_ref().is_none_or(|(from_best, to_best, _)| to - from < to_best - from_best) {
+            best = Some((from, to, placed));
         }
     }
-    let Some((_, placed)) = best else { return nothing };
-    let Some(((from, _), (to, last))) = window(program, &placed) else { return nothing };
+    let Some((from, to, placed)) = best else { return nothing };
     let layers = (REPEATS - 1 - WARM) as f64;
-    let whole = walk(program, &placed, Some(last), from, to);
+    let whole = attribute(program, &placed, from, to);
     Period { time: whole.time / layers, books: whole.books.map(|book| book / layers) }
 }
 
-/// Start, and what it waited for, of where the first micro-batch begins one layer and where it begins a later one: the
-/// lanes are in the same state.
-fn window(program: &[Node], placed: &[Placed]) -> Option<((f64, usize), (f64, usize))> {
+/// When the first micro-batch begins one layer and when it begins a later one: the lanes are in the same state.
+fn window(program: &[Node], placed: &[Placed]) -> Option<(f64, f64)> {
     let begins = |layer: usize| {
         let first = |node: &&Placed| node.stream == 0 && node.index == layer * program.len();
-        placed.iter().find(first).map(|node| (node.start, node.binding))
+        placed.iter().find(first).map(|node| node.start)
     };
     Some((begins(WARM)?, begins(REPEATS - 1)?))
 }
@@ -123,61 +120,66 @@ pub fn place(program: &[Node], streams: usize, repeats: usize, lag: usize) -> Ve
     // Where each node of each stream landed.
     let mut landed = vec![0_usize; length * streams];
     let mut next = [0_usize; 2];
-    let mut free: [(f64, Option<usize>); LANES] = [(0.0, None); LANES];
+    let mut free = [0.0_f64; LANES];
     while placed.len() < length * streams {
         let first = streams < 2 || next[1] >= length || (next[0] < length && next[0] < next[1] + lag);
         let stream = usize::from(!first);
         let index = next[stream];
-        let (start, binding) = ready(program, &placed, &landed[stream * length..], index, &free);
+        let start = ready(program, &placed, &landed[stream * length..], index, &free);
         let node = &program[index % program.len()];
         let end = start + node.time();
-        let position = placed.len();
-        placed.push(Placed { stream, index, lane: node.lane, start, end, binding: binding.unwrap_or(position) });
-        landed[stream * length + index] = position;
-        free[node.lane] = (end, Some(position));
+        landed[stream * length + index] = placed.len();
+        placed.push(Placed { stream, index, lane: node.lane, start, end });
+        free[node.lane] = end;
         next[stream] += 1;
     }
     placed
 }
 
-/// When the node could start, and what it waits for.
-fn ready(
-    program: &[Node],
-    placed: &[Placed],
-    landed: &[usize],
-    index: usize,
-    free: &[(f64, Option<usize>); LANES],
-) -> (f64, Option<usize>) {
+/// When the node can start: its lane is free, and what it waits for has ended.
+fn ready(program: &[Node], placed: &[Placed], landed: &[usize], index: usize, free: &[f64; LANES]) -> f64 {
     let node = &program[index % program.len()];
-    let (mut start, mut binding) = free[node.lane];
+    let mut start = free[node.lane];
     for back in [node.after, node.also] {
         if back > 0 && index >= back {
-            let position = landed[index - back];
-            if placed[position].end > start || binding.is_none() {
-                (start, binding) = (placed[position].end.max(start), Some(position));
-            }
+            start = start.max(placed[landed[index - back]].end);
         }
     }
-    (start, binding)
+    start
 }
 
-/// The critical path that ends with a node, between two times, by booking. It has no gaps: a node starts when what it
-/// waits for ends.
-fn walk(program: &[Node], placed: &[Placed], last: Option<usize>, from: f64, to: f64) -> Period {
+/// The time between two moments by booking: each moment goes to the compute that runs then, in equal shares where two
+/// streams do, and to communication where it is alone. Something always runs: a node starts when what it waits for ends.
+fn attribute(program: &[Node], placed: &[Placed], from: f64, to: f64) -> Period {
     let mut books = [0.0; BOOKS];
-    let Some(mut at) = last else { return Period { time: 0.0, books } };
-    while let Some(node) = placed.get(at) {
-        let parts = &program[node.index % program.len()].books;
-        let (whole, inside) = (node.end - node.start, node.end.min(to) - node.start.max(from));
-        if whole > 0.0 && inside > 0.0 {
-            for (book, part) in books.iter_mut().zip(parts) {
-                *book += part * (inside / whole);
+    let mut lanes: [Vec<&Placed>; LANES] = Default::default();
+    for node in placed.iter().filter(|node| node.end > from && node.start < to && node.end > node.start) {
+        lanes[node.lane].push(node);
+    }
+    let (mut next, mut now) = ([0_usize; LANES], from);
+    while now < to {
+        let mut until = to;
+        let mut runs: [Option<&Placed>; LANES] = [None; LANES];
+        for lane in 0..LANES {
+            while lanes[lane].get(next[lane]).is_some_and(|node| node.end <= now) {
+                next[lane] += 1;
+            }
+            if let Some(node) = lanes[lane].get(next[lane]) {
+                let running = node.start <= now;
+                until = until.min(if running { node.end } else { node.start });
+                runs[lane] = running.then_some(*node);
             }
         }
-        if node.start <= from || node.binding == at {
-            break;
+        if runs[COMPUTE].is_some() || runs[EXPERTS].is_some() {
+            runs[FABRIC] = None;
         }
-        at = node.binding;
+        let count = runs.iter().flatten().count() as f64;
+        for node in runs.iter().flatten() {
+            let share = (until - now) / count / (node.end - node.start);
+            let parts = &program[node.index % program.len()].books;
+            books.iter_mut().zip(parts).for_each(|(book, part)| *book += part * share);
+        }
+        now = until;
     }
     Period { time: books.iter().sum(), books }
 }
@@ -222,6 +224,17 @@ mod tests {
         let program = [node("a", COMPUTE, 3.0), node("b", FABRIC, 1.0), node("c", EXPERTS, 2.0)];
         let period = period(&program, 2);
         assert!((period.time - 6.0).abs() < 1e-9, "{period:?}");
+    }
+
+    #[test]
+    fn streams_side_by_side_share_the_time_between_them() {
+        let mut program = [node("a", COMPUTE, 3.0), node("b", FABRIC, 1.0), node("c", EXPERTS, 2.0)];
+        program[2].books = [0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let period = period(&program, 2);
+        // Attention runs all the time; for four of six seconds, experts run beside it.
+        assert!((period.books[0] - 4.0).abs() < 1e-9, "{period:?}");
+        assert!((period.books[1] - 2.0).abs() < 1e-9, "{period:?}");
+        assert_eq!(period.books[4], 0.0);
     }
 
     #[test]
