@@ -1,5 +1,6 @@
-// Attention over many queries with online softmax, causal or not, one lane a query row: the lanes of a subgroup see the
-// same keys, so lane i loads keys i % 8 and 8 + i % 8 and broadcasts them. No barriers; subgroups of 8 lanes and more.
+// Attention over many queries with online softmax, causal or not. A lane has ROWS queries; the lanes of a subgroup see the
+// same keys, so lane i loads keys i % 8 and 8 + i % 8 and broadcasts them, once for all queries of a lane. No barriers;
+// subgroups of 8 lanes and more.
 //   out[i, h, :] = sum over visible j of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
 // Under CAUSAL query i stands at position kv_len - q_len + i and sees the keys up to it; else it sees all. Sixteen keys
 // share one rescaling of the sum.
@@ -13,6 +14,7 @@ override VALUE_DIM4: u32 = 32u; // head_dim / 4 of values, at most 32
 override CAUSAL: bool = true;
 override WORKGROUP: u32 = 32u;
 
+const ROWS: u32 = 1u; // queries of a lane
 const MAX_VALUE_DIM4: u32 = 32u;
 const KEYS: u32 = 16u;
 const LOWEST: f32 = -3.0e38;
@@ -31,6 +33,11 @@ struct Params {
 @group(0) @binding(3) var<storage, read> v: array<Element4>;         // [kv_len, kv_heads, value_dim]
 @group(0) @binding(4) var<storage, read_write> out: array<Element4>; // [q_len, heads, value_dim]
 
+// Where a query or its output begins, in vec4. Every lane has to broadcast, so rows beyond the last go along.
+fn start_of(row: u32, head: u32, dim4: u32) -> u32 {
+    return (min(row, params.q_len - 1u) * params.heads + head) * dim4;
+}
+
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -40,84 +47,131 @@ fn main(
     let head = group.y;
     let kv_head = head / (params.heads / params.kv_heads);
     let past = params.kv_len - params.q_len;
-    let row = group.x * WORKGROUP + local.x;
-    // Every lane has to broadcast, so rows beyond the last go along and are not stored.
-    let q_at = (min(row, params.q_len - 1u) * params.heads + head) * HEAD_DIM4;
-    let out_at = (min(row, params.q_len - 1u) * params.heads + head) * VALUE_DIM4;
-    let visible = select(params.kv_len, past + row + 1u, CAUSAL);
-    let end = select(params.kv_len, min(past + (group.x + 1u) * WORKGROUP, params.kv_len), CAUSAL);
+    let first_row = (group.x * WORKGROUP + local.x) * ROWS;
+    let end = select(params.kv_len, min(past + (group.x + 1u) * WORKGROUP * ROWS, params.kv_len), CAUSAL);
 
-    var sum: array<vec4<f32>, MAX_VALUE_DIM4>;
+    var sum: array<array<vec4<f32>, ROWS>, MAX_VALUE_DIM4>;
     for (var d = 0u; d < VALUE_DIM4; d++) {
-        sum[d] = vec4<f32>();
+        for (var r = 0u; r < ROWS; r++) {
+            sum[d][r] = vec4<f32>();
+        }
     }
-    var largest = LOWEST;
-    var total = 0.0;
+    var q_at: array<u32, ROWS>;
+    var largest: array<f32, ROWS>;
+    var total: array<f32, ROWS>;
+    for (var r = 0u; r < ROWS; r++) {
+        q_at[r] = start_of(first_row + r, head, HEAD_DIM4);
+        largest[r] = LOWEST;
+    }
     for (var first = 0u; first < end; first += KEYS) {
         let own0 = min(first + lane % 8u, end - 1u) * params.kv_heads + kv_head;
         let own1 = min(first + 8u + lane % 8u, end - 1u) * params.kv_heads + kv_head;
-        var score: array<f32, KEYS>;
+        var score: array<array<f32, KEYS>, ROWS>;
         for (var d = 0u; d < HEAD_DIM4; d++) {
-            let x = widen(q[q_at + d]);
-            let k0 = widen(k[own0 * HEAD_DIM4 + d]);
-            let k1 = widen(k[own1 * HEAD_DIM4 + d]);
-            score[0] += dot(x, subgroupBroadcast(k0, 0u));
-            score[1] += dot(x, subgroupBroadcast(k0, 1u));
-            score[2] += dot(x, subgroupBroadcast(k0, 2u));
-            score[3] += dot(x, subgroupBroadcast(k0, 3u));
-            score[4] += dot(x, subgroupBroadcast(k0, 4u));
-            score[5] += dot(x, subgroupBroadcast(k0, 5u));
-            score[6] += dot(x, subgroupBroadcast(k0, 6u));
-            score[7] += dot(x, subgroupBroadcast(k0, 7u));
-            score[8] += dot(x, subgroupBroadcast(k1, 0u));
-            score[9] += dot(x, subgroupBroadcast(k1, 1u));
-            score[10] += dot(x, subgroupBroadcast(k1, 2u));
-            score[11] += dot(x, subgroupBroadcast(k1, 3u));
-            score[12] += dot(x, subgroupBroadcast(k1, 4u));
-            score[13] += dot(x, subgroupBroadcast(k1, 5u));
-            score[14] += dot(x, subgroupBroadcast(k1, 6u));
-            score[15] += dot(x, subgroupBroadcast(k1, 7u));
+            let own_k0 = widen(k[own0 * HEAD_DIM4 + d]);
+            let own_k1 = widen(k[own1 * HEAD_DIM4 + d]);
+            // A broadcast wants a constant lane, so the keys are written out.
+            let k0 = subgroupBroadcast(own_k0, 0u);
+            let k1 = subgroupBroadcast(own_k0, 1u);
+            let k2 = subgroupBroadcast(own_k0, 2u);
+            let k3 = subgroupBroadcast(own_k0, 3u);
+            let k4 = subgroupBroadcast(own_k0, 4u);
+            let k5 = subgroupBroadcast(own_k0, 5u);
+            let k6 = subgroupBroadcast(own_k0, 6u);
+            let k7 = subgroupBroadcast(own_k0, 7u);
+            let k8 = subgroupBroadcast(own_k1, 0u);
+            let k9 = subgroupBroadcast(own_k1, 1u);
+            let k10 = subgroupBroadcast(own_k1, 2u);
+            let k11 = subgroupBroadcast(own_k1, 3u);
+            let k12 = subgroupBroadcast(own_k1, 4u);
+            let k13 = subgroupBroadcast(own_k1, 5u);
+            let k14 = subgroupBroadcast(own_k1, 6u);
+            let k15 = subgroupBroadcast(own_k1, 7u);
+            for (var r = 0u; r < ROWS; r++) {
+                let x = widen(q[q_at[r] + d]);
+                score[r][0] += dot(x, k0);
+                score[r][1] += dot(x, k1);
+                score[r][2] += dot(x, k2);
+                score[r][3] += dot(x, k3);
+                score[r][4] += dot(x, k4);
+                score[r][5] += dot(x, k5);
+                score[r][6] += dot(x, k6);
+                score[r][7] += dot(x, k7);
+                score[r][8] += dot(x, k8);
+                score[r][9] += dot(x, k9);
+                score[r][10] += dot(x, k10);
+                score[r][11] += dot(x, k11);
+                score[r][12] += dot(x, k12);
+                score[r][13] += dot(x, k13);
+                score[r][14] += dot(x, k14);
+                score[r][15] += dot(x, k15);
+            }
         }
-        var now = largest;
-        for (var j = 0u; j < KEYS; j++) {
-            score[j] = select(LOWEST, score[j] * params.scale, first + j < visible);
-            now = max(now, score[j]);
-        }
-        let shrink = exp(largest - now);
-        largest = now;
-        total *= shrink;
-        for (var j = 0u; j < KEYS; j++) {
-            // A row that sees no key of this block keeps its old sum.
-            score[j] = select(exp(score[j] - now), 0.0, score[j] == LOWEST);
-            total += score[j];
+        var shrink: array<f32, ROWS>;
+        for (var r = 0u; r < ROWS; r++) {
+            let visible = select(params.kv_len, past + first_row + r + 1u, CAUSAL);
+            var now = largest[r];
+            for (var j = 0u; j < KEYS; j++) {
+                score[r][j] = select(LOWEST, score[r][j] * params.scale, first + j < visible);
+                now = max(now, score[r][j]);
+            }
+            shrink[r] = exp(largest[r] - now);
+            largest[r] = now;
+            total[r] *= shrink[r];
+            for (var j = 0u; j < KEYS; j++) {
+                // A row that sees no key of this block keeps its old sum.
+                score[r][j] = select(exp(score[r][j] - now), 0.0, score[r][j] == LOWEST);
+                total[r] += score[r][j];
+            }
         }
         for (var d = 0u; d < VALUE_DIM4; d++) {
-            let v0 = widen(v[own0 * VALUE_DIM4 + d]);
-            let v1 = widen(v[own1 * VALUE_DIM4 + d]);
-            var x = sum[d] * shrink;
-            x = fma(vec4(score[0]), subgroupBroadcast(v0, 0u), x);
-            x = fma(vec4(score[1]), subgroupBroadcast(v0, 1u), x);
-            x = fma(vec4(score[2]), subgroupBroadcast(v0, 2u), x);
-            x = fma(vec4(score[3]), subgroupBroadcast(v0, 3u), x);
-            x = fma(vec4(score[4]), subgroupBroadcast(v0, 4u), x);
-            x = fma(vec4(score[5]), subgroupBroadcast(v0, 5u), x);
-            x = fma(vec4(score[6]), subgroupBroadcast(v0, 6u), x);
-            x = fma(vec4(score[7]), subgroupBroadcast(v0, 7u), x);
-            x = fma(vec4(score[8]), subgroupBroadcast(v1, 0u), x);
-            x = fma(vec4(score[9]), subgroupBroadcast(v1, 1u), x);
-            x = fma(vec4(score[10]), subgroupBroadcast(v1, 2u), x);
-            x = fma(vec4(score[11]), subgroupBroadcast(v1, 3u), x);
-            x = fma(vec4(score[12]), subgroupBroadcast(v1, 4u), x);
-            x = fma(vec4(score[13]), subgroupBroadcast(v1, 5u), x);
-            x = fma(vec4(score[14]), subgroupBroadcast(v1, 6u), x);
-            x = fma(vec4(score[15]), subgroupBroadcast(v1, 7u), x);
-            sum[d] = x;
+            let own_v0 = widen(v[own0 * VALUE_DIM4 + d]);
+            let own_v1 = widen(v[own1 * VALUE_DIM4 + d]);
+            let v0 = subgroupBroadcast(own_v0, 0u);
+            let v1 = subgroupBroadcast(own_v0, 1u);
+            let v2 = subgroupBroadcast(own_v0, 2u);
+            let v3 = subgroupBroadcast(own_v0, 3u);
+            let v4 = subgroupBroadcast(own_v0, 4u);
+            let v5 = subgroupBroadcast(own_v0, 5u);
+            let v6 = subgroupBroadcast(own_v0, 6u);
+            let v7 = subgroupBroadcast(own_v0, 7u);
+            let v8 = subgroupBroadcast(own_v1, 0u);
+            let v9 = subgroupBroadcast(own_v1, 1u);
+            let v10 = subgroupBroadcast(own_v1, 2u);
+            let v11 = subgroupBroadcast(own_v1, 3u);
+            let v12 = subgroupBroadcast(own_v1, 4u);
+            let v13 = subgroupBroadcast(own_v1, 5u);
+            let v14 = subgroupBroadcast(own_v1, 6u);
+            let v15 = subgroupBroadcast(own_v1, 7u);
+            for (var r = 0u; r < ROWS; r++) {
+                var x = sum[d][r] * shrink[r];
+                x = fma(vec4(score[r][0]), v0, x);
+                x = fma(vec4(score[r][1]), v1, x);
+                x = fma(vec4(score[r][2]), v2, x);
+                x = fma(vec4(score[r][3]), v3, x);
+                x = fma(vec4(score[r][4]), v4, x);
+                x = fma(vec4(score[r][5]), v5, x);
+                x = fma(vec4(score[r][6]), v6, x);
+                x = fma(vec4(score[r][7]), v7, x);
+                x = fma(vec4(score[r][8]), v8, x);
+                x = fma(vec4(score[r][9]), v9, x);
+                x = fma(vec4(score[r][10]), v10, x);
+                x = fma(vec4(score[r][11]), v11, x);
+                x = fma(vec4(score[r][12]), v12, x);
+                x = fma(vec4(score[r][13]), v13, x);
+                x = fma(vec4(score[r][14]), v14, x);
+                x = fma(vec4(score[r][15]), v15, x);
+                sum[d][r] = x;
+            }
         }
     }
-    if row >= params.q_len {
-        return;
-    }
-    for (var d = 0u; d < VALUE_DIM4; d++) {
-        out[out_at + d] = narrow(sum[d] / total);
+    for (var r = 0u; r < ROWS; r++) {
+        if first_row + r >= params.q_len {
+            return;
+        }
+        let out_at = start_of(first_row + r, head, VALUE_DIM4);
+        for (var d = 0u; d < VALUE_DIM4; d++) {
+            out[out_at + d] = narrow(sum[d][r] / total[r]);
+        }
     }
 }

@@ -24,11 +24,21 @@ pub struct Prefill {
     pub causal: bool,
 }
 
-/// Queries of a workgroup, in every variant.
+/// Queries of a workgroup, but where the variant's name says otherwise.
 const ROWS: usize = 32;
 
 /// Keys that the cooperative-matrix variants take at a time.
 const MATRIX_KEYS: usize = 64;
+
+/// Lanes of a workgroup and queries of a lane. Several queries share the broadcast of a key; few lanes see fewer keys for
+/// nothing where the adapter's subgroups are as narrow, and many queries want more registers than a GPU has.
+fn queries_of(variant: &str) -> (usize, usize) {
+    match variant {
+        "subgroup_32x2" => (32, 2),
+        "subgroup_8x4" => (8, 4),
+        _ => (ROWS, 1),
+    }
+}
 
 /// A variant on cooperative matrices, square and of one size: f16 operands, f32 sums.
 ///
@@ -110,7 +120,7 @@ impl Kernel for Prefill {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["row", "subgroup", "tiled", "matrix_16", "matrix_8"]
+        &["row", "subgroup", "subgroup_32x2", "subgroup_8x4", "tiled", "matrix_16", "matrix_8"]
     }
 
     fn elements(&self) -> &'static [Element] {
@@ -150,21 +160,26 @@ impl Kernel for Prefill {
         let shader = match (Matrix::of(variant), variant) {
             (Some(matrix), _) => matrix.shader,
             (None, "tiled") => "attention_prefill_tiled",
-            (None, "subgroup") => "attention_prefill_subgroup",
-            (None, _) => "attention_prefill_row",
+            (None, "row") => "attention_prefill_row",
+            (None, _) => "attention_prefill_subgroup",
         };
         if Matrix::of(variant).is_some() {
             overrides.extend([("HEAD_DIM", head_dim as f64), ("VALUE_DIM", self.value_dim as f64)]);
         } else {
             overrides.extend([("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (self.value_dim / 4) as f64)]);
         }
-        if matches!(variant, "row" | "subgroup") {
-            overrides.insert("WORKGROUP", ROWS as f64);
+        let (lanes, queries) = queries_of(variant);
+        if variant != "tiled" && Matrix::of(variant).is_none() {
+            overrides.insert("WORKGROUP", lanes as f64);
         }
         // The matrix shaders are written for f16 as they stand.
         let element = if Matrix::of(variant).is_some() { Element::F32 } else { element };
-        let grid = [word(self.q_len.div_ceil(ROWS)), word(heads), 1];
-        plan.launch(shader, element, overrides, bindings, grid).params = vec![
+        let grid = [word(self.q_len.div_ceil(lanes * queries)), word(heads), 1];
+        let launch = plan.launch(shader, element, overrides, bindings, grid);
+        if shader == "attention_prefill_subgroup" {
+            launch.constants.insert("ROWS", word(queries));
+        }
+        launch.params = vec![
             ("q_len", word(self.q_len)),
             ("kv_len", word(self.kv_len)),
             ("heads", word(heads)),
