@@ -1,6 +1,8 @@
 //! The fabric as a whole: what must hold for any topology, traffic and fault, and the commands.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod fixture;
+
 use assert_cmd::Command;
 use predicates::prelude::*;
 use proptest::prelude::*;
@@ -325,6 +327,58 @@ fn a_histogram_from_a_file_is_the_load() {
     let list = json(&["fabric", "bench", "--ep", "64", "--load", path.to_str().unwrap(), "--json"]);
     assert_eq!(list[0]["hottest_rank"], 77 / 4);
     assert!(list[0]["slowdown"].as_f64().unwrap() > 1.0);
+}
+
+#[test]
+fn the_routing_of_a_record_is_the_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("record.json");
+    let name = path.to_str().unwrap();
+    let mut record = fixture::record("Example X1", &fixture::FAST);
+    supernode_bench::record::save(&path, &record).unwrap();
+    for command in
+        [&["fabric", "bench", "--load", name][..], &["project", "--model", "deepseek-v3", "--expert-load", name]]
+    {
+        let none = supernode(command).code(2).stdout("").stderr(predicate::str::contains("holds a routing"));
+        assert_eq!(String::from_utf8_lossy(&none.get_output().stderr).trim_end().lines().count(), 1);
+    }
+    let mut counts = vec![100; 256];
+    counts[77] = 3100;
+    let case = record.cases.iter_mut().find(|case| case.kernel == "topk").unwrap();
+    case.shape = [("tokens", 3575), ("top_k", 8), ("experts", 256)].map(|(name, n)| (name.to_owned(), n)).into();
+    case.tokens_per_expert = counts;
+    let id = case.id.clone();
+    supernode_bench::record::save(&path, &record).unwrap();
+    let list = json(&["fabric", "bench", "--ep", "64", "--load", name, "--json"]);
+    assert_eq!(list[0]["hottest_rank"], 77 / 4);
+    supernode(&["fabric", "bench", "--ep", "64", "--load", name]).success().stderr(predicate::str::contains(&*id));
+    supernode(&["fabric", "bench", "--experts", "128", "--load", name])
+        .code(2)
+        .stderr(predicate::str::contains("routes over 128 experts; it has routings over 256"));
+    let asked = ["project", "--model", "deepseek-v3", "--phase", "decode", "--json", "--expert-load"];
+    let rate = |load: &str| {
+        let answer = json(&[&asked[..], &[load]].concat());
+        (answer["tokens_per_s_per_chip"]["median"].as_f64().unwrap(), answer["caveats"].to_string())
+    };
+    let (counted, caveats) = rate(name);
+    assert!(counted < rate("uniform").0 && caveats.contains(&*id), "{caveats}");
+    let model = "qwen3-235b-a22b";
+    supernode(&["project", "--model", model, "--expert-load", name]).code(2).stderr(predicate::str::contains(model));
+    let spec = folder.path().join("sweep.toml");
+    std::fs::write(&spec, "model = \"deepseek-v3\"\nphase = \"decode\"\nchips = 64\n").unwrap();
+    let swept = |load: &str| {
+        let output = supernode(&["sweep", spec.to_str().unwrap(), "--expert-load", load]).success();
+        serde_json::from_slice::<serde_json::Value>(&output.get_output().stdout).unwrap()
+    };
+    assert_ne!(swept(name), swept("uniform"));
+    for hostile in
+        ["{\"schema_version\": 3}", "[-1, 2]", "[0, 0]", "[]", "[1e999]", "\u{1b}[31m", "{\"tokens_per_expert\": 3}"]
+    {
+        std::fs::write(&path, hostile).unwrap();
+        let error = supernode(&["fabric", "bench", "--load", name]).code(2).stdout("").get_output().stderr.clone();
+        let error = String::from_utf8(error).unwrap();
+        assert!(error.trim_end().lines().count() == 1 && !error.contains('\u{1b}'), "{error}");
+    }
 }
 
 #[test]

@@ -82,6 +82,13 @@ fn ten_kills_lose_no_finished_case_and_a_resumed_run_completes_the_document() {
     assert_eq!(after.len() + left_out + record.rejected.len(), record.planned.len());
     let layer = record.cases.iter().find(|case| case.kernel == "moe_layer").expect("a whole layer");
     assert_eq!(layer.parts.len(), 6);
+    let routes = |case: &&Case| ["sort", "moe_layer"].contains(&&*case.kernel) || case.kernel.contains("topk");
+    let routed: Vec<&Case> = record.cases.iter().filter(routes).collect();
+    assert!(
+        routed.len() >= 9 && routed.iter().all(|case| !case.tokens_per_expert.is_empty()),
+        "the reader checks sums"
+    );
+    assert!(record.routing(Some(256)).is_some_and(|case| case.kernel == "sigmoid_group_topk"));
     assert!(layer.tuning.is_some() && record.reference.is_some_and(|reference| reference.readings.len() >= 3));
 }
 

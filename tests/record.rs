@@ -42,6 +42,10 @@ fn tuned() -> Record {
     case.operations = [(Operation::F32, work.flop)].into();
     case.issued_flop = Some(work.flop * 1.25);
     case.achieved.fractions = [(CeilingKind::MemoryRead, case.achieved.bytes_per_s.get() / rate)].into();
+    (case.shape, case.tokens_per_expert) = (
+        [("tokens", 3), ("top_k", 2), ("experts", 4)].map(|(name, size)| (name.to_owned(), size)).into(),
+        vec![3, 0, 2, 1],
+    );
     case.tuning = Some(Tuning {
         candidates: vec![
             Candidate { variant: "tiled".to_owned(), time_s: Some(Seconds::new(0.01)), reason: None },
@@ -196,6 +200,45 @@ fn a_document_of_version_1_is_read_as_it_meant() {
     assert_eq!(read, small());
     assert_eq!((read.schema_version, read.protocol.selection), (SCHEMA_VERSION, Selection::AllVariants));
     assert_eq!((read.cases[0].cache, read.reference), (CacheState::Cold, None));
+}
+
+#[test]
+fn a_routing_that_its_shape_does_not_allow_is_refused() {
+    let told = |edit: fn(&mut Case)| refusal_of(tuned(), |record| edit(&mut record.cases[0]));
+    assert!(told(|case| case.tokens_per_expert.push(0)).contains("5 for 4 experts"));
+    assert!(told(|case| case.tokens_per_expert[0] = 4).contains("7 slots, where 3 tokens pick 2"));
+    assert!(told(|case| case.tokens_per_expert = vec![0; 70_000]).contains("65536 are the most"));
+    assert!(told(|case| case.shape.retain(|name, _| name != "experts")).contains("the shape has no experts"));
+    let overflown = refusal_of(tuned(), |record| {
+        let shape = &mut record.cases[0].shape;
+        shape.extend(["tokens", "top_k"].map(|name| (name.to_owned(), u64::MAX)));
+    });
+    assert!(overflown.contains("6 slots"), "{overflown}");
+    let mut negative = serde_json::to_value(tuned()).unwrap();
+    negative["cases"][0]["tokens_per_expert"][0] = (-3).into();
+    assert!(self::told(negative.to_string().as_bytes()).contains("invalid value"));
+    let mut old = serde_json::to_value(tuned()).unwrap();
+    old["schema_version"] = 2.into();
+    old["cases"][0].as_object_mut().unwrap().remove("tokens_per_expert").unwrap();
+    let read = parse(old.to_string().as_bytes(), Path::new("old.json")).unwrap();
+    assert!(read.cases[0].tokens_per_expert.is_empty() && read.routing(None).is_none());
+}
+
+#[test]
+fn the_gate_with_the_most_slots_over_so_many_experts_stands_for_a_document() {
+    let mut record = whole();
+    let mut routed = |at: usize, kernel: &str, counts: &[u32]| {
+        let case = &mut record.cases[at];
+        (case.kernel, case.tokens_per_expert) = (kernel.to_owned(), counts.to_vec());
+    };
+    routed(0, "sort", &[90, 10, 0]);
+    routed(1, "softmax_topk", &[1, 2, 3]);
+    routed(2, "softmax_topk", &[2, 4, 6]);
+    routed(3, "softmax_topk", &[7, 7]);
+    let found = |experts| record.routing(experts).map(|case| case.tokens_per_expert.clone());
+    assert_eq!(found(None), Some(vec![7, 7]));
+    assert_eq!(found(Some(3)), Some(vec![2, 4, 6]));
+    assert_eq!(found(Some(256)), None);
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let phases = asked.phase.map_or_else(|| PHASES.to_vec(), |phase| vec![phase.into()]);
     let mut explanations = Vec::new();
     for phase in phases {
-        let request = project::request(asked, model.clone(), chip.clone(), fabric.clone(), phase);
+        let request = project::request(asked, model.clone(), chip.clone(), fabric.clone(), phase)?;
         let explanation = explain(&request, &baseline)
             .map_err(|none| Error::Negative(format!("{} {} {none}", model.name, phase_name(phase))))?;
         explanations.push((request, explanation));

@@ -8,6 +8,7 @@ mod device;
 #[cfg(feature = "gpu")]
 mod devices;
 mod doctor;
+mod expert_load;
 mod explain;
 mod export;
 mod fabric;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::expert_load::ExpertLoadFlag;
 use super::{Error, print};
-use crate::projection::{self, ChipModel, Comparison, ExpertLoad, Phase, Pins, Pipeline, Request, Workload};
+use crate::projection::{self, ChipModel, Comparison, Phase, Pins, Pipeline, Request, Workload};
 use crate::record::{self, Record};
 use crate::report::ProjectionPair;
 use crate::specs::{Chip, Fabric, Model, NumberType};
@@ -99,9 +100,10 @@ pub(super) struct ProjectArgs {
     #[arg(long, value_name = "TOKENS", value_parser = tokens)]
     chunk_tokens: Option<f64>,
     /// How tokens spread over the experts: `replicated` (real traffic after replication of hot experts), `uniform` (perfect
-    /// balance), `power:ALPHA` (expert i gets a share of i^-ALPHA), or a JSON file with a list of visits by expert
-    #[arg(long, value_name = "LOAD", default_value = "replicated", value_parser = expert_load)]
-    expert_load: ExpertLoad,
+    /// balance), `power:ALPHA` (expert i gets a share of i^-ALPHA), a JSON file with a list of visits by expert, or a result
+    /// document, whose gating case over as many experts as the model has is taken
+    #[arg(long, value_name = "LOAD", default_value = "replicated", value_parser = ExpertLoadFlag::parse)]
+    expert_load: ExpertLoadFlag,
     /// Schedule of the training pipeline
     #[arg(long, value_enum, value_name = "SCHEDULE", default_value = "interleaved")]
     pipeline: PipelineName,
@@ -175,7 +177,7 @@ impl From<TypeName> for NumberType {
     }
 }
 
-fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
+pub(super) fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     // A NaN is in no range.
     if (least..=most).contains(&value) { Ok(value) } else { Err(format!("give a number from {least} to {most}")) }
@@ -191,30 +193,6 @@ fn tokens(text: &str) -> Result<f64, String> {
 
 fn tokens_or_none(text: &str) -> Result<f64, String> {
     number(text, 0.0, 1e12)
-}
-
-fn expert_load(text: &str) -> Result<ExpertLoad, String> {
-    if text == "uniform" {
-        return Ok(ExpertLoad::Uniform);
-    }
-    if text == "replicated" {
-        return Ok(ExpertLoad::Replicated);
-    }
-    if let Some(alpha) = text.strip_prefix("power:") {
-        return number(alpha, 0.0, 10.0).map(ExpertLoad::Power);
-    }
-    let bad = |reason: String| {
-        format!("{reason}; give `replicated`, `uniform`, `power:ALPHA` or a JSON file with a list of counts")
-    };
-    let size = std::fs::metadata(text).map_err(|error| bad(error.to_string()))?;
-    if !size.is_file() || size.len() > 1 << 20 {
-        return Err(bad("not a file of at most 1 MiB".to_owned()));
-    }
-    let file = std::fs::read_to_string(text).map_err(|error| bad(error.to_string()))?;
-    let counts: Vec<f64> = serde_json::from_str(&file).map_err(|error| bad(error.to_string()))?;
-    let usable = counts.iter().all(|count| count.is_finite() && *count >= 0.0) && counts.iter().sum::<f64>() > 0.0;
-    // Read once, for the life of the program.
-    if usable { Ok(ExpertLoad::Counted(Vec::leak(counts))) } else { Err(bad("counts must be 0 or more".to_owned())) }
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -239,12 +217,12 @@ pub(super) fn run(args: &ProjectArgs) -> Result<(), Error> {
     if let ([model], [phase]) = (models.as_slice(), phases.as_slice())
         && args.search
     {
-        return search(&request(args, model.clone(), chip, fabric, *phase), args.json);
+        return search(&request(args, model.clone(), chip, fabric, *phase)?, args.json);
     }
     let mut rows = Vec::new();
     for model in &models {
         for phase in phases.iter().copied() {
-            let request = request(args, model.clone(), chip.clone(), fabric.clone(), phase);
+            let request = request(args, model.clone(), chip.clone(), fabric.clone(), phase)?;
             let comparison = projection::compare(&request, &baseline);
             rows.push(show::Row { request, baseline: baseline.name.clone(), comparison });
         }
@@ -335,7 +313,16 @@ pub(super) fn summary_of(record: &Record) -> Result<String, Error> {
 }
 
 /// The question that the flags ask about one model and phase.
-pub(super) fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric: Fabric, phase: Phase) -> Request {
+///
+/// # Errors
+/// [`Error::Input`] for an expert load that is not of this model.
+pub(super) fn request(
+    args: &ProjectArgs,
+    model: Model,
+    chip: ChipModel,
+    fabric: Fabric,
+    phase: Phase,
+) -> Result<Request, Error> {
     let workload = Workload {
         prompt_len: args.prompt_len,
         kv_len: args.kv_len.unwrap_or(args.prompt_len + args.output_len / 2.0),
@@ -346,7 +333,7 @@ pub(super) fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric:
         sequence_len: args.sequence_len,
         global_batch_tokens: args.global_batch_tokens,
         chunk_tokens: args.chunk_tokens.unwrap_or(f64::INFINITY),
-        expert_load: args.expert_load,
+        expert_load: args.expert_load.of(&model)?,
         skew: 1.0,
         pipeline: args.pipeline.into(),
     };
@@ -360,7 +347,7 @@ pub(super) fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric:
         microbatches: args.microbatches,
         batch_per_chip: args.batch_per_chip,
     };
-    Request {
+    Ok(Request {
         model,
         chip,
         fabric,
@@ -369,7 +356,7 @@ pub(super) fn request(args: &ProjectArgs, model: Model, chip: ChipModel, fabric:
         number_type: args.number_type.map(Into::into),
         workload,
         pins,
-    }
+    })
 }
 
 /// The chip that the flags name.

@@ -13,6 +13,7 @@ use std::sync::mpsc;
 use rayon::prelude::*;
 
 use super::Error;
+use super::expert_load::ExpertLoadFlag;
 use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::project::measured;
@@ -61,6 +62,10 @@ pub(super) struct Args {
     /// A record: its device is the chip `measured`, and the default
     #[arg(long, value_name = "RECORD.json")]
     record: Option<PathBuf>,
+    /// How tokens spread over the experts: `replicated`, `uniform`, `power:ALPHA`, a JSON file with a list of visits by
+    /// expert, or a result document, whose gating case over as many experts as the model has is taken
+    #[arg(long, value_name = "LOAD", default_value = "replicated", value_parser = ExpertLoadFlag::parse)]
+    expert_load: ExpertLoadFlag,
     /// Only say how many points there are
     #[arg(long)]
     dry_run: bool,
@@ -96,8 +101,9 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let chip = args.record.as_deref().map(measured).transpose()?;
     let chip_name = if chip.is_some() { MEASURED } else { "ascend-910c" };
     let defaults = Defaults { chip: chip_name, fabric: "cloudmatrix384", chips: 384 };
-    let catalogue =
+    let mut catalogue =
         Catalogue::load(&file, &grid, defaults, chip.as_ref()).map_err(|error| Error::Input(error.to_string()))?;
+    catalogue.set_expert_load(|model| args.expert_load.of(model))?;
     let range = shard(grid.len(), args.shard.number, args.shard.count);
     if args.dry_run {
         let text = format!(

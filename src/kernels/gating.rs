@@ -218,6 +218,10 @@ impl Kernel for TopK {
         ]
     }
 
+    fn tokens_per_expert(&self, outputs: &Tensors) -> Option<Vec<u32>> {
+        routing::counts(&outputs["expert_of_slot"], self.gate.experts)
+    }
+
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, effort: u64) -> Verification {
         let mut seen =
             Seen { weights: Comparison::of("weight"), experts: Comparison::of("expert_of_slot"), wrong_sets: 0 };
@@ -332,6 +336,10 @@ impl Kernel for Sort {
             flat("slot_of_row", self.row_blocks() * self.row_tile),
             flat("row_of_slot", self.slots()),
         ]
+    }
+
+    fn tokens_per_expert(&self, outputs: &Tensors) -> Option<Vec<u32>> {
+        Some((0..self.experts).map(|expert| outputs["expert_rows"].index_at(&[expert])).collect())
     }
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {

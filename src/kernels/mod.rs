@@ -63,6 +63,10 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors;
     /// Dimensions of every [`Role::Output`] buffer of the plan.
     fn outputs(&self, variant: &str, element: Element) -> Vec<Output>;
+    /// Token slots by expert that a run routed; `None` for kernels that do not route, or where an output is no expert.
+    fn tokens_per_expert(&self, _outputs: &Tensors) -> Option<Vec<u32>> {
+        None
+    }
     /// Compares outputs with the twin's, checking as many elements as `effort` multiply-adds of the twin allow.
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification;
 }

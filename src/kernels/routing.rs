@@ -3,6 +3,8 @@
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::tensor::Tensor;
+
 /// How slots spread over experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Load {
@@ -70,6 +72,18 @@ pub fn experts_of_slots(tokens: usize, top_k: usize, experts: usize, load: Load,
         }
     }
     slots
+}
+
+/// Slots of each expert in an output of expert indices, [token, slot]; `None` where one is no expert.
+pub fn counts(expert_of_slot: &Tensor, experts: usize) -> Option<Vec<u32>> {
+    let [tokens, top_k] = *expert_of_slot.dims() else { return None };
+    let mut counts = vec![0; experts];
+    for token in 0..tokens {
+        for slot in 0..top_k {
+            *counts.get_mut(expert_of_slot.index_at(&[token, slot]) as usize)? += 1;
+        }
+    }
+    Some(counts)
 }
 
 fn weighted(left: &[(u32, f64)], rng: &mut ChaCha8Rng) -> usize {

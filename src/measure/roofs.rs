@@ -123,6 +123,7 @@ pub(super) fn case(
         cache: planned.cache,
         work: plan.work,
         issued_flop: plan.work.flop.is_positive().then_some(plan.issued_flop),
+        tokens_per_expert: run.tokens_per_expert.unwrap_or_default(),
         verification: run.verification,
         achieved,
         timing: run.sampled.timing,

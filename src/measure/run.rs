@@ -12,6 +12,8 @@ use crate::record::Timing;
 pub struct Run {
     /// The comparison that it passed.
     pub verification: Verification,
+    /// Token slots by expert, where the kernel routes.
+    pub tokens_per_expert: Option<Vec<u32>>,
     /// Samples and their caveats.
     pub sampled: Sampled,
     /// Each part of a layer alone, in order; empty for a single kernel.
@@ -98,10 +100,13 @@ pub fn verify_and_sample(
     let inputs = kernel.inputs(variant, element, protocol.seed);
     let mut prepared = executor.prepare(&plan, &inputs, protocol.sets)?;
     prepared.run(1)?;
-    let verification = check(prepared.as_mut(), kernel, variant, element, &inputs, protocol.effort)?;
+    let found = outputs(prepared.as_mut(), kernel, variant, element)?;
+    let verification = kernel.verify(&inputs, &found, element, protocol.effort);
     if !verification.passed() {
         return Err(RunError::Wrong(Box::new(verification)));
     }
+    let tokens_per_expert = kernel.tokens_per_expert(&found);
+    drop(found);
     let Protocol { sets, sampling, interrupted, .. } = *protocol;
     let sampled = sample(prepared.as_mut(), sets, &sampling, interrupted)?;
     let mut parts = Vec::new();
@@ -109,7 +114,7 @@ pub fn verify_and_sample(
         prepared.select(Some(part.launches.clone()));
         parts.push(sample(prepared.as_mut(), sets, &sampling, interrupted)?.timing);
     }
-    Ok(Run { verification, sampled, parts })
+    Ok(Run { verification, tokens_per_expert, sampled, parts })
 }
 
 pub(super) fn check(

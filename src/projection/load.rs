@@ -14,7 +14,12 @@ pub enum ExpertLoad {
     /// The expert at place i is visited in proportion to `i^-alpha`.
     Power(f64),
     /// Visits by expert, as counted: one number an expert, of any sum.
-    Counted(&'static [f64]),
+    Counted {
+        /// By expert.
+        visits: &'static [f64],
+        /// Who counted, where that is known.
+        source: Option<&'static str>,
+    },
 }
 
 /// What replication of hot experts leaves: perfect balance would gain 18 % of prefill throughput, on CloudMatrix384 (6688
@@ -30,7 +35,10 @@ impl fmt::Display for ExpertLoad {
             }
             Self::Uniform => f.write_str("uniform"),
             Self::Power(alpha) => write!(f, "power:{alpha}"),
-            Self::Counted(counts) => write!(f, "counted over {} experts", counts.len()),
+            Self::Counted { visits, source: None } => write!(f, "counted over {} experts", visits.len()),
+            Self::Counted { visits, source: Some(source) } => {
+                write!(f, "counted over {} experts by {source}", visits.len())
+            }
         }
     }
 }
@@ -50,7 +58,7 @@ pub fn hottest(load: ExpertLoad, moe: &Moe, ranks: f64, rows: f64) -> f64 {
             let shares: Vec<f64> = (1..=moe.experts).map(|place| (place as f64).powf(-alpha)).collect();
             placed(&shares, moe, ranks)
         }
-        ExpertLoad::Counted(counts) => placed(counts, moe, ranks),
+        ExpertLoad::Counted { visits, .. } => placed(visits, moe, ranks),
     };
     (chance * skew).min(ranks)
 }
@@ -90,7 +98,7 @@ mod tests {
         let even: &'static [f64] = Box::leak(vec![3.0; 256].into_boxed_slice());
         let (uniform, counted) = (
             hottest(ExpertLoad::Uniform, &moe(), 256.0, 1000.0),
-            hottest(ExpertLoad::Counted(even), &moe(), 256.0, 1000.0),
+            hottest(ExpertLoad::Counted { visits: even, source: None }, &moe(), 256.0, 1000.0),
         );
         assert!((uniform - counted).abs() < 1e-6);
         assert!((hottest(ExpertLoad::Power(0.0), &moe(), 64.0, 1e12) - 1.0).abs() < 1e-4);

@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use serde::Serialize;
 
-use super::{ChipModel, Interval, Memory, Phase, Pins, Plan, Projection, Request, Terms, Workload, project};
+use super::{
+    ChipModel, ExpertLoad, Interval, Memory, Phase, Pins, Plan, Projection, Request, Terms, Workload, project,
+};
 use crate::specs::grid::{Grid, Point, SETS};
 use crate::specs::{Chip, Fabric, Model, NumberType, Settings, SpecError};
 use crate::units::Seconds;
@@ -19,6 +21,7 @@ pub struct Catalogue {
     models: BTreeMap<String, Model>,
     chips: BTreeMap<String, ChipModel>,
     fabrics: BTreeMap<String, Fabric>,
+    expert_loads: BTreeMap<String, ExpertLoad>,
 }
 
 /// Names that stand for keys a point leaves out.
@@ -148,16 +151,30 @@ impl Catalogue {
         Ok(all)
     }
 
+    /// Sets how tokens spread over the experts, model by model.
+    ///
+    /// # Errors
+    /// The first of `of`.
+    pub fn set_expert_load<E>(&mut self, of: impl Fn(&Model) -> Result<ExpertLoad, E>) -> Result<(), E> {
+        for (name, model) in &self.models {
+            self.expert_loads.insert(name.clone(), of(model)?);
+        }
+        Ok(())
+    }
+
     /// The question of a point.
     ///
     /// # Errors
     /// One line: settings that only together make no valid chip or fabric.
     pub fn question(&self, point: &Point, defaults: Defaults<'_>) -> Result<Question, String> {
         let missing = |key: &str| format!("`{key}` is missing");
-        let model = point.text("model").and_then(|name| self.models.get(name)).ok_or_else(|| missing("model"))?;
+        let name = point.text("model").ok_or_else(|| missing("model"))?;
+        let model = self.models.get(name).ok_or_else(|| missing("model"))?;
         let phase = point.text("phase").and_then(phase).ok_or_else(|| missing("phase"))?;
         let chip = self.chip(point.text("chip").unwrap_or(defaults.chip), &point.settings(SETS[0]))?;
         let fabric = self.fabric(point.text("fabric").unwrap_or(defaults.fabric), &point.settings(SETS[1]))?;
+        let mut default = Workload::default();
+        default.expert_load = self.expert_loads.get(name).copied().unwrap_or(default.expert_load);
         let request = Request {
             model: model.clone(),
             chip,
@@ -165,7 +182,7 @@ impl Catalogue {
             chips: point.count("chips").unwrap_or(defaults.chips),
             phase,
             number_type: point.text("type").and_then(number_type),
-            workload: workload(point, Workload::default()),
+            workload: workload(point, default),
             pins: pins(point, Pins::default()),
         };
         let baseline = match point.text("baseline") {

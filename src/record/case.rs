@@ -43,6 +43,10 @@ pub struct Case {
     /// The arithmetic that was issued, padding rows of the routing included; `None` where it is not known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_flop: Option<Flop>,
+    /// Token slots by expert, as the timed kernel routed them (gates and whole layers) or found them (the sort); together
+    /// tokens times top-k. Empty for kernels that do not route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tokens_per_expert: Vec<u32>,
     /// That the result was right, on the inputs that were then timed.
     pub verification: Verification,
     /// Samples and statistics.

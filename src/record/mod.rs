@@ -8,6 +8,7 @@ mod case;
 mod caveat;
 mod io;
 mod journal;
+mod routing;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -30,8 +31,10 @@ use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 /// Version 2 added, each with a default that says what version 1 meant: how variants were selected
 /// ([`Protocol::selection`], all of them), the reference kernel ([`Record::reference`], none), and of a case its state
 /// of caches (cold), typed operations, issued arithmetic, tuning, parts and the fraction of each ceiling (not told). A
-/// document of version 1 is therefore read as it stands; when it is written again it is one of version 2.
-pub const SCHEMA_VERSION: u32 = 2;
+/// document of version 1 is therefore read as it stands; when it is written again it is one of the newest version.
+///
+/// Version 3 added the routing of the cases that make one ([`Case::tokens_per_expert`]); empty where it was not told.
+pub const SCHEMA_VERSION: u32 = 3;
 
 /// A result document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -18,6 +18,8 @@ pub(super) const MAX_TEXT: usize = 1000;
 const MAX_ENTRIES: usize = 20_000;
 /// The most samples of one case.
 const MAX_SAMPLES: usize = 100_000;
+/// The most experts of a routing.
+const MAX_EXPERTS: usize = 65_536;
 /// How far a stored ratio may be from the same ratio recomputed, relative.
 const RATIO_SLACK: f64 = 0.01;
 
@@ -160,6 +162,7 @@ fn case(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked {
     achieved(case).map_err(|p| p.within("achieved"))?;
     fractions(case, ceilings).map_err(|p| p.within("achieved.fractions"))?;
     arithmetic(case)?;
+    routing(case).map_err(|p| p.within("tokens_per_expert"))?;
     case.tuning.as_ref().map_or(Ok(()), tuning).map_err(|p| p.within("tuning"))?;
     count("parts", case.parts.len(), 100)?;
     case.parts.iter().try_for_each(|found| part(found).map_err(|p| p.within("parts")))?;
@@ -177,6 +180,29 @@ fn arithmetic(case: &Case) -> Checked {
     let useful = case.work.flop;
     if issued.get() < useful.get() * (1.0 - RATIO_SLACK) {
         return Err(Problem::new("issued_flop", format!("{issued} is less than the useful {useful}")));
+    }
+    Ok(())
+}
+
+/// A count for each expert of the shape, and no slot lost or invented.
+fn routing(case: &Case) -> Checked {
+    let counts = &case.tokens_per_expert;
+    if counts.is_empty() {
+        return Ok(());
+    }
+    count("entries", counts.len(), MAX_EXPERTS)?;
+    let size = |name: &str| {
+        let known = case.shape.get(name).copied();
+        known.ok_or_else(|| Problem::new("shape", format!("the shape has no {name}, so nothing is routed")))
+    };
+    let (tokens, top_k, experts) = (size("tokens")?, size("top_k")?, size("experts")?);
+    if counts.len() as u64 != experts {
+        return Err(Problem::new("entries", format!("{} for {experts} experts", counts.len())));
+    }
+    // At most 65,536 counts of 32 bits: the sum cannot overflow, the product of a stranger's sizes can.
+    let sum: u64 = counts.iter().copied().map(u64::from).sum();
+    if tokens.checked_mul(top_k) != Some(sum) {
+        return Err(Problem::new("sum", format!("{sum} slots, where {tokens} tokens pick {top_k} experts each")));
     }
     Ok(())
 }

@@ -59,6 +59,7 @@ fn case(family: Family, phase: KernelPhase, bound_by: Bound, fraction: f64) -> C
         work,
         operations: BTreeMap::new(),
         issued_flop: None,
+        tokens_per_expert: Vec::new(),
         verification: verification(),
         timing: timing(1e-3),
         achieved: Achieved {

@@ -58,7 +58,8 @@ pub(super) struct BenchArgs {
     /// Where experts live: in order, or balanced over the ranks by load
     #[arg(long, value_enum, default_value = "in-order")]
     placement: PlacementName,
-    /// How tokens are spread over experts: uniform, power:EXPONENT, or a JSON file of token counts by expert
+    /// How tokens are spread over experts: uniform, power:EXPONENT, a JSON file of token counts by expert, or a
+    /// result document, whose gating case over this many experts is taken
     #[arg(long, value_name = "LOAD", default_value = "uniform")]
     load: String,
     /// Order of the experts under a power law
@@ -122,7 +123,10 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
     }
     let chip = Chip::load(&args.chip).map_err(input)?;
     let scale_up = &chip.links.scale_up_bytes_per_s;
-    let load = options::load(&args.load, args.seed).map_err(Error::Input)?;
+    let (load, source) = options::load(&args.load, args.seed, args.experts).map_err(Error::Input)?;
+    if let Some(source) = source {
+        anstream::eprintln!("token counts by expert: {source}");
+    }
     let mut lines = Vec::new();
     for fabric in &fabrics {
         for &ep in &args.ep {

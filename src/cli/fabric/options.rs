@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
+use super::super::expert_load::Counts;
 use crate::projection::fabric::Collective;
 use crate::projection::fabric::exchange::Payload;
 use crate::projection::fabric::load::{ExpertLoad, Placement};
@@ -85,33 +86,21 @@ impl From<PlacementName> for Placement {
     }
 }
 
-/// `uniform`, `power:EXPONENT`, or the path of a histogram.
-pub(super) fn load(text: &str, seed: u64) -> Result<ExpertLoad, String> {
+/// `uniform`, `power:EXPONENT`, or the path of a histogram or of a result document, whose gating case over `experts`
+/// experts is taken (the one with the most token slots where `None`); and the case that it was.
+pub(super) fn load(text: &str, seed: u64, experts: Option<u32>) -> Result<(ExpertLoad, Option<String>), String> {
     if text == "uniform" {
-        return Ok(ExpertLoad::Uniform);
+        return Ok((ExpertLoad::Uniform, None));
     }
     if let Some(exponent) = text.strip_prefix("power:") {
         let exponent = number(exponent, 0.0, 20.0).map_err(|reason| format!("--load power: {reason}"))?;
-        return Ok(ExpertLoad::PowerLaw { exponent, seed });
+        return Ok((ExpertLoad::PowerLaw { exponent, seed }, None));
     }
-    histogram(Path::new(text)).map(ExpertLoad::Histogram)
-}
-
-/// Counts by expert from JSON: a list, or an object with the list as `tokens_per_expert`, as a gating kernel counts them.
-fn histogram(path: &Path) -> Result<Vec<f64>, String> {
-    const MOST_BYTES: u64 = 64 << 20;
-    let shown = path.display();
-    let help = "give uniform, power:EXPONENT, or a JSON file with a list of token counts by expert";
-    let size = std::fs::metadata(path).map_err(|error| format!("--load {shown}: {error}; {help}"))?;
-    if !size.is_file() || size.len() > MOST_BYTES {
-        return Err(format!("--load {shown}: not a file of at most 64 MiB; {help}"));
-    }
-    let text = std::fs::read_to_string(path).map_err(|error| format!("--load {shown}: {error}; {help}"))?;
-    let value: serde_json::Value =
-        serde_json::from_str(&text).map_err(|error| format!("--load {shown}: {error}; {help}"))?;
-    let list = value.get("tokens_per_expert").unwrap_or(&value).as_array();
-    let counts: Option<Vec<f64>> = list.and_then(|list| list.iter().map(serde_json::Value::as_f64).collect());
-    counts.filter(|counts| !counts.is_empty()).ok_or_else(|| format!("--load {shown}: no list of numbers; {help}"))
+    let help = "give uniform, power:EXPONENT, a JSON file with a list of token counts by expert, or a result document";
+    let experts = experts.map(|experts| experts as usize);
+    let read = Counts::read(Path::new(text)).map_err(|reason| format!("--load {reason}; {help}"))?;
+    let (counts, source) = read.over(experts).map_err(|reason| format!("--load {reason}"))?;
+    Ok((ExpertLoad::Histogram(counts), source))
 }
 
 pub(super) fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::super::compare::{Comparison, Metric, Verification, sample};
 use super::super::gating::{Gate, Logits, Sort, TopK};
 use super::super::matmul::{Combine, Matmul, MatmulRole, tolerance};
-use super::super::routing::Load;
+use super::super::routing::{self, Load};
 use super::super::tensor::{Kind, Tensor, Tensors};
 use super::super::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin};
 use super::{append, floats_of, stored};
@@ -209,6 +209,10 @@ impl Kernel for MoeLayer {
             Output::new("expert_of_slot", &slots, &slots, Kind::Index),
             Output::new("out", &[self.tokens, self.hidden], &[self.tokens, self.hidden.next_multiple_of(4)], element),
         ]
+    }
+
+    fn tokens_per_expert(&self, outputs: &Tensors) -> Option<Vec<u32>> {
+        routing::counts(&outputs["expert_of_slot"], self.gate.experts)
     }
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
