@@ -6,8 +6,8 @@ use super::device::DeviceArgs;
 use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::{Error, print, print_json};
-use crate::measure::session::{self, Event, Options, SessionError};
-use crate::measure::{planning, tuning_cache};
+use crate::measure::session::{self, Event, Machine, Options, SessionError};
+use crate::measure::{Executor, planning, tuning_cache};
 use crate::record::{CeilingKind, Device, Preset, Quantity, Record, Selection, Tuning};
 use crate::report::terminal;
 use crate::units::with_prefix;
@@ -97,7 +97,7 @@ pub(super) fn all_right(record: &Record) -> Result<(), Error> {
         return Ok(());
     }
     let count = record.rejected.len();
-    Err(Error::Negative(format!("{count} cases are wrong on {}: see the list above", record.device.name)))
+    Err(Error::Negative(format!("{count} cases are wrong or failed on {}: see the list above", record.device.name)))
 }
 
 /// Measures and gives back the record and where it is.
@@ -118,14 +118,24 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
     };
     super::note(&format!("{} ({}, {})", gpu.info.name, gpu.info.backend, gpu.info.driver_info));
     let mut progress = Progress::new(0, false);
-    let outcome = session::run(&gpu, &gpu.info, gpu.has_timestamps(), &options, &path, interrupted, &mut |event| {
-        show(&event, &mut progress);
-    });
+    let (info, has_device_clock) = (gpu.info.clone(), gpu.has_timestamps());
+    let mut reopen = || reopened(&args.device, &info);
+    let machine = Machine { info: &info, has_device_clock, executor: Box::new(gpu), reopen: &mut reopen };
+    let outcome = session::run(machine, &options, &path, interrupted, &mut |event| show(&event, &mut progress));
     progress.finish();
     match outcome {
         Ok(record) => Ok((record, path)),
         Err(error) => Err(as_cli_error(&error)),
     }
+}
+
+/// The device that was lost, and no other that answers in its place.
+fn reopened(device: &DeviceArgs, before: &Device) -> Result<Box<dyn Executor>, String> {
+    let gpu = device.open().map_err(|error| format!("it cannot be opened again ({error})"))?;
+    if gpu.info == *before {
+        return Ok(Box::new(gpu));
+    }
+    Err(format!("it is gone, and {} answers in its place", gpu.info.name))
 }
 
 /// The default folder is made; a given one has to be there, which is said before anything is measured.

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::planning::PlannedCase;
@@ -65,7 +66,8 @@ impl Kernel for FakeKernel {
             operations: BTreeMap::from([(Operation::F32, work.flop / self.parts as f64)]),
         };
         Plan {
-            buffers: [("word", Role::Input), ("echo", Role::Output)]
+            // The last one names the kernel to the executor.
+            buffers: [("word", Role::Input), ("echo", Role::Output), (self.name, Role::Scratch)]
                 .map(|(name, role)| Buffer { name, size_bytes: 16, role })
                 .to_vec(),
             launches: vec![launch; self.parts.max(1)],
@@ -145,46 +147,92 @@ pub(super) struct Fake {
     pub(super) refused: BTreeMap<u32, &'static str>,
     /// Plans prepared so far, of probes and kernels.
     pub(super) prepared: Cell<usize>,
+    /// What goes wrong.
+    pub(super) faults: Vec<Fault>,
+}
+
+/// The step of a case at which something goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Prepare,
+    Run,
+    Read,
+}
+
+/// An error in place of a kernel's variant (its index) at a step, so many times.
+#[derive(Debug, Clone)]
+pub(super) struct Fault {
+    pub(super) kernel: &'static str,
+    pub(super) variant: u32,
+    pub(super) step: Step,
+    pub(super) error: LaunchError,
+    pub(super) times: Cell<usize>,
 }
 
 impl Fake {
     pub(super) fn new(time: impl FnMut(&str, u32) -> f64 + 'static) -> Self {
-        Self { time: RefCell::new(Box::new(time)), wrong: Vec::new(), refused: BTreeMap::new(), prepared: Cell::new(0) }
+        Self {
+            time: RefCell::new(Box::new(time)),
+            wrong: Vec::new(),
+            refused: BTreeMap::new(),
+            prepared: Cell::new(0),
+            faults: Vec::new(),
+        }
+    }
+
+    fn fail(&self, plan: &Plan, step: Step) -> Result<(), LaunchError> {
+        let (kernel, variant) = (plan.buffers.last().map(|buffer| buffer.name), plan.launches[0].grid[0]);
+        let due = self.faults.iter().find(|fault| {
+            Some(fault.kernel) == kernel && fault.variant == variant && fault.step == step && fault.times.get() > 0
+        });
+        let Some(fault) = due else { return Ok(()) };
+        fault.times.set(fault.times.get() - 1);
+        Err(fault.error.clone())
     }
 }
 
 struct Ready<'a> {
     fake: &'a Fake,
-    launches: Vec<Launch>,
+    plan: Plan,
     selected: Range<usize>,
+}
+
+/// The same device behind every opening.
+impl Executor for Rc<Fake> {
+    fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
+        self.as_ref().prepare(plan, inputs, sets)
+    }
 }
 
 impl Executor for Fake {
     fn prepare(&self, plan: &Plan, _inputs: &Tensors, _sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         self.prepared.set(self.prepared.get() + 1);
+        self.fail(plan, Step::Prepare)?;
         let launch = &plan.launches[0];
         if let Some(words) = self.refused.get(&launch.grid[0]).filter(|_| launch.shader == "probe_launch") {
             return Err(LaunchError::Refused((*words).to_owned()));
         }
         let selected = 0..plan.launches.len();
-        Ok(Box::new(Ready { fake: self, launches: plan.launches.clone(), selected }))
+        Ok(Box::new(Ready { fake: self, plan: plan.clone(), selected }))
     }
 }
 
 impl Prepared for Ready<'_> {
     fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
+        self.fake.fail(&self.plan, Step::Run)?;
         let mut time = self.fake.time.borrow_mut();
-        let once: f64 = self.launches[self.selected.clone()].iter().map(|l| time(l.shader, l.grid[0])).sum();
+        let once: f64 = self.plan.launches[self.selected.clone()].iter().map(|l| time(l.shader, l.grid[0])).sum();
         let device = Seconds::new(once * f64::from(runs));
         Ok(Lap { device: Some(device), wall: device + Seconds::new(1e-4), cpu: Some(device) })
     }
 
     fn select(&mut self, launches: Option<Range<usize>>) {
-        self.selected = launches.unwrap_or(0..self.launches.len());
+        self.selected = launches.unwrap_or(0..self.plan.launches.len());
     }
 
     fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
-        let right = !self.fake.wrong.contains(&self.launches[0].grid[0]);
+        self.fake.fail(&self.plan, Step::Read)?;
+        let right = !self.fake.wrong.contains(&self.plan.launches[0].grid[0]);
         Ok(u32::from(right).to_le_bytes().to_vec())
     }
 }

@@ -1,7 +1,8 @@
 //! Adapters: listed once each, chosen by index or name, opened with what the kernels can use.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use crate::record::{Device, DeviceType};
 
@@ -77,11 +78,18 @@ pub struct Gpu {
     pub(super) timestamp_period_ns: Option<f64>,
     /// Whether shaders keep wgpu's bounds checks and loop bounds.
     pub(super) runtime_checks: bool,
+    /// A device that has not answered for this long is given up.
+    pub(super) patience: Duration,
+    /// Why the device is gone, once it is.
+    lost: Arc<OnceLock<String>>,
     /// What was compiled before, by source and constants.
     pub(super) pipelines: Mutex<BTreeMap<String, wgpu::ComputePipeline>>,
     /// What the record says about it.
     pub info: Device,
 }
+
+/// The longest work that is ever submitted takes a second by the roofs; a device a hundred times slower has hung.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Features that decide which variants exist or how they are timed.
 const WANTED: [(wgpu::Features, &str); 4] = [
@@ -95,6 +103,11 @@ impl Gpu {
     /// Whether samples can be timed on the device's own clock.
     pub fn has_timestamps(&self) -> bool {
         self.timestamp_period_ns.is_some()
+    }
+
+    /// Why the device is gone, if it is.
+    pub(super) fn lost(&self) -> Option<String> {
+        self.lost.get().cloned()
     }
 }
 
@@ -117,8 +130,14 @@ impl Listed {
         .map_err(|error| GpuError::Open { name: self.device.name.clone(), message: error.to_string() })?;
         let timestamp_period_ns =
             features.contains(wgpu::Features::TIMESTAMP_QUERY).then(|| f64::from(queue.get_timestamp_period()));
-        let pipelines = Mutex::default();
-        Ok(Gpu { device, queue, timestamp_period_ns, runtime_checks, pipelines, info: self.device.clone() })
+        let lost = Arc::new(OnceLock::new());
+        let note = Arc::clone(&lost);
+        device.set_device_lost_callback(move |reason, message| {
+            // The first reason is the cause.
+            let _ = note.set(if message.is_empty() { format!("{reason:?}") } else { message });
+        });
+        let (pipelines, info) = (Mutex::default(), self.device.clone());
+        Ok(Gpu { device, queue, timestamp_period_ns, runtime_checks, patience: PATIENCE, lost, pipelines, info })
     }
 }
 

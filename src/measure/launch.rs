@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
@@ -17,12 +17,9 @@ use crate::units::Seconds;
 const MIN_LANES: u64 = 8;
 /// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
 const MOST_MATRIX_LANES: u64 = 64;
-/// A device that has not answered for this long is given up.
-const PATIENCE: Duration = Duration::from_secs(120);
-
 impl Executor for Gpu {
     fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
-        let scopes = Scopes::open(&self.device);
+        let scopes = Scopes::open(self);
         let prepared = GpuPlan::new(self, plan, inputs, sets.max(1));
         scopes.close()?;
         Ok(Box::new(prepared?))
@@ -30,14 +27,15 @@ impl Executor for Gpu {
 }
 
 /// Catches what goes wrong inside as an error value; without it wgpu would panic.
-struct Scopes {
+struct Scopes<'a> {
+    gpu: &'a Gpu,
     guards: Vec<wgpu::ErrorScopeGuard>,
 }
 
-impl Scopes {
-    fn open(device: &wgpu::Device) -> Self {
+impl<'a> Scopes<'a> {
+    fn open(gpu: &'a Gpu) -> Self {
         let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
-        Self { guards: filters.into_iter().map(|filter| device.push_error_scope(filter)).collect() }
+        Self { gpu, guards: filters.into_iter().map(|filter| gpu.device.push_error_scope(filter)).collect() }
     }
 
     fn close(self) -> Result<(), LaunchError> {
@@ -45,8 +43,13 @@ impl Scopes {
         for guard in self.guards.into_iter().rev() {
             first = first.or(pollster::block_on(guard.pop()));
         }
+        // A lost device refuses everything from then on, for reasons that name the call and not the loss.
+        if let Some(why) = self.gpu.lost() {
+            return Err(LaunchError::Device(one_line(&why)));
+        }
         match first {
             None => Ok(()),
+            Some(wgpu::Error::OutOfMemory { source }) => Err(LaunchError::OutOfMemory(one_line(&source.to_string()))),
             Some(error) => Err(LaunchError::Refused(one_line(&error.to_string()))),
         }
     }
@@ -134,7 +137,7 @@ impl<'a> GpuPlan<'a> {
 
     fn device_time(&self) -> Result<Option<Seconds>, LaunchError> {
         let Some(t) = &self.timestamps else { return Ok(None) };
-        let bytes = read_mapped(&self.gpu.device, &t.readable)?;
+        let bytes = read_mapped(self.gpu, &t.readable)?;
         let ticks: Vec<u64> =
             bytes.chunks_exact(8).filter_map(|chunk| chunk.try_into().ok().map(u64::from_le_bytes)).collect();
         // A clock that runs backwards has nothing to say.
@@ -147,12 +150,12 @@ impl<'a> GpuPlan<'a> {
 
 impl Prepared for GpuPlan<'_> {
     fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
-        let scopes = Scopes::open(&self.gpu.device);
+        let scopes = Scopes::open(self.gpu);
         let commands = self.encode(runs);
         let cpu_before = process_cpu_time();
         let start = Instant::now();
         self.gpu.queue.submit([commands]);
-        let waited = wait(&self.gpu.device);
+        let waited = wait(self.gpu);
         let wall = Seconds::new(start.elapsed().as_secs_f64());
         let cpu = cpu_before.and_then(|before| process_cpu_time().map(|after| after - before));
         scopes.close()?;
@@ -168,7 +171,7 @@ impl Prepared for GpuPlan<'_> {
         let Some(source) = self.buffers.get(buffer) else {
             return Err(LaunchError::Refused(format!("the plan has no buffer {buffer}")));
         };
-        let scopes = Scopes::open(&self.gpu.device);
+        let scopes = Scopes::open(self.gpu);
         let readable = self.gpu.device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("read back"),
             size: source.size(),
@@ -179,7 +182,7 @@ impl Prepared for GpuPlan<'_> {
         encoder.copy_buffer_to_buffer(source, 0, &readable, 0, source.size());
         self.gpu.queue.submit([encoder.finish()]);
         scopes.close()?;
-        read_mapped(&self.gpu.device, &readable)
+        read_mapped(self.gpu, &readable)
     }
 }
 
@@ -209,16 +212,18 @@ impl Step {
 
 fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
     let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
+    // Only what the shader is to blame for.
+    let refused = |error| if let LaunchError::Refused(message) = error { refuse(message) } else { error };
     let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
     let key = format!("{:?}\n{source}", launch.overrides);
     if let Some(pipeline) = gpu.pipelines.lock().ok().and_then(|pipelines| pipelines.get(&key).cloned()) {
         return Ok(pipeline);
     }
-    let scopes = Scopes::open(&gpu.device);
+    let scopes = Scopes::open(gpu);
     let module = shader_module(gpu, launch.shader, source);
-    scopes.close().map_err(|error| refuse(error.to_string()))?;
+    scopes.close().map_err(refused)?;
     let constants: Vec<(&str, f64)> = launch.overrides.iter().map(|(name, value)| (*name, *value)).collect();
-    let scopes = Scopes::open(&gpu.device);
+    let scopes = Scopes::open(gpu);
     let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
         label: Some(launch.shader),
         layout: None,
@@ -230,7 +235,7 @@ fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchEr
         },
         cache: None,
     });
-    scopes.close().map_err(|error| refuse(error.to_string()))?;
+    scopes.close().map_err(refused)?;
     if let Ok(mut pipelines) = gpu.pipelines.lock() {
         pipelines.insert(key, pipeline.clone());
     }
@@ -298,20 +303,22 @@ fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) {
     }
 }
 
-fn wait(device: &wgpu::Device) -> Result<(), LaunchError> {
-    device
-        .poll(wgpu::PollType::Wait { submission_index: None, timeout: Some(PATIENCE) })
-        .map(|_| ())
-        .map_err(|error| LaunchError::Device(error.to_string()))
+fn wait(gpu: &Gpu) -> Result<(), LaunchError> {
+    let patience = Some(gpu.patience);
+    match gpu.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: patience }) {
+        Ok(_) => Ok(()),
+        Err(wgpu::PollError::Timeout) => Err(LaunchError::Hung(Seconds::new(gpu.patience.as_secs_f64()))),
+        Err(error) => Err(LaunchError::Device(error.to_string())),
+    }
 }
 
-fn read_mapped(device: &wgpu::Device, buffer: &wgpu::Buffer) -> Result<Vec<u8>, LaunchError> {
+fn read_mapped(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<u8>, LaunchError> {
     let (sender, receiver) = mpsc::channel();
     buffer.slice(..).map_async(wgpu::MapMode::Read, move |result| {
         // The receiver is gone only if this function returned early, and then nobody waits.
         let _ = sender.send(result);
     });
-    wait(device)?;
+    wait(gpu)?;
     let lost = |message: String| LaunchError::Device(message);
     receiver.try_recv().map_err(|error| lost(error.to_string()))?.map_err(|error| lost(error.to_string()))?;
     let bytes = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?.to_vec();

@@ -68,7 +68,7 @@ pub struct Lap {
 }
 
 /// Why a plan did not run.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum LaunchError {
     /// The driver or wgpu refused the shader.
     #[error("shader {shader} was refused: {message}")]
@@ -78,10 +78,23 @@ pub enum LaunchError {
         /// What the driver said.
         message: String,
     },
-    /// A buffer, binding or launch was refused, or memory ran out.
+    /// A buffer, binding or launch was refused.
     #[error("launch was refused: {0}")]
     Refused(String),
-    /// The device was lost, or did not answer in time.
-    #[error("device did not finish: {0}")]
+    /// Memory of the device ran out. Another program may hold it, so this says nothing about the kernel.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
+    /// The device is gone; nothing runs on it any more.
+    #[error("the device was lost: {0}")]
     Device(String),
+    /// The device was given work and did not come back from it.
+    #[error("the device hung: no answer within {0}")]
+    Hung(Seconds),
+}
+
+impl LaunchError {
+    /// Whether the device must be opened again before anything else can run.
+    pub fn ends_the_device(&self) -> bool {
+        matches!(self, Self::Device(_) | Self::Hung(_))
+    }
 }

@@ -11,7 +11,7 @@ use crate::units::Seconds;
 /// Laps of one reading.
 const LAPS: usize = 3;
 /// Two readings are at least this far apart: a reading takes about 30 ms.
-const INTERVAL: Duration = Duration::from_millis(250);
+pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 /// Readings before the first that is judged.
 const LEAST_BEFORE: usize = 3;
 
@@ -37,19 +37,19 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(executor: &'a dyn Executor, reference: &Reference, seed: u64) -> Result<Self, LaunchError> {
+    /// `interval` is the least time between two readings.
+    pub(super) fn new(
+        executor: &'a dyn Executor,
+        reference: &Reference,
+        seed: u64,
+        interval: Duration,
+    ) -> Result<Self, LaunchError> {
         let size = |value: u32| usize::try_from(value).unwrap_or(1);
         let probe = Probe::Fma { invocations: size(reference.invocations), rounds: size(reference.rounds) };
         let plan = probe.plan("probe", Element::F32);
         let mut prepared = executor.prepare(&plan, &probe.inputs("probe", Element::F32, seed), 1)?;
         prepared.run(1)?;
-        Ok(Self { prepared, began: Instant::now(), last: None, interval: INTERVAL })
-    }
-
-    /// For tests: as if much time passed between any two cases.
-    #[cfg(test)]
-    pub(super) fn always_due(self) -> Self {
-        Self { interval: Duration::ZERO, ..self }
+        Ok(Self { prepared, began: Instant::now(), last: None, interval })
     }
 
     /// Whether enough time has passed since the last reading.

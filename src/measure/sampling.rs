@@ -28,7 +28,7 @@ pub struct Sampled {
 }
 
 /// Why there are no samples.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum SamplingError {
     /// The device failed.
     #[error(transparent)]

@@ -2,15 +2,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::ceilings::{self, Ceilings};
 use super::document::{choose_preset, document, protocol};
 use super::planning::{self, PlannedCase, buffer_sets};
 use super::reference::{self, Watch};
 use super::roofs::{self, Limits};
-use super::run::{self, Run, RunError};
+use super::run::{self, RunError};
 use super::sampling::Sampling;
-use super::tuning::{self, Choice};
+use super::tuning::{self, Choice, TrialError};
 use super::tuning_cache::TuningCache;
 use super::{Executor, LaunchError, launch};
 use crate::kernels::Plan;
@@ -98,10 +99,20 @@ pub enum SessionError {
     /// The device is gone.
     #[error("{id}: {error}; finished cases are kept, go on with --resume")]
     Device {
-        /// The case.
+        /// The case, or the variant of it.
         id: String,
         /// What the driver said.
-        error: String,
+        error: LaunchError,
+    },
+    /// The device is gone, and opening it again is no way out.
+    #[error("{id}: {error}; {problem}; finished cases are kept, go on with --resume")]
+    NotReopened {
+        /// The case, or the variant of it.
+        id: String,
+        /// What the driver said.
+        error: LaunchError,
+        /// Why the run ends.
+        problem: String,
     },
     /// Ctrl-C.
     #[error("interrupted; finished cases are kept, go on with --resume")]
@@ -114,23 +125,39 @@ const EFFORT: u64 = 8_000_000;
 const LONGEST_LAUNCH: Seconds = Seconds::new(0.5);
 /// All buffers of a case together; more than this and a small device would swap.
 const MOST_BYTES: u64 = 16 << 30;
+/// So many losses of the device without a finished case between them, and it is not the kernels.
+const MOST_LOSSES: usize = 3;
+/// Stands for the reference kernel where a case is named.
+const REFERENCE: &str = "reference";
 /// Readings of the reference kernel before the first case: enough to judge the next.
 const FIRST_READINGS: usize = 3;
 
-/// Measures everything that is not in the document at `path` yet.
+/// A device, and a way to open it again after it was lost.
+pub struct Machine<'a> {
+    /// What the record says about it.
+    pub info: &'a Device,
+    /// Whether samples can be timed on the device's own clock.
+    pub has_device_clock: bool,
+    /// The open device.
+    pub executor: Box<dyn Executor>,
+    /// Opens the same device once more.
+    pub reopen: &'a mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
+}
+
+/// Measures everything that is not in the document at `path` yet. A case in which the device is lost or hangs is listed
+/// as rejected, with the reason; the device is opened again, and the run goes on with the next.
 ///
 /// # Errors
 /// [`SessionError`]; what was finished before is in the document.
 pub fn run(
-    executor: &dyn Executor,
-    device: &Device,
-    has_device_clock: bool,
+    machine: Machine,
     options: &Options,
     path: &Path,
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Record, SessionError> {
-    let journal = open(executor, device, has_device_clock, options, path, interrupted, tell)?;
+    let (device, clock) = (machine.info, machine.has_device_clock);
+    let mut journal = open(machine.executor.as_ref(), device, clock, options, path, interrupted, tell)?;
     let (mut cache, note) = match &options.tuning_cache {
         Some(directory) => TuningCache::open(directory, device, options.runtime_checks),
         None => (TuningCache::in_memory(), None),
@@ -141,16 +168,73 @@ pub fn run(
     if options.retune {
         cache.forget();
     }
-    let watch = match &journal.record().reference {
-        Some(reference) => {
-            Some(Watch::new(executor, reference, options.seed).map_err(|e| device_error("reference", &e))?)
-        }
-        None => None,
-    };
     let planned = planning::cases(journal.record().protocol.preset, &options.selection, &options.only)?;
-    let mut session = Session { executor, journal, cache, watch, interrupted, tell };
-    session.all(&planned)?;
-    Ok(session.journal.record().clone())
+    let interval = reference::INTERVAL;
+    all(
+        machine.executor,
+        machine.reopen,
+        &planned,
+        &mut Run { journal: &mut journal, cache: &mut cache, interval, interrupted, tell },
+    )?;
+    Ok(journal.record().clone())
+}
+
+/// What outlives a device.
+struct Run<'a> {
+    journal: &'a mut Journal,
+    cache: &'a mut TuningCache,
+    /// The least time between two readings of the reference kernel.
+    interval: Duration,
+    interrupted: &'a AtomicBool,
+    tell: &'a mut dyn FnMut(Event<'_>),
+}
+
+/// Goes through all cases, on as many openings of the device as that takes.
+fn all(
+    mut executor: Box<dyn Executor>,
+    reopen: &mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
+    planned: &[PlannedCase],
+    run: &mut Run,
+) -> Result<(), SessionError> {
+    let (mut losses, mut finished) = (0, run.journal.record().cases.len());
+    loop {
+        let mut session = Session { executor: executor.as_ref(), run, watch: None };
+        let (id, error) = match session.all(planned) {
+            Err(SessionError::Device { id, error }) => (id, error),
+            outcome => return outcome,
+        };
+        drop(session);
+        let now = run.journal.record().cases.len();
+        losses = if now > finished { 1 } else { losses + 1 };
+        finished = now;
+        if matches!(error, LaunchError::Hung(_)) {
+            // Closing it would wait for the work that never ends.
+            std::mem::forget(executor);
+        } else {
+            drop(executor);
+        }
+        if losses > MOST_LOSSES {
+            let problem = format!("lost {losses} times in a row");
+            return Err(SessionError::NotReopened { id, error, problem });
+        }
+        // Only a device that comes back shows that the case was at fault, and not a cable.
+        executor = match reopen() {
+            Ok(executor) => executor,
+            Err(problem) => return Err(SessionError::NotReopened { id, error, problem }),
+        };
+        if id != REFERENCE && !run.journal.done(&id) {
+            let reason = format!("{error}; it was opened again for the cases after this one");
+            run.reject(Rejected { id, reason, verification: None })?;
+        }
+    }
+}
+
+impl Run<'_> {
+    fn reject(&mut self, rejected: Rejected) -> Result<(), SessionError> {
+        self.journal.push_rejected(rejected.clone())?;
+        (self.tell)(Event::Rejected(&rejected));
+        Ok(())
+    }
 }
 
 fn open(
@@ -201,49 +285,51 @@ fn open(
     Ok(journal)
 }
 
-/// What the cases of a run share.
-struct Session<'a> {
+/// A run on one opening of the device.
+struct Session<'a, 'r> {
     executor: &'a dyn Executor,
-    journal: Journal,
-    cache: TuningCache,
+    run: &'a mut Run<'r>,
     watch: Option<Watch<'a>>,
-    interrupted: &'a AtomicBool,
-    tell: &'a mut dyn FnMut(Event),
 }
 
-impl Session<'_> {
+impl Session<'_, '_> {
     fn all(&mut self, planned: &[PlannedCase]) -> Result<(), SessionError> {
+        let record = self.run.journal.record();
+        if let Some(reference) = &record.reference {
+            let watch = Watch::new(self.executor, reference, record.protocol.seed, self.run.interval);
+            self.watch = Some(watch.map_err(|error| device_error(REFERENCE, error))?);
+        }
         self.first_readings()?;
         for case in planned {
-            if self.journal.done(&case.id) {
+            if self.run.journal.done(&case.id) {
                 continue;
             }
             self.check_interrupt()?;
-            (self.tell)(Event::Started(&case.id));
+            (self.run.tell)(Event::Started(&case.id));
             self.one_case(case)?;
         }
-        Ok(self.journal.finish()?)
+        Ok(self.run.journal.finish()?)
     }
 
     fn check_interrupt(&self) -> Result<(), SessionError> {
-        if self.interrupted.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
+        if self.run.interrupted.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
     }
 
     fn first_readings(&mut self) -> Result<(), SessionError> {
-        let there = self.journal.record().reference.as_ref().map_or(0, |reference| reference.readings.len());
+        let there = self.run.journal.record().reference.as_ref().map_or(0, |reference| reference.readings.len());
         for _ in there..FIRST_READINGS {
             self.check_interrupt()?;
             if let Some(reading) = self.reading()? {
-                self.journal.push_reading(reading)?;
+                self.run.journal.push_reading(reading)?;
             }
         }
         Ok(())
     }
 
     fn reading(&mut self) -> Result<Option<Reading>, SessionError> {
-        let done = self.journal.record().cases.len();
+        let done = self.run.journal.record().cases.len();
         let Some(watch) = &mut self.watch else { return Ok(None) };
-        watch.read(done).map(Some).map_err(|error| device_error("reference", &error))
+        watch.read(done).map(Some).map_err(|error| device_error(REFERENCE, error))
     }
 
     /// A reading after a case, and by what factor it moved, if it did.
@@ -252,8 +338,8 @@ impl Session<'_> {
             return Ok(None);
         }
         let Some(reading) = self.reading()? else { return Ok(None) };
-        let ratio = self.journal.record().reference.as_ref().and_then(|all| reference::moved(all, &reading));
-        self.journal.push_reading(reading)?;
+        let ratio = self.run.journal.record().reference.as_ref().and_then(|all| reference::moved(all, &reading));
+        self.run.journal.push_reading(reading)?;
         Ok(ratio)
     }
 
@@ -261,14 +347,14 @@ impl Session<'_> {
         let (variant, tuning) = match self.choose(case)? {
             Ok(chosen) => chosen,
             Err(left_out) => {
-                self.journal.push_left_out(left_out.clone())?;
-                (self.tell)(Event::LeftOut(&left_out));
+                self.run.journal.push_left_out(left_out.clone())?;
+                (self.run.tell)(Event::LeftOut(&left_out));
                 return Ok(());
             }
         };
         let Some(variant) = variant else {
             let reason = "no variant of it gave a right result on this device".to_owned();
-            return self.reject(Rejected { id: case.id.clone(), reason, verification: None });
+            return self.run.reject(Rejected { id: case.id.clone(), reason, verification: None });
         };
         let plan = case.spec.kernel.plan(variant, case.spec.element);
         let mut measured = self.measure(case, variant, &plan);
@@ -277,35 +363,41 @@ impl Session<'_> {
             && let Some(ratio) = self.watch()?
         {
             // Once more; where it moved again, or still, the case says so.
-            (self.tell)(Event::Repeated(&case.id, ratio));
+            (self.run.tell)(Event::Repeated(&case.id, ratio));
             self.check_interrupt()?;
             measured = self.measure(case, variant, &plan);
             let again = self.reading()?;
-            if let (Some(reading), Some(all)) = (again, self.journal.record().reference.clone()) {
+            if let (Some(reading), Some(all)) = (again, self.run.journal.record().reference.clone()) {
                 moved = reference::moved(&all, &reading);
-                self.journal.push_reading(reading)?;
+                self.run.journal.push_reading(reading)?;
             }
         }
         match measured {
             Ok(run) => {
-                let mut done = roofs::case(case, variant, &plan, run, tuning, self.journal.record());
+                let mut done = roofs::case(case, variant, &plan, run, tuning, self.run.journal.record());
                 done.caveats.extend(moved.map(|ratio| Caveat::ReferenceMoved { ratio }));
-                self.journal.push_case(done.clone())?;
-                (self.tell)(Event::Measured(&done));
+                self.run.journal.push_case(done.clone())?;
+                (self.run.tell)(Event::Measured(&done));
                 Ok(())
             }
             Err(RunError::Interrupted) => Err(SessionError::Interrupted),
-            Err(RunError::Launch(error @ LaunchError::Device(_))) => Err(device_error(&case.id, &error)),
+            Err(RunError::Launch(error)) if error.ends_the_device() => Err(device_error(&case.id, error)),
+            Err(RunError::Launch(error @ LaunchError::OutOfMemory(_))) => {
+                let left_out = LeftOut { id: case.id.clone(), reason: error.to_string() };
+                self.run.journal.push_left_out(left_out.clone())?;
+                (self.run.tell)(Event::LeftOut(&left_out));
+                Ok(())
+            }
             Err(error) => {
                 let reason = error.to_string();
                 let verification = if let RunError::Wrong(verification) = error { Some(*verification) } else { None };
-                self.reject(Rejected { id: case.id.clone(), reason, verification })
+                self.run.reject(Rejected { id: case.id.clone(), reason, verification })
             }
         }
     }
 
-    fn measure(&self, case: &PlannedCase, variant: &str, plan: &Plan) -> Result<Run, RunError> {
-        let protocol = &self.journal.record().protocol;
+    fn measure(&self, case: &PlannedCase, variant: &str, plan: &Plan) -> Result<run::Run, RunError> {
+        let protocol = &self.run.journal.record().protocol;
         let protocol = run::Protocol {
             seed: protocol.seed,
             sets: buffer_sets(plan, protocol.rotation_bytes, case.cache),
@@ -315,7 +407,7 @@ impl Session<'_> {
                 budget: protocol.sample_budget_s,
                 runs_per_sample: None,
             },
-            interrupted: self.interrupted,
+            interrupted: self.run.interrupted,
         };
         run::verify_and_sample(self.executor, case.spec.kernel.as_ref(), variant, case.spec.element, &protocol)
     }
@@ -329,54 +421,48 @@ impl Session<'_> {
         let left_out = |reason: String| LeftOut { id: case.id.clone(), reason };
         if let [only] = case.candidates.as_slice() {
             let plan = case.spec.kernel.plan(only, case.spec.element);
-            return Ok(match unfit(&plan, case.cache, self.journal.record()) {
+            return Ok(match unfit(&plan, case.cache, self.run.journal.record()) {
                 Some(reason) => Err(left_out(reason)),
                 None => Ok((Some(only), None)),
             });
         }
-        let choice = match self.cache.get(case) {
+        let choice = match self.run.cache.get(case) {
             Some(choice) => choice,
             None => self.try_all(case)?,
         };
-        (self.tell)(Event::Tuned(&case.id, &choice.tuning));
+        (self.run.tell)(Event::Tuned(&case.id, &choice.tuning));
         for rejected in choice.rejected {
-            if !self.journal.done(&rejected.id) {
-                self.reject(rejected)?;
+            if !self.run.journal.done(&rejected.id) {
+                self.run.reject(rejected)?;
             }
         }
         let wrong = choice.tuning.candidates.iter().all(|candidate| candidate.time_s.is_none());
         let first = choice.tuning.candidates.iter().find_map(|candidate| candidate.reason.clone());
         Ok(match choice.variant {
             Some(variant) => Ok((Some(variant), Some(choice.tuning))),
-            None if wrong && self.journal.record().rejected.iter().any(|r| is_of(case, &r.id)) => Ok((None, None)),
+            None if wrong && self.run.journal.record().rejected.iter().any(|r| is_of(case, &r.id)) => Ok((None, None)),
             None => Err(left_out(first.unwrap_or_else(|| "no variant suits it".to_owned()))),
         })
     }
 
     fn try_all(&mut self, case: &PlannedCase) -> Result<Choice, SessionError> {
-        let record = self.journal.record();
+        let record = self.run.journal.record();
         let protocol = run::Protocol {
             seed: record.protocol.seed,
             sets: 1,
             effort: EFFORT,
             sampling: Sampling { target_relative_ci: 1.0, budget: Seconds::ZERO, runs_per_sample: None },
-            interrupted: self.interrupted,
+            interrupted: self.run.interrupted,
         };
         let unfit = |plan: &Plan| unfit(plan, case.cache, record);
         let choice = tuning::choose(self.executor, case, &protocol, record, &unfit).map_err(|error| match error {
-            RunError::Launch(error) => device_error(&case.id, &error),
-            _ => SessionError::Interrupted,
+            TrialError::Device { variant, error } => device_error(&case.spec.id_as(variant), error),
+            TrialError::Interrupted => SessionError::Interrupted,
         })?;
-        if let Some(note) = self.cache.put(case, &choice) {
-            (self.tell)(Event::Note(&note));
+        if let Some(note) = self.run.cache.put(case, &choice) {
+            (self.run.tell)(Event::Note(&note));
         }
         Ok(choice)
-    }
-
-    fn reject(&mut self, rejected: Rejected) -> Result<(), SessionError> {
-        self.journal.push_rejected(rejected.clone())?;
-        (self.tell)(Event::Rejected(&rejected));
-        Ok(())
     }
 }
 
@@ -385,8 +471,8 @@ fn is_of(case: &PlannedCase, id: &str) -> bool {
     case.candidates.iter().any(|variant| case.spec.id_as(variant) == id)
 }
 
-fn device_error(id: &str, error: &LaunchError) -> SessionError {
-    SessionError::Device { id: id.to_owned(), error: error.to_string() }
+fn device_error(id: &str, error: LaunchError) -> SessionError {
+    SessionError::Device { id: id.to_owned(), error }
 }
 
 /// Why the device cannot run this plan, if it cannot.

@@ -57,30 +57,54 @@ pub struct Choice {
     pub tuning: Tuning,
     /// Those that were wrong or refused: never silent.
     pub rejected: Vec<Rejected>,
+    /// Whether it holds for the next run as well: not where memory ran out, which another program may have held.
+    pub lasting: bool,
 }
 
-/// Tries every candidate of a case on the device that `on` is the document of. `unfit` says why a plan cannot run on this device, if it cannot.
+/// Why there is no choice.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TrialError {
+    /// This variant took the device with it.
+    Device {
+        /// The variant.
+        variant: &'static str,
+        /// What happened.
+        error: LaunchError,
+    },
+    /// Ctrl-C.
+    Interrupted,
+}
+
+/// Tries every candidate of a case on the device that `on` is the document of, but for those whose id is among the
+/// document's rejected ones: they took the device with them. `unfit` says why a plan cannot run on this device, if it
+/// cannot.
 ///
 /// # Errors
-/// [`RunError::Interrupted`], or [`RunError::Launch`] where the device is lost.
+/// [`TrialError`].
 pub fn choose(
     executor: &dyn Executor,
     case: &PlannedCase,
     protocol: &Protocol,
     on: &Record,
     unfit: &dyn Fn(&Plan) -> Option<String>,
-) -> Result<Choice, RunError> {
+) -> Result<Choice, TrialError> {
     let clock = TrialClock::start();
     let (software, rotation_bytes) = (on.is_software(), on.protocol.rotation_bytes);
-    let (mut candidates, mut rejected) = (Vec::new(), Vec::new());
+    let (mut candidates, mut rejected, mut lasting) = (Vec::new(), Vec::new(), true);
     let mut best: Option<(&'static str, Seconds)> = None;
     for &variant in &case.candidates {
         if protocol.interrupted.load(Ordering::Relaxed) {
-            return Err(RunError::Interrupted);
+            return Err(TrialError::Interrupted);
         }
         let mut note = |time_s: Option<Seconds>, reason: Option<String>| {
             candidates.push(Candidate { variant: variant.to_owned(), time_s, reason });
         };
+        let id = case.spec.id_as(variant);
+        if let Some(before) = on.rejected.iter().find(|rejected| rejected.id == id) {
+            note(None, Some(before.reason.clone()));
+            rejected.push(before.clone());
+            continue;
+        }
         let plan = case.spec.kernel.plan(variant, case.spec.element);
         if let Some(reason) = unfit(&plan) {
             note(None, Some(printable(&reason, 300)));
@@ -98,15 +122,17 @@ pub fn choose(
                     best = Some((variant, time));
                 }
             }
-            Err(RunError::Launch(LaunchError::Device(error))) => {
-                return Err(RunError::Launch(LaunchError::Device(error)));
+            Err(RunError::Launch(error)) if error.ends_the_device() => {
+                return Err(TrialError::Device { variant, error });
             }
+            Err(RunError::Interrupted) => return Err(TrialError::Interrupted),
             Err(error) => {
+                lasting &= !matches!(error, RunError::Launch(LaunchError::OutOfMemory(_)));
                 let reason = printable(&error.to_string(), 300);
                 note(None, Some(reason.clone()));
                 if !is_limit(&error) {
                     let verification = if let RunError::Wrong(wrong) = error { Some(*wrong) } else { None };
-                    rejected.push(Rejected { id: case.spec.id_as(variant), reason, verification });
+                    rejected.push(Rejected { id, reason, verification });
                 }
             }
         }
@@ -116,7 +142,7 @@ pub fn choose(
     let regret = time_of_default.zip(best).map(|(time, (_, least))| time / least - 1.0);
     let tuning =
         Tuning { candidates, default_variant, regret, cost_s: clock.wall(), cost_cpu_s: clock.cpu(), cached: false };
-    Ok(Choice { variant: best.map(|(variant, _)| variant), tuning, rejected })
+    Ok(Choice { variant: best.map(|(variant, _)| variant), tuning, rejected, lasting })
 }
 
 /// A configuration that is too large for this device is no fault.
@@ -125,6 +151,7 @@ fn is_limit(error: &RunError) -> bool {
         RunError::Launch(LaunchError::Shader { message, .. } | LaunchError::Refused(message)) => {
             message.contains("limit") || message.contains("exceeds")
         }
+        RunError::Launch(LaunchError::OutOfMemory(_)) => true,
         _ => false,
     }
 }

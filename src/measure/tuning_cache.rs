@@ -96,13 +96,13 @@ impl TuningCache {
             cost_cpu_s: trial.cost_cpu_s,
             cached: true,
         };
-        Some(Choice { variant: Some(variant), tuning, rejected: Vec::new() })
+        Some(Choice { variant: Some(variant), tuning, rejected: Vec::new(), lasting: true })
     }
 
-    /// Keeps a trial, unless one of its variants was wrong: that is to be told in every run. Gives a note where the file
+    /// Keeps a trial, unless one of its variants was wrong (that is to be told in every run) or did not find its memory. Gives a note where the file
     /// could not be written, once.
     pub fn put(&mut self, case: &PlannedCase, choice: &Choice) -> Option<String> {
-        if !choice.rejected.is_empty() || choice.variant.is_none() {
+        if !choice.rejected.is_empty() || choice.variant.is_none() || !choice.lasting {
             return None;
         }
         let Tuning { candidates, cost_s, cost_cpu_s, .. } = choice.tuning.clone();

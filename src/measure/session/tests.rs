@@ -2,7 +2,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::super::fake::{self, Fake, FakeKernel, VARIANTS};
+use super::super::fake::{self, Fake, FakeKernel, Fault, Step, VARIANTS};
 use super::*;
 use crate::kernels::Work;
 use crate::record::{Ceiling, Clock, Metric, Reference, Timing, Verification};
@@ -73,6 +73,10 @@ struct Outcome {
     record: Record,
     events: Vec<String>,
     result: Result<(), SessionError>,
+    /// Plans prepared.
+    prepared: usize,
+    /// How often the device was opened.
+    opened: usize,
 }
 
 impl Outcome {
@@ -81,7 +85,7 @@ impl Outcome {
     }
 }
 
-fn go_with(fake: &Fake, kernels: &[FakeKernel], cache: TuningCache, interrupt_after: usize) -> Outcome {
+fn go_with(fake: Fake, kernels: &[FakeKernel], cache: TuningCache, interrupt_after: usize) -> Outcome {
     let folder = tempfile::tempdir().unwrap();
     let planned = fake::planned(kernels);
     let journal = Journal::create(&folder.path().join("a.json"), record(&planned)).unwrap();
@@ -89,29 +93,48 @@ fn go_with(fake: &Fake, kernels: &[FakeKernel], cache: TuningCache, interrupt_af
 }
 
 fn continue_with(
-    fake: &Fake,
+    fake: Fake,
     planned: &[PlannedCase],
     journal: Journal,
     cache: TuningCache,
     interrupt_after: usize,
 ) -> Outcome {
+    let fake = Rc::new(fake);
+    let again = Rc::clone(&fake);
+    let mut reopen = || Ok(Box::new(Rc::clone(&again)) as Box<dyn Executor>);
+    reopening(&fake, &mut reopen, planned, journal, cache, interrupt_after)
+}
+
+fn reopening(
+    fake: &Rc<Fake>,
+    reopen: &mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
+    planned: &[PlannedCase],
+    mut journal: Journal,
+    mut cache: TuningCache,
+    interrupt_after: usize,
+) -> Outcome {
     let interrupted = AtomicBool::new(false);
     let mut events = Vec::new();
-    let watch = journal.record().reference.as_ref().map(|r| Watch::new(fake, r, 1).unwrap().always_due());
     let mut done = 0;
+    let mut opened = 1;
     let mut tell = |event: Event| {
         done += usize::from(matches!(event, Event::Measured(_)));
         interrupted.store(done >= interrupt_after, Ordering::Relaxed);
         events.push(format!("{event:?}"));
     };
-    let mut session = Session { executor: fake, journal, cache, watch, interrupted: &interrupted, tell: &mut tell };
-    let result = session.all(planned);
-    let record = session.journal.record().clone();
-    drop(session);
-    Outcome { record, events, result }
+    let mut counted = || {
+        opened += 1;
+        reopen()
+    };
+    // As if much time passed between any two cases.
+    let interval = Duration::ZERO;
+    let mut run =
+        Run { journal: &mut journal, cache: &mut cache, interval, interrupted: &interrupted, tell: &mut tell };
+    let result = all(Box::new(Rc::clone(fake)), &mut counted, planned, &mut run);
+    Outcome { record: journal.record().clone(), events, result, prepared: fake.prepared.get(), opened }
 }
 
-fn go(fake: &Fake, kernels: &[FakeKernel]) -> Outcome {
+fn go(fake: Fake, kernels: &[FakeKernel]) -> Outcome {
     go_with(fake, kernels, TuningCache::in_memory(), usize::MAX)
 }
 
@@ -121,7 +144,7 @@ fn steady() -> Fake {
 
 #[test]
 fn the_fastest_variant_is_measured_and_the_record_holds_its_rivals_and_the_regret() {
-    let outcome = go(&steady(), &[SINGLE]);
+    let outcome = go(steady(), &[SINGLE]);
     outcome.result.unwrap();
     let case = &outcome.record.cases[0];
     assert_eq!((&*case.id, &*case.variant), ("gating/single/best/f32/m/prefill/n=8", "fast"));
@@ -139,7 +162,7 @@ fn a_wrong_variant_is_rejected_aloud_and_one_beyond_a_limit_is_only_listed() {
     let mut fake = steady();
     fake.wrong = vec![1];
     fake.refused = BTreeMap::from([(2, "workgroup storage exceeds the limit of 32768 bytes")]);
-    let outcome = go(&fake, &[SINGLE]);
+    let outcome = go(fake, &[SINGLE]);
     outcome.result.unwrap();
     assert_eq!(outcome.record.cases[0].variant, "slow");
     let rejected: Vec<&str> = outcome.record.rejected.iter().map(|r| &*r.id).collect();
@@ -153,14 +176,14 @@ fn a_wrong_variant_is_rejected_aloud_and_one_beyond_a_limit_is_only_listed() {
 fn a_variant_that_the_driver_refuses_without_a_limit_is_rejected_aloud() {
     let mut fake = steady();
     fake.refused = BTreeMap::from([(2, "internal compiler error")]);
-    assert_eq!(go(&fake, &[SINGLE]).record.rejected.len(), 1);
+    assert_eq!(go(fake, &[SINGLE]).record.rejected.len(), 1);
 }
 
 #[test]
 fn a_case_without_a_right_variant_is_rejected_and_never_timed() {
     let mut fake = steady();
     fake.wrong = vec![0, 1, 2];
-    let outcome = go(&fake, &[SINGLE]);
+    let outcome = go(fake, &[SINGLE]);
     outcome.result.unwrap();
     assert!(outcome.record.cases.is_empty() && outcome.record.complete);
     assert_eq!(outcome.record.rejected.len(), 4, "each variant, and the case");
@@ -169,18 +192,18 @@ fn a_case_without_a_right_variant_is_rejected_and_never_timed() {
 #[test]
 fn a_rate_above_a_ceiling_is_flagged_with_the_ceiling_and_not_clamped() {
     let fast = Fake::new(|_, _| 1.2e-3);
-    let case = &go(&fast, &[SINGLE]).record.cases[0];
+    let case = &go(fast, &[SINGLE]).record.cases[0];
     let fraction = case.achieved.fractions[&CeilingKind::FmaF32];
     assert!((fraction - 1.25).abs() < 1e-9);
     assert!(case.caveats.contains(&Caveat::AboveCeiling { ceiling: CeilingKind::FmaF32, fraction }));
-    let case = &go(&steady(), &[SINGLE]).record.cases[0];
+    let case = &go(steady(), &[SINGLE]).record.cases[0];
     assert!(!case.caveats.iter().any(|c| matches!(c, Caveat::AboveCeiling { .. })), "{:?}", case.caveats);
 }
 
 #[test]
 fn the_parts_of_a_layer_are_timed_in_the_same_run() {
     // A launch gap: the whole takes its three launches, and so do the parts together.
-    let outcome = go(&steady(), &[LAYER]);
+    let outcome = go(steady(), &[LAYER]);
     outcome.result.unwrap();
     let case = &outcome.record.cases[0];
     assert_eq!(case.parts.len(), 3);
@@ -205,7 +228,7 @@ const FIRST_JUDGED: usize = 1 + 3 * 3 + 1;
 
 #[test]
 fn a_case_beside_a_throttled_reference_is_run_again_once() {
-    let outcome = go(&throttled(FIRST_JUDGED, FIRST_JUDGED + 2, 1.5), &[SINGLE, LAYER]);
+    let outcome = go(throttled(FIRST_JUDGED, FIRST_JUDGED + 2, 1.5), &[SINGLE, LAYER]);
     outcome.result.as_ref().unwrap();
     assert_eq!(outcome.told("Repeated"), 1);
     let moved = outcome.record.cases.iter().flat_map(|case| &case.caveats);
@@ -218,7 +241,7 @@ fn a_case_beside_a_throttled_reference_is_run_again_once() {
 
 #[test]
 fn a_reference_that_stays_slow_leaves_a_caveat_on_the_case() {
-    let outcome = go(&throttled(FIRST_JUDGED, usize::MAX, 0.5), &[SINGLE]);
+    let outcome = go(throttled(FIRST_JUDGED, usize::MAX, 0.5), &[SINGLE]);
     outcome.result.as_ref().unwrap();
     assert_eq!(outcome.told("Repeated"), 1);
     assert!(outcome.record.cases[0].caveats.contains(&Caveat::ReferenceMoved { ratio: 0.5 }));
@@ -226,7 +249,7 @@ fn a_reference_that_stays_slow_leaves_a_caveat_on_the_case() {
 
 #[test]
 fn a_steady_reference_repeats_nothing() {
-    let outcome = go(&throttled(1, 0, 1.0), &[SINGLE, LAYER]);
+    let outcome = go(throttled(1, 0, 1.0), &[SINGLE, LAYER]);
     assert_eq!(outcome.told("Repeated"), 0);
     assert_eq!(outcome.record.reference.unwrap().readings.len(), 5);
 }
@@ -236,9 +259,8 @@ fn a_trial_is_kept_for_the_next_run_and_a_damaged_cache_is_told_and_made_again()
     let folder = tempfile::tempdir().unwrap();
     let open = || TuningCache::open(folder.path(), &fake::device(), false);
     let run = |cache: TuningCache| {
-        let fake = steady();
-        let outcome = go_with(&fake, &[SINGLE], cache, usize::MAX);
-        (outcome.record.cases[0].tuning.clone().unwrap(), fake.prepared.get())
+        let outcome = go_with(steady(), &[SINGLE], cache, usize::MAX);
+        (outcome.record.cases[0].tuning.clone().unwrap(), outcome.prepared)
     };
     let (cache, note) = open();
     assert_eq!(note, None, "no cache yet is no damage");
@@ -265,7 +287,7 @@ fn a_cache_of_another_driver_or_with_impossible_times_is_not_used() {
     let run = |device: &Device| {
         let (cache, note) = TuningCache::open(folder.path(), device, false);
         assert_eq!(note, None);
-        go_with(&steady(), &[SINGLE], cache, usize::MAX).record.cases[0].tuning.clone().unwrap().cached
+        go_with(steady(), &[SINGLE], cache, usize::MAX).record.cases[0].tuning.clone().unwrap().cached
     };
     assert!(!run(&fake::device()));
     assert!(run(&fake::device()));
@@ -284,7 +306,7 @@ fn a_cache_that_cannot_be_written_is_a_note_and_no_failure() {
     let file = folder.path().join("not-a-folder");
     std::fs::write(&file, b"x").unwrap();
     let (cache, _) = TuningCache::open(&file.join("below"), &fake::device(), false);
-    let outcome = go_with(&steady(), &[SINGLE, LAYER], cache, usize::MAX);
+    let outcome = go_with(steady(), &[SINGLE, LAYER], cache, usize::MAX);
     outcome.result.as_ref().unwrap();
     assert_eq!((outcome.record.cases.len(), outcome.told("not kept")), (2, 1));
 }
@@ -295,11 +317,11 @@ fn an_interrupted_run_goes_on_with_what_is_missing() {
     let path = folder.path().join("a.json");
     let planned = fake::planned(&[SINGLE, LAYER]);
     let journal = Journal::create(&path, record(&planned)).unwrap();
-    let first = continue_with(&steady(), &planned, journal, TuningCache::in_memory(), 1);
+    let first = continue_with(steady(), &planned, journal, TuningCache::in_memory(), 1);
     assert!(matches!(first.result, Err(SessionError::Interrupted)));
     assert_eq!(first.record.cases.len(), 1);
     let journal = Journal::resume(&path, &record(&planned)).unwrap();
-    let second = continue_with(&steady(), &planned, journal, TuningCache::in_memory(), usize::MAX);
+    let second = continue_with(steady(), &planned, journal, TuningCache::in_memory(), usize::MAX);
     second.result.as_ref().unwrap();
     assert_eq!((second.record.cases.len(), second.told("Started")), (2, 1));
     assert_eq!(second.record.cases[0], first.record.cases[0]);
@@ -316,4 +338,117 @@ fn another_selection_of_variants_is_another_run() {
     other.protocol.selection = Selection::AllVariants;
     let message = Journal::resume(&path, &other).unwrap_err().to_string();
     assert!(message.contains("selection of variants (tuned, now all)"), "{message}");
+}
+
+const BEFORE: FakeKernel = FakeKernel { name: "before", parts: 0 };
+const BROKEN: FakeKernel = FakeKernel { name: "broken", parts: 0 };
+const AFTER: FakeKernel = FakeKernel { name: "after", parts: 3 };
+
+/// Three kernels of which the second fails: its variant `variant` at `step`, `times` times.
+fn with_fault(variant: u32, step: Step, error: &LaunchError, times: usize) -> Fake {
+    let mut fake = steady();
+    fake.faults = vec![Fault { kernel: "broken", variant, step, error: error.clone(), times: Cell::new(times) }];
+    fake
+}
+
+fn names(record: &Record) -> Vec<&str> {
+    record.cases.iter().map(|case| &*case.kernel).collect()
+}
+
+fn losses() -> [LaunchError; 2] {
+    [LaunchError::Device("VK_ERROR_DEVICE_LOST".to_owned()), LaunchError::Hung(Seconds::new(120.0))]
+}
+
+#[test]
+fn a_device_that_a_variant_loses_or_hangs_at_any_step_is_opened_again_and_the_next_variant_is_tried() {
+    for error in losses() {
+        for step in [Step::Prepare, Step::Run, Step::Read] {
+            let outcome = go(with_fault(1, step, &error, usize::MAX), &[BEFORE, BROKEN, AFTER]);
+            outcome.result.unwrap();
+            assert_eq!(names(&outcome.record), ["before", "broken", "after"], "{error} at {step:?}");
+            assert_eq!((outcome.opened, &*outcome.record.cases[1].variant), (2, "middle"));
+            assert_eq!(outcome.record.rejected.len(), 1);
+            let rejected = &outcome.record.rejected[0];
+            assert_eq!(rejected.id, "gating/broken/fast/f32/m/prefill/n=8");
+            assert!(rejected.reason.starts_with(&error.to_string()), "{}", rejected.reason);
+            assert!(outcome.record.complete);
+        }
+    }
+}
+
+#[test]
+fn a_case_whose_only_variant_loses_the_device_is_rejected_with_the_reason_and_the_rest_is_measured() {
+    for error in losses() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut planned = fake::planned(&[BEFORE, BROKEN, AFTER]);
+        planned[1].candidates = vec![VARIANTS[0]];
+        let path = folder.path().join("a.json");
+        let journal = Journal::create(&path, record(&planned)).unwrap();
+        let fake = with_fault(0, Step::Run, &error, usize::MAX);
+        let outcome = continue_with(fake, &planned, journal, TuningCache::in_memory(), usize::MAX);
+        outcome.result.unwrap();
+        assert_eq!(names(&outcome.record), ["before", "after"]);
+        assert_eq!(outcome.record.rejected[0].id, planned[1].id);
+        let stored = load(&path).unwrap();
+        assert!(stored.complete && stored.rejected[0].reason.contains("opened again"));
+    }
+}
+
+#[test]
+fn a_device_that_does_not_come_back_ends_the_run_and_blames_no_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let planned = fake::planned(&[BEFORE, BROKEN, AFTER]);
+    let journal = Journal::create(&path, record(&planned)).unwrap();
+    let fake = Rc::new(with_fault(0, Step::Run, &losses()[0], 1));
+    let mut gone = || Err("no such device".to_owned());
+    let outcome = reopening(&fake, &mut gone, &planned, journal, TuningCache::in_memory(), usize::MAX);
+    let message = outcome.result.unwrap_err().to_string();
+    assert!(message.contains("no such device; finished cases are kept"), "{message}");
+    assert_eq!((names(&outcome.record), outcome.record.rejected.len()), (vec!["before"], 0));
+    // The device is back: the same document is completed, with the case in it.
+    let journal = Journal::resume(&path, &record(&planned)).unwrap();
+    let outcome = continue_with(steady(), &planned, journal, TuningCache::in_memory(), usize::MAX);
+    assert_eq!(names(&outcome.record), ["before", "broken", "after"]);
+}
+
+#[test]
+fn a_device_that_is_lost_again_and_again_ends_the_run() {
+    let mut fake = steady();
+    let fault = |variant| Fault {
+        kernel: "broken",
+        variant,
+        step: Step::Run,
+        error: losses()[0].clone(),
+        times: Cell::new(usize::MAX),
+    };
+    fake.faults = (0..3).map(fault).collect();
+    fake.faults.push(Fault { kernel: "after", ..fault(0) });
+    let outcome = go(fake, &[BEFORE, BROKEN, AFTER]);
+    let message = outcome.result.unwrap_err().to_string();
+    assert!(message.contains("lost 4 times in a row"), "{message}");
+    assert_eq!((names(&outcome.record), outcome.opened), (vec!["before"], 4));
+}
+
+#[test]
+fn memory_that_runs_out_leaves_a_variant_or_a_case_out_and_is_no_fault_of_the_kernel() {
+    let error = LaunchError::OutOfMemory("allocation failed".to_owned());
+    let folder = tempfile::tempdir().unwrap();
+    let (cache, _) = TuningCache::open(folder.path(), &fake::device(), false);
+    let outcome = go_with(with_fault(1, Step::Prepare, &error, 1), &[BROKEN], cache, usize::MAX);
+    outcome.result.unwrap();
+    assert_eq!((&*outcome.record.cases[0].variant, outcome.record.rejected.len()), ("middle", 0));
+    // The next run may find its memory: that choice was not kept.
+    let (cache, _) = TuningCache::open(folder.path(), &fake::device(), false);
+    let outcome = go_with(steady(), &[BROKEN], cache, usize::MAX);
+    assert_eq!(outcome.record.cases[0].variant, "fast");
+
+    let mut fake = with_fault(0, Step::Prepare, &error, usize::MAX);
+    let of = |variant| Fault { variant, ..fake.faults[0].clone() };
+    fake.faults = (0..3).map(of).collect();
+    let outcome = go(fake, &[BEFORE, BROKEN, AFTER]);
+    outcome.result.unwrap();
+    assert_eq!((names(&outcome.record), outcome.opened), (vec!["before", "after"], 1));
+    assert_eq!(outcome.record.left_out[0].reason, "out of memory: allocation failed");
+    assert!(outcome.record.complete && outcome.record.rejected.is_empty());
 }
