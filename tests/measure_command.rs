@@ -111,3 +111,39 @@ fn an_interrupt_ends_with_130_and_keeps_what_is_finished() {
     );
     assert!(told.iter().all(|id| stored(&path).contains_key(id)));
 }
+
+#[test]
+fn a_second_copy_on_the_same_document_says_so_and_leaves_the_first_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("record.json");
+    let mut first = measure(&path).spawn().expect("the program starts");
+    finished(&mut first, 1);
+    let second = measure(&path).output().expect("the program starts");
+    let words = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert_eq!(second.status.code(), Some(2), "{words}");
+    assert!(words.contains(&format!("another supernode (process {}) is measuring into it", first.id())), "{words}");
+    assert_eq!(words.lines().filter(|line| line.starts_with("error: ")).count(), 1);
+    first.kill().expect("SIGKILL");
+    first.wait().expect("it ends");
+    assert!(!stored(&path).is_empty(), "what the first had finished is there");
+    // The lock of a process that was killed holds nobody up: the resumed runs of the other tests start after a kill too.
+    let mut third = measure(&path).spawn().expect("the program starts");
+    let told = finished(&mut third, 1);
+    third.kill().expect("SIGKILL");
+    third.wait().expect("it ends");
+    assert_eq!(told.len(), 1);
+}
+
+/// Linux' `/dev/full` stands in for the disk. What was finished before a disk fills up is in `journal.rs`'s care.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_one_line_and_exit_code_2() {
+    let output = Command::new(env!("CARGO_BIN_EXE_supernode"))
+        .args(["measure", "--preset", "smoke", "--no-tune", "--only", "gating", "-o", "/dev/full"])
+        .output()
+        .expect("the program starts");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{words}");
+    let last = words.lines().last().unwrap_or_default();
+    assert!(last.starts_with("error: /dev/full: cannot be written"), "{words}");
+}

@@ -8,7 +8,7 @@ use super::progress::Progress;
 use super::{Error, print, print_json};
 use crate::measure::session::{self, Event, Machine, Options, SessionError};
 use crate::measure::{Executor, planning, tuning_cache};
-use crate::record::{CeilingKind, Device, Preset, Quantity, Record, Selection, Tuning};
+use crate::record::{CeilingKind, Device, Lock, Preset, Quantity, Record, Selection, Tuning};
 use crate::report::terminal;
 use crate::units::with_prefix;
 
@@ -106,6 +106,7 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
     let gpu = args.device.open()?;
     let path = args.output.clone().unwrap_or_else(|| Path::new("out").join(file_name(&gpu.info)));
     prepare_folder(&path, args.output.is_some())?;
+    let _lock = Lock::take(&path).map_err(|locked| Error::Input(locked.to_string()))?;
     let options = Options {
         preset: args.preset,
         seed: args.seed,

@@ -387,3 +387,49 @@ fn matrix_feature(size: &str) -> String {
     let depth = size.split('x').next().unwrap_or_default();
     format!("cooperative_matrix_{size}x{depth}_f16_f32")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kernels::probes::Probe;
+    use crate::kernels::{Element, Kernel};
+    use crate::measure::gpu::{Selection, select};
+
+    /// Multiply-adds for some hundred milliseconds on a software adapter.
+    const LONG: Probe = Probe::Fma { invocations: 1 << 16, rounds: 512 };
+
+    fn open() -> Gpu {
+        select(&Selection::default()).unwrap().open(false).unwrap()
+    }
+
+    fn prepare<'a>(gpu: &'a Gpu, probe: &Probe) -> Result<Box<dyn Prepared + 'a>, LaunchError> {
+        let plan = probe.plan("probe", Element::F32);
+        gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1)
+    }
+
+    #[test]
+    fn a_lost_device_is_told_from_a_refused_launch_and_another_opening_works() {
+        let gpu = open();
+        let mut prepared = prepare(&gpu, &Probe::Launch).unwrap();
+        prepared.run(1).unwrap();
+        gpu.device.destroy();
+        let error = prepared.run(1).unwrap_err();
+        assert!(matches!(error, LaunchError::Device(_)), "{error:?}");
+        let error = prepare(&gpu, &Probe::Launch).err();
+        assert!(matches!(error, Some(LaunchError::Device(_))), "{error:?}");
+        prepare(&open(), &Probe::Launch).unwrap().run(1).unwrap();
+    }
+
+    #[test]
+    fn a_device_that_does_not_answer_in_time_is_given_up_and_another_opening_works() {
+        let mut gpu = open();
+        gpu.patience = Duration::from_micros(1);
+        let error = prepare(&gpu, &LONG).unwrap().run(1000).unwrap_err();
+        assert!(matches!(error, LaunchError::Hung(_)), "{error:?}");
+        // As a session does: closing it would wait.
+        std::mem::forget(gpu);
+        prepare(&open(), &Probe::Launch).unwrap().run(1).unwrap();
+    }
+}

@@ -8,6 +8,7 @@ mod case;
 mod caveat;
 mod io;
 mod journal;
+mod lock;
 mod routing;
 mod validate;
 
@@ -20,6 +21,7 @@ pub use case::{Achieved, Bound, CacheState, Candidate, Case, LeftOut, Part, Reje
 pub use caveat::Caveat;
 pub use io::{RecordError, load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
+pub use lock::{Lock, Locked};
 pub(crate) use validate::printable;
 
 use crate::kernels::{Element, Operation, Work};
