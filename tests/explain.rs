@@ -161,3 +161,29 @@ fn without_a_plan_at_one_end_there_is_one_line_and_exit_code_1() {
     );
     command(&["--model", "gpt-9"]).assert().code(2);
 }
+
+#[test]
+fn overlap_in_training_is_what_the_same_plan_gains_from_hiding_its_traffic() {
+    let asked = request("deepseek-v3", Phase::Training, cluster(), 384);
+    let gain = |request: &Request| {
+        let with = supernode_bench::projection::project(request).unwrap();
+        let workload = Workload { overlap: false, ..request.workload };
+        let plan = &with.plan;
+        let pins = Pins {
+            tp: Some(plan.tp),
+            pp: Some(plan.pp),
+            ep: Some(plan.ep),
+            dp: Some(plan.dp),
+            cp: Some(plan.cp),
+            microbatches: Some(plan.microbatches),
+            batch_per_chip: Some(plan.batch_per_chip),
+        };
+        let without = supernode_bench::projection::project(&Request { workload, pins, ..request.clone() });
+        with.tokens_per_s_per_chip.median / without.unwrap().tokens_per_s_per_chip.median
+    };
+    let on = request("deepseek-v3", Phase::Training, Fabric::load("cloudmatrix384").unwrap(), 384);
+    let explanation = explain(&on, &cluster()).unwrap();
+    assert!((explanation.overlap_gain[0] - gain(&asked)).abs() < 1e-12, "{:?}", explanation.overlap_gain);
+    // A slow network has something to hide.
+    assert!(explanation.overlap_gain[0] > 1.02, "{:?}", explanation.overlap_gain);
+}

@@ -286,3 +286,24 @@ fn a_parquet_file_has_every_row_and_is_made_by_resuming_too() {
 fn without_the_feature_parquet_it_says_so() {
     assert!(Place::new(SPEC).line_of_error(&["-o", "out.parquet"]).contains("built without Parquet"));
 }
+
+#[test]
+fn chunks_context_parallelism_and_the_pipeline_are_keys_that_change_the_answer() {
+    let spec = "model = \"qwen3-30b-a3b\"\nchips = 8\n\
+        [[grid]]\nphase = \"prefill\"\nworkload.chunk_tokens = [512, 4096]\n\
+        [[grid]]\nphase = \"prefill\"\nplan.cp = [1, 2]\n\
+        [[grid]]\nphase = \"training\"\nworkload.global_batch_tokens = 262144\nplan.pp = 4\nworkload.pipeline = [\"1f1b\", \"zero-bubble\"]\n";
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.toml");
+    std::fs::write(&file, spec).unwrap();
+    let output = assert_cmd::Command::cargo_bin("supernode").unwrap().arg("sweep").arg(&file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let rows: Vec<serde_json::Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), 6);
+    for pair in rows.chunks(2) {
+        let step = |row: &serde_json::Value| row["step_s"].as_f64().unwrap_or_else(|| panic!("{row}"));
+        assert!((step(&pair[0]) / step(&pair[1]) - 1.0).abs() > 1e-3, "{pair:?}");
+    }
+    assert_eq!(rows[3]["plan"]["cp"], 2);
+}

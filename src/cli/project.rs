@@ -107,6 +107,9 @@ pub(super) struct ProjectArgs {
     /// Schedule of the training pipeline
     #[arg(long, value_enum, value_name = "SCHEDULE", default_value = "interleaved")]
     pipeline: PipelineName,
+    /// Training: hide no communication behind compute
+    #[arg(long)]
+    no_overlap: bool,
     /// List the plans that no other beats in both latency and throughput, instead of the best under the limit
     #[arg(long, requires_all = ["model", "phase"])]
     search: bool,
@@ -336,6 +339,7 @@ pub(super) fn request(
         expert_load: args.expert_load.of(&model)?,
         skew: 1.0,
         pipeline: args.pipeline.into(),
+        overlap: !args.no_overlap,
     };
     let pins = Pins {
         tp: args.tp,

@@ -113,11 +113,12 @@ pub fn explain(request: &Request, baseline: &Fabric) -> Result<Explanation, NoEn
         (0..CAUSES.len()).map(|cause| step(cause, &rates, request, baseline, &below, &on)).collect();
     if let Some(overlap) = steps.last_mut() {
         let [before, after] = overlap_gain;
-        overlap.what = if request.phase == Phase::Training {
-            "the schedule interleaves micro-batches on both alike, so what hides is part of the causes above".to_owned()
+        let hiding = if request.phase == Phase::Training {
+            "hiding communication behind another micro-batch, and gradients behind the last backward pass,"
         } else {
-            format!("a second micro-batch to hide communication behind gives x {before:.3}, then x {after:.3}")
+            "a second micro-batch to hide communication behind"
         };
+        overlap.what = format!("{hiding} gives x {before:.3}, then x {after:.3}");
     }
     let hybrids = corners.iter().enumerate().map(|(bits, (rate, plan))| hybrid(bits, *rate, *plan)).collect();
     Ok(Explanation { caveats: caveats(request, &below), baseline: below, on, ratio, overlap_gain, steps, hybrids })
@@ -152,17 +153,21 @@ fn corners(request: &Request, baseline: &Fabric, below: &Projection) -> Result<(
 }
 
 /// What a second micro-batch gives, behind whose compute the communication of the first hides: throughput of the plan over
-/// that of the same plan in one piece. 1 where the plan does not interleave or stages need the pieces anyway, and in
-/// training, where the schedule interleaves on any fabric.
+/// that of the same plan in one piece; 1 where the plan does not interleave or stages need the pieces anyway. In training
+/// the plan keeps its pieces, and its schedule hides nothing.
 fn overlap_gain(request: &Request, answer: &Projection) -> f64 {
     let plan = &answer.plan;
-    if request.phase == Phase::Training || plan.pp > 1 || plan.microbatches <= 1 {
+    let without = if request.phase == Phase::Training {
+        let workload = Workload { overlap: false, ..request.workload };
+        with_plan(&Request { workload, ..request.clone() }, plan)
+    } else if plan.pp > 1 || plan.microbatches <= 1 {
         return 1.0;
-    }
-    let in_one_piece = with_plan(request, &Plan { microbatches: 1, ..*plan });
+    } else {
+        with_plan(request, &Plan { microbatches: 1, ..*plan })
+    };
     let rate = |projection: &Projection| projection.tokens_per_s_per_chip.median;
     // A batch whose activations fit in two pieces only leaves nothing to compare with.
-    project(&in_one_piece).map_or(1.0, |piece| rate(answer) / rate(&piece))
+    project(&without).map_or(1.0, |other| rate(answer) / rate(&other))
 }
 
 /// The fabric with the properties in `bits`, the rest from the baseline. A tier takes values from the other fabric's tier

@@ -55,6 +55,8 @@ pub struct Workload {
     pub skew: f64,
     /// Schedule of the training pipeline.
     pub pipeline: Pipeline,
+    /// Training: communication hides behind the compute of another micro-batch, gradients behind the last backward pass.
+    pub overlap: bool,
 }
 
 /// Schedule of a training pipeline.
@@ -84,6 +86,7 @@ impl Default for Workload {
             expert_load: ExpertLoad::Replicated,
             skew: 1.0,
             pipeline: Pipeline::Interleaved,
+            overlap: true,
         }
     }
 }

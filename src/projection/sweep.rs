@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde::Serialize;
 
 use super::{
-    ChipModel, ExpertLoad, Interval, Memory, Phase, Pins, Plan, Projection, Request, Terms, Workload, project,
+    ChipModel, ExpertLoad, Interval, Memory, Phase, Pins, Pipeline, Plan, Projection, Request, Terms, Workload, project,
 };
 use crate::specs::grid::{Grid, Point, SETS};
 use crate::specs::{Chip, Fabric, Model, NumberType, Settings, SpecError};
@@ -220,6 +220,15 @@ pub fn phase(name: &str) -> Option<Phase> {
     }
 }
 
+fn pipeline(name: &str) -> Option<Pipeline> {
+    match name {
+        "1f1b" => Some(Pipeline::OneForwardOneBackward),
+        "interleaved" => Some(Pipeline::Interleaved),
+        "zero-bubble" => Some(Pipeline::ZeroBubble),
+        _ => None,
+    }
+}
+
 fn number_type(name: &str) -> Option<NumberType> {
     use NumberType::{Bf16, F16, F32, Fp8, Int8};
     [F32, F16, Bf16, Fp8, Int8].into_iter().find(|number_type| number_type.name() == name)
@@ -232,6 +241,8 @@ fn workload(point: &Point, default: Workload) -> Workload {
     set(&mut workload.mtp_acceptance, "workload.mtp_acceptance");
     set(&mut workload.sequence_len, "workload.sequence_len");
     set(&mut workload.global_batch_tokens, "workload.global_batch_tokens");
+    set(&mut workload.chunk_tokens, "workload.chunk_tokens");
+    workload.pipeline = point.text("workload.pipeline").and_then(pipeline).unwrap_or(workload.pipeline);
     let output_len = point.number("workload.output_len").unwrap_or(0.0);
     workload.kv_len = point.number("workload.kv_len").unwrap_or(workload.prompt_len + output_len / 2.0);
     workload.mtp_tokens = point.count("workload.mtp").unwrap_or(workload.mtp_tokens);
@@ -248,6 +259,7 @@ fn pins(point: &Point, none: Pins) -> Pins {
     pins.pp = point.count("plan.pp");
     pins.ep = point.count("plan.ep");
     pins.dp = point.count("plan.dp");
+    pins.cp = point.count("plan.cp");
     pins.microbatches = point.count("plan.microbatches");
     pins.batch_per_chip = point.number("plan.batch_per_chip");
     pins

@@ -68,6 +68,8 @@ pub enum Kind {
 pub const TYPES: &[&str] = &["int8", "fp8", "bf16", "f16", "f32"];
 /// The phases, as written in files and flags.
 pub const PHASES: &[&str] = &["prefill", "decode", "training"];
+/// The schedules of a training pipeline, as written in files and flags.
+pub const PIPELINES: &[&str] = &["1f1b", "interleaved", "zero-bubble"];
 const DEGREE: Kind = Kind::Count(1, 1_000_000);
 const TOKENS: Kind = Kind::Number(1.0, 1e12);
 
@@ -88,10 +90,13 @@ pub const KEYS: &[(&str, Kind)] = &[
     ("workload.mtp_acceptance", Kind::Number(0.0, 1.0)),
     ("workload.sequence_len", TOKENS),
     ("workload.global_batch_tokens", TOKENS),
+    ("workload.chunk_tokens", TOKENS),
+    ("workload.pipeline", Kind::Word(PIPELINES)),
     ("plan.tp", DEGREE),
     ("plan.pp", DEGREE),
     ("plan.ep", DEGREE),
     ("plan.dp", DEGREE),
+    ("plan.cp", DEGREE),
     ("plan.microbatches", DEGREE),
     ("plan.batch_per_chip", Kind::Number(1e-3, 1e9)),
 ];

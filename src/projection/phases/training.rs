@@ -28,7 +28,7 @@ fn repeats(recompute: Recompute) -> Repeats {
 pub(super) fn pass(request: &Request, plan: &Plan) -> (Pass, Setting) {
     let tokens = request.workload.sequence_len;
     let context = Context::Causal { tokens, before: 0.0 };
-    let streams = if plan.ep > 1 && plan.microbatches > 1 { 2 } else { 1 };
+    let streams = if request.workload.overlap && plan.ep > 1 && plan.microbatches > 1 { 2 } else { 1 };
     let setting =
         Setting { streams, forward: true, load: request.workload.expert_load, repeats: repeats(Recompute::None) };
     (Pass { sequences: 1.0, queries: tokens / f64::from(plan.cp), context }, setting)
@@ -57,7 +57,8 @@ pub(super) fn step(request: &Request, plan: &Plan, machine: &Machine) -> Outcome
     let parameters = memory::local_parameters(model, plan, 0.0);
     let gradients = gradient_all_reduce(plan, machine, &parameters);
     // Gradients leave while the last micro-batch is still going backward: two thirds of its time.
-    let cover = Seconds::new(books.iter().sum::<f64>() * 2.0 / 3.0);
+    let share = if workload.overlap { 2.0 / 3.0 } else { 0.0 };
+    let cover = Seconds::new(books.iter().sum::<f64>() * share);
     terms.other_collectives += (gradients - cover).max(Seconds::ZERO);
     terms.dense += optimizer_step(plan, machine, &parameters);
     terms.launch += Seconds::new(machine.step);
