@@ -136,7 +136,7 @@ impl ExpertLoadFlag {
         };
         let Some(moe) = &model.moe else { return Ok(ExpertLoad::Replicated) };
         let (visits, source) = counts
-            .over(Some(moe.experts as usize))
+            .over(usize::try_from(moe.experts).ok())
             .map_err(|reason| Error::Input(format!("--expert-load {reason} ({} is asked for)", model.name)))?;
         // A few hundred numbers a model, read once, for the life of the program.
         let source = source.map(|source| &*String::leak(source));
