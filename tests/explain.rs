@@ -168,17 +168,8 @@ fn overlap_in_training_is_what_the_same_plan_gains_from_hiding_its_traffic() {
     let gain = |request: &Request| {
         let with = supernode_bench::projection::project(request).unwrap();
         let workload = Workload { overlap: false, ..request.workload };
-        let plan = &with.plan;
-        let pins = Pins {
-            tp: Some(plan.tp),
-            pp: Some(plan.pp),
-            ep: Some(plan.ep),
-            dp: Some(plan.dp),
-            cp: Some(plan.cp),
-            microbatches: Some(plan.microbatches),
-            batch_per_chip: Some(plan.batch_per_chip),
-        };
-        let without = supernode_bench::projection::project(&Request { workload, pins, ..request.clone() });
+        let without =
+            supernode_bench::projection::project(&Request { workload, pins: (&with.plan).into(), ..request.clone() });
         with.tokens_per_s_per_chip.median / without.unwrap().tokens_per_s_per_chip.median
     };
     let on = request("deepseek-v3", Phase::Training, Fabric::load("cloudmatrix384").unwrap(), 384);

@@ -151,7 +151,8 @@ fn keep_only(record: &mut Record, parts: &[String]) {
 fn llama_bench(path: &Path, base: &Record) -> Result<LlamaBench, Error> {
     let name = path.display().to_string();
     // One byte more than is accepted, so that a larger file is refused and not cut.
-    let bytes = super::read_at_most(path, (16 << 20) + 1)?;
+    let bytes = super::read_at_most(path, (16 << 20) + 1)
+        .map_err(|error| Error::Input(format!("{name}: cannot be read ({error})")))?;
     LlamaBench::read(&name, &bytes, base).map_err(|error| Error::Input(format!("{name}: {error}")))
 }
 

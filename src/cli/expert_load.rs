@@ -1,7 +1,5 @@
 //! Token counts by expert from a file: a list, an object with a list, or the routing that a result document holds.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -87,13 +85,11 @@ impl Counts {
 }
 
 fn bytes(path: &Path) -> Result<Vec<u8>, String> {
-    let file = File::open(path).map_err(|error| error.to_string())?;
-    if !file.metadata().map_err(|error| error.to_string())?.is_file() {
+    if !std::fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
         return Err("not a file".to_owned());
     }
-    let mut bytes = Vec::new();
     // One byte more than allowed: its reported size may be a lie.
-    file.take(MOST_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    let bytes = super::read_at_most(path, MOST_BYTES + 1).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MOST_BYTES { Err("larger than 64 MiB".to_owned()) } else { Ok(bytes) }
 }
 

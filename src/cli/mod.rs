@@ -176,10 +176,9 @@ fn is_quiet() -> bool {
 }
 
 /// The content of a file, or its first `limit` bytes.
-fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
-    let told = |error: std::io::Error| Error::Input(format!("{}: cannot be read ({error})", path.display()));
+fn read_at_most(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    std::fs::File::open(path).map_err(told)?.take(limit).read_to_end(&mut bytes).map_err(told)?;
+    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

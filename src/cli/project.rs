@@ -4,13 +4,16 @@ pub(super) mod show;
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::expert_load::ExpertLoadFlag;
 use super::{Error, print};
+use crate::projection::sweep::pipeline;
 use crate::projection::{self, ChipModel, Comparison, Phase, Pins, Pipeline, Request, Workload};
 use crate::record::{self, Record};
 use crate::report::ProjectionPair;
+use crate::specs::grid::PIPELINES;
 use crate::specs::{Chip, Fabric, Model, NumberType};
 
 const DEFAULT_FABRIC: &str = "cloudmatrix384";
@@ -105,8 +108,8 @@ pub(super) struct ProjectArgs {
     #[arg(long, value_name = "LOAD", default_value = "replicated", value_parser = ExpertLoadFlag::parse)]
     expert_load: ExpertLoadFlag,
     /// Schedule of the training pipeline
-    #[arg(long, value_enum, value_name = "SCHEDULE", default_value = "interleaved")]
-    pipeline: PipelineName,
+    #[arg(long, value_name = "SCHEDULE", default_value = "interleaved", value_parser = pipeline_parser())]
+    pipeline: Pipeline,
     /// Training: hide no communication behind compute
     #[arg(long)]
     no_overlap: bool,
@@ -129,24 +132,6 @@ pub(super) enum PhaseName {
     Prefill,
     Decode,
     Training,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum PipelineName {
-    #[value(name = "1f1b")]
-    OneForwardOneBackward,
-    Interleaved,
-    ZeroBubble,
-}
-
-impl From<PipelineName> for Pipeline {
-    fn from(name: PipelineName) -> Self {
-        match name {
-            PipelineName::OneForwardOneBackward => Self::OneForwardOneBackward,
-            PipelineName::Interleaved => Self::Interleaved,
-            PipelineName::ZeroBubble => Self::ZeroBubble,
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -196,6 +181,10 @@ fn tokens(text: &str) -> Result<f64, String> {
 
 fn tokens_or_none(text: &str) -> Result<f64, String> {
     number(text, 0.0, 1e12)
+}
+
+fn pipeline_parser() -> impl TypedValueParser<Value = Pipeline> {
+    PossibleValuesParser::new(PIPELINES).try_map(|name| pipeline(&name).ok_or("no such schedule"))
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -338,7 +327,7 @@ pub(super) fn request(
         chunk_tokens: args.chunk_tokens.unwrap_or(f64::INFINITY),
         expert_load: args.expert_load.of(&model)?,
         skew: 1.0,
-        pipeline: args.pipeline.into(),
+        pipeline: args.pipeline,
         overlap: !args.no_overlap,
     };
     let pins = Pins {

@@ -17,6 +17,7 @@ use crate::units::Seconds;
 const MIN_LANES: u64 = 8;
 /// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
 const MOST_MATRIX_LANES: u64 = 64;
+
 impl Executor for Gpu {
     fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         let scopes = Scopes::open(self);

@@ -230,6 +230,12 @@ fn all(
 }
 
 impl Run<'_> {
+    fn leave_out(&mut self, left_out: LeftOut) -> Result<(), SessionError> {
+        self.journal.push_left_out(left_out.clone())?;
+        (self.tell)(Event::LeftOut(&left_out));
+        Ok(())
+    }
+
     fn reject(&mut self, rejected: Rejected) -> Result<(), SessionError> {
         self.journal.push_rejected(rejected.clone())?;
         (self.tell)(Event::Rejected(&rejected));
@@ -346,11 +352,7 @@ impl Session<'_, '_> {
     fn one_case(&mut self, case: &PlannedCase) -> Result<(), SessionError> {
         let (variant, tuning) = match self.choose(case)? {
             Ok(chosen) => chosen,
-            Err(left_out) => {
-                self.run.journal.push_left_out(left_out.clone())?;
-                (self.run.tell)(Event::LeftOut(&left_out));
-                return Ok(());
-            }
+            Err(left_out) => return self.run.leave_out(left_out),
         };
         let Some(variant) = variant else {
             let reason = "no variant of it gave a right result on this device".to_owned();
@@ -383,10 +385,7 @@ impl Session<'_, '_> {
             Err(RunError::Interrupted) => Err(SessionError::Interrupted),
             Err(RunError::Launch(error)) if error.ends_the_device() => Err(device_error(&case.id, error)),
             Err(RunError::Launch(error @ LaunchError::OutOfMemory(_))) => {
-                let left_out = LeftOut { id: case.id.clone(), reason: error.to_string() };
-                self.run.journal.push_left_out(left_out.clone())?;
-                (self.run.tell)(Event::LeftOut(&left_out));
-                Ok(())
+                self.run.leave_out(LeftOut { id: case.id.clone(), reason: error.to_string() })
             }
             Err(error) => {
                 let reason = error.to_string();

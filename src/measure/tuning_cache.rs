@@ -99,8 +99,8 @@ impl TuningCache {
         Some(Choice { variant: Some(variant), tuning, rejected: Vec::new(), lasting: true })
     }
 
-    /// Keeps a trial, unless one of its variants was wrong (that is to be told in every run) or did not find its memory. Gives a note where the file
-    /// could not be written, once.
+    /// Keeps a trial, unless one of its variants was wrong (that is to be told in every run) or did not find its memory.
+    /// Gives a note where the file could not be written, once.
     pub fn put(&mut self, case: &PlannedCase, choice: &Choice) -> Option<String> {
         if !choice.rejected.is_empty() || choice.variant.is_none() || !choice.lasting {
             return None;

@@ -116,17 +116,8 @@ pub fn compare(request: &Request, baseline: &Fabric) -> Comparison {
 }
 
 fn with_plan(request: &Request, plan: &Plan) -> Request {
-    let pins = Pins {
-        tp: Some(plan.tp),
-        pp: Some(plan.pp),
-        ep: Some(plan.ep),
-        dp: Some(plan.dp),
-        cp: Some(plan.cp),
-        microbatches: Some(plan.microbatches),
-        batch_per_chip: Some(plan.batch_per_chip),
-    };
     let workload = Workload { tpot_limit_s: f64::INFINITY, ..request.workload };
-    Request { pins, workload, ..request.clone() }
+    Request { pins: plan.into(), workload, ..request.clone() }
 }
 
 fn answer(request: &Request, plan: Plan, machine: &Machine, outcome: &Outcome) -> Projection {

@@ -110,6 +110,21 @@ pub struct Pins {
     pub batch_per_chip: Option<f64>,
 }
 
+impl From<&Plan> for Pins {
+    /// Nothing is left to search.
+    fn from(plan: &Plan) -> Self {
+        Self {
+            tp: Some(plan.tp),
+            pp: Some(plan.pp),
+            ep: Some(plan.ep),
+            dp: Some(plan.dp),
+            cp: Some(plan.cp),
+            microbatches: Some(plan.microbatches),
+            batch_per_chip: Some(plan.batch_per_chip),
+        }
+    }
+}
+
 /// Why no plan answers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Infeasible {

@@ -220,7 +220,8 @@ pub fn phase(name: &str) -> Option<Phase> {
     }
 }
 
-fn pipeline(name: &str) -> Option<Pipeline> {
+/// The schedule of a training pipeline of this name, one of [`PIPELINES`](crate::specs::grid::PIPELINES).
+pub fn pipeline(name: &str) -> Option<Pipeline> {
     match name {
         "1f1b" => Some(Pipeline::OneForwardOneBackward),
         "interleaved" => Some(Pipeline::Interleaved),
