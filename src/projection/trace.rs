@@ -1,5 +1,8 @@
 //! The typical layer in detail: its ops, and its schedule as a trace for Perfetto or Chrome.
 
+use std::collections::BTreeMap;
+
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::costs::Origin;
@@ -80,28 +83,70 @@ pub(super) fn extrapolated(operators: &[Operator]) -> Option<String> {
         .then(|| format!("outside the record's shapes, so extrapolated at the nearest utilisation: {list}"))
 }
 
-/// The schedule of a few layers of a plan as a Chrome trace (Perfetto opens it): a process a micro-batch's lane.
-pub fn chrome_trace(request: &Request, plan: &Plan, machine: &Machine) -> Value {
+/// A few layers of a plan in time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Timeline {
+    /// Names of the lanes that are used, by number.
+    pub lanes: BTreeMap<usize, &'static str>,
+    /// What runs when.
+    pub spans: Vec<Span>,
+}
+
+/// One op or collective in time.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Span {
+    /// Its name.
+    pub name: &'static str,
+    /// The number of its lane.
+    pub lane: usize,
+    /// Whether it is communication.
+    pub is_fabric: bool,
+    /// Counts from 0.
+    pub layer: usize,
+    /// Counts from 0.
+    pub micro_batch: usize,
+    /// From the start of the first layer.
+    pub start_s: f64,
+    /// From the start of the first layer.
+    pub end_s: f64,
+}
+
+/// The schedule of a few layers of a plan.
+pub fn timeline(request: &Request, plan: &Plan, machine: &Machine) -> Timeline {
     let (pass, setting): (Pass, Setting) = typical(request, plan, machine);
     let (_, nodes) = typical_layer(&scope(&request.model, plan, machine, &pass), &setting);
     let placed = place(&nodes, setting.streams, TRACED_LAYERS, (nodes.len() / 2).max(1));
-    let lanes = [(COMPUTE, "compute"), (EXPERTS, "compute, experts' cores"), (FABRIC, "fabric")];
+    let names = [(COMPUTE, "compute"), (EXPERTS, "compute, experts' cores"), (FABRIC, "fabric")];
+    let lanes = names.into_iter().filter(|(lane, _)| placed.iter().any(|node| node.lane == *lane)).collect();
+    let spans = placed.iter().map(|node| Span {
+        name: nodes[node.index % nodes.len()].name,
+        lane: node.lane,
+        is_fabric: node.lane == FABRIC,
+        layer: node.index / nodes.len(),
+        micro_batch: node.stream,
+        start_s: node.start,
+        end_s: node.end,
+    });
+    Timeline { lanes, spans: spans.collect() }
+}
+
+/// The schedule of a few layers of a plan as a Chrome trace (Perfetto opens it): a thread a lane.
+pub fn chrome_trace(request: &Request, plan: &Plan, machine: &Machine) -> Value {
+    let Timeline { lanes, spans } = timeline(request, plan, machine);
     let mut events: Vec<Value> = lanes
-        .into_iter()
-        .filter(|(lane, _)| placed.iter().any(|node| node.lane == *lane))
+        .iter()
         .map(|(lane, name)| json!({"name": "thread_name", "ph": "M", "pid": 0, "tid": lane, "args": {"name": name}}))
         .collect();
-    events.extend(placed.iter().map(|node| {
-        let index = node.index % nodes.len();
+    events.extend(spans.iter().map(|span| {
         json!({
-            "name": nodes[index].name,
-            "cat": if node.lane == FABRIC { "fabric" } else { "compute" },
+            "name": span.name,
+            "cat": if span.is_fabric { "fabric" } else { "compute" },
             "ph": "X",
             "pid": 0,
-            "tid": node.lane,
-            "ts": node.start * 1e6,
-            "dur": (node.end - node.start) * 1e6,
-            "args": {"layer": node.index / nodes.len(), "micro_batch": node.stream},
+            "tid": span.lane,
+            "ts": span.start_s * 1e6,
+            "dur": (span.end_s - span.start_s) * 1e6,
+            "args": {"layer": span.layer, "micro_batch": span.micro_batch},
         })
     }));
     json!({"traceEvents": events, "displayTimeUnit": "ms"})

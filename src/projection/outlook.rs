@@ -1,0 +1,69 @@
+//! What a page shows of one model's decode beyond its headline: what-ifs, latency against throughput, a few layers in time.
+
+use serde::Serialize;
+
+use super::machine::Machine;
+use super::surface::{Axes, Surface, anchor, surface};
+use super::trace::{Timeline, timeline};
+use super::uncertainty::Scenario;
+use super::{Candidate, Infeasible, NumberType, Plan, Request, search};
+use crate::specs::Fabric;
+
+/// The front of latency against throughput on one fabric.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Front {
+    /// The fabric.
+    pub fabric: String,
+    /// Its plans that no other beats in both, the fastest answer first.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One model's decode on one chip, on a fabric and a baseline.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outlook {
+    /// The model.
+    pub model: String,
+    /// The chip.
+    pub chip: String,
+    /// The fabric.
+    pub fabric: String,
+    /// What it is compared with.
+    pub baseline: String,
+    /// Type of weights and matrix products.
+    pub number_type: NumberType,
+    /// The plan that is best under the request's limit.
+    pub plan: Plan,
+    /// What the reader must keep in mind about the chip.
+    pub caveats: Vec<String>,
+    /// The what-ifs.
+    pub surface: Surface,
+    /// On the fabric and on the baseline, where there are plans.
+    pub fronts: Vec<Front>,
+    /// The schedule of a few layers of the plan.
+    pub timeline: Timeline,
+}
+
+/// Evaluates all of it on all cores; `request` asks for decode.
+///
+/// # Errors
+/// [`Infeasible`]: no plan exists or fits.
+pub fn outlook(request: &Request, baseline: &Fabric) -> Result<Outlook, Infeasible> {
+    let plan = anchor(request)?;
+    let machine = Machine::new(request, Scenario::Nominal)?;
+    let front = |fabric: &Fabric| {
+        let found = search(&Request { fabric: fabric.clone(), ..request.clone() }, &|_| {}).ok()?;
+        Some(Front { fabric: fabric.name.clone(), candidates: found.front })
+    };
+    Ok(Outlook {
+        model: request.model.name.clone(),
+        chip: request.chip.name.clone(),
+        fabric: request.fabric.name.clone(),
+        baseline: baseline.name.clone(),
+        number_type: machine.number_type,
+        plan,
+        caveats: request.chip.caveats.clone(),
+        surface: surface(request, &plan, baseline, Axes::of(request, &plan)),
+        fronts: [&request.fabric, baseline].into_iter().filter_map(front).collect(),
+        timeline: timeline(request, &plan, &machine),
+    })
+}
