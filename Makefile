@@ -1,5 +1,5 @@
 # make bench   the main job: verify, measure, project and report on this machine's best adapter (into out/)
-# make test    all tests, and every shader under a second WGSL compiler
+# make test    all tests, every shader under a second WGSL compiler, the report page in a browser
 # make validate-vulkan   the verification suite under Vulkan's validation layers
 # make lint    formatting, clippy and docs, warnings denied
 # Each installs what it needs on Debian and Ubuntu, and says so.
@@ -8,7 +8,7 @@ CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test second-compiler validate-vulkan lint driver
+.PHONY: bench test browser-test second-compiler validate-vulkan lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -17,6 +17,11 @@ test: driver
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features
 	@sh tests/second-compiler/run.sh
+	@sh tests/browser/run.sh
+
+# The report page in headless Chromium; SCREENSHOTS=FOLDER leaves pictures there.
+browser-test:
+	@sh tests/browser/run.sh
 
 # Tint, the compiler of Dawn and Chromium, through an npm package.
 second-compiler:

@@ -6,11 +6,18 @@ mod fixture;
 use std::fs;
 
 use assert_cmd::Command;
-use supernode_bench::record::{Caveat, DeviceType, Record, save};
-use supernode_bench::report::{page, terminal};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use supernode_bench::record::{Caveat, DeviceType, Record, load, save};
+use supernode_bench::report::{Page, ProjectionPair, terminal};
 
 fn whole() -> Record {
     fixture::record("Example X1", &fixture::FAST)
+}
+
+fn page(records: &[Record], projections: &[ProjectionPair]) -> String {
+    supernode_bench::report::page(&Page { records, projections, ..Page::default() })
 }
 
 fn plain(record: &Record) -> String {
@@ -59,8 +66,11 @@ fn a_stranger_s_text_is_escaped_everywhere() {
     pair[0].on_fabric.model = evil.to_owned();
     pair[0].on_fabric.fabric = evil.to_owned();
     let page = page(&[record], &pair);
-    assert!(!page.contains("<script") && !page.contains("onload=\""), "markup came through");
-    assert!(page.contains("&lt;script&gt;"));
+    // The page's own: its data, the record, and two that run.
+    assert_eq!(page.matches("<script").count(), 4, "markup came through");
+    assert_eq!(page.matches("</script").count(), 4, "markup came through");
+    assert!(!page.contains("onload=\"alert"), "markup came through");
+    assert!(page.contains("&lt;script&gt;") && page.contains("\\u003cscript>"));
 }
 
 #[test]
@@ -75,28 +85,48 @@ fn a_terminal_sees_no_escape_codes_of_a_record() {
 fn the_page_has_its_sections_tables_and_charts() {
     let page = page(&[whole(), fixture::record("Example X2", &fixture::SLOW)], &fixture::projections());
     insta::assert_snapshot!(bones(&page).join("\n"));
-    assert_eq!(page.matches("role=\"img\"").count(), page.matches("<svg").count());
-    assert!(page.matches("<svg").count() >= 6);
+    let places = page.matches("data-chart=\"").count();
+    assert_eq!(page.matches("role=\"img\"").count(), places);
+    assert_eq!(places, 1 + 2 * 3 + 3);
+}
+
+/// The page without the text of its scripts and data.
+fn without_scripts(page: &str) -> String {
+    page.split("<script").map(|part| part.split_once("</script>").map_or(part, |(_, rest)| rest)).collect()
 }
 
 #[test]
-fn the_page_needs_no_network_and_no_script() {
+fn the_page_needs_no_network_and_runs_only_the_scripts_that_its_policy_names() {
     let page = page(&[whole()], &fixture::projections());
-    for outside in ["http://", "https://", "<script", "<link", "@import", "url(", "src="] {
-        assert!(!page.contains(outside), "{outside}");
+    for outside in ["http://", "https://", "<link", "@import", "url(", "src=", " onclick", " onload", " style="] {
+        assert!(!without_scripts(&page).contains(outside), "{outside}");
     }
+    let policy = page.split("Content-Security-Policy\" content=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    let named: Vec<&str> = policy.split("sha256-").skip(1).map(|rest| rest.split("'").next().unwrap()).collect();
+    let scripts: Vec<String> = page
+        .split("<script>")
+        .skip(1)
+        .map(|rest| STANDARD.encode(Sha256::digest(rest.split("</script>").next().unwrap())))
+        .collect();
+    assert_eq!(named, scripts);
 }
 
 #[test]
-fn every_colour_of_a_chart_is_repainted_by_the_style_sheet() {
-    let page = page(&[whole()], &fixture::projections());
-    let (style, charts) = page.split_once("</style>").unwrap();
-    for attribute in ["fill=\"#", "stroke=\"#"] {
-        for (at, _) in charts.match_indices(attribute) {
-            let paint = &charts[at..at + attribute.len() + 7];
-            assert!(style.contains(&format!("[{paint}]")), "{paint} has no rule for the dark");
-        }
-    }
+fn the_record_in_the_page_is_the_record() {
+    let page = page(&[whole()], &[]);
+    let text = page.split("id=\"record-0-json\">").nth(1).unwrap().split("</script>").next().unwrap();
+    assert_eq!(serde_json::from_str::<Record>(text).unwrap(), whole());
+}
+
+#[test]
+fn the_page_of_both_records_in_results_stays_under_two_megabytes() {
+    let folder = fs::read_dir("results").unwrap().map(|entry| entry.unwrap().path());
+    let records: Vec<Record> =
+        folder.filter(|path| path.extension().is_some_and(|end| end == "json")).map(|path| load(&path).unwrap()).collect();
+    assert!(records.len() >= 2);
+    let size = page(&records, &fixture::projections()).len();
+    assert!(size < 2_000_000, "{size} bytes");
 }
 
 #[test]
@@ -132,6 +162,10 @@ fn the_command_writes_the_page_beside_the_record() {
     assert!(fs::read_to_string(folder.path().join("x1.html")).unwrap().starts_with("<!DOCTYPE html>"));
     let onto_itself = supernode().arg("report").arg(&path).arg("-o").arg(&path).assert();
     onto_itself.code(2).stderr(predicates::str::contains("would replace"));
+    let alone = supernode().current_dir(folder.path()).args(["report", "--chip", "h800", "--fabric", "h800-ib", "--model", "qwen3-30b-a3b", "--chips", "64"]).assert();
+    alone.success().stdout(predicates::str::contains("report.html"));
+    assert!(fs::read_to_string(folder.path().join("report.html")).unwrap().contains("qwen3-30b-a3b decode on h800"));
+    supernode().args(["report", "--measured-only"]).assert().code(2).stderr(predicates::str::contains("name one"));
     supernode().args(["schema", "--check"]).arg(&path).assert().success().stdout(predicates::str::contains("ok, 20"));
     supernode().args(["schema", "--check", "missing.json"]).assert().code(2);
 }

@@ -35,7 +35,7 @@ fn show(record: Record) {
         assert!(file.path.components().all(|part| matches!(part, std::path::Component::Normal(_))), "{file:?}");
     }
     let [(_, record)] = records;
-    let _ = report::page(&[record], &[]);
+    let _ = report::page(&report::Page { records: &[record], ..report::Page::default() });
 }
 
 /// Without the styles that the tool itself puts in.

@@ -7,18 +7,13 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::progress::Progress;
-use super::project::show::{align_right, new_table, rate, to_json};
+use super::project::show::{align_right, new_table, to_json};
 use super::project::{input, measured};
 use super::{Error, print};
-use crate::projection::Interval;
-use crate::projection::claims::{Judged, JudgedFigure, Nearest, Reading, Verdict, judge};
+use crate::projection::claims::{Judged, Reading, Verdict, judge};
+use crate::report::claims::{MOST_WORDS, NO_VALUE, Row, kind_and_count, nearest_cells, quantity, rows};
 use crate::specs::Claim;
-use crate::specs::claim::{Figure, Quantity};
-use crate::units::with_prefix;
 
-/// The most readings in words that a table shows; JSON has all.
-const MOST_WORDS: usize = 4;
-const NO_VALUE: &str = "not reproduced: no reading has a value that does not come from the announcement itself";
 const EXAMPLES: &str = "\
 Examples:
   supernode claims                       every figure of the announcement, from the files of chips and fabrics alone
@@ -133,49 +128,6 @@ fn table(judged: &[Judged]) -> comfy_table::Table {
     table
 }
 
-/// Value, band and distance of the nearest reading.
-fn nearest_cells(figure: &JudgedFigure) -> [String; 3] {
-    let Some((value, nearest)) =
-        figure.nearest.as_ref().and_then(|nearest| Some((value_of(figure, nearest)?, nearest)))
-    else {
-        return ["none".to_owned(), String::new(), "-".to_owned()];
-    };
-    let show = |value: f64| quantity(&figure.figure, value);
-    let band =
-        if value.low < value.high { format!("{}..{}", show(value.low), show(value.high)) } else { String::new() };
-    let off = if nearest.off_by == 1.0 { "-".to_owned() } else { times(nearest.off_by) };
-    [show(value.median), band, off]
-}
-
-fn times(factor: f64) -> String {
-    if factor < 0.01 { format!("x {factor:.1e}") } else { format!("x {factor:.2}") }
-}
-
-fn value_of(figure: &JudgedFigure, nearest: &Nearest) -> Option<Interval> {
-    // A claim has at most one figure of a quantity; its values come in the order of the figures.
-    let index = usize::from(figure.figure.of == Quantity::Speedup && nearest.values.len() > 1);
-    nearest.values.get(index).copied()
-}
-
-fn quantity(figure: &Figure, value: f64) -> String {
-    match figure.of {
-        Quantity::Speedup | Quantity::BandwidthRatio => format!("{value:.2}"),
-        Quantity::TokensPerSPerChip => rate(value),
-        Quantity::Chips | Quantity::ChipsAtScale => format!("{value:.0}"),
-        Quantity::PeakFlopPerS | Quantity::MemoryBytes | Quantity::LatencyS | Quantity::BaselineLatencyS => {
-            with_prefix(value, &figure.unit)
-        }
-    }
-}
-
-fn kind_and_count(verdict: &Verdict) -> (&'static str, String) {
-    match verdict {
-        Verdict::Consistent { readings } => ("consistent", format!("{readings} of {readings}")),
-        Verdict::OnlyIf { fitting, readings, .. } => ("only if", format!("{fitting} of {readings}")),
-        Verdict::NotReproduced { readings, .. } => ("not reproduced", format!("0 of {readings}")),
-    }
-}
-
 /// The verdict, and the readings that fit on lines of their own.
 fn verdict_words(verdict: &Verdict, between: &str) -> String {
     match verdict {
@@ -248,37 +200,13 @@ fn caveats(judged: &[Judged]) -> Vec<&String> {
 fn markdown(judged: &[Judged], device: Option<&str>) -> String {
     let mut text =
         String::from("| announced | model, nearest reading | verdict | readings that fit |\n|---|--:|---|---|\n");
-    for claim in judged {
-        for figure in &claim.figures {
-            let [value, band, off] = nearest_cells(figure);
-            let band = if band.is_empty() { String::new() } else { format!(" ({band})") };
-            let off = if off == "-" { String::new() } else { format!(", {off}") };
-            let (kind, count) = kind_and_count(&figure.verdict);
-            let words = fitting_words(&figure.verdict, figure.nearest.as_ref());
-            let _ = writeln!(text, "| {} | {value}{band}{off} | {kind} ({count}) | {words} |", figure.figure.said);
-        }
-        if claim.figures.len() > 1 {
-            let (kind, count) = kind_and_count(&claim.verdict);
-            let said: Vec<&str> = claim.figures.iter().map(|figure| figure.figure.said.as_str()).collect();
-            let words = fitting_words(&claim.verdict, None);
-            let _ = writeln!(text, "| both: {} | | {kind} ({count}) | {words} |", said.join(", "));
-        }
+    for row in rows(judged) {
+        let Row { announced, model, kind, count, words } = row;
+        let between = if model.is_empty() { "" } else { " " };
+        let _ = writeln!(text, "| {announced} |{between}{model} | {kind} ({count}) | {words} |");
     }
     if let Some(device) = device {
         let _ = writeln!(text, "\nWith {device} in place of the chip where the projection is asked.");
     }
     text
-}
-
-fn fitting_words(verdict: &Verdict, nearest: Option<&Nearest>) -> String {
-    match verdict {
-        Verdict::Consistent { .. } => nearest.map_or_else(|| "all".to_owned(), |nearest| nearest.how.clone()),
-        Verdict::OnlyIf { any_of, .. } => {
-            let more = any_of.len().saturating_sub(MOST_WORDS);
-            let shown = any_of.iter().take(MOST_WORDS).cloned().collect::<Vec<_>>().join("; ");
-            if more > 0 { format!("{shown}; and {more} more") } else { shown }
-        }
-        Verdict::NotReproduced { nearest: Some(nearest), .. } => format!("nearest: {}", nearest.reading),
-        Verdict::NotReproduced { nearest: None, .. } => NO_VALUE.to_owned(),
-    }
 }

@@ -260,48 +260,82 @@ fn print_table(rows: &[show::Row], json: bool) -> Result<(), Error> {
     print(&text)
 }
 
-/// What the device of a record would deliver on the bus and on the conventional cluster: the default table.
-fn rows_of(record: &Record) -> Result<Vec<show::Row>, Error> {
-    let chip = ChipModel::from_record(record).map_err(|reason| Error::Input(reason.to_string()))?;
-    let fabric = Fabric::load(DEFAULT_FABRIC).map_err(input)?;
-    let baseline = Fabric::load(DEFAULT_BASELINE).map_err(input)?;
-    let mut rows = Vec::new();
-    for model in TABLE_MODELS {
-        let model = Model::load(model).map_err(input)?;
-        for phase in TABLE_PHASES {
-            let request = Request {
-                model: model.clone(),
-                chip: chip.clone(),
-                fabric: fabric.clone(),
-                chips: DEFAULT_CHIPS,
-                phase,
-                number_type: None,
-                workload: Workload::default(),
-                pins: Pins::default(),
-            };
-            let comparison = projection::compare(&request, &baseline);
-            rows.push(show::Row { request, baseline: baseline.name.clone(), comparison });
+/// Several models in all phases on a fabric, beside a baseline.
+pub(super) struct Table {
+    pub(super) models: Vec<Model>,
+    pub(super) fabric: Fabric,
+    pub(super) baseline: Fabric,
+    pub(super) chips: u32,
+}
+
+impl Table {
+    /// The models that are named, or three; the fabrics and the number of chips that are named, or the Supernode's.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a name or file that cannot be read.
+    pub(super) fn load(
+        models: &[String],
+        fabric: Option<&str>,
+        baseline: Option<&str>,
+        chips: Option<u32>,
+    ) -> Result<Self, Error> {
+        let named: Vec<&str> = models.iter().map(String::as_str).collect();
+        let names = if named.is_empty() { TABLE_MODELS.to_vec() } else { named };
+        Ok(Self {
+            models: names.into_iter().map(Model::load).collect::<Result<_, _>>().map_err(input)?,
+            fabric: Fabric::load(fabric.unwrap_or(DEFAULT_FABRIC)).map_err(input)?,
+            baseline: Fabric::load(baseline.unwrap_or(DEFAULT_BASELINE)).map_err(input)?,
+            chips: chips.unwrap_or(DEFAULT_CHIPS),
+        })
+    }
+
+    /// What is asked of a chip about one model and phase.
+    pub(super) fn request(&self, chip: &ChipModel, model: &Model, phase: Phase) -> Request {
+        Request {
+            model: model.clone(),
+            chip: chip.clone(),
+            fabric: self.fabric.clone(),
+            chips: self.chips,
+            phase,
+            number_type: None,
+            workload: Workload::default(),
+            pins: Pins::default(),
         }
     }
-    Ok(rows)
-}
 
-/// The feasible ones of [`rows_of`], for the page.
-pub(super) fn pairs_of(record: &Record) -> Result<Vec<ProjectionPair>, Error> {
-    let rows = rows_of(record)?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| {
+    /// What the chip would deliver.
+    fn rows(&self, chip: &ChipModel) -> Vec<show::Row> {
+        let questions = self.models.iter().flat_map(|model| TABLE_PHASES.map(|phase| self.request(chip, model, phase)));
+        let row = |request: Request| {
+            let comparison = projection::compare(&request, &self.baseline);
+            show::Row { request, baseline: self.baseline.name.clone(), comparison }
+        };
+        questions.map(row).collect()
+    }
+
+    /// The feasible ones of what the chip would deliver, for the page.
+    pub(super) fn pairs(&self, chip: &ChipModel) -> Vec<ProjectionPair> {
+        let pair = |row: show::Row| {
             let on_baseline = row.comparison.baseline.ok();
             Some(ProjectionPair { on_fabric: row.comparison.on.ok()?, on_baseline })
-        })
-        .collect())
+        };
+        self.rows(chip).into_iter().filter_map(pair).collect()
+    }
 }
 
-/// [`rows_of`] as text.
+/// What the device of a record would deliver, as a table.
 #[cfg(feature = "gpu")]
 pub(super) fn summary_of(record: &Record) -> Result<String, Error> {
-    Ok(show::table(&rows_of(record)?))
+    let table = Table::load(&[], None, None, None)?;
+    Ok(show::table(&table.rows(&chip_of(record)?)))
+}
+
+/// The device of a record as a chip.
+///
+/// # Errors
+/// [`Error::Input`]: the record has too little.
+pub(super) fn chip_of(record: &Record) -> Result<ChipModel, Error> {
+    ChipModel::from_record(record).map_err(|reason| Error::Input(reason.to_string()))
 }
 
 /// The question that the flags ask about one model and phase.

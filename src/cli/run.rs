@@ -16,12 +16,11 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     let (record, path) = measure(&args.measure)?;
-    let pairs = project::pairs_of(&record)?;
     print(&terminal::table(&record))?;
     print("\n")?;
     print(&project::summary_of(&record)?)?;
     let page = path.with_extension("html");
-    report::write(std::slice::from_ref(&record), &pairs, &page)?;
+    report::write(std::slice::from_ref(&record), &report::Projected::default(), &page)?;
     print(&format!("\nrecord  {}\nreport  {}\n", path.display(), page.display()))?;
     all_right(&record)
 }

@@ -2,19 +2,18 @@
 //!
 //! No arithmetic beyond formatting and ratios. Text from a document is a stranger's: it is shown through `clean`.
 
-mod charts;
+pub(crate) mod claims;
 pub mod compare;
 pub mod export;
 pub mod fabric;
-mod html;
-mod svg;
+mod page;
 mod tables;
 pub mod terminal;
 pub mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use html::page;
+pub use page::{Page, page};
 
 use crate::kernels::{Element, Family, Phase};
 use crate::projection::{self, NumberType, Projection, Provenance};
@@ -24,7 +23,7 @@ use crate::record::{
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds, with_prefix};
 
 /// The style sheet of every page.
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = include_str!("page/page.css");
 
 /// The same question asked of two fabrics.
 #[derive(Debug, Clone, PartialEq)]
@@ -51,8 +50,12 @@ fn short(text: &str, limit: usize) -> String {
 
 /// Model, phase and named sizes: what a case is about, apart from how it is computed.
 fn setting(case: &Case) -> String {
-    let scale = if case.scale_divisor > 1 { format!(" (1/{} size)", case.scale_divisor) } else { String::new() };
-    format!("{} {}{scale}, {}", clean(&case.model), case.phase, sizes(case))
+    format!("{} {}{}, {}", clean(&case.model), case.phase, scale_words(case), sizes(case))
+}
+
+/// What a layer's sizes were divided by, if anything.
+fn scale_words(case: &Case) -> String {
+    if case.scale_divisor > 1 { format!(" (1/{} size)", case.scale_divisor) } else { String::new() }
 }
 
 /// Named sizes, e.g. `hidden 7168, tokens 4096`.

@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::claims::Row;
 use super::terminal::bound_name;
 use super::{
     best, ceiling_name, ceiling_value, clean, grouped_digits, groups, number_type_name, percent, phase_name,
@@ -239,4 +240,27 @@ pub(super) fn provenance(projection: &Projection) -> Markup {
         ]
     });
     table("Where the inputs come from", &["input", "value", "kind", "source"], 4, &flat(rows))
+}
+
+/// What was announced, against the model.
+pub(super) fn claims(rows: &[Row]) -> Markup {
+    let cells = rows.iter().map(|row| {
+        let class = match row.kind {
+            "consistent" => "measured",
+            "only if" => "assumed",
+            _ => "published",
+        };
+        vec![
+            word(&row.announced),
+            word(&row.model),
+            html! { span class={ "provenance " (class) } { (row.kind) } " " (row.count) },
+            word(&row.words),
+        ]
+    });
+    table(
+        "Announced figures, and what the model gives",
+        &["announced", "model, nearest reading", "verdict", "readings that fit"],
+        4,
+        &flat(cells),
+    )
 }

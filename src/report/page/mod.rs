@@ -1,61 +1,168 @@
-//! One self-contained page: no network, no script, light and dark, narrow and wide, screen and paper.
+//! One self-contained page: no network, light and dark, narrow and wide, screen and paper.
+//!
+//! Tables and words are written here; the charts and the what-ifs are drawn by `page.js` with Observable Plot from
+//! figures that lie in the page. The content policy names both scripts by their hashes, so that nothing else can run and
+//! nothing can be fetched or sent. Without a script the tables still say everything.
 
+mod data;
+mod figures;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::{
-    ProjectionPair, STYLE, best, ceiling_value, charts, clean, clock_name, device_type_name, grouped_digits, percent,
+    ProjectionPair, STYLE, best, ceiling_value, claims, clean, clock_name, device_type_name, grouped_digits, percent,
     phase_name, preset_name, provenance_name, tables, tool,
 };
 use crate::kernels::Family;
+use crate::projection::claims::Judged;
+use crate::projection::outlook::Outlook;
 use crate::projection::{Phase, Projection, Provenance};
 use crate::record::{CeilingKind, Record};
 use crate::units::Bytes;
 
-/// The page of these records, and of what they mean on a fabric. Every text of a record is escaped.
-pub fn page(records: &[Record], projections: &[ProjectionPair]) -> String {
-    let names: Vec<String> = records.iter().map(|record| clean(&record.device.name)).collect();
-    let title = format!("supernode-bench: {}", names.join(", "));
+/// Observable Plot, as `vendor/build.sh` bundles it.
+const PLOT: &str = include_str!("vendor/plot.js");
+/// Draws the charts and answers the sliders.
+const SCRIPT: &str = include_str!("page.js");
+
+/// What a page shows; what is empty gets no section.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Page<'a> {
+    /// Measured devices.
+    pub records: &'a [Record],
+    /// What chips would deliver.
+    pub projections: &'a [ProjectionPair],
+    /// One model's decode in depth.
+    pub outlook: Option<&'a Outlook>,
+    /// The announcement against the model.
+    pub claims: &'a [Judged],
+}
+
+/// The page as HTML. Every text of a record is escaped.
+pub fn page(page: &Page<'_>) -> String {
+    let names: Vec<String> = page.records.iter().map(|record| clean(&record.device.name)).collect();
+    let heading = if names.is_empty() { "Projections".to_owned() } else { names.join(" · ") };
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
+                meta http-equiv="Content-Security-Policy" content=(policy());
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
-                title { (title) }
+                title { "supernode-bench: " (heading) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header.top { p.brand { "supernode-bench" } h1 { (names.join(" · ")) } (contents(records, projections)) }
+                header.top { p.brand { "supernode-bench" } h1 { (heading) } (contents(page)) }
                 main {
-                    @for (i, record) in records.iter().enumerate() { (measured(record, i)) }
-                    @if !projections.is_empty() { (projected(projections)) }
+                    @if page.records.len() > 1 { (side_by_side(page.records)) }
+                    @for (i, record) in page.records.iter().enumerate() { (measured(record, i)) }
+                    @if !page.projections.is_empty() { (projected(page.projections)) }
+                    @if let Some(outlook) = page.outlook { (in_depth(outlook)) }
+                    @if !page.claims.is_empty() { (announced(page.claims)) }
                 }
-                footer { p { (footer(records)) } }
+                footer { p { (footer(page.records)) } }
+                (json("data", &data::data(page)))
+                @for (i, record) in page.records.iter().enumerate() { (json(&format!("record-{i}-json"), record)) }
+                script { (PreEscaped(PLOT)) }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
     }
     .into_string()
 }
 
+/// Nothing is loaded from anywhere, and no script but these two runs, whatever a record says.
+fn policy() -> String {
+    let hash = |script: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script)));
+    format!(
+        "default-src 'none'; script-src {} {}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+        hash(PLOT),
+        hash(SCRIPT)
+    )
+}
+
+/// Figures for the script. No text can close the element or open a comment in it.
+fn json(id: &str, value: &impl Serialize) -> Markup {
+    let text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()).replace('<', "\\u003c");
+    html! { script type="application/json" id=(id) { (PreEscaped(text)) } }
+}
+
 /// Links to the sections, where there are several.
-fn contents(records: &[Record], projections: &[ProjectionPair]) -> Markup {
-    if records.len() + usize::from(!projections.is_empty()) < 2 {
+fn contents(page: &Page<'_>) -> Markup {
+    let mut links: Vec<(String, String)> = Vec::new();
+    if page.records.len() > 1 {
+        links.push(("#devices".to_owned(), "Side by side".to_owned()));
+    }
+    let names = page.records.iter().enumerate();
+    links.extend(names.map(|(i, record)| (format!("#record-{i}"), clean(&record.device.name))));
+    let sections = [
+        (!page.projections.is_empty(), "#projections", "Projections"),
+        (page.outlook.is_some(), "#outlook", "What if"),
+        (!page.claims.is_empty(), "#claims", "Claims"),
+    ];
+    let there = sections.into_iter().filter(|(is_there, ..)| *is_there);
+    links.extend(there.map(|(_, target, name)| (target.to_owned(), name.to_owned())));
+    if links.len() < 2 {
         return html! {};
     }
-    html! {
-        nav aria-label="Sections" {
-            @for (i, record) in records.iter().enumerate() { a href={ "#record-" (i) } { (clean(&record.device.name)) } }
-            @if !projections.is_empty() { a href="#projections" { "Projections" } }
-        }
-    }
+    html! { nav aria-label="Sections" { @for (target, name) in links { a href=(target) { (name) } } } }
 }
 
 fn footer(records: &[Record]) -> String {
     let mut tools: Vec<String> = records.iter().map(tool).collect();
+    if tools.is_empty() {
+        tools.push(format!("supernode-bench {}", env!("CARGO_PKG_VERSION")));
+    }
     tools.sort();
     tools.dedup();
-    format!("Written by {}. Medians with 95 % intervals; GB = 1e9 bytes.", tools.join(", "))
+    format!(
+        "Written by {}. Medians with 95 % intervals; GB = 1e9 bytes. Charts: Observable Plot and D3, ISC license.",
+        tools.join(", ")
+    )
+}
+
+fn side_by_side(records: &[Record]) -> Markup {
+    html! {
+        section #devices {
+            h2 { "Side by side " span.badge.measured { "measured" } }
+            (figures::devices(records))
+        }
+    }
+}
+
+/// One model's decode: what-ifs, latency against throughput, the schedule.
+fn in_depth(outlook: &Outlook) -> Markup {
+    html! {
+        section #outlook {
+            h2 { "What if " span.badge.projected { "projected" } }
+            p.sub { (clean(&outlook.model)) " decode on " (clean(&outlook.chip)) ", " (clean(&outlook.fabric)) }
+            (figures::what_if(outlook))
+            h3 { "Latency against throughput" }
+            (figures::front(outlook))
+            h3 { "A few layers in time" }
+            (figures::timeline(outlook))
+        }
+    }
+}
+
+/// The announcement against the model.
+fn announced(judged: &[Judged]) -> Markup {
+    html! {
+        section #claims {
+            h2 { "Claims " span.badge.projected { "projected" } }
+            p.sub {
+                "What was announced about the Supernode 384, against the model under every reading of it, with published "
+                "figures of the chip. Nothing is fitted to a claim; the readings that fit are found."
+            }
+            (tables::claims(&claims::rows(judged)))
+        }
+    }
 }
 
 /// Everything about one record.
@@ -71,9 +178,11 @@ fn measured(record: &Record, index: usize) -> Markup {
             (warnings(record))
             (tiles(record))
             h3 { "Kernels under the roofline" }
-            (charts::roofline(record))
+            (figures::roofline(record, index))
             h3 { "How near each kernel comes" }
-            (charts::bars(record))
+            (figures::bars(record, index))
+            h3 { "How steady it was" }
+            (figures::samples(record, index))
             h3 { "All figures" }
             @if !record.cases.is_empty() { (tables::cases(record)) }
             @if with_caveats { (tables::case_caveats(record)) }
@@ -81,6 +190,7 @@ fn measured(record: &Record, index: usize) -> Markup {
             @if !record.ceilings.is_empty() { (tables::ceilings(record)) }
             h3 { "How it was measured" }
             (circumstances(record))
+            p { button type="button" data-download=(index) { "Download the record (JSON)" } }
         }
     }
 }
@@ -162,11 +272,11 @@ fn projected(pairs: &[ProjectionPair]) -> Markup {
             h2 { "On a fabric " span.badge.projected { "projected" } }
             p.sub { "Figures for the fabric are computed from models of chip and network, never measured." }
             ul.headlines { @for pair in pairs { li { (headline(pair)) } } }
-            @for phase in [Phase::Prefill, Phase::Decode, Phase::Training] {
+            @for (index, phase) in [Phase::Prefill, Phase::Decode, Phase::Training].into_iter().enumerate() {
                 @let of_phase: Vec<&ProjectionPair> = pairs.iter().filter(|pair| pair.on_fabric.phase == phase).collect();
                 @if !of_phase.is_empty() {
                     h3 { (phase_name(phase)) ": where a chip's time goes" }
-                    (charts::terms(&of_phase, phase))
+                    (figures::terms(&of_phase, index, phase))
                 }
             }
             h3 { "All projected figures" }
