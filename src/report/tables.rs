@@ -18,7 +18,7 @@ type Group = (String, Vec<Vec<Markup>>);
 /// A table that scrolls sideways on a narrow screen. The first `texts` columns are words, the rest figures.
 fn table(caption: &str, heads: &[&str], texts: usize, groups: &[Group]) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) {
+        div.scroll tabindex="0" role="group" aria-label=(caption) {
             table {
                 caption { (caption) }
                 (head(heads, texts))

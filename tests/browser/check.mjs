@@ -35,7 +35,7 @@ async function open(name, options = {}) {
 }
 
 const marks = (page, chart, index, layer) =>
-  page.locator(`.chart[data-chart="${chart}"][data-index="${index}"] [aria-label="${layer}"] > *`).count();
+  page.locator(`.chart[data-chart="${chart}"][data-index="${index}"] [data-layer="${layer}"] > *`).count();
 
 /** Sets a slider as a hand would. */
 async function slide(page, name, value) {
@@ -109,11 +109,11 @@ async function looks(name) {
 
 async function hovers(name) {
   const page = await open(name);
-  const mark = page.locator('.chart[data-chart="roofline"] [aria-label="dot"] > *').first();
+  const mark = page.locator('.chart[data-chart="roofline"] [data-layer="dot"] > *').first();
   await mark.scrollIntoViewIfNeeded();
   await mark.hover({ force: true });
   await page.waitForTimeout(100);
-  const tip = await page.locator('.chart[data-chart="roofline"] [aria-label="tip"]').first().textContent();
+  const tip = await page.locator('.chart[data-chart="roofline"]').first().textContent();
   check(/of the roofline/.test(tip ?? ""), `${name}: hovering a mark says ${tip}`);
   await page.context().close();
 }

@@ -73,7 +73,7 @@ fn head(words: &[&str], texts: usize) -> Markup {
 
 fn means(against: &Against) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-label="Geometric means" { table {
+        div.scroll tabindex="0" role="group" aria-label="Geometric means" { table {
             (head(&["family", "B over A", "95 % interval", "cases"], 1))
             tbody { @for (family, mean) in &against.geometric_mean { tr {
                 th scope="row" { (family_name(*family)) }
@@ -88,7 +88,7 @@ fn means(against: &Against) -> Markup {
 fn pairs(caption: &str, pairs: &[Speedup]) -> Markup {
     let heads = ["kernel", "variants", "verdict", "A", "B", "B over A", "95 % interval", "A roof", "B roof"];
     html! {
-        div.scroll tabindex="0" role="region" aria-label=(caption) { table {
+        div.scroll tabindex="0" role="group" aria-label=(caption) { table {
             caption { (caption) }
             (head(&heads, 3))
             @for group in pairs.chunk_by(|a, b| a.setting == b.setting) {
@@ -131,7 +131,7 @@ fn portability(comparison: &Comparison) -> Markup {
         section {
             h2 { "How near each comes to its own roofline" }
             p.sub { "Geometric mean of the best variants that all have measured; portability is the harmonic mean." }
-            div.scroll tabindex="0" role="region" aria-label="Efficiency" { table {
+            div.scroll tabindex="0" role="group" aria-label="Efficiency" { table {
                 thead { tr { th scope="col" { "device" } @for family in families.keys() {
                     th.figure scope="col" { (family_name(*family)) }
                 } } }
@@ -158,7 +158,7 @@ fn llama_bench(theirs: &super::LlamaBench) -> Markup {
             h2 { "llama-bench beside A" }
             p.sub { (theirs.file) ": rates derived from parameters and model size" }
             @if !theirs.notes.is_empty() { ul.caveats { @for note in &theirs.notes { li { (note) } } } }
-            div.scroll tabindex="0" role="region" aria-label="llama-bench" { table {
+            div.scroll tabindex="0" role="group" aria-label="llama-bench" { table {
                 (head(&["model", "test", "tokens/s", "derived rate", "of A's ceiling", "A's fastest kernel"], 2))
                 tbody { @for row in &theirs.rows { tr {
                     th scope="row" { (row.model) }

@@ -49,7 +49,8 @@
   function grouped(groups, draw) {
     const box = document.createElement("div");
     groups.forEach(([heading, items], index) => {
-      const words = document.createElement("h4");
+      const words = document.createElement("p");
+      words.className = "heading";
       words.textContent = heading;
       box.append(words, draw(items, index === groups.length - 1));
     });
@@ -334,6 +335,11 @@
       const words = document.createElement("p");
       words.textContent = drawn;
       drawn = words;
+    }
+    // The place says in words what it shows; its layers are no labels to a screen reader.
+    for (const layer of drawn.querySelectorAll("svg [aria-label], g[aria-label]")) {
+      layer.dataset.layer = layer.getAttribute("aria-label");
+      layer.removeAttribute("aria-label");
     }
     place.replaceChildren(drawn);
     place.dataset.width = width;
