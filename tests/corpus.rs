@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::Path;
 
+use supernode_bench::projection::fabric::fit::fit_measured;
+use supernode_bench::projection::fabric::import::{self, Hints};
 use supernode_bench::record::{Record, parse};
 use supernode_bench::report::compare::{self, LlamaBench};
 use supernode_bench::report::{export, terminal};
-use supernode_bench::specs::{Chip, Fabric, Model};
+use supernode_bench::specs::{Chip, Fabric, Model, Sourced};
 
 /// Bytes that matter to the grammars.
 const BYTES: [u8; 12] = [b'"', b'\\', b'{', b']', b'-', b'9', b'e', b'.', b',', 0, 0x1b, 0xff];
@@ -96,6 +98,20 @@ fn outputs_of_llama_bench_are_refused_in_a_line_or_shown() {
             let mut comparison = comparison.clone();
             comparison.llama_bench = Some(theirs);
             let _ = (compare::text(&comparison), compare::markdown(&comparison), compare::html(&comparison));
+        }
+        Err(error) => one_line(&error),
+    });
+}
+
+#[test]
+fn outputs_of_collective_benchmarks_are_refused_in_a_line_or_fitted() {
+    let fabric = Fabric::load("h100-ib").unwrap();
+    let own = Sourced::assumed(392e9, 392e9, 392e9, "a test");
+    replay(&["fuzz/corpus/nccl"], |bytes| match import::read(bytes, Hints { collective: None, ranks: Some(16) }) {
+        Ok(rows) => {
+            let fitted = fit_measured(&fabric, &own, &rows[..rows.len().min(8)], "a test").unwrap();
+            assert!(fitted.values.iter().all(|value| value.fitted.is_finite()), "{:?}", fitted.values);
+            fitted.fabric.validate("fitted").unwrap();
         }
         Err(error) => one_line(&error),
     });

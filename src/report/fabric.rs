@@ -7,8 +7,9 @@ use comfy_table::CellAlignment::{Left, Right};
 use super::terminal::{paragraph, plain, push_lines, title};
 use super::{clean, percent, short};
 use crate::projection::fabric::exchange::Answer;
+use crate::projection::fabric::fit::{FittedRow, MeasuredFit, TierValue};
 use crate::specs::{Fabric, LatencyIs, Sourced, Topology};
-use crate::units::{BytesPerSecond, Seconds};
+use crate::units::{Bytes, BytesPerSecond, Seconds};
 
 /// One line of [`bench()`].
 #[derive(Debug, Clone, Copy)]
@@ -161,3 +162,43 @@ fn plot(out: &mut String, rows: &[BenchRow<'_>]) {
         let _ = writeln!(out, "  {label:<26} {}▏ {}", "█".repeat(filled), time(row.answer.latency_s));
     }
 }
+
+/// Mean of the absolute relative errors of measured rows.
+pub fn mean_error(rows: &[FittedRow]) -> f64 {
+    rows.iter().map(|row| (row.modelled_s / row.measured_s - 1.0).abs()).sum::<f64>() / rows.len().max(1) as f64
+}
+
+/// Fitted values of tiers, and each measured row beside the fitted model.
+pub fn measured_fit(fabric: &str, fitted: &MeasuredFit) -> String {
+    let mut out = String::new();
+    title(&mut out, &format!("{}: fitted on {} measured rows", clean(fabric), fitted.rows.len()));
+    let mut table = plain(&[Left, Right, Right, Right]);
+    table.set_header(["parameter", "in the file", "fitted", "leaving rows out"]);
+    for TierValue { tier, key, stands, fitted, band: [low, high] } in &fitted.values {
+        let show = |value: f64| match *key {
+            "collective_fixed_s" => time(value),
+            "bandwidth_bytes_per_s" => rate(value),
+            _ => format!("{value:.4}"),
+        };
+        let before = stands.map_or("the chip's".to_owned(), show);
+        table.add_row([format!("{}.{key}", clean(tier)), before, show(*fitted), format!("{} to {}", show(*low), show(*high))]);
+    }
+    push_lines(&mut out, &table);
+    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Left]);
+    table.set_header(["collective", "ranks", "size", "measured", "modelled", "error", "algorithm"]);
+    for row in &fitted.rows {
+        table.add_row([
+            row.collective.to_owned(),
+            row.ranks.to_string(),
+            Bytes::new(row.bytes).to_string(),
+            time(row.measured_s),
+            time(row.modelled_s),
+            format!("{:+.1} %", (row.modelled_s / row.measured_s - 1.0) * 100.0),
+            row.algorithm.to_owned(),
+        ]);
+    }
+    push_lines(&mut out, &table);
+    let _ = writeln!(out, "  mean absolute error {}", percent(mean_error(&fitted.rows)));
+    out
+}
+

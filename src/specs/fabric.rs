@@ -3,6 +3,7 @@
 mod set;
 #[cfg(test)]
 mod tests;
+mod written;
 
 use serde::Deserialize;
 

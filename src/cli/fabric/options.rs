@@ -22,14 +22,10 @@ pub(super) enum Op {
 
 impl Op {
     pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Dispatch => "dispatch",
-            Self::Combine => "combine",
-            Self::AllReduce => "all-reduce",
-            Self::AllGather => "all-gather",
-            Self::ReduceScatter => "reduce-scatter",
-            Self::AllToAll => "all-to-all",
-            Self::Send => "send",
+        match (self, self.bulk()) {
+            (_, Some(collective)) => collective.name(),
+            (Self::Combine, None) => "combine",
+            (_, None) => "dispatch",
         }
     }
 

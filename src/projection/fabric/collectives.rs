@@ -152,6 +152,19 @@ pub enum Collective {
     Send,
 }
 
+impl Collective {
+    /// The name shown, and taken by flags.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AllReduce => "all-reduce",
+            Self::AllGather => "all-gather",
+            Self::ReduceScatter => "reduce-scatter",
+            Self::AllToAll => "all-to-all",
+            Self::Send => "send",
+        }
+    }
+}
+
 /// How a collective is carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Algorithm {

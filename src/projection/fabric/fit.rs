@@ -1,5 +1,9 @@
 //! Fits a fabric's few free parameters on published rows: relative least squares by Levenberg and Marquardt's method.
 
+mod measured;
+
+pub use measured::{FittedRow, MeasuredFit, TierValue, fit_measured};
+
 use crate::projection::validation::Row;
 use crate::projection::validation::fabric::{self as validation, Case};
 use crate::specs::Fabric;

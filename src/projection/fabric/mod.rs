@@ -23,6 +23,7 @@ pub mod exchange;
 pub mod faults;
 pub mod fit;
 pub mod flows;
+pub mod import;
 pub mod load;
 pub mod network;
 pub mod trace;

@@ -134,7 +134,7 @@
       marks: [
         Plot.ruleX([1], { stroke: "var(--grid)" }),
         Plot.tickX(items.flatMap((one) => one.samples_s.map((sample) => ({ key: one.key, family: one.family, at: within(sample / one.median_s) }))), {
-          x: "at", y: "key", stroke: colour((d) => FAMILY[d.family]), strokeOpacity: 0.35, insetTop: 3, insetBottom: 3,
+          x: "at", y: "key", stroke: colour((d) => FAMILY[d.family]), strokeOpacity: 0.75, strokeWidth: 1.5, insetTop: 3, insetBottom: 3,
         }),
         Plot.dot(items, { x: 1, y: "key", r: 3, fill: "currentColor", title: (d) => `${d.tip}\n${d.samples_s.length} samples shown`, tip: true }),
         Plot.text(items, { x: 1.6, y: "key", text: (d) => si(d.median_s, "s"), textAnchor: "start", dx: 8, fill: "currentColor" }),

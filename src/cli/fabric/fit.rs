@@ -1,0 +1,169 @@
+//! `supernode fabric fit`: the few free parameters of a fabric, on published rows or on a network of the user's own.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::super::{Error, print, print_json, read_at_most};
+use super::input;
+use super::options::Op;
+use crate::projection::fabric::fit::{Fitted, MeasuredFit, fit, fit_measured};
+use crate::projection::fabric::import::{self, Hints, Measured};
+use crate::projection::validation::{Row, fabric::cases, summary};
+use crate::record;
+use crate::report::{fabric as tables, validation};
+use crate::specs::{Chip, Fabric, Sourced};
+
+/// Fit each fabric's few free parameters on the published rows that its file names, and show the residuals; or fit one
+/// fabric's tiers on a measured network.
+#[derive(Debug, Args)]
+pub(super) struct FitArgs {
+    /// Fabrics by name or file [default: all with a [fit]]; with --nccl one, whose tiers the measured network has
+    #[arg(value_name = "NAME|FILE")]
+    fabrics: Vec<String>,
+    /// Output of nccl-tests or rccl-tests (text, or JSON of `-J FILE`) or of OSU latency benchmarks, of one or several runs:
+    /// fixed cost and reached bandwidth of the tiers that they cross are fitted
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    nccl: Vec<PathBuf>,
+    /// The collective of files that do not name it
+    #[arg(long, value_enum, requires = "nccl")]
+    op: Option<Op>,
+    /// Ranks of files that do not say it (OSU)
+    #[arg(long, value_name = "N", requires = "nccl", value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
+    ranks: Option<u32>,
+    /// The chip whose links serve tiers without a bandwidth of their own
+    #[arg(long, value_name = "NAME|FILE", default_value = "ascend-910c")]
+    chip: String,
+    /// Write the fabric with the fitted values, to be used as --fabric
+    #[arg(short, long, value_name = "FILE.toml", requires = "nccl")]
+    output: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
+}
+
+/// Fits and prints.
+///
+/// # Errors
+/// [`Error::Input`] for what cannot be read or does not fit.
+pub(super) fn run(args: &FitArgs) -> Result<(), Error> {
+    if args.nccl.is_empty() { on_published(args) } else { on_measured(args) }
+}
+
+fn on_published(args: &FitArgs) -> Result<(), Error> {
+    let names: Vec<String> = if args.fabrics.is_empty() {
+        let all = Fabric::builtin_names().into_iter().map(str::to_owned);
+        all.filter(|name| Fabric::load(name).is_ok_and(|fabric| fabric.fit.is_some())).collect()
+    } else {
+        args.fabrics.clone()
+    };
+    let cases = cases();
+    let mut fits = Vec::new();
+    for name in &names {
+        let fabric = Fabric::load(name).map_err(input)?;
+        fits.push(fit(&fabric, &cases).map_err(|error| Error::Input(error.to_string()))?);
+    }
+    if args.json {
+        let list: Vec<_> = fits.iter().map(fit_json).collect();
+        return print_json(&list);
+    }
+    let mut out = String::new();
+    for fitted in &fits {
+        out.push_str(&fit_text(fitted));
+    }
+    print(&out)
+}
+
+fn fit_json(fitted: &Fitted) -> serde_json::Value {
+    let parameters = fitted.parameters.iter().map(|parameter| {
+        serde_json::json!({ "key": parameter.key, "in_file": parameter.stands, "fitted": parameter.fitted })
+    });
+    serde_json::json!({
+        "fabric": fitted.fabric.name,
+        "parameters": parameters.collect::<Vec<_>>(),
+        "fitted_on": fitted.on,
+        "unseen": fitted.unseen,
+        "fitted_on_summary": summary(&fitted.on),
+        "unseen_summary": summary(&fitted.unseen),
+    })
+}
+
+fn fit_text(fitted: &Fitted) -> String {
+    let parameters: Vec<_> =
+        fitted.parameters.iter().map(|parameter| (&*parameter.key, parameter.stands, parameter.fitted)).collect();
+    let rows: Vec<Row> = fitted.on.iter().chain(&fitted.unseen).cloned().collect();
+    validation::fit(&fitted.fabric.name, &parameters, &rows)
+}
+
+/// A network of the user's own.
+fn on_measured(args: &FitArgs) -> Result<(), Error> {
+    let [name] = args.fabrics.as_slice() else {
+        let remedy = "name the one fabric whose tiers the network has, e.g. supernode fabric fit roce-cluster --nccl FILE";
+        return Err(Error::Input(format!("--nccl: {remedy}")));
+    };
+    let fabric = Fabric::load(name).map_err(input)?;
+    let scale_up = Chip::load(&args.chip).map_err(input)?.links.scale_up_bytes_per_s;
+    let rows = read_all(args)?;
+    let files: Vec<String> = args.nccl.iter().map(|path| file_name(path)).collect();
+    let source = format!("`supernode fabric fit` on {} measured rows of {}", rows.len(), files.join(", "));
+    let fitted = fit_measured(&fabric, &scale_up, &rows, &source)
+        .map_err(|error| Error::Input(format!("{}: {error}", fabric.name)))?;
+    if let Some(path) = &args.output {
+        write(name, &fitted, &source, path)?;
+    }
+    if args.json {
+        return print_json(&serde_json::json!({
+            "fabric": fabric.name,
+            "values": fitted.values,
+            "rows": fitted.rows,
+            "mean_absolute_error": tables::mean_error(&fitted.rows),
+        }));
+    }
+    let mut text = tables::measured_fit(&fabric.name, &fitted);
+    if let Some(path) = &args.output {
+        let _ = writeln!(text, "\nwrote {}: use it as --fabric {0}", path.display());
+    }
+    print(&text)
+}
+
+fn read_all(args: &FitArgs) -> Result<Vec<Measured>, Error> {
+    let collective = match args.op.map(|op| (op, op.bulk())) {
+        Some((op, None)) => {
+            return Err(Error::Input(format!("--op {}: nccl-tests and OSU have none; give a collective", op.name())));
+        }
+        Some((_, collective)) => collective,
+        None => None,
+    };
+    let hints = Hints { collective, ranks: args.ranks.map(|ranks| ranks as usize) };
+    let mut rows = Vec::new();
+    for path in &args.nccl {
+        let fail = |reason: String| Error::Input(format!("--nccl {}: {reason}", path.display()));
+        let bytes = read_at_most(path, import::MAX_BYTES as u64 + 1).map_err(|error| fail(error.to_string()))?;
+        rows.extend(import::read(&bytes, hints).map_err(|error| fail(error.to_string()))?);
+    }
+    Ok(rows)
+}
+
+fn file_name(path: &Path) -> String {
+    record::printable(&path.file_name().unwrap_or_default().to_string_lossy(), 80)
+}
+
+fn write(name: &str, fitted: &MeasuredFit, source: &str, path: &Path) -> Result<(), Error> {
+    let fabric = &fitted.fabric;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let own_name = record::printable(&stem, 60);
+    let mut values: Vec<(&str, &str, &Sourced)> = Vec::new();
+    for value in &fitted.values {
+        let Some(tier) = fabric.tiers.iter().find(|tier| tier.name == value.tier) else { continue };
+        let slot = match value.key {
+            "collective_fixed_s" => Some(&tier.collective_fixed_s),
+            "link_efficiency" => Some(&tier.link_efficiency),
+            _ => tier.bandwidth_bytes_per_s.as_ref(),
+        };
+        values.extend(slot.map(|slot| (tier.name.as_str(), value.key, slot)));
+    }
+    let title = format!("{}; {source}", fabric.title);
+    let text = Fabric::rewritten(name, &own_name, &title, &values).map_err(input)?;
+    record::write_atomically(path, text.as_bytes()).map_err(|error| Error::Input(error.to_string()))
+}
