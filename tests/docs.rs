@@ -66,6 +66,7 @@ fn desk() -> tempfile::TempDir {
         fs::copy(&record, at(name)).unwrap();
     }
     fs::copy(root().join("tests/data/llama-bench.json"), at("lb.json")).unwrap();
+    fs::copy(root().join("tests/data/nccl-all-reduce.txt"), at("run.txt")).unwrap();
     desk
 }
 

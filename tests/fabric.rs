@@ -425,3 +425,33 @@ fn validate_fit_and_show_speak() {
         supernode(&["fabric", "check", name]).success();
     }
 }
+
+#[test]
+fn a_measured_network_becomes_a_fabric_that_can_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::write(at("run.txt"), include_str!("data/nccl-all-reduce.txt")).unwrap();
+    let fitted = json(&["fabric", "fit", "h100-ib", "--nccl", &at("run.txt"), "-o", &at("mine.toml"), "--json"]);
+    assert_eq!(fitted["rows"].as_array().unwrap().len(), 12);
+    assert!(fitted["mean_absolute_error"].as_f64().unwrap() < 0.15, "{fitted}");
+    let fabric = Fabric::load(&at("mine.toml")).unwrap();
+    assert_eq!((fabric.name.as_str(), fabric.fit), ("mine", None));
+    let tier = &fabric.tiers[1];
+    assert_eq!(tier.link_efficiency.provenance, supernode_bench::specs::Provenance::Measured);
+    assert!(tier.link_efficiency.source.contains("12 measured rows of run.txt"), "{}", tier.link_efficiency.source);
+    let before = json(&["fabric", "bench", "--fabric", "h100-ib", "--op", "all-reduce", "--ep", "16", "--bytes", "1e9", "--json"]);
+    let after = json(&["fabric", "bench", "--fabric", &at("mine.toml"), "--op", "all-reduce", "--ep", "16", "--bytes", "1e9", "--json"]);
+    let latency = |list: &Value| list[0]["latency_s"].as_f64().unwrap();
+    assert!(latency(&after) > 1.1 * latency(&before), "the measured network is slower than the modelled one");
+    // Refusals: no fabric, a collective that is none, a file of something else; nothing is written then.
+    for (arguments, told) in [
+        (vec!["fabric", "fit", "--nccl", "run.txt"], "name the one fabric"),
+        (vec!["fabric", "fit", "h100-ib", "--nccl", "run.txt", "--op", "dispatch"], "have none"),
+        (vec!["fabric", "fit", "h100-ib", "--nccl", "mine.toml", "-o", "other.toml"], "no row"),
+        (vec!["fabric", "fit", "nvl72", "--nccl", "run.txt", "--ranks", "100000"], "ranks"),
+    ] {
+        let mut command = assert_cmd::Command::cargo_bin("supernode").unwrap();
+        command.current_dir(folder.path()).args(&arguments).assert().code(2).stderr(predicates::str::contains(told));
+    }
+    assert!(!folder.path().join("other.toml").exists());
+}

@@ -136,6 +136,9 @@ impl Error {
 /// See [`Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
     QUIET.store(cli.quiet, Ordering::Relaxed);
+    if let Some((terminal_size::Width(columns), _)) = terminal_size::terminal_size_of(std::io::stdout()) {
+        terminal::fit_to(columns.into());
+    }
     match cli.command {
         #[cfg(feature = "gpu")]
         Command::Run(args) => run::run(&args),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use comfy_table::CellAlignment::{Left, Right};
 
-use super::terminal::{paragraph, plain, push_lines, title};
+use super::terminal::{bar_width, paragraph, plain, push_lines, title};
 use super::{clean, percent, short};
 use crate::projection::fabric::exchange::Answer;
 use crate::projection::fabric::fit::{FittedRow, MeasuredFit, TierValue};
@@ -152,12 +152,12 @@ pub fn bench(op: &str, rows: &[BenchRow<'_>]) -> String {
 
 /// A bar a row, all on one scale.
 fn plot(out: &mut String, rows: &[BenchRow<'_>]) {
-    const WIDTH: usize = 60;
+    let width = bar_width(60, 42);
     title(out, "Latency");
     let most = rows.iter().map(|row| row.answer.latency_s).fold(0.0, f64::max);
     for row in rows {
         let share = if most > 0.0 { row.answer.latency_s / most } else { 0.0 };
-        let filled = (0..WIDTH).filter(|&cell| (cell as f64) < share * WIDTH as f64 - 0.5).count();
+        let filled = (0..width).filter(|&cell| (cell as f64) < share * width as f64 - 0.5).count();
         let label = format!("{} {}", short(row.fabric, 20), row.ep);
         let _ = writeln!(out, "  {label:<26} {}▏ {}", "█".repeat(filled), time(row.answer.latency_s));
     }

@@ -1,7 +1,10 @@
-//! A record as text of at most 100 columns, bold where a terminal shows it and plain in a pipe.
+//! A record as text of at most 100 columns, or of those that the terminal has; bold where a terminal shows it and plain in
+//! a pipe.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anstyle::Style;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
@@ -16,6 +19,69 @@ use crate::units::Seconds;
 const BOLD: Style = Style::new().bold();
 /// Where prose wraps, and the widest that a table may get.
 const COLUMNS: usize = 100;
+/// Columns of the terminal that is written to; 0 where it is none, and lines are left as long as they are.
+static TERMINAL: AtomicUsize = AtomicUsize::new(0);
+/// A terminal narrower than this is treated as one of this width.
+const NARROWEST: usize = 40;
+
+/// Fits tables and prose to a terminal of so many columns from now on.
+pub fn fit_to(columns: usize) {
+    TERMINAL.store(columns.max(NARROWEST), Ordering::Relaxed);
+}
+
+/// Columns of the terminal, if it is one.
+fn terminal() -> Option<usize> {
+    Some(TERMINAL.load(Ordering::Relaxed)).filter(|columns| *columns > 0)
+}
+
+/// Whether the terminal has fewer columns than a table may get.
+pub(super) fn is_narrow() -> bool {
+    terminal().is_some_and(|columns| columns < COLUMNS)
+}
+
+/// Moves the columns of a table together where the terminal is narrow, and lets cells wrap where that is not enough.
+pub fn fit(table: &mut Table) {
+    if is_narrow() {
+        table.column_iter_mut().for_each(|column| {
+            column.set_padding((0, 1));
+        });
+    }
+    if let Some(columns) = terminal().and_then(|columns| u16::try_from(columns - 2).ok()) {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
+    }
+}
+
+/// Leaves columns out where the terminal is narrow.
+pub fn hide_where_narrow(table: &mut Table, columns: &[usize]) {
+    for index in columns.iter().filter(|_| is_narrow()) {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
+    }
+}
+
+/// A bar of this many columns, or of as many as the terminal leaves beside `words`.
+pub(super) fn bar_width(most: usize, words: usize) -> usize {
+    terminal().map_or(most, |columns| most.min(columns.saturating_sub(words).max(8)))
+}
+
+/// Text whose lines fit the terminal: longer ones go on below, a little further in.
+fn folded(text: &str) -> Cow<'_, str> {
+    let Some(columns) = terminal() else { return text.into() };
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let body = line.trim_end_matches('\n');
+        if textwrap::core::display_width(body) <= columns {
+            out.push_str(line);
+            continue;
+        }
+        let indent = " ".repeat((body.len() - body.trim_start().len()).min(columns / 2) + 2);
+        let options = textwrap::Options::new(columns).subsequent_indent(&indent).break_words(false);
+        out.push_str(&textwrap::fill(body, options));
+        out.push_str(&line[body.len()..]);
+    }
+    out.into()
+}
 
 /// Writes to standard output, without styles where it is no terminal or `NO_COLOR` is set. A reader that left early
 /// (`| head`) has what it wanted.
@@ -23,7 +89,7 @@ const COLUMNS: usize = 100;
 /// # Errors
 /// Any but the closed pipe.
 pub fn print(text: &str) -> io::Result<()> {
-    match anstream::stdout().lock().write_all(text.as_bytes()) {
+    match anstream::stdout().lock().write_all(folded(text).as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
         _ => Ok(()),
     }
@@ -102,12 +168,15 @@ fn measurements(out: &mut String, record: &Record) {
     for case in groups.iter().flat_map(|(_, cases)| cases) {
         table.add_row(row(case, best.winners.contains(&*case.id), per_cpu));
     }
+    // The record and a page have both.
+    hide_where_narrow(&mut table, &[4, 6]);
     let groups: Vec<(&str, usize)> = groups.iter().map(|(heading, cases)| (&**heading, cases.len())).collect();
-    push_grouped(out, &table, &groups);
+    push_grouped(out, table, &groups);
 }
 
 /// The lines of a table, one a row, with headings between them; each group is a heading and its count of rows.
-pub(super) fn push_grouped(out: &mut String, table: &Table, groups: &[(&str, usize)]) {
+pub(super) fn push_grouped(out: &mut String, mut table: Table, groups: &[(&str, usize)]) {
+    table.set_content_arrangement(ContentArrangement::Disabled);
     let mut lines = table.lines().map(|line| line.trim_end().to_owned());
     let _ = writeln!(out, "{BOLD}{}{BOLD:#}", lines.next().unwrap_or_default());
     for (heading, rows) in groups {
@@ -231,11 +300,12 @@ pub(super) fn title(out: &mut String, text: &str) {
 
 /// Words under a mark, wrapped and indented; a word longer than the line is left whole.
 pub(super) fn paragraph(out: &mut String, mark: &str, text: &str) {
+    let limit = terminal().map_or(COLUMNS, |columns| columns.min(COLUMNS));
     let mut column = mark.chars().count();
     out.push_str(mark);
     for (i, word) in text.split_whitespace().enumerate() {
         let width = word.chars().count();
-        if i > 0 && column + 1 + width > COLUMNS {
+        if i > 0 && column + 1 + width > limit {
             out.push_str("\n    ");
             column = 4;
         } else if i > 0 {
@@ -257,6 +327,7 @@ pub(super) fn plain(alignments: &[CellAlignment]) -> Table {
         column.set_cell_alignment(*alignment);
         column.set_padding((0, 2));
     }
+    fit(&mut table);
     table
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::super::Error;
 use crate::projection::{Comparison, CostSource, Infeasible, Phase, Plan, Projection, Request, Search};
+use crate::report::terminal;
 use crate::specs::Provenance;
 
 /// Column heads of the parts of a step, in the order of `Terms::named`.
@@ -114,6 +115,8 @@ fn figures(rows: &[Row]) -> Table {
         table.add_row(cells);
     }
     align_right(&mut table, &[2, 3, 4, 5, 6, 7, 8]);
+    // The baseline at the plan of the fabric is in the answer about one model and in JSON.
+    terminal::hide_where_narrow(&mut table, &[6]);
     table
 }
 
@@ -305,6 +308,7 @@ pub(in crate::cli) fn new_table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().map(Cell::new));
+    terminal::fit(&mut table);
     table
 }
 

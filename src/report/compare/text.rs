@@ -7,7 +7,7 @@ use comfy_table::CellAlignment::{Left, Right};
 
 use super::llama_bench::LlamaBench;
 use super::{Against, Comparison, Mean, Missing, Side, Speedup, Verdict};
-use crate::report::terminal::{paragraph, plain, push_grouped, push_lines, title};
+use crate::report::terminal::{hide_where_narrow, is_narrow, paragraph, plain, push_grouped, push_lines, title};
 use crate::report::{family_name, percent, short};
 
 /// The most missing cases that are listed; JSON and CSV have them all.
@@ -108,15 +108,18 @@ fn table<'a>(out: &mut String, cases: impl Iterator<Item = &'a Speedup>) {
             _ => groups.push((&case.setting, 1)),
         }
     }
-    push_grouped(out, &table, &groups);
+    // Both medians are in the other formats.
+    hide_where_narrow(&mut table, &[1, 2]);
+    push_grouped(out, table, &groups);
 }
 
-/// Kernel, variant (of A, then of B where they differ) and type in at most 32 columns.
+/// Kernel, variant (of A, then of B where they differ) and type in at most 32 columns, or 28 where the terminal is narrow.
 fn what(case: &Speedup) -> String {
+    let half = if is_narrow() { 5 } else { 7 };
     let variant = if case.base_variant == case.other_variant {
-        short(&case.base_variant, 14)
+        short(&case.base_variant, 2 * half)
     } else {
-        format!("{}/{}", short(&case.base_variant, 7), short(&case.other_variant, 7))
+        format!("{}/{}", short(&case.base_variant, half), short(&case.other_variant, half))
     };
     format!("{} {variant} {}", short(&case.kernel, 12), short(&case.element, 4))
 }
