@@ -122,8 +122,10 @@ fn the_record_in_the_page_is_the_record() {
 #[test]
 fn the_page_of_both_records_in_results_stays_under_two_megabytes() {
     let folder = fs::read_dir("results").unwrap().map(|entry| entry.unwrap().path());
-    let records: Vec<Record> =
-        folder.filter(|path| path.extension().is_some_and(|end| end == "json")).map(|path| load(&path).unwrap()).collect();
+    let records: Vec<Record> = folder
+        .filter(|path| path.extension().is_some_and(|end| end == "json"))
+        .map(|path| load(&path).unwrap())
+        .collect();
     assert!(records.len() >= 2);
     let size = page(&records, &fixture::projections()).len();
     assert!(size < 2_000_000, "{size} bytes");
@@ -162,7 +164,10 @@ fn the_command_writes_the_page_beside_the_record() {
     assert!(fs::read_to_string(folder.path().join("x1.html")).unwrap().starts_with("<!DOCTYPE html>"));
     let onto_itself = supernode().arg("report").arg(&path).arg("-o").arg(&path).assert();
     onto_itself.code(2).stderr(predicates::str::contains("would replace"));
-    let alone = supernode().current_dir(folder.path()).args(["report", "--chip", "h800", "--fabric", "h800-ib", "--model", "qwen3-30b-a3b", "--chips", "64"]).assert();
+    let alone = supernode()
+        .current_dir(folder.path())
+        .args(["report", "--chip", "h800", "--fabric", "h800-ib", "--model", "qwen3-30b-a3b", "--chips", "64"])
+        .assert();
     alone.success().stdout(predicates::str::contains("report.html"));
     assert!(fs::read_to_string(folder.path().join("report.html")).unwrap().contains("qwen3-30b-a3b decode on h800"));
     supernode().args(["report", "--measured-only"]).assert().code(2).stderr(predicates::str::contains("name one"));

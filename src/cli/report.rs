@@ -83,8 +83,9 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     write(&records, &args.projected, &path)?;
     print(&format!("wrote {}\n", path.display()))?;
     if args.open {
-        open::that_detached(&path)
-            .map_err(|error| Error::Input(format!("{}: no browser could be started ({error}); open it yourself", path.display())))?;
+        open::that_detached(&path).map_err(|error| {
+            Error::Input(format!("{}: no browser could be started ({error}); open it yourself", path.display()))
+        })?;
     }
     Ok(())
 }
@@ -108,7 +109,8 @@ pub(super) fn write(records: &[Record], projected: &Projected, path: &Path) -> R
 
 /// The page with all that is projected.
 fn whole(records: &[Record], projected: &Projected) -> Result<String, Error> {
-    let table = Table::load(&projected.model, projected.fabric.as_deref(), projected.baseline.as_deref(), projected.chips)?;
+    let table =
+        Table::load(&projected.model, projected.fabric.as_deref(), projected.baseline.as_deref(), projected.chips)?;
     let chips = chips(records, projected)?;
     let progress = Progress::new(chips.len() + 2, false);
     let mut pairs: Vec<ProjectionPair> = Vec::new();
@@ -118,8 +120,7 @@ fn whole(records: &[Record], projected: &Projected) -> Result<String, Error> {
     }
     let model = table.models.iter().find(|model| !projected.model.is_empty() || model.name == DEFAULT_MODEL);
     let chip = in_depth_chip(records, &chips)?;
-    let in_depth =
-        model.and_then(|model| outlook(&table.request(&chip, model, Phase::Decode), &table.baseline).ok());
+    let in_depth = model.and_then(|model| outlook(&table.request(&chip, model, Phase::Decode), &table.baseline).ok());
     progress.step_silently();
     let claims = claims()?;
     progress.finish();

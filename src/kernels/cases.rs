@@ -4,6 +4,10 @@
 //! hidden, intermediate and head counts by 8 (the router keeps its experts, since its cost depends on them), so that a
 //! software adapter finishes in minutes. Experts are those of one chip under expert parallelism: 8 local experts.
 
+mod suite;
+
+pub use suite::verification_cases;
+
 use super::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
 use super::gating::{Gate, Logits, Sort, TopK};
 use super::layer::{AttentionBlock, BlockPhase, MoeLayer};
@@ -313,219 +317,9 @@ fn gate(moe: &Moe) -> Gate {
     }
 }
 
-/// The suite of `verify`: small shapes that sit on no tile's edge, and the edge cases of each kernel.
-pub fn verification_cases() -> Vec<CaseSpec> {
-    let mut kernels = Vec::new();
-    kernels.extend(matmul_suite());
-    kernels.extend(gating_suite());
-    kernels.extend(attention_suite());
-    kernels.extend(layer_suite());
-    let phase = Phase::Prefill;
-    kernels.into_iter().flat_map(|(label, kernel)| expand(kernel, label, phase, 1)).collect()
-}
-
-/// A kernel of the suite, with what is special about its inputs.
-type Labelled = (&'static str, Factory);
-
-/// At least eight shapes for each variant and type: single tokens, odd k and n, all tokens on one expert, experts without
-/// any, k beyond what int8 sums hold in f32, skewed and even loads, and whole tiles.
-fn matmul_suite() -> Vec<Labelled> {
-    use Load::{Even, EvenExperts, HotExpert, OneExpert, PowerLaw, Uniform};
-    use MatmulRole::{Dense, Down, GateUp};
-    let mut kernels = Vec::new();
-    for (role, experts, tokens, top_k, k, n, load) in [
-        (Dense, 1, 1, 1, 4, 4, Uniform),
-        (GateUp, 1, 1, 1, 37, 19, Uniform),
-        (Dense, 1, 2, 1, 129, 133, Uniform),
-        (Dense, 1, 70, 1, 129, 133, Uniform),
-        (GateUp, 5, 33, 2, 65, 41, Uniform),
-        (Down, 8, 31, 1, 96, 260, OneExpert),
-        (GateUp, 16, 9, 3, 31, 70, EvenExperts),
-        (Down, 256, 12, 8, 20, 36, Uniform),
-        (Down, 4, 16, 1, 300, 65, Even),
-        (GateUp, 32, 40, 2, 33, 130, PowerLaw),
-        (Down, 12, 24, 1, 1100, 12, HotExpert),
-        (GateUp, 6, 20, 1, 64, 128, Uniform),
-    ] {
-        kernels.push((load.label(), factory(Matmul { role, experts, tokens, top_k, k, n, load })));
-    }
-    for (experts, tokens, top_k, hidden) in [
-        (1, 1, 1, 4),
-        (1, 1, 1, 19),
-        (1, 70, 1, 133),
-        (5, 33, 2, 41),
-        (8, 40, 1, 260),
-        (16, 9, 3, 70),
-        (256, 12, 8, 36),
-        (32, 40, 2, 129),
-    ] {
-        kernels.push(("uniform", factory(Combine { tokens, top_k, hidden, experts })));
-    }
-    kernels
-}
-
-fn gating_suite() -> Vec<Labelled> {
-    let softmax = |experts, top_k, renormalise| Gate {
-        experts,
-        top_k,
-        sigmoid: false,
-        groups: 1,
-        kept_groups: 1,
-        renormalise,
-        scale: 1.0,
-    };
-    let deepseek =
-        |scale| Gate { experts: 256, top_k: 8, sigmoid: true, groups: 8, kept_groups: 4, renormalise: true, scale };
-    let small = Gate { experts: 24, top_k: 3, sigmoid: true, groups: 4, kept_groups: 2, renormalise: true, scale: 1.5 };
-    let mut kernels = Vec::new();
-    for (gate, tokens) in [
-        (softmax(8, 2, true), 1),
-        (softmax(128, 8, true), 77),
-        (softmax(60, 4, false), 130),
-        (softmax(1, 1, true), 3),
-        (deepseek(2.5), 1),
-        (deepseek(2.5), 131),
-        (small, 66),
-    ] {
-        for (label, logits) in [("random", Logits::Random), ("ties", Logits::Ties), ("constant", Logits::Constant)] {
-            kernels.push((label, factory(TopK { gate: gate.clone(), tokens, logits })));
-        }
-    }
-    for (tokens, top_k, experts, row_tile, load) in [
-        (1, 1, 1, 16, Load::Uniform),
-        (1, 8, 256, 64, Load::Uniform),
-        (301, 8, 256, 64, Load::Uniform),
-        (257, 1, 7, 8, Load::OneExpert),
-        (90, 3, 33, 16, Load::EvenExperts),
-        (700, 2, 512, 1, Load::Uniform),
-    ] {
-        kernels.push((load.label(), factory(Sort { tokens, top_k, experts, row_tile, load })));
-    }
-    let router = |tokens, k, n| Matmul {
-        role: MatmulRole::RouterLogits,
-        experts: 1,
-        tokens,
-        top_k: 1,
-        k,
-        n,
-        load: Load::Uniform,
-    };
-    kernels.push(("random", factory(router(1, 64, 8))));
-    kernels.push(("random", factory(router(67, 130, 128))));
-    kernels
-}
-
-fn attention_suite() -> Vec<Labelled> {
-    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
-    let mut kernels = Vec::new();
-    for (heads, q_len, kv_len) in [
-        (heads(1, 1, 64), 1, 1),
-        (heads(4, 2, 128), 45, 45),
-        (heads(8, 1, 64), 33, 33),
-        (heads(6, 3, 36), 17, 17),
-        (heads(2, 1, 128), 5, 70),
-        (heads(2, 2, 96), 1, 129),
-        (heads(1, 1, 128), 64, 64),
-        (heads(3, 1, 32), 31, 95),
-        (heads(2, 1, 64), 65, 81),
-    ] {
-        kernels.push(("random", factory(Prefill::causal(heads, q_len, kv_len))));
-        if kv_len != 129 {
-            kernels.push(("random", factory(Prefill { causal: false, ..Prefill::causal(heads, q_len, kv_len) })));
-        }
-    }
-    // More queries than keys: nothing but causal masking ties the two.
-    kernels.push(("random", factory(Prefill { causal: false, ..Prefill::causal(heads(2, 2, 64), 37, 19) })));
-    // heads, head_dim, value_dim, q_len, kv_len
-    for (count, head_dim, value_dim, q_len, kv_len) in [
-        (1, 192, 128, 1, 1),
-        (2, 192, 128, 40, 40),
-        (4, 192, 128, 17, 66),
-        (3, 192, 128, 33, 33),
-        (1, 192, 128, 1, 97),
-        (2, 96, 64, 50, 50),
-        (2, 48, 32, 31, 47),
-        (1, 36, 20, 19, 19),
-        (2, 100, 96, 7, 130),
-    ] {
-        let prefill = Prefill { heads: heads(count, count, head_dim), value_dim, q_len, kv_len, causal: true };
-        kernels.push(("random", factory(prefill)));
-    }
-    for (heads, sequences, kv_len) in [
-        (heads(1, 1, 64), 1, 1),
-        (heads(8, 1, 128), 1, 63),
-        (heads(8, 2, 128), 3, 257),
-        (heads(16, 1, 64), 2, 130),
-        (heads(6, 3, 36), 2, 65),
-        (heads(4, 4, 80), 1, 511),
-        (heads(40, 2, 128), 1, 100),
-        (heads(4, 1, 128), 2, 64),
-        (heads(5, 1, 32), 3, 129),
-    ] {
-        kernels.push(("random", factory(Decode { heads, sequences, kv_len })));
-    }
-    for (heads, sequences, kv_len, block) in [
-        (heads(1, 1, 64), 1, 1, 16),
-        (heads(8, 1, 128), 1, 63, 16),
-        (heads(8, 2, 128), 3, 257, 16),
-        (heads(16, 1, 64), 2, 130, 32),
-        (heads(6, 3, 36), 2, 65, 7),
-        (heads(4, 4, 80), 1, 511, 128),
-        (heads(40, 2, 128), 1, 100, 64),
-        (heads(2, 1, 32), 5, 48, 1),
-        (heads(4, 1, 128), 2, 128, 16),
-    ] {
-        kernels.push(("random", factory(PagedDecode { heads, sequences, kv_len, block })));
-    }
-    // heads, latent_dim, rope_dim, key_dim, sequences, kv_len
-    for (heads, latent_dim, rope_dim, key_dim, sequences, kv_len) in [
-        (1, 512, 64, 192, 1, 1),
-        (16, 512, 64, 192, 1, 63),
-        (16, 512, 64, 192, 2, 65),
-        (17, 512, 64, 192, 1, 200),
-        (8, 512, 64, 192, 1, 129),
-        (128, 64, 64, 96, 1, 40),
-        (5, 128, 64, 96, 3, 77),
-        (24, 64, 64, 64, 2, 256),
-        (3, 36, 20, 28, 2, 70),
-        (9, 192, 64, 96, 1, 7),
-    ] {
-        kernels.push(("random", factory(MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len })));
-    }
-    kernels
-}
-
-fn layer_suite() -> Vec<Labelled> {
-    let gate = |experts, top_k, sigmoid, groups| Gate {
-        experts,
-        top_k,
-        sigmoid,
-        groups,
-        kept_groups: groups.div_ceil(2),
-        renormalise: true,
-        scale: if sigmoid { 2.5 } else { 1.0 },
-    };
-    let mut kernels = Vec::new();
-    for (gate, tokens, hidden, intermediate) in
-        [(gate(8, 2, false, 1), 37, 36, 20), (gate(16, 4, true, 4), 70, 68, 41), (gate(4, 1, false, 1), 1, 32, 7)]
-    {
-        kernels.push(("random", factory(MoeLayer { gate, tokens, hidden, intermediate })));
-    }
-    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
-    for (heads, hidden, phase) in [
-        (heads(4, 2, 32), 52, BlockPhase::Prefill { tokens: 45 }),
-        (heads(2, 1, 64), 100, BlockPhase::Prefill { tokens: 1 }),
-        (heads(8, 2, 32), 40, BlockPhase::Decode { sequences: 3, kv_len: 77 }),
-        (heads(4, 4, 36), 64, BlockPhase::Decode { sequences: 1, kv_len: 130 }),
-    ] {
-        kernels.push(("random", factory(AttentionBlock { heads, hidden, phase })));
-    }
-    kernels
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -538,42 +332,6 @@ mod tests {
             let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
             assert_eq!(ids.len(), cases.len(), "{preset:?}");
             assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
-        }
-    }
-
-    #[test]
-    fn ids_are_unique_in_the_verification_suite() {
-        let cases = verification_cases();
-        let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
-        assert_eq!(ids.len(), cases.len());
-    }
-
-    #[test]
-    fn the_verification_suite_covers_every_shader_that_is_not_a_probe() {
-        let cases = verification_cases();
-        let used: BTreeSet<&str> = cases
-            .iter()
-            .flat_map(|case| case.kernel.plan(case.variant, case.element).launches)
-            .map(|launch| launch.shader)
-            .collect();
-        let all: BTreeSet<&str> =
-            crate::kernels::SHADERS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("probe")).collect();
-        assert_eq!(used, all);
-        assert!(cases.len() >= 60);
-    }
-
-    #[test]
-    fn the_verification_suite_has_eight_shapes_of_every_matmul_variant_and_type() {
-        let mut shapes: BTreeMap<(&str, Element), usize> = BTreeMap::new();
-        for case in
-            verification_cases().iter().filter(|case| ["dense", "gate_up", "down"].contains(&case.kernel.name()))
-        {
-            *shapes.entry((case.variant, case.element)).or_default() += 1;
-        }
-        let few: Vec<_> = shapes.iter().filter(|(_, count)| **count < 8).collect();
-        assert!(few.is_empty(), "{few:?}");
-        for element in Element::ALL {
-            assert!(shapes.keys().filter(|(_, of)| *of == element).count() >= 6, "{element}");
         }
     }
 

@@ -175,6 +175,20 @@ impl Tensor {
         tensor
     }
 
+    /// The same layout with these int8 codes by index, and scales of one; only for int8.
+    pub fn with_codes(&self, code: impl Fn(&[usize]) -> i8) -> Self {
+        let mut tensor = self.clone();
+        let bytes = Arc::make_mut(&mut tensor.bytes);
+        for at in (Indices { dims: &self.dims, next: 0 }) {
+            bytes[self.layout.offset(&at)] = code(&at).to_ne_bytes()[0];
+        }
+        if let Some((scales, _)) = &mut tensor.scales {
+            let ones = vec![1.0; scales.dims.iter().product()];
+            **scales = scales.with_values(&ones);
+        }
+        tensor
+    }
+
     /// Indices or counts.
     pub fn indices(values: &[u32]) -> Self {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();

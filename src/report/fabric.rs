@@ -181,7 +181,12 @@ pub fn measured_fit(fabric: &str, fitted: &MeasuredFit) -> String {
             _ => format!("{value:.4}"),
         };
         let before = stands.map_or("the chip's".to_owned(), show);
-        table.add_row([format!("{}.{key}", clean(tier)), before, show(*fitted), format!("{} to {}", show(*low), show(*high))]);
+        table.add_row([
+            format!("{}.{key}", clean(tier)),
+            before,
+            show(*fitted),
+            format!("{} to {}", show(*low), show(*high)),
+        ]);
     }
     push_lines(&mut out, &table);
     let mut table = plain(&[Left, Right, Right, Right, Right, Right, Left]);
@@ -201,4 +206,3 @@ pub fn measured_fit(fabric: &str, fitted: &MeasuredFit) -> String {
     let _ = writeln!(out, "  mean absolute error {}", percent(mean_error(&fitted.rows)));
     out
 }
-

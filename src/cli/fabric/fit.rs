@@ -99,7 +99,8 @@ fn fit_text(fitted: &Fitted) -> String {
 /// A network of the user's own.
 fn on_measured(args: &FitArgs) -> Result<(), Error> {
     let [name] = args.fabrics.as_slice() else {
-        let remedy = "name the one fabric whose tiers the network has, e.g. supernode fabric fit roce-cluster --nccl FILE";
+        let remedy =
+            "name the one fabric whose tiers the network has, e.g. supernode fabric fit roce-cluster --nccl FILE";
         return Err(Error::Input(format!("--nccl: {remedy}")));
     };
     let fabric = Fabric::load(name).map_err(input)?;

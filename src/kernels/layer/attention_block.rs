@@ -217,7 +217,7 @@ impl Kernel for AttentionBlock {
             split(k, kv_heads),
             split(v, kv_heads),
             split("attended", heads),
-            Output::new("out", &hidden, &hidden, element),
+            Output::new("out", &hidden, &[tokens, self.hidden.next_multiple_of(4)], element),
         ]
     }
 

@@ -2,12 +2,14 @@
 //! weighted combine.
 
 mod combine;
+mod extreme;
 mod operands;
 mod variant;
 
 use std::collections::BTreeMap;
 
 pub use combine::Combine;
+pub use extreme::ExtremeInt8;
 use variant::{Variant, named_variants};
 
 use super::compare::{Comparison, Verification, sample};

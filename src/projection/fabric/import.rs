@@ -44,7 +44,9 @@ pub enum ImportError {
     #[error("larger than {} MiB, so not an output of nccl-tests or of the OSU benchmarks", MAX_BYTES >> 20)]
     TooLarge,
     /// No row of figures.
-    #[error("no row of nccl-tests or of an OSU latency benchmark in it; give their output, as text or (nccl-tests) JSON")]
+    #[error(
+        "no row of nccl-tests or of an OSU latency benchmark in it; give their output, as text or (nccl-tests) JSON"
+    )]
     NoRows,
     /// JSON of something else.
     #[error("not JSON of nccl-tests ({0}); write one with `all_reduce_perf -J FILE`")]

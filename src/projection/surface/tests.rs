@@ -59,7 +59,12 @@ fn at_its_points_a_surface_is_the_model_and_at_one_it_is_the_fabric_as_it_is() {
     let plan = anchor(&request).unwrap();
     let surface = surface(&request, &plan, &baseline(), thin(&request, &plan, 384, plan.batch_per_chip));
     let (_, outcome) = estimate(&Request {
-        pins: Pins { tp: Some(plan.tp), pp: Some(plan.pp), batch_per_chip: Some(plan.batch_per_chip), ..Pins::default() },
+        pins: Pins {
+            tp: Some(plan.tp),
+            pp: Some(plan.pp),
+            batch_per_chip: Some(plan.batch_per_chip),
+            ..Pins::default()
+        },
         ..request.clone()
     })
     .unwrap();

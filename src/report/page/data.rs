@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::super::terminal::bound_name;
 use super::super::{
-    ProjectionPair, best, clean, device_type_name, family_name, grouped_digits, number_type_name, percent, scale_words, setting, short, term_name,
+    ProjectionPair, best, clean, device_type_name, family_name, grouped_digits, number_type_name, percent, scale_words,
+    setting, short, term_name,
 };
 use super::Page;
 use crate::kernels::{Element, Family};
@@ -165,12 +166,7 @@ fn drawn(record: &Record) -> Drawn {
         is_software: record.device.device_type == DeviceType::Software,
         memory_bytes_per_s: record.memory_ceiling().map(crate::units::BytesPerSecond::get),
         roofs,
-        cases: record
-            .cases
-            .iter()
-            .take(MOST_CASES)
-            .map(|case| mark(case, best.all.contains(&*case.id)))
-            .collect(),
+        cases: record.cases.iter().take(MOST_CASES).map(|case| mark(case, best.all.contains(&*case.id))).collect(),
     }
 }
 

@@ -120,7 +120,11 @@ pub(super) fn terms(pairs: &[&ProjectionPair], index: usize, phase: Phase) -> Ma
     let shown: Vec<&Projection> =
         pairs.iter().flat_map(|pair| std::iter::once(&pair.on_fabric).chain(&pair.on_baseline)).collect();
     let Some(first) = shown.first() else { return html! {} };
-    let label = format!("{}: chip time per token by its parts, for {} projections", super::super::phase_name(phase), shown.len());
+    let label = format!(
+        "{}: chip time per token by its parts, for {} projections",
+        super::super::phase_name(phase),
+        shown.len()
+    );
     html! {
         figure {
             ul.legend {
@@ -218,7 +222,11 @@ pub(super) fn front(outlook: &Outlook) -> Markup {
 
 /// A few layers in time.
 pub(super) fn timeline(outlook: &Outlook) -> Markup {
-    let label = format!("Schedule of a few layers of {} decode on one rank of {}", clean(&outlook.model), clean(&outlook.fabric));
+    let label = format!(
+        "Schedule of a few layers of {} decode on one rank of {}",
+        clean(&outlook.model),
+        clean(&outlook.fabric)
+    );
     let plan = &outlook.plan;
     html! {
         figure {

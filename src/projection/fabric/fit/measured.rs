@@ -13,6 +13,8 @@ use crate::specs::{Checked, Fabric, Provenance, Sourced};
 
 /// The smallest share of a link that a trial may have.
 const LEAST_SHARE: f64 = 1e-6;
+/// The longest fixed cost that a fabric may have.
+const LONGEST_FIXED_S: f64 = 10.0;
 /// Rows beyond which the band leaves out groups of rows, not single ones.
 const MOST_REFITS: usize = 40;
 
@@ -128,7 +130,8 @@ fn solve(fabric: &Fabric, scale_up: &Sourced, rows: &[Measured], tiers: &[usize]
         // In logarithms a time ten times too long weighs as much as one ten times too short.
         rows.iter().map(|row| Ok((time(row)? / row.time_s).ln())).collect()
     };
-    let found = minimise(&residuals, &start, &vec![f64::INFINITY; start.len()])?;
+    let limits: Vec<f64> = tiers.iter().flat_map(|_| [LONGEST_FIXED_S, f64::INFINITY]).collect();
+    let found = minimise(&residuals, &start, &limits)?;
     Ok(found.chunks(2).flat_map(|pair| [pair[0], pair[1].max(LEAST_SHARE)]).collect())
 }
 

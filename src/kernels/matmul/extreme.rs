@@ -1,0 +1,105 @@
+//! An int8 product at the ends of its codes, for the verification suite alone.
+
+use std::collections::BTreeMap;
+
+use super::Matmul;
+use crate::kernels::{Element, Family, Kernel, Output, Plan, Tensors, Verification};
+
+/// Weights of the largest code, then as many of the smallest used one that the products cancel exactly.
+const RISING: usize = 126 * 32;
+const FALLING: usize = 127 * 32;
+
+/// A product whose activations all have the code 127: the partial sums rise to sixty million, far beyond the whole numbers
+/// that f32 holds, fall back to zero, and the last weight alone is left. A kernel that lets a sum leave 2^24 in f32, or an
+/// integer overflow, is off by more than the result.
+#[derive(Debug, Clone)]
+pub struct ExtremeInt8(Matmul);
+
+impl ExtremeInt8 {
+    /// `m` rows by `n` columns.
+    pub fn new(m: usize, n: usize) -> Self {
+        Self(Matmul::dense(m, RISING + FALLING + 1, n))
+    }
+}
+
+/// The weight at `k` of a column.
+fn code(k: usize, column: usize) -> i8 {
+    if k < RISING {
+        127
+    } else if k < RISING + FALLING {
+        -126
+    } else {
+        i8::try_from(column % 100 + 1).unwrap_or(1)
+    }
+}
+
+impl Kernel for ExtremeInt8 {
+    fn family(&self) -> Family {
+        self.0.family()
+    }
+
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn shape(&self) -> BTreeMap<String, u64> {
+        self.0.shape()
+    }
+
+    fn variants(&self) -> &'static [&'static str] {
+        self.0.variants()
+    }
+
+    fn elements(&self) -> &'static [Element] {
+        &[Element::Int8]
+    }
+
+    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+        if self.0.variant_elements(variant).contains(&Element::Int8) { &[Element::Int8] } else { &[] }
+    }
+
+    fn suits(&self, variant: &str) -> bool {
+        self.0.suits(variant)
+    }
+
+    fn plan(&self, variant: &str, element: Element) -> Plan {
+        self.0.plan(variant, element)
+    }
+
+    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+        let mut inputs = self.0.inputs(variant, element, seed);
+        let a = inputs["a"].with_codes(|_| 127);
+        let b = inputs["b"].with_codes(|at| code(at[1], at[2]));
+        for (name, tensor) in [("a", a), ("b", b)] {
+            if let Some(scales) = tensor.scales().cloned() {
+                inputs.insert(if name == "a" { "a_scale" } else { "b_scale" }, scales);
+            }
+            inputs.insert(name, tensor);
+        }
+        inputs
+    }
+
+    fn outputs(&self, variant: &str, element: Element) -> Vec<Output> {
+        self.0.outputs(variant, element)
+    }
+
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+        self.0.verify(inputs, outputs, element, effort)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::twin;
+
+    #[test]
+    fn all_but_the_last_product_cancel() {
+        let extreme = ExtremeInt8::new(2, 5);
+        let inputs = extreme.inputs(extreme.default_variant(), Element::Int8, 1);
+        for column in 0..5 {
+            let product = twin::matmul::product(&inputs["a"], &inputs["b"], 1, 0, column);
+            assert_eq!(product, 127.0 * (column as f64 + 1.0));
+        }
+    }
+}
