@@ -2,16 +2,23 @@
 
 #![cfg(feature = "gpu")]
 
+use std::sync::OnceLock;
+
 use supernode_bench::kernels::cases::{CaseSpec, verification_cases};
 use supernode_bench::kernels::{Kernel, Plan, Tensors};
 use supernode_bench::measure::gpu::{self, Gpu, Selection};
 use supernode_bench::measure::run::{self, RunError};
 use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, launch};
 
-fn open(runtime_checks: bool) -> Gpu {
-    gpu::select(&Selection::default())
-        .and_then(|listed| listed.open(runtime_checks))
-        .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
+/// The adapter, opened once with runtime checks and once without: its pipelines, whose compilation takes most of the time
+/// of these tests on a software adapter, are shared.
+fn open(runtime_checks: bool) -> &'static Gpu {
+    static OPENED: [OnceLock<Gpu>; 2] = [const { OnceLock::new() }; 2];
+    OPENED[usize::from(runtime_checks)].get_or_init(|| {
+        gpu::select(&Selection::default())
+            .and_then(|listed| listed.open(runtime_checks))
+            .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
+    })
 }
 
 fn runnable(gpu: &Gpu) -> Vec<CaseSpec> {
@@ -40,12 +47,12 @@ fn all_right(gpu: &Gpu) {
 
 #[test]
 fn every_variant_matches_its_twin_with_runtime_checks() {
-    all_right(&open(true));
+    all_right(open(true));
 }
 
 #[test]
 fn every_variant_matches_its_twin_without_runtime_checks() {
-    all_right(&open(false));
+    all_right(open(false));
 }
 
 /// An executor that flips one bit of each output, as a miscompiled shader might.
@@ -82,7 +89,7 @@ impl Prepared for Flipped<'_> {
 fn one_wrong_element_fails_every_case() {
     let gpu = open(true);
     let blind: Vec<String> =
-        runnable(&gpu).iter().filter(|case| verify(&Miscompiled(&gpu), case).is_ok()).map(CaseSpec::id).collect();
+        runnable(gpu).iter().filter(|case| verify(&Miscompiled(gpu), case).is_ok()).map(CaseSpec::id).collect();
     assert!(blind.is_empty(), "not noticed:\n{}", blind.join("\n"));
 }
 
@@ -116,14 +123,14 @@ impl Prepared for Untouched<'_> {
 fn outputs_that_were_never_written_fail_every_case() {
     let gpu = open(true);
     let blind: Vec<String> =
-        runnable(&gpu).iter().filter(|case| verify(&Idle(&gpu), case).is_ok()).map(CaseSpec::id).collect();
+        runnable(gpu).iter().filter(|case| verify(&Idle(gpu), case).is_ok()).map(CaseSpec::id).collect();
     assert!(blind.is_empty(), "not noticed:\n{}", blind.join("\n"));
 }
 
 #[test]
 fn results_are_the_same_bits_in_every_run() {
     let gpu = open(false);
-    for case in runnable(&gpu).iter().step_by(5) {
+    for case in runnable(gpu).iter().step_by(5) {
         let (kernel, variant, element) = (case.kernel.as_ref(), case.variant, case.element);
         let inputs = kernel.inputs(variant, element, 11);
         let once = || -> Vec<Vec<u8>> {

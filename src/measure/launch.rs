@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::mpsc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
@@ -321,7 +321,9 @@ fn read_mapped(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<u8>, LaunchError>
     });
     wait(gpu)?;
     let lost = |message: String| LaunchError::Device(message);
-    receiver.try_recv().map_err(|error| lost(error.to_string()))?.map_err(|error| lost(error.to_string()))?;
+    // The work is done; the callback may be on its way in another thread that polls the same device.
+    let mapped = receiver.recv_timeout(Duration::from_secs(5)).map_err(|error| lost(error.to_string()))?;
+    mapped.map_err(|error| lost(error.to_string()))?;
     let bytes = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?.to_vec();
     buffer.unmap();
     Ok(bytes)

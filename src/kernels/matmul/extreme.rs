@@ -29,7 +29,7 @@ fn code(k: usize, column: usize) -> i8 {
     } else if k < RISING + FALLING {
         -126
     } else {
-        i8::try_from(column % 100 + 1).unwrap_or(1)
+        i8::try_from(100 - column % 100).unwrap_or(1)
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         let inputs = extreme.inputs(extreme.default_variant(), Element::Int8, 1);
         for column in 0..5 {
             let product = twin::matmul::product(&inputs["a"], &inputs["b"], 1, 0, column);
-            assert_eq!(product, 127.0 * (column as f64 + 1.0));
+            assert_eq!(product, 127.0 * (100.0 - column as f64));
         }
     }
 }
