@@ -8,6 +8,7 @@ use supernode_bench::projection::fabric::exchange::{Direction, Exchange, Mode, P
 use supernode_bench::projection::fabric::flows::{Fairness, run};
 use supernode_bench::projection::fabric::load::{ExpertLoad, Experts, Placement};
 use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, rank_links};
+use supernode_bench::projection::flows::evaluate as evaluate_flows;
 use supernode_bench::projection::machine::Machine;
 use supernode_bench::projection::uncertainty::Scenario;
 use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, compare, phases, plan};
@@ -33,6 +34,23 @@ fn one_plan(criterion: &mut Criterion) {
     criterion.bench_function("one plan", |bench| {
         bench.iter(|| phases::evaluate(black_box(&request), black_box(&plan), black_box(&machine)));
     });
+}
+
+/// The same plan with dispatch and combine over all ports and links, whole and with a plane down.
+fn one_plan_by_flows(criterion: &mut Criterion) {
+    let request = request("deepseek-v3", Phase::Decode);
+    let machine = Machine::new(&request, Scenario::Nominal).unwrap();
+    let (plan, _) = plan::best(&request, &machine).unwrap();
+    let broken = ["plane=3".parse().unwrap()];
+    let mut group = criterion.benchmark_group("one plan by flows");
+    group.sample_size(20);
+    group.bench_function("whole fabric", |bench| {
+        bench.iter(|| evaluate_flows(black_box(&request), black_box(&plan), &[]).unwrap());
+    });
+    group.bench_function("a plane down", |bench| {
+        bench.iter(|| evaluate_flows(black_box(&request), black_box(&plan), &broken).unwrap());
+    });
+    group.finish();
 }
 
 fn whole_table(criterion: &mut Criterion) {
@@ -123,5 +141,5 @@ fn full_search(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_plan, whole_table, skewed_flows, port_loads, full_search);
+criterion_group!(benches, one_plan, one_plan_by_flows, whole_table, skewed_flows, port_loads, full_search);
 criterion_main!(benches);

@@ -83,3 +83,24 @@ fn a_question_without_a_feasible_plan_says_by_how_much_and_exits_with_1() {
         .stdout("")
         .stderr(predicate::str::contains("GB more than there are"));
 }
+
+#[test]
+fn flows_and_faults_are_an_answer_beside_the_closed_forms() {
+    let plan =
+        ["project", "--model", "deepseek-v3", "--phase", "decode", "--microbatches", "1", "--batch-per-chip", "64"];
+    let run = |more: &[&str]| Command::cargo_bin("supernode").unwrap().args(plan).args(more).assert();
+    let answer = |more: &[&str]| -> serde_json::Value {
+        let output = run(&[more, &["--json"]].concat()).success().get_output().stdout.clone();
+        serde_json::from_slice(&output).unwrap()
+    };
+    assert!(answer(&[])["flows"].is_null());
+    let rate = |answer: &serde_json::Value| answer["flows"]["tokens_per_s_per_chip"].as_f64().unwrap();
+    let (whole, broken) = (answer(&["--flows"]), answer(&["--fault", "plane=3", "--fault", "plane=4"]));
+    assert!(rate(&broken) < rate(&whole), "{} {}", whole["flows"], broken["flows"]);
+    assert_eq!(broken["flows"]["faults"].as_array().unwrap().len(), 2);
+    run(&["--flows"]).success().stdout(predicates::str::contains("by flows"));
+    run(&["--fault", "plane=99"]).code(2).stderr(predicates::str::contains("plane"));
+    let dense = ["project", "--model", "llama-3.1-405b", "--phase", "decode", "--flows"];
+    let dense = Command::cargo_bin("supernode").unwrap().args(dense).assert();
+    dense.code(2).stderr(predicates::str::contains("no dispatch and combine"));
+}

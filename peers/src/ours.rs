@@ -12,7 +12,8 @@ use supernode_bench::kernels::routing::{Load, NONE};
 use supernode_bench::kernels::{Element, Kernel, Tensor, Tensors};
 use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::host::process_cpu_time;
-use supernode_bench::measure::{Executor, Prepared, launch};
+use supernode_bench::measure::{Executor, Prepared, launch, tuning};
+use supernode_bench::units::Seconds;
 
 use crate::answer::Output;
 use crate::case::{Op, Operands};
@@ -55,6 +56,8 @@ pub struct Tried {
 
 /// Laps of a variant when it is tried.
 const TRIALS: u32 = 3;
+/// A lap beyond this is not repeated.
+const LAPS_S: f64 = 0.06;
 /// Of the operands.
 const SEED: u64 = 1;
 /// Multiply-adds of the twin for each variant; the fastest one's output is compared in full afterwards.
@@ -68,7 +71,13 @@ impl<'a> Ours<'a> {
         let mut first_call = FirstCall { wall_s: 0.0, cpu_s: Some(0.0) };
         let mut tried = Vec::new();
         let mut best: Option<(f64, &str)> = None;
+        let mut longest = 0.0_f64;
         for &variant in kernel.variants().iter().filter(|variant| kernel.suits(variant)) {
+            // As the product does it: no variant that might not end within what a first use may take.
+            let spent = first_call.cpu_s.filter(|_| clock == Clock::Cpu).unwrap_or(first_call.wall_s);
+            if best.is_some() && tuning::is_over(Seconds::new(spent), Seconds::new(longest)) {
+                break;
+            }
             let plan = kernel.plan(variant, element);
             let exists = kernel.variant_elements(variant).contains(&element);
             if !exists || launch::missing(&plan, &gpu.info).is_some() {
@@ -82,6 +91,7 @@ impl<'a> Ours<'a> {
             first_call.wall_s += begun.0.elapsed().as_secs_f64();
             let cpu = begun.1.zip(process_cpu_time()).map(|(before, after)| (after - before).get());
             first_call.cpu_s = first_call.cpu_s.zip(cpu).map(|(sum, cpu)| sum + cpu);
+            longest = longest.max(cpu.filter(|_| clock == Clock::Cpu).unwrap_or(begun.0.elapsed().as_secs_f64()));
             let outputs = outputs(prepared.as_mut(), kernel.as_ref(), variant, element)?;
             let verification = kernel.verify(&inputs, &outputs, element, EFFORT);
             if !verification.passed() {
@@ -109,13 +119,13 @@ impl<'a> Ours<'a> {
     }
 }
 
-/// The best of a few laps; one is enough of a variant that takes twice as long as `best`.
+/// The best of a few laps; one is enough of a variant that takes twice as long as `best`, or longer than a trial's laps may.
 fn try_out(prepared: &mut dyn Prepared, clock: Clock, best: f64) -> Result<f64> {
     let mut seconds = f64::INFINITY;
     for _ in 0..TRIALS {
         let lap = lap(prepared, 1)?;
         seconds = seconds.min(lap.on(clock).unwrap_or(lap.wall_s));
-        if seconds > 2.0 * best {
+        if seconds > 2.0 * best || lap.wall_s > LAPS_S {
             break;
         }
     }

@@ -9,6 +9,9 @@ use clap::{Args, ValueEnum};
 
 use super::expert_load::ExpertLoadFlag;
 use super::{Error, print};
+use crate::projection::fabric::exchange::ExchangeError;
+use crate::projection::fabric::faults::Fault;
+use crate::projection::flows::{self, FlowAnswer, FlowError};
 use crate::projection::sweep::pipeline;
 use crate::projection::{self, ChipModel, Comparison, Phase, Pins, Pipeline, Request, Workload};
 use crate::record::{self, Record};
@@ -119,6 +122,13 @@ pub(super) struct ProjectArgs {
     /// Write the schedule of a few layers as a trace for Perfetto or chrome://tracing
     #[arg(long, value_name = "OUT.json", requires_all = ["model", "phase"], conflicts_with = "search")]
     trace: Option<PathBuf>,
+    /// Evaluate the plan once more with dispatch and combine over the network's ports and links instead of closed forms
+    #[arg(long, requires_all = ["model", "phase"], conflicts_with = "search")]
+    flows: bool,
+    /// Something broken or slow in the fabric, e.g. plane=3, switch=0.6, link=12.3@0.5 (may be repeated; implies --flows):
+    /// the plan stays, its dispatch and combine find other ways
+    #[arg(long, value_name = "FAULT", requires_all = ["model", "phase"], conflicts_with = "search")]
+    fault: Vec<Fault>,
     /// Memory of a chip, in GB (1e9 bytes), instead of the specified or assumed one
     #[arg(long, value_name = "GB", value_parser = positive)]
     chip_memory_gb: Option<f64>,
@@ -224,7 +234,8 @@ pub(super) fn run(args: &ProjectArgs) -> Result<(), Error> {
             if let Some(path) = &args.trace {
                 write_trace(row, path)?;
             }
-            print_single(row, args.json)
+            let flows = (args.flows || !args.fault.is_empty()).then(|| by_flows(row, &args.fault)).transpose()?;
+            print_single(row, flows.as_ref(), args.json)
         }
         rows => print_table(rows, args.json),
     }
@@ -247,10 +258,22 @@ fn write_trace(row: &show::Row, path: &Path) -> Result<(), Error> {
         .map_err(|error| Error::Input(format!("{}: {error}", path.display())))
 }
 
-fn print_single(row: &show::Row, json: bool) -> Result<(), Error> {
+/// The plan of a row by flows.
+fn by_flows(row: &show::Row, faults: &[Fault]) -> Result<FlowAnswer, Error> {
+    let negative = |reason: String| Error::Negative(format!("{}: {reason}", row.title()));
+    let on = row.comparison.on.as_ref().map_err(|reason| negative(reason.to_string()))?;
+    flows::evaluate(&row.request, &on.plan, faults).map_err(|error| match error {
+        FlowError::NoExchange { .. } => Error::Input(error.to_string()),
+        // Numbers that the fabric does not have are a slip; ranks that are cut off are an answer.
+        FlowError::Exchange(ExchangeError::Network(_)) => Error::Input(format!("--fault: {error}")),
+        other => negative(other.to_string()),
+    })
+}
+
+fn print_single(row: &show::Row, flows: Option<&FlowAnswer>, json: bool) -> Result<(), Error> {
     let Comparison { on, .. } = &row.comparison;
     let projection = on.as_ref().map_err(|reason| Error::Negative(format!("{}: {reason}", row.title())))?;
-    let text = if json { show::to_json(&row.json())? } else { show::single(row, projection) };
+    let text = if json { show::to_json(&row.json_with(flows))? } else { show::single(row, projection, flows) };
     print(&text)
 }
 

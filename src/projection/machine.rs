@@ -65,6 +65,8 @@ pub struct Machine {
     pub cost_factor: f64,
     /// Factor on the load of the hottest rank beyond what routing says.
     pub skew: f64,
+    /// Factors on the times of dispatch and combine: 1, except where flows say otherwise.
+    pub wire_factors: [f64; 2],
 }
 
 /// Time of an op: what the cores need, what the memory needs, and what it costs beside both.
@@ -134,6 +136,7 @@ impl Machine {
             costs: chip.costs.clone(),
             cost_factor: scenario.time(&chip.cost_factor),
             skew: request.workload.skew,
+            wire_factors: [1.0; 2],
         })
     }
 

@@ -11,6 +11,7 @@ pub mod claims;
 pub mod costs;
 pub mod explain;
 pub mod fabric;
+pub mod flows;
 pub mod load;
 pub mod machine;
 pub mod memory;

@@ -179,8 +179,10 @@ pub fn moe_layer(scope: &Scope<'_>, moe: &Moe, setting: &Setting, attention: Vec
     let traffic = |bytes| AllToAll { tokens: own * load, copies, bytes, forward: setting.forward, most_groups };
     let machine = scope.machine;
     let wire = Wire {
-        dispatch: dispatch(&machine.links, group, &traffic(dispatch_bytes(hidden, machine))).get(),
-        combine: all_to_all(&machine.links, group, &traffic(hidden * machine.activation_bytes)).get(),
+        dispatch: dispatch(&machine.links, group, &traffic(dispatch_bytes(hidden, machine))).get()
+            * machine.wire_factors[0],
+        combine: all_to_all(&machine.links, group, &traffic(hidden * machine.activation_bytes)).get()
+            * machine.wire_factors[1],
         attention: super::phases::tensor_all_reduce(scope) + super::phases::context_exchange(scope),
         ffn: 0.0,
     };

@@ -6,6 +6,7 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::super::Error;
+use crate::projection::flows::FlowAnswer;
 use crate::projection::{Comparison, CostSource, Infeasible, Phase, Plan, Projection, Request, Search};
 use crate::report::terminal;
 use crate::specs::Provenance;
@@ -28,6 +29,8 @@ pub(super) struct JsonRow<'a> {
     baseline: Answer<'a>,
     speedup: Option<f64>,
     same_plan_speedup: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flows: Option<&'a FlowAnswer>,
 }
 
 #[derive(Serialize)]
@@ -45,7 +48,13 @@ impl Row {
     }
 
     pub(super) fn json(&self) -> JsonRow<'_> {
+        self.json_with(None)
+    }
+
+    /// The same with the plan by flows.
+    pub(super) fn json_with<'a>(&'a self, flows: Option<&'a FlowAnswer>) -> JsonRow<'a> {
         JsonRow {
+            flows,
             on: self.answer(&self.comparison.on, &self.request.fabric.name),
             baseline: self.answer(&self.comparison.baseline, &self.baseline),
             speedup: self.comparison.speedup,
@@ -169,7 +178,7 @@ fn infeasible_notes(rows: &[Row]) -> String {
 }
 
 /// One projection in full.
-pub(super) fn single(row: &Row, on: &Projection) -> String {
+pub(super) fn single(row: &Row, on: &Projection, flows: Option<&FlowAnswer>) -> String {
     let mut text = format!("{}, type {}\n", row.title(), on.number_type.name());
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<22}{value}");
@@ -200,10 +209,26 @@ pub(super) fn single(row: &Row, on: &Projection) -> String {
         (Err(reason), _) => line(&format!("on {}", row.baseline), reason.to_string()),
         _ => {}
     }
+    if let Some(flows) = flows {
+        line("by flows", flows_text(flows));
+    }
     let _ = writeln!(text, "\n{}", terms_table(row, on).trim_fmt());
     text.push_str(&tornado(on));
     text.push_str(&notes(&[on]));
     text
+}
+
+/// The same plan over the network's ports and links.
+fn flows_text(flows: &FlowAnswer) -> String {
+    let ratio = flows.tokens_per_s_per_chip / flows.closed_forms_tokens_per_s_per_chip;
+    let faults = if flows.faults.is_empty() { String::new() } else { format!(" with {}", flows.faults.join(", ")) };
+    format!(
+        "{} tokens/s/chip{faults}, {ratio:.3} of the closed forms (dispatch x {:.2}, combine x {:.2}; busiest {})",
+        rate(flows.tokens_per_s_per_chip),
+        flows.dispatch_over_closed_form,
+        flows.combine_over_closed_form,
+        flows.hottest_link
+    )
 }
 
 /// What moves the throughput most.
