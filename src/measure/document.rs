@@ -73,6 +73,7 @@ pub(super) fn document(
         caveats,
         ceilings: std::collections::BTreeMap::new(),
         reference,
+        time_spent: None,
         planned,
         cases: Vec::new(),
         left_out: Vec::new(),

@@ -4,6 +4,7 @@
 //! preset: verify, warm up, sample, record. Between schedule and device stands the [`Executor`] trait, so that schedule,
 //! statistics and journal are tested with a fake one.
 
+pub mod accounting;
 pub mod accuracy;
 pub mod bench;
 pub mod ceilings;
@@ -35,6 +36,11 @@ pub trait Executor {
     /// # Errors
     /// [`LaunchError`] where the device refuses a shader, a buffer or a launch.
     fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError>;
+
+    /// Where time is accounted for, if it is.
+    fn account(&self) -> Option<&accounting::Account> {
+        None
+    }
 }
 
 /// A plan that is ready to run.

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicBool;
 
+use super::accounting::verifying;
 use super::sampling::{Sampled, Sampling, SamplingError, sample};
 use super::{Executor, LaunchError, Prepared};
 use crate::kernels::{Element, Kernel, Tensor, Tensors, Verification};
@@ -97,11 +98,11 @@ pub fn verify_and_sample(
     protocol: &Protocol,
 ) -> Result<Run, RunError> {
     let plan = kernel.plan(variant, element);
-    let inputs = kernel.inputs(variant, element, protocol.seed);
+    let inputs = verifying(executor, || kernel.inputs(variant, element, protocol.seed));
     let mut prepared = executor.prepare(&plan, &inputs, protocol.sets)?;
     prepared.run(1)?;
     let found = outputs(prepared.as_mut(), kernel, variant, element)?;
-    let verification = kernel.verify(&inputs, &found, element, protocol.effort);
+    let verification = verifying(executor, || kernel.verify(&inputs, &found, element, protocol.effort));
     if !verification.passed() {
         return Err(RunError::Wrong(Box::new(verification)));
     }

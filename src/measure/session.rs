@@ -1,9 +1,11 @@
 //! A whole run: ceilings, choice of the preset, every case into the journal as soon as it is done.
 
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::accounting::{Account, Accounted};
 use super::ceilings::{self, Ceilings};
 use super::document::{choose_preset, document, protocol};
 use super::planning::{self, PlannedCase, buffer_sets};
@@ -157,7 +159,11 @@ pub fn run(
     tell: &mut dyn FnMut(Event),
 ) -> Result<Record, SessionError> {
     let (device, clock) = (machine.info, machine.has_device_clock);
-    let mut journal = open(machine.executor.as_ref(), device, clock, options, path, interrupted, tell)?;
+    let account = Rc::new(Account::default());
+    let accounted = |inner| -> Box<dyn Executor> { Box::new(Accounted { inner, account: Rc::clone(&account) }) };
+    let executor = accounted(machine.executor);
+    let reopen = machine.reopen;
+    let mut journal = open(executor.as_ref(), device, clock, options, path, interrupted, tell)?;
     let (mut cache, note) = match &options.tuning_cache {
         Some(directory) => TuningCache::open(directory, device, options.runtime_checks),
         None => (TuningCache::in_memory(), None),
@@ -171,11 +177,12 @@ pub fn run(
     let planned = planning::cases(journal.record().protocol.preset, &options.selection, &options.only)?;
     let interval = reference::INTERVAL;
     all(
-        machine.executor,
-        machine.reopen,
+        executor,
+        &mut || reopen().map(accounted),
         &planned,
         &mut Run { journal: &mut journal, cache: &mut cache, interval, interrupted, tell },
     )?;
+    journal.spend(account.spent())?;
     Ok(journal.record().clone())
 }
 

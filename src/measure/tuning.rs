@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use super::accounting::verifying;
 use super::host::process_cpu_time;
 use super::planning::{PlannedCase, buffer_sets};
 use super::run::{self, Protocol, RunError};
@@ -176,10 +177,12 @@ fn try_one(
     best: Option<Seconds>,
 ) -> Result<Seconds, RunError> {
     let kernel: &dyn Kernel = case.spec.kernel.as_ref();
-    let inputs = kernel.inputs(variant, case.spec.element, protocol.seed);
+    let element = case.spec.element;
+    let inputs = verifying(executor, || kernel.inputs(variant, element, protocol.seed));
     let mut prepared = executor.prepare(plan, &inputs, protocol.sets)?;
     prepared.run(1)?;
-    let verification = run::check(prepared.as_mut(), kernel, variant, case.spec.element, &inputs, EFFORT)?;
+    let found = run::outputs(prepared.as_mut(), kernel, variant, element)?;
+    let verification = verifying(executor, || kernel.verify(&inputs, &found, element, EFFORT));
     if !verification.passed() {
         return Err(RunError::Wrong(Box::new(verification)));
     }

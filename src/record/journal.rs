@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::validate::{MAX_TEXT, done_ids, printable};
 use super::{
     Case, Caveat, Ceiling, CeilingKind, LeftOut, Protocol, Reading, Record, RecordError, Rejected, Selection,
-    Verification, load, save,
+    TimeSpent, Verification, load, save,
 };
 
 /// A record in progress and the file that holds it. The file is a valid document at every moment.
@@ -136,6 +136,14 @@ impl Journal {
     /// [`RecordError::Unsound`] when a planned case is missing; else as [`Journal::push_case`].
     pub fn finish(&mut self) -> Result<(), RecordError> {
         self.change(None, |record| record.complete = true)
+    }
+
+    /// Adds what a run took to what runs before it took.
+    ///
+    /// # Errors
+    /// As [`Journal::push_case`].
+    pub fn spend(&mut self, time: TimeSpent) -> Result<(), RecordError> {
+        self.change(None, |record| record.time_spent = Some(record.time_spent.map_or(time, |before| before + time)))
     }
 
     fn over(path: &Path, record: Record) -> Self {

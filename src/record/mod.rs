@@ -35,7 +35,8 @@ use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 /// of caches (cold), typed operations, issued arithmetic, tuning, parts and the fraction of each ceiling (not told). A
 /// document of version 1 is therefore read as it stands; when it is written again it is one of the newest version.
 ///
-/// Version 3 added the routing of the cases that make one ([`Case::tokens_per_expert`]); empty where it was not told.
+/// Version 3 added the routing of the cases that make one ([`Case::tokens_per_expert`]), empty where it was not told, and
+/// where the time of the run went ([`Record::time_spent`]).
 pub const SCHEMA_VERSION: u32 = 3;
 
 /// A result document.
@@ -63,6 +64,9 @@ pub struct Record {
     /// The fixed kernel that was timed between the cases, to see the device slow down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Reference>,
+    /// Where the time went; absent in documents of before it was told, and in those of runs that did not end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_spent: Option<TimeSpent>,
     /// Ids of all cases of this preset on this device, in order of measurement.
     pub planned: Vec<String>,
     /// Verified and timed kernel cases.
@@ -71,6 +75,41 @@ pub struct Record {
     pub left_out: Vec<LeftOut>,
     /// Cases whose result was wrong or whose launch failed: never timed.
     pub rejected: Vec<Rejected>,
+}
+
+/// Where the time of a run went. What is in no part is the tool's own: planning, statistics, writing the document.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TimeSpent {
+    /// From the opened device to the last case.
+    pub wall_s: Seconds,
+    /// From submission to the end of the wait, of all runs: probes, trials, warm-up, samples.
+    pub kernels_s: Seconds,
+    /// Compilation, allocation and upload.
+    pub preparation_s: Seconds,
+    /// Making operands, reading results back, the twins and the comparisons.
+    pub verification_s: Seconds,
+}
+
+impl TimeSpent {
+    /// Share of the time, verification aside, that was not spent in kernels.
+    pub fn overhead(&self) -> f64 {
+        let rest = self.wall_s - self.verification_s;
+        if rest.is_positive() { (rest - self.kernels_s) / rest } else { 0.0 }
+    }
+}
+
+impl std::ops::Add for TimeSpent {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            wall_s: self.wall_s + other.wall_s,
+            kernels_s: self.kernels_s + other.kernels_s,
+            preparation_s: self.preparation_s + other.preparation_s,
+            verification_s: self.verification_s + other.verification_s,
+        }
+    }
 }
 
 /// Name, version and commit of the program.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{
     Achieved, CacheState, Case, Caveat, Ceiling, CeilingKind, Device, Host, Part, Protocol, Quantity, Record,
-    RecordError, Reference, Selection, Timing, Tuning, Verification,
+    RecordError, Reference, Selection, TimeSpent, Timing, Tuning, Verification,
 };
 use crate::kernels::Work;
 use crate::printable::is_unprintable;
@@ -70,6 +70,7 @@ pub(super) fn check(record: &Record) -> Checked {
         ceiling(*kind, roof).map_err(|p| p.within(&format!("ceilings.{kind:?}")))?;
     }
     record.reference.as_ref().map_or(Ok(()), reference).map_err(|p| p.within("reference"))?;
+    record.time_spent.as_ref().map_or(Ok(()), time_spent).map_err(|p| p.within("time_spent"))?;
     ids(record)?;
     for found in &record.cases {
         case(found, &record.ceilings)
@@ -104,6 +105,19 @@ fn protocol(protocol: &Protocol) -> Checked {
     }
     number("target_relative_ci", protocol.target_relative_ci)?;
     number("sample_budget_s", protocol.sample_budget_s.get())
+}
+
+/// The parts exclude each other; the clocks' ticks may make them a little more than the whole.
+fn time_spent(time: &TimeSpent) -> Checked {
+    let TimeSpent { wall_s, kernels_s, preparation_s, verification_s } = time;
+    let parts = [("kernels_s", kernels_s), ("preparation_s", preparation_s), ("verification_s", verification_s)];
+    for (name, part) in std::iter::once(("wall_s", wall_s)).chain(parts) {
+        number(name, part.get())?;
+    }
+    if (*kernels_s + *preparation_s + *verification_s).get() > wall_s.get() * 1.01 + 1e-3 {
+        return Err(Problem::new("wall_s", format!("{wall_s} is less than its parts")));
+    }
+    Ok(())
 }
 
 fn reference(reference: &Reference) -> Checked {

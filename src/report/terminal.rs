@@ -128,6 +128,22 @@ fn heading(record: &Record) -> String {
         clean(&record.created_at),
         tool(record)
     );
+    if let Some(time) = &record.time_spent {
+        let share = |part: Seconds| percent(part / time.wall_s.max(Seconds::new(1e-9)));
+        paragraph(
+            &mut out,
+            "",
+            &format!(
+                "took {}: {} in kernels, {} verifying, {} compiling and uploading; {} of the time but verification is not \
+                 in kernels",
+                time.wall_s,
+                share(time.kernels_s),
+                share(time.verification_s),
+                share(time.preparation_s),
+                percent(time.overhead())
+            ),
+        );
+    }
     out
 }
 

@@ -127,6 +127,7 @@ pub(crate) fn record() -> Record {
         planned: Vec::new(),
         cases: cases.collect(),
         reference: None,
+        time_spent: None,
         left_out: Vec::new(),
         rejected: Vec::new(),
     }
