@@ -131,7 +131,7 @@ fn a_second_copy_on_the_same_document_says_so_and_leaves_the_first_alone() {
     let told = finished(&mut third, 1);
     third.kill().expect("SIGKILL");
     third.wait().expect("it ends");
-    assert_eq!(told.len(), 1);
+    assert!(!told.is_empty());
 }
 
 /// Linux' `/dev/full` stands in for the disk. What was finished before a disk fills up is in `journal.rs`'s care.
