@@ -21,6 +21,8 @@ pub(super) struct ValidateArgs {
 enum Group {
     /// Collectives and links
     Fabric,
+    /// Single matrix products
+    Operators,
     /// Decode, prefill and training
     Serving,
 }
@@ -29,6 +31,7 @@ impl Group {
     fn rows(self) -> Vec<Row> {
         match self {
             Self::Fabric => validation::fabric::rows(),
+            Self::Operators => validation::operators::rows(),
             Self::Serving => validation::serving::rows(),
         }
     }

@@ -6,7 +6,7 @@ use super::terminal::{paragraph, plain, push_lines, title};
 use super::{clean, short};
 use crate::projection::validation::{Row, Summary, summary};
 use crate::specs::Checked;
-use crate::units::{BytesPerSecond, Seconds};
+use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
 
 /// Rows by group, each with its error; then the errors of the whole, rows that were fitted on apart.
 pub fn rows(rows: &[Row]) -> String {
@@ -26,6 +26,10 @@ pub fn rows(rows: &[Row]) -> String {
         let unseen = of_group.iter().filter(read).filter(|row| !row.fitted).copied();
         line(&mut out, "of these, not fitted on", summary(unseen));
         line(&mut out, "all rows", summary(of_group.iter().copied()));
+        if of_group.iter().any(|row| row.fitted && row.unit != "s") {
+            let unseen = of_group.iter().filter(|row| !row.fitted).copied();
+            line(&mut out, "all rows not fitted on", summary(unseen));
+        }
     }
     paragraph(&mut out, "* ", "fitted on. ~ second hand or from memory. Sources: supernode validate --json");
     out
@@ -69,6 +73,7 @@ fn figure(value: f64, unit: &str) -> String {
     match unit {
         "s" => Seconds::new(value).to_string(),
         "byte/s" => BytesPerSecond::new(value).to_string(),
+        "FLOP/s" => FlopPerSecond::new(value).to_string(),
         // Four digits: none of these is known better.
         unit if value.abs() >= 1000.0 => format!("{value:.0} {}", clean(unit)),
         unit => format!("{} {}", (value * 1e4).round() / 1e4, clean(unit)),

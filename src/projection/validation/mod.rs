@@ -1,6 +1,7 @@
 //! Published figures beside what the model says: one type of row, one file a group.
 
 pub mod fabric;
+pub mod operators;
 pub mod serving;
 
 use serde::Serialize;

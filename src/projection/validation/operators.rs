@@ -1,0 +1,134 @@
+//! Published rates of single matrix products beside the model's.
+
+use serde::Deserialize;
+
+use super::Row;
+use crate::projection::machine::Machine;
+use crate::projection::ops::{Class, Op, Part};
+use crate::projection::uncertainty::Scenario;
+use crate::projection::{ChipModel, Phase, Pins, Request, Workload};
+use crate::specs::{Checked, Chip, Fabric, Model, NumberType};
+
+const ROWS: &str = include_str!("../../../specs/validation/operators.toml");
+
+/// One published row.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    id: String,
+    quantity: String,
+    chip: String,
+    #[serde(rename = "type")]
+    number_type: NumberType,
+    grouped: bool,
+    groups: f64,
+    /// Rows of a group.
+    m: f64,
+    n: f64,
+    k: f64,
+    unit: Unit,
+    published: f64,
+    source: String,
+    checked: Checked,
+    #[serde(default)]
+    fitted: bool,
+}
+
+/// What is published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+enum Unit {
+    /// A rate.
+    #[serde(rename = "FLOP/s")]
+    FlopPerS,
+    /// A share of the peak.
+    #[serde(rename = "ratio")]
+    Ratio,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    rows: Vec<Case>,
+}
+
+/// All rows, in the order of the file.
+pub fn rows() -> Vec<Row> {
+    // The file is part of the program, and a test loads it.
+    let cases = toml::from_str::<File>(ROWS).map_or_else(|_| Vec::new(), |file| file.rows);
+    cases.iter().map(row).collect()
+}
+
+fn row(case: &Case) -> Row {
+    let answer = case.modelled();
+    let unit = if case.unit == Unit::Ratio { "ratio" } else { "FLOP/s" };
+    Row {
+        id: case.id.clone(),
+        group: "operators".to_owned(),
+        quantity: format!("{}: {}", case.chip, case.quantity),
+        unit: unit.to_owned(),
+        published: case.published,
+        upper_bound: false,
+        modelled: answer.as_ref().ok().copied(),
+        source: case.source.clone(),
+        checked: case.checked,
+        fitted: case.fitted,
+        note: answer.err().unwrap_or_default(),
+    }
+}
+
+impl Case {
+    /// The rate of the product alone, without its launch, on one rank: as the published kernels were timed.
+    fn modelled(&self) -> Result<f64, String> {
+        let request = self.request()?;
+        let machine = Machine::new(&request, Scenario::Nominal).map_err(|reason| reason.to_string())?;
+        let rows = self.groups * self.m;
+        let result = 2.0;
+        let bytes = self.groups * self.k * self.n * machine.weight_bytes
+            + rows * (self.k * machine.weight_bytes + self.n * result);
+        let flop = 2.0 * rows * self.k * self.n;
+        let (part, class) = if self.grouped { (Part::Expert, Class::Expert) } else { (Part::Dense, Class::Dense) };
+        let op = Op { name: "product", part, class, flop, bytes, kernel: None };
+        let rate = flop / machine.busy(&machine.op(&op), 1.0);
+        Ok(if self.unit == Unit::Ratio { rate * machine.dies / machine.peak } else { rate })
+    }
+
+    fn request(&self) -> Result<Request, String> {
+        let text = |error: crate::specs::SpecError| error.to_string();
+        Ok(Request {
+            // Neither model nor fabric matters to a product.
+            model: Model::load("deepseek-v3").map_err(text)?,
+            chip: ChipModel::from_spec(&Chip::load(&self.chip).map_err(text)?),
+            fabric: Fabric::load("roce-cluster").map_err(text)?,
+            chips: 8,
+            phase: Phase::Decode,
+            number_type: Some(self.number_type),
+            workload: Workload::default(),
+            pins: Pins::default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::projection::validation::summary;
+
+    #[test]
+    fn every_row_of_the_file_is_answered() {
+        let file: File = toml::from_str(ROWS).unwrap();
+        let rows = rows();
+        assert_eq!(rows.len(), file.rows.len());
+        assert!(rows.len() >= 30 && rows.iter().all(|row| row.modelled.is_some()), "{rows:#?}");
+    }
+
+    #[test]
+    fn one_share_of_each_roof_is_within_a_third_of_most_products() {
+        let rows = rows();
+        let all = summary(&rows);
+        assert!(all.mean_absolute < 0.20, "{all:?}");
+        let chip = |name: &str| summary(rows.iter().filter(|row| row.quantity.starts_with(name))).mean_absolute;
+        assert!(chip("ascend-910c") < 0.05, "{}", chip("ascend-910c"));
+        let unseen = summary(rows.iter().filter(|row| !row.fitted));
+        assert!(unseen.rows >= 10 && unseen.mean_absolute < 0.30, "{unseen:?}");
+    }
+}
