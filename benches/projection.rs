@@ -11,20 +11,17 @@ use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, rank_link
 use supernode_bench::projection::flows::evaluate as evaluate_flows;
 use supernode_bench::projection::machine::Machine;
 use supernode_bench::projection::uncertainty::Scenario;
-use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, compare, phases, plan};
+use supernode_bench::projection::{ChipModel, Phase, Request, compare, phases, plan};
 use supernode_bench::specs::{Chip, Fabric, Model, Sourced};
 
 fn request(model: &str, phase: Phase) -> Request {
-    Request {
-        model: Model::load(model).unwrap(),
-        chip: ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
-        fabric: Fabric::load("cloudmatrix384").unwrap(),
-        chips: 384,
+    Request::new(
+        Model::load(model).unwrap(),
+        ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
+        Fabric::load("cloudmatrix384").unwrap(),
+        384,
         phase,
-        number_type: None,
-        workload: Workload::default(),
-        pins: Pins::default(),
-    }
+    )
 }
 
 fn one_plan(criterion: &mut Criterion) {

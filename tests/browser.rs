@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 use supernode_bench::kernels::Family;
 use supernode_bench::projection::outlook::{Outlook, outlook};
-use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, claims, surface};
+use supernode_bench::projection::{ChipModel, Phase, Request, claims, surface};
 use supernode_bench::record::{CacheState, Case, Record, save};
 use supernode_bench::report::{Page, page};
 use supernode_bench::specs::{Chip, Claim, Fabric, Model};
@@ -21,16 +21,13 @@ use supernode_bench::units::{Flop, FlopPerSecond};
 const HOSTILE: &str = "<script>window.owned = 1; alert(1)</script><img src=x onerror=\"alert(2)\">";
 
 fn request() -> Request {
-    Request {
-        model: Model::load("deepseek-v3").unwrap(),
-        chip: ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
-        fabric: Fabric::load("cloudmatrix384").unwrap(),
-        chips: 384,
-        phase: Phase::Decode,
-        number_type: None,
-        workload: Workload::default(),
-        pins: Pins::default(),
-    }
+    Request::new(
+        Model::load("deepseek-v3").unwrap(),
+        ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
+        Fabric::load("cloudmatrix384").unwrap(),
+        384,
+        Phase::Decode,
+    )
 }
 
 /// Marks that the charts of a page must have: counted from the records, not from the page.

@@ -439,34 +439,13 @@ fn a_measured_network_becomes_a_fabric_that_can_be_used() {
     let tier = &fabric.tiers[1];
     assert_eq!(tier.link_efficiency.provenance, supernode_bench::specs::Provenance::Measured);
     assert!(tier.link_efficiency.source.contains("12 measured rows of run.txt"), "{}", tier.link_efficiency.source);
-    let before = json(&[
-        "fabric",
-        "bench",
-        "--fabric",
-        "h100-ib",
-        "--op",
-        "all-reduce",
-        "--ep",
-        "16",
-        "--bytes",
-        "1e9",
-        "--json",
-    ]);
-    let after = json(&[
-        "fabric",
-        "bench",
-        "--fabric",
-        &at("mine.toml"),
-        "--op",
-        "all-reduce",
-        "--ep",
-        "16",
-        "--bytes",
-        "1e9",
-        "--json",
-    ]);
-    let latency = |list: &Value| list[0]["latency_s"].as_f64().unwrap();
-    assert!(latency(&after) > 1.1 * latency(&before), "the measured network is slower than the modelled one");
+    let latency = |fabric: &str| {
+        let bench =
+            ["fabric", "bench", "--fabric", fabric, "--op", "all-reduce", "--ep", "16", "--bytes", "1e9", "--json"];
+        json(&bench)[0]["latency_s"].as_f64().unwrap()
+    };
+    let (before, after) = (latency("h100-ib"), latency(&at("mine.toml")));
+    assert!(after > 1.1 * before, "the measured network is slower than the modelled one");
     // Refusals: no fabric, a collective that is none, a file of something else; nothing is written then.
     for (arguments, told) in [
         (vec!["fabric", "fit", "--nccl", "run.txt"], "name the one fabric"),

@@ -58,7 +58,7 @@ struct Document<'a> {
 /// [`Error::Input`] for a claim or record that cannot be read.
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     let claims: Vec<Claim> = if args.claims.is_empty() {
-        Claim::builtin_names().into_iter().map(Claim::load).collect::<Result<_, _>>().map_err(input)?
+        all()?
     } else {
         args.claims.iter().map(|name| Claim::load(name)).collect::<Result<_, _>>().map_err(input)?
     };
@@ -78,6 +78,14 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     } else {
         text(&judged, device.as_deref(), args.readings)
     })
+}
+
+/// All claims of the announcement.
+///
+/// # Errors
+/// [`Error::Input`] for one that cannot be read.
+pub(super) fn all() -> Result<Vec<Claim>, Error> {
+    Claim::builtin_names().into_iter().map(Claim::load).collect::<Result<_, _>>().map_err(input)
 }
 
 fn text(judged: &[Judged], device: Option<&str>, readings: bool) -> String {

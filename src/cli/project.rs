@@ -314,16 +314,7 @@ impl Table {
 
     /// What is asked of a chip about one model and phase.
     pub(super) fn request(&self, chip: &ChipModel, model: &Model, phase: Phase) -> Request {
-        Request {
-            model: model.clone(),
-            chip: chip.clone(),
-            fabric: self.fabric.clone(),
-            chips: self.chips,
-            phase,
-            number_type: None,
-            workload: Workload::default(),
-            pins: Pins::default(),
-        }
+        Request::new(model.clone(), chip.clone(), self.fabric.clone(), self.chips, phase)
     }
 
     /// What the chip would deliver.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::claims;
 use super::compare::load_all;
 use super::progress::Progress;
 use super::project::{Table, chip_of, input};
@@ -11,7 +12,7 @@ use crate::projection::outlook::outlook;
 use crate::projection::{ChipModel, Phase};
 use crate::record::{self, DeviceType, Record};
 use crate::report::{self, Page, ProjectionPair};
-use crate::specs::{Chip, Claim};
+use crate::specs::Chip;
 
 /// The chip of the Supernode.
 const DEFAULT_CHIP: &str = "ascend-910c";
@@ -122,7 +123,7 @@ fn whole(records: &[Record], projected: &Projected) -> Result<String, Error> {
     let chip = in_depth_chip(records, &chips)?;
     let in_depth = model.and_then(|model| outlook(&table.request(&chip, model, Phase::Decode), &table.baseline).ok());
     progress.step_silently();
-    let claims = claims()?;
+    let claims = judged()?;
     progress.finish();
     Ok(report::page(&Page { records, projections: &pairs, outlook: in_depth.as_ref(), claims: &claims }))
 }
@@ -155,10 +156,8 @@ fn in_depth_chip(records: &[Record], chips: &[ChipModel]) -> Result<ChipModel, E
 }
 
 /// The announcement against the model, from published figures.
-fn claims() -> Result<Vec<Judged>, Error> {
-    let claims: Vec<Claim> =
-        Claim::builtin_names().into_iter().map(Claim::load).collect::<Result<_, _>>().map_err(input)?;
-    judge(&claims, None, &|_| {}).map_err(|error| Error::Input(error.to_string()))
+fn judged() -> Result<Vec<Judged>, Error> {
+    judge(&claims::all()?, None, &|_| {}).map_err(|error| Error::Input(error.to_string()))
 }
 
 fn output(args: &Args) -> PathBuf {

@@ -197,8 +197,7 @@ fn mixed(fabric: &Fabric, baseline: &Fabric, chips: u32, bits: usize) -> Fabric 
 
 /// The innermost tier that joins `reach` chips, or as many of them as are in use.
 fn same_reach(fabric: &Fabric, reach: u64, chips: u32) -> Option<&Tier> {
-    let reach = reach.min(u64::from(chips));
-    fabric.tiers.iter().find(|tier| tier.chips >= reach).or(fabric.tiers.last())
+    fabric.tier_joining(reach.min(u64::from(chips)))
 }
 
 /// The weight of each set of the other causes in a Shapley mean of four: `|S|! (3 - |S|)! / 4!`.

@@ -161,20 +161,17 @@ fn by_flows(request: &Request, asked: &Asked, faults: &[Fault]) -> Result<ByFlow
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::projection::{ChipModel, Phase, Pins, Workload, project};
+    use crate::projection::{ChipModel, Phase, Pins, project};
     use crate::specs::{Chip, Fabric, Model};
 
     fn request(model: &str, fabric: &str, phase: Phase) -> Request {
-        Request {
-            model: Model::load(model).unwrap(),
-            chip: ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
-            fabric: Fabric::load(fabric).unwrap(),
-            chips: 384,
+        Request::new(
+            Model::load(model).unwrap(),
+            ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
+            Fabric::load(fabric).unwrap(),
+            384,
             phase,
-            number_type: None,
-            workload: Workload::default(),
-            pins: Pins::default(),
-        }
+        )
     }
 
     #[test]

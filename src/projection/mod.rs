@@ -61,7 +61,7 @@ pub struct Comparison {
 pub fn project(request: &Request) -> Result<Projection, Infeasible> {
     match project_within_limit(request) {
         Err(Infeasible::Latency { limit_s, best_s }) if !request.workload.tpot_limit_binds => {
-            let workload = Workload { tpot_limit_s: f64::INFINITY, ..request.workload };
+            let workload = request.workload.without_limit();
             let mut projection = project_within_limit(&Request { workload, ..request.clone() })?;
             projection.caveats.push(format!(
                 "no plan keeps {:.0} ms a token (the fastest takes {}): this one ignores the limit",
@@ -119,7 +119,7 @@ pub fn compare(request: &Request, baseline: &Fabric) -> Comparison {
 }
 
 fn with_plan(request: &Request, plan: &Plan) -> Request {
-    let workload = Workload { tpot_limit_s: f64::INFINITY, ..request.workload };
+    let workload = request.workload.without_limit();
     Request { pins: plan.into(), workload, ..request.clone() }
 }
 

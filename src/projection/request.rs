@@ -71,6 +71,22 @@ pub enum Pipeline {
     ZeroBubble,
 }
 
+impl Request {
+    /// A question with nothing pinned, at the default lengths and limits.
+    pub fn new(model: Model, chip: ChipModel, fabric: Fabric, chips: u32, phase: Phase) -> Self {
+        let (workload, pins) = (Workload::default(), Pins::default());
+        Self { model, chip, fabric, chips, phase, number_type: None, workload, pins }
+    }
+}
+
+impl Workload {
+    /// The same without a limit on the time per output token.
+    #[must_use]
+    pub fn without_limit(self) -> Self {
+        Self { tpot_limit_s: f64::INFINITY, ..self }
+    }
+}
+
 impl Default for Workload {
     fn default() -> Self {
         Self {

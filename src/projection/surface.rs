@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Infeasible, Phase, Pins, Plan, Request, Workload, estimate};
+use super::{Infeasible, Phase, Pins, Plan, Request, estimate};
 use crate::specs::{Fabric, Sourced};
 
 /// Points of the bandwidth axis: a tenth to ten times.
@@ -89,8 +89,7 @@ pub fn surface(request: &Request, plan: &Plan, baseline: &Fabric, axes: Axes) ->
     let on = |point: &(u32, f64, f64, f64)| exact(request, plan, *point);
     let below_request = Request { fabric: baseline.clone(), ..request.clone() };
     let below = |(chips, batch): (u32, f64)| exact(&below_request, plan, (chips, batch, 1.0, 1.0));
-    let reach = u64::from(request.chips);
-    let outer = request.fabric.tiers.iter().find(|tier| tier.chips >= reach).or(request.fabric.tiers.last());
+    let outer = request.fabric.tier_joining(u64::from(request.chips));
     let bandwidth = outer.and_then(|tier| tier.bandwidth_bytes_per_s.as_ref()).unwrap_or(&request.chip.scale_up).value;
     Surface {
         tokens_per_s_per_chip: points.par_iter().map(on).collect(),
@@ -114,7 +113,7 @@ fn asked(request: &Request, plan: &Plan, (chips, batch, bandwidth, latency): (u3
         fabric: scaled(&request.fabric, &request.chip.scale_up, bandwidth, latency),
         chips,
         phase: Phase::Decode,
-        workload: Workload { tpot_limit_s: f64::INFINITY, ..request.workload },
+        workload: request.workload.without_limit(),
         pins: Pins { tp: Some(plan.tp), pp: Some(plan.pp), batch_per_chip: Some(batch), ..Pins::default() },
         ..request.clone()
     }
@@ -182,10 +181,7 @@ fn place(axis: &[f64], value: f64) -> Option<(usize, f64)> {
 /// [`Infeasible`]: there is none.
 pub fn anchor(request: &Request) -> Result<Plan, Infeasible> {
     let limited = estimate(request);
-    let unlimited = || {
-        let workload = Workload { tpot_limit_s: f64::INFINITY, ..request.workload };
-        estimate(&Request { workload, ..request.clone() })
-    };
+    let unlimited = || estimate(&Request { workload: request.workload.without_limit(), ..request.clone() });
     limited.or_else(|_| unlimited()).map(|(plan, _)| plan)
 }
 

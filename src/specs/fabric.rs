@@ -231,6 +231,11 @@ impl Fabric {
         Ok(())
     }
 
+    /// The innermost tier that joins so many chips; the outermost where none does.
+    pub fn tier_joining(&self, chips: u64) -> Option<&Tier> {
+        self.tiers.iter().find(|tier| tier.chips >= chips).or(self.tiers.last())
+    }
+
     /// The most chips that it joins.
     pub fn max_chips(&self) -> u64 {
         self.tiers.last().map_or(0, |tier| tier.chips)

@@ -8,7 +8,7 @@ use clap::Args;
 use super::super::{Error, print, print_json, read_at_most};
 use super::input;
 use super::options::Op;
-use crate::projection::fabric::fit::{Fitted, MeasuredFit, fit, fit_measured};
+use crate::projection::fabric::fit::{Fitted, MeasuredFit, TierValue, fit, fit_measured};
 use crate::projection::fabric::import::{self, Hints, Measured};
 use crate::projection::validation::{Row, fabric::cases, summary};
 use crate::record;
@@ -151,19 +151,14 @@ fn file_name(path: &Path) -> String {
 }
 
 fn write(name: &str, fitted: &MeasuredFit, source: &str, path: &Path) -> Result<(), Error> {
-    let fabric = &fitted.fabric;
+    let mut fabric = fitted.fabric.clone();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let own_name = record::printable(&stem, 60);
-    let mut values: Vec<(&str, &str, &Sourced)> = Vec::new();
-    for value in &fitted.values {
-        let Some(tier) = fabric.tiers.iter().find(|tier| tier.name == value.tier) else { continue };
-        let slot = match value.key {
-            "collective_fixed_s" => Some(&tier.collective_fixed_s),
-            "link_efficiency" => Some(&tier.link_efficiency),
-            _ => tier.bandwidth_bytes_per_s.as_ref(),
-        };
-        values.extend(slot.map(|slot| (tier.name.as_str(), value.key, slot)));
-    }
+    let found = fitted.values.iter().filter_map(|TierValue { tier, key, .. }| {
+        let value = fabric.value_mut(&format!("{tier}.{key}"))?.clone();
+        Some((tier.as_str(), *key, value))
+    });
+    let values: Vec<(&str, &str, Sourced)> = found.collect();
     let title = format!("{}; {source}", fabric.title);
     let text = Fabric::rewritten(name, &own_name, &title, &values).map_err(input)?;
     record::write_atomically(path, text.as_bytes()).map_err(|error| Error::Input(error.to_string()))

@@ -3,16 +3,13 @@ use crate::projection::ChipModel;
 use crate::specs::{Chip, Model};
 
 fn request(model: &str) -> Request {
-    Request {
-        model: Model::load(model).unwrap(),
-        chip: ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
-        fabric: Fabric::load("cloudmatrix384").unwrap(),
-        chips: 384,
-        phase: Phase::Decode,
-        number_type: None,
-        workload: Workload::default(),
-        pins: Pins::default(),
-    }
+    Request::new(
+        Model::load(model).unwrap(),
+        ChipModel::from_spec(&Chip::load("ascend-910c").unwrap()),
+        Fabric::load("cloudmatrix384").unwrap(),
+        384,
+        Phase::Decode,
+    )
 }
 
 fn baseline() -> Fabric {

@@ -6,7 +6,7 @@ use super::Row;
 use crate::projection::machine::Machine;
 use crate::projection::ops::{Class, Op, Part};
 use crate::projection::uncertainty::Scenario;
-use crate::projection::{ChipModel, Phase, Pins, Request, Workload};
+use crate::projection::{ChipModel, Phase, Request};
 use crate::specs::{Checked, Chip, Fabric, Model, NumberType};
 
 const ROWS: &str = include_str!("../../../specs/validation/operators.toml");
@@ -94,17 +94,10 @@ impl Case {
 
     fn request(&self) -> Result<Request, String> {
         let text = |error: crate::specs::SpecError| error.to_string();
-        Ok(Request {
-            // Neither model nor fabric matters to a product.
-            model: Model::load("deepseek-v3").map_err(text)?,
-            chip: ChipModel::from_spec(&Chip::load(&self.chip).map_err(text)?),
-            fabric: Fabric::load("roce-cluster").map_err(text)?,
-            chips: 8,
-            phase: Phase::Decode,
-            number_type: Some(self.number_type),
-            workload: Workload::default(),
-            pins: Pins::default(),
-        })
+        // Neither model nor fabric matters to a product.
+        let (model, fabric) = (Model::load("deepseek-v3").map_err(text)?, Fabric::load("roce-cluster").map_err(text)?);
+        let chip = ChipModel::from_spec(&Chip::load(&self.chip).map_err(text)?);
+        Ok(Request { number_type: Some(self.number_type), ..Request::new(model, chip, fabric, 8, Phase::Decode) })
     }
 }
 

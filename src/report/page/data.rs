@@ -6,8 +6,8 @@ use serde::Serialize;
 
 use super::super::terminal::bound_name;
 use super::super::{
-    ProjectionPair, best, clean, device_type_name, family_name, grouped_digits, number_type_name, percent, scale_words,
-    setting, short, term_name,
+    ProjectionPair, best, clean, family_name, grouped_digits, number_type_name, percent, scale_words, setting, short,
+    term_name,
 };
 use super::Page;
 use crate::kernels::{Element, Family};
@@ -15,12 +15,12 @@ use crate::projection::outlook::{Front, Outlook};
 use crate::projection::surface::Surface;
 use crate::projection::trace::Timeline;
 use crate::projection::{Candidate, Phase, Projection};
-use crate::record::{CacheState, Case, CeilingKind, DeviceType, Record};
+use crate::record::{CacheState, Case, CeilingKind, Record};
 
 /// The most samples of a case that are drawn, evenly chosen.
 const MOST_SAMPLES: usize = 200;
 /// The most cases of a record that are drawn; the tables have all.
-pub(super) const MOST_CASES: usize = 1000;
+const MOST_CASES: usize = 1000;
 
 /// Everything that is drawn.
 #[derive(Serialize)]
@@ -34,8 +34,6 @@ pub(super) struct Data<'a> {
 #[derive(Serialize)]
 struct Drawn {
     device: String,
-    kind: &'static str,
-    is_software: bool,
     memory_bytes_per_s: Option<f64>,
     roofs: Vec<Roof>,
     cases: Vec<Mark>,
@@ -77,7 +75,6 @@ struct Mark {
 /// The parts of a phase's projections.
 #[derive(Serialize)]
 struct TermBars {
-    phase: Phase,
     pairs: Vec<TermPair>,
 }
 
@@ -107,19 +104,10 @@ struct TermPart {
 /// The outlook with its front's words.
 #[derive(Serialize)]
 struct View<'a> {
-    fabric: String,
     baseline: String,
-    start: Start,
     surface: Surface,
     fronts: Vec<FrontView>,
     timeline: &'a Timeline,
-}
-
-/// Where the sliders begin, as indices.
-#[derive(Serialize)]
-struct Start {
-    chips: usize,
-    batch: usize,
 }
 
 #[derive(Serialize)]
@@ -141,7 +129,7 @@ pub(super) fn data<'a>(page: &Page<'a>) -> Data<'a> {
         records: page.records.iter().map(drawn).collect(),
         terms: [Phase::Prefill, Phase::Decode, Phase::Training]
             .into_iter()
-            .map(|phase| TermBars { phase, pairs: term_pairs(page.projections, phase) })
+            .map(|phase| TermBars { pairs: term_pairs(page.projections, phase) })
             .collect(),
         outlook: page.outlook.map(view),
     }
@@ -162,8 +150,6 @@ fn drawn(record: &Record) -> Drawn {
     roofs.sort_by(|a, b| b.flop_per_s.total_cmp(&a.flop_per_s));
     Drawn {
         device: clean(&record.device.name),
-        kind: device_type_name(record.device.device_type),
-        is_software: record.device.device_type == DeviceType::Software,
         memory_bytes_per_s: record.memory_ceiling().map(crate::units::BytesPerSecond::get),
         roofs,
         cases: record.cases.iter().take(MOST_CASES).map(|case| mark(case, best.all.contains(&*case.id))).collect(),
@@ -259,12 +245,8 @@ fn term_bar(projection: &Projection) -> TermBar {
 }
 
 fn view(outlook: &Outlook) -> View<'_> {
-    let axes = &outlook.surface.axes;
-    let batch = axes.batches_per_chip.iter().position(|batch| *batch == outlook.plan.batch_per_chip);
     View {
-        fabric: clean(&outlook.fabric),
         baseline: clean(&outlook.baseline),
-        start: Start { chips: axes.chips.len().saturating_sub(1), batch: batch.unwrap_or(0) },
         surface: Surface {
             tokens_per_s_per_chip: outlook.surface.tokens_per_s_per_chip.iter().map(|rate| rate.map(rounded)).collect(),
             ..outlook.surface.clone()

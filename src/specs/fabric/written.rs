@@ -17,7 +17,7 @@ impl Fabric {
         name_or_path: &str,
         name: &str,
         title: &str,
-        values: &[(&str, &str, &Sourced)],
+        values: &[(&str, &str, Sourced)],
     ) -> Result<String, SpecError> {
         let (file, text) = Self::text(name_or_path)?;
         let syntax = |reason: String| SpecError::Syntax { file: file.clone(), reason };
