@@ -53,6 +53,7 @@ fn tuned() -> Record {
         ],
         default_variant: "tiled".to_owned(),
         regret: Some(0.0),
+        smaller_shape: [("tokens".to_owned(), 2)].into(),
         cost_s: Seconds::new(0.3),
         cost_cpu_s: None,
         cached: false,

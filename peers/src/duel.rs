@@ -116,7 +116,8 @@ pub fn run(case: Case, options: &Options, mut tell: impl FnMut(&Progress)) -> Re
 
     at(&mut progress, "compiling and tuning ours");
     let (op, element) = (case.op, options.element);
-    let mut ours = Ours::new(&gpu, op, element, clock, |bytes| sets(&gpu, bytes))?;
+    let roof = ours::fma_ceiling(&gpu, Clock::Device)?;
+    let mut ours = Ours::new(&gpu, op, element, clock, roof, |bytes| sets(&gpu, bytes))?;
     progress.sets = ours.sets;
     progress.tried = std::mem::take(&mut ours.tried);
     let runs = runs_per_lap(&ours.lap(1)?, clock);

@@ -13,7 +13,7 @@ use supernode_bench::kernels::{Element, Kernel, Tensor, Tensors};
 use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::host::process_cpu_time;
 use supernode_bench::measure::{Executor, Prepared, launch, tuning};
-use supernode_bench::units::Seconds;
+use supernode_bench::units::{FlopPerSecond, Seconds};
 
 use crate::answer::Output;
 use crate::case::{Op, Operands};
@@ -64,26 +64,37 @@ const SEED: u64 = 1;
 const EFFORT: u64 = 20_000_000;
 
 impl<'a> Ours<'a> {
-    /// Compiles, verifies and tries all variants that the device can run; the fastest is prepared with as many copies of
-    /// its operands as `copies` tells for their bytes.
-    pub fn new(gpu: &'a Gpu, op: Op, element: Element, clock: Clock, copies: impl Fn(u64) -> u32) -> Result<Self> {
+    /// Compiles, verifies and tries all variants that the device can run, as the product does; the fastest is prepared with
+    /// as many copies of its operands as `copies` tells for their bytes. `roof` is the f32 multiply-add rate by the wall.
+    pub fn new(
+        gpu: &'a Gpu,
+        op: Op,
+        element: Element,
+        clock: Clock,
+        roof: f64,
+        copies: impl Fn(u64) -> u32,
+    ) -> Result<Self> {
         let kernel = kernel(op);
+        let smaller = kernel.smaller(tuning::most_flop(FlopPerSecond::new(roof), clock == Clock::Cpu));
+        let trial = smaller.as_deref().unwrap_or(kernel.as_ref());
         let mut first_call = FirstCall { wall_s: 0.0, cpu_s: Some(0.0) };
         let mut tried = Vec::new();
         let mut best: Option<(f64, &str)> = None;
         let mut longest = 0.0_f64;
-        for &variant in kernel.variants().iter().filter(|variant| kernel.suits(variant)) {
-            // As the product does it: no variant that might not end within what a first use may take.
+        let mut variants: Vec<&str> = kernel.variants().iter().copied().filter(|name| kernel.suits(name)).collect();
+        variants.sort_by_key(|name| *name != kernel.default_variant());
+        for variant in variants {
+            // No variant that might not end within what a first use may take.
             let spent = first_call.cpu_s.filter(|_| clock == Clock::Cpu).unwrap_or(first_call.wall_s);
             if best.is_some() && tuning::is_over(Seconds::new(spent), Seconds::new(longest)) {
                 break;
             }
-            let plan = kernel.plan(variant, element);
             let exists = kernel.variant_elements(variant).contains(&element);
-            if !exists || launch::missing(&plan, &gpu.info).is_some() {
+            if !exists || launch::missing(&kernel.plan(variant, element), &gpu.info).is_some() {
                 continue;
             }
-            let inputs = kernel.inputs(variant, element, SEED);
+            let plan = trial.plan(variant, element);
+            let inputs = trial.inputs(variant, element, SEED);
             let begun = (Instant::now(), process_cpu_time());
             let mut prepared = gpu.prepare(&plan, &inputs, 1).with_context(|| variant.to_owned())?;
             prepared.run(1).with_context(|| variant.to_owned())?;
@@ -92,8 +103,8 @@ impl<'a> Ours<'a> {
             let cpu = begun.1.zip(process_cpu_time()).map(|(before, after)| (after - before).get());
             first_call.cpu_s = first_call.cpu_s.zip(cpu).map(|(sum, cpu)| sum + cpu);
             longest = longest.max(cpu.filter(|_| clock == Clock::Cpu).unwrap_or(begun.0.elapsed().as_secs_f64()));
-            let outputs = outputs(prepared.as_mut(), kernel.as_ref(), variant, element)?;
-            let verification = kernel.verify(&inputs, &outputs, element, EFFORT);
+            let outputs = outputs(prepared.as_mut(), trial, variant, element)?;
+            let verification = trial.verify(&inputs, &outputs, element, EFFORT);
             if !verification.passed() {
                 bail!("{variant} is wrong: error {:.2e}", verification.value);
             }

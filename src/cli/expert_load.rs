@@ -1,5 +1,6 @@
 //! Token counts by expert from a file: a list, an object with a list, or the routing that a result document holds.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,14 +67,8 @@ impl Counts {
             return Ok((counts, Some(format!("case {} of {shown}", printable(&case.id, 300)))));
         }
         let wanted = experts.map_or(String::new(), |experts| format!(" over {experts} experts"));
-        let mut known: Vec<String> = record
-            .cases
-            .iter()
-            .map(|case| case.tokens_per_expert.len())
-            .filter(|n| *n > 0)
-            .map(|n| n.to_string())
-            .collect();
-        known.dedup();
+        let counted = record.cases.iter().map(|case| case.tokens_per_expert.len()).filter(|n| *n > 0);
+        let known: Vec<String> = counted.collect::<BTreeSet<_>>().iter().map(usize::to_string).collect();
         Err(if known.is_empty() {
             format!(
                 "{shown}: no case of this record holds a routing; measure the gating kernels again (`supernode measure --only gating`)"

@@ -322,6 +322,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::units::Flop;
 
     #[test]
     fn ids_are_unique_in_every_preset() {
@@ -332,6 +333,27 @@ mod tests {
             let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
             assert_eq!(ids.len(), cases.len(), "{preset:?}");
             assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
+        }
+    }
+
+    #[test]
+    fn a_smaller_size_does_less_and_has_the_same_variants() {
+        let (most, mut shrunk) = (Flop::new(3e7), BTreeSet::new());
+        for preset in [Preset::Smoke, Preset::Full] {
+            let models: Vec<Model> =
+                preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
+            for case in preset_cases(preset, &models) {
+                let Some(small) = case.kernel.smaller(most) else { continue };
+                let [own, less] =
+                    [&case.kernel, &small].map(|kernel| kernel.plan(case.variant, case.element).work.flop);
+                assert!(own > most && less < own && less < most * 10.0, "{}: {less} of {own}", case.id());
+                assert!(small.variants().contains(&case.variant), "{}", case.id());
+                assert!(small.variant_elements(case.variant).contains(&case.element), "{}", case.id());
+                shrunk.insert(case.kernel.name());
+            }
+        }
+        for name in ["gate_up", "down", "prefill", "mla_prefill", "mla_decode", "decode", "attention_block_prefill"] {
+            assert!(shrunk.contains(name), "{name} of {shrunk:?}");
         }
     }
 

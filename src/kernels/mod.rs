@@ -57,6 +57,11 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     fn suits(&self, _variant: &str) -> bool {
         true
     }
+    /// The same at a smaller size, of about so many useful operations, on which the variants rank much as on this one: for
+    /// trials where a single run would take long. `None` where it does not exceed them.
+    fn smaller(&self, _most: Flop) -> Option<Box<dyn Kernel>> {
+        None
+    }
     /// Buffers, launches and work.
     fn plan(&self, variant: &str, element: Element) -> Plan;
     /// Seeded operands for every [`Role::Input`] buffer of the plan.

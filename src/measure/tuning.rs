@@ -1,5 +1,6 @@
 //! The choice of a variant by a brief trial of all of them on the device.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -8,9 +9,9 @@ use super::host::process_cpu_time;
 use super::planning::{PlannedCase, buffer_sets};
 use super::run::{self, Protocol, RunError};
 use super::{Executor, LaunchError, Prepared};
-use crate::kernels::{Kernel, Plan};
+use crate::kernels::{Element, Kernel, Plan};
 use crate::record::{Candidate, Record, Rejected, Tuning, printable};
-use crate::units::Seconds;
+use crate::units::{Flop, FlopPerSecond, Seconds};
 
 /// What the first use of a kernel may take.
 pub const FIRST_USE: Seconds = Seconds::new(2.0);
@@ -19,6 +20,17 @@ pub const FIRST_USE: Seconds = Seconds::new(2.0);
 /// [`FIRST_USE`].
 pub fn is_over(spent: Seconds, longest: Seconds) -> bool {
     spent + longest > FIRST_USE
+}
+
+/// What one run of a trial may take at the roof of arithmetic: where it would take longer, a smaller size of the kernel stands
+/// in. Software adapters reach a few per cent of theirs with some variants.
+const RUN_AT_ROOF: Seconds = Seconds::new(20e-3);
+const RUN_AT_ROOF_SOFTWARE: Seconds = Seconds::new(0.5e-3);
+
+/// The operations beyond which a trial takes a smaller size ([`Kernel::smaller`]).
+pub fn most_flop(roof: FlopPerSecond, software: bool) -> Flop {
+    let run = if software { RUN_AT_ROOF_SOFTWARE } else { RUN_AT_ROOF };
+    roof * run
 }
 
 /// Multiply-adds of the twin for each variant; the winner is verified again, and more thoroughly, before it is timed.
@@ -99,6 +111,9 @@ pub fn choose(
     let clock = TrialClock::start();
     let (software, rotation_bytes) = (on.is_software(), on.protocol.rotation_bytes);
     let (mut candidates, mut rejected, mut lasting) = (Vec::new(), Vec::new(), true);
+    let roof = on.fma_ceiling(Element::F32);
+    let smaller = roof.and_then(|roof| case.spec.kernel.smaller(most_flop(roof, software)));
+    let kernel = smaller.as_deref().unwrap_or(case.spec.kernel.as_ref());
     let mut best: Option<(&'static str, Seconds)> = None;
     let (mut begun, mut longest) = (Seconds::ZERO, Seconds::ZERO);
     for &variant in &case.candidates {
@@ -117,8 +132,8 @@ pub fn choose(
             rejected.push(before.clone());
             continue;
         }
-        let plan = case.spec.kernel.plan(variant, case.spec.element);
-        if let Some(reason) = unfit(&plan) {
+        // What the device refuses, it refuses at the size of the case.
+        if let Some(reason) = unfit(&case.spec.kernel.plan(variant, case.spec.element)) {
             note(None, Some(printable(&reason, 300)));
             continue;
         }
@@ -126,8 +141,10 @@ pub fn choose(
             note(None, Some(format!("not tried: the trial had taken {spent}, and may take {FIRST_USE}")));
             continue;
         }
+        let plan = kernel.plan(variant, case.spec.element);
         let sets = buffer_sets(&plan, rotation_bytes, case.cache);
-        match try_one(executor, case, variant, &plan, &Protocol { sets, ..*protocol }, best.map(|(_, time)| time)) {
+        let trial = Trial { kernel, element: case.spec.element, variant, plan: &plan };
+        match try_one(executor, &trial, &Protocol { sets, ..*protocol }, best.map(|(_, time)| time)) {
             Ok(time) => {
                 note(Some(time), None);
                 if best.is_none_or(|(_, least)| time < least) {
@@ -152,8 +169,15 @@ pub fn choose(
     let default_variant = case.candidates.first().map_or_else(String::new, |variant| (*variant).to_owned());
     let time_of_default = candidates.iter().find(|c| c.variant == default_variant).and_then(|c| c.time_s);
     let regret = time_of_default.zip(best).map(|(time, (_, least))| time / least - 1.0);
-    let tuning =
-        Tuning { candidates, default_variant, regret, cost_s: clock.wall(), cost_cpu_s: clock.cpu(), cached: false };
+    let tuning = Tuning {
+        candidates,
+        default_variant,
+        regret,
+        smaller_shape: smaller.map_or_else(BTreeMap::new, |kernel| kernel.shape()),
+        cost_s: clock.wall(),
+        cost_cpu_s: clock.cpu(),
+        cached: false,
+    };
     Ok(Choice { variant: best.map(|(variant, _)| variant), tuning, rejected, lasting })
 }
 
@@ -168,16 +192,21 @@ fn is_limit(error: &RunError) -> bool {
     }
 }
 
+/// What is tried.
+struct Trial<'a> {
+    kernel: &'a dyn Kernel,
+    element: Element,
+    variant: &'static str,
+    plan: &'a Plan,
+}
+
 fn try_one(
     executor: &dyn Executor,
-    case: &PlannedCase,
-    variant: &str,
-    plan: &Plan,
+    trial: &Trial<'_>,
     protocol: &Protocol,
     best: Option<Seconds>,
 ) -> Result<Seconds, RunError> {
-    let kernel: &dyn Kernel = case.spec.kernel.as_ref();
-    let element = case.spec.element;
+    let Trial { kernel, element, variant, plan } = *trial;
     let inputs = verifying(executor, || kernel.inputs(variant, element, protocol.seed));
     let mut prepared = executor.prepare(plan, &inputs, protocol.sets)?;
     prepared.run(1)?;

@@ -38,6 +38,7 @@ struct Content {
 #[serde(deny_unknown_fields)]
 struct Trial {
     candidates: Vec<Candidate>,
+    smaller_shape: BTreeMap<String, u64>,
     cost_s: Seconds,
     cost_cpu_s: Option<Seconds>,
 }
@@ -92,6 +93,7 @@ impl TuningCache {
             candidates: trial.candidates.clone(),
             default_variant: default_variant.to_owned(),
             regret,
+            smaller_shape: trial.smaller_shape.clone(),
             cost_s: trial.cost_s,
             cost_cpu_s: trial.cost_cpu_s,
             cached: true,
@@ -105,8 +107,8 @@ impl TuningCache {
         if !choice.rejected.is_empty() || choice.variant.is_none() || !choice.lasting {
             return None;
         }
-        let Tuning { candidates, cost_s, cost_cpu_s, .. } = choice.tuning.clone();
-        let trial = Trial { candidates, cost_s, cost_cpu_s };
+        let Tuning { candidates, smaller_shape, cost_s, cost_cpu_s, .. } = choice.tuning.clone();
+        let trial = Trial { candidates, smaller_shape, cost_s, cost_cpu_s };
         self.content.trials.insert(case.spec.id_as(super::planning::BEST), trial);
         let path = self.path.clone()?;
         let written = serde_json::to_vec_pretty(&self.content).map_err(|error| error.to_string()).and_then(|bytes| {

@@ -36,7 +36,9 @@ pub struct ChipModel {
     pub communication_cores: Sourced,
     /// The same in decode.
     pub decode_communication_cores: Sourced,
-    /// Whether two micro-batches may split the cores of a die.
+    /// Share of the cores that fills the memory.
+    pub saturating_cores: Sourced,
+    /// Whether two micro-batches may run side by side on a die.
     pub splits_cores: bool,
     /// Measured kernels, where the chip is a record's.
     pub costs: Option<Arc<Costs>>,
@@ -74,6 +76,11 @@ pub struct ByClass<T> {
     pub vector: T,
 }
 
+/// Where nothing says what share of the cores fills the memory.
+fn saturating_cores() -> Sourced {
+    Sourced::assumed(0.5, 0.33, 0.67, "half of the cores fill the memory; no published figure")
+}
+
 /// Degrees count dies, as published ones do.
 fn die_caveat(chip: &Chip) -> Vec<String> {
     let dies = chip.dies.value;
@@ -104,6 +111,7 @@ impl ChipModel {
             dies: chip.dies.clone(),
             communication_cores: chip.overhead.communication_cores.clone(),
             decode_communication_cores: chip.overhead.decode_communication_cores.clone(),
+            saturating_cores: chip.memory.saturating_cores.clone().unwrap_or_else(saturating_cores),
             splits_cores: chip.splits_cores,
             costs: None,
             cost_factor: Sourced::assumed(1.0, 1.0, 1.0, "no measured kernels"),

@@ -41,7 +41,9 @@ pub struct Machine {
     pub communication_cores: f64,
     /// The same in decode.
     pub decode_communication_cores: f64,
-    /// Whether two micro-batches may split the cores.
+    /// Share of the cores that reaches what all of them reach of the memory.
+    pub saturating_cores: f64,
+    /// Whether two micro-batches may run side by side on a die.
     pub splits_cores: bool,
     /// Whether the roofs meet smoothly: a kernel near the ridge reaches neither roof.
     pub smooth_ridge: bool,
@@ -124,6 +126,7 @@ impl Machine {
             step: scenario.time(&chip.step),
             communication_cores: scenario.time(&chip.communication_cores).min(0.9),
             decode_communication_cores: scenario.time(&chip.decode_communication_cores).min(0.9),
+            saturating_cores: scenario.time(&chip.saturating_cores).min(1.0),
             splits_cores: chip.splits_cores,
             smooth_ridge: chip.costs.is_none(),
             links: links_of(request, dies, scenario),
@@ -164,15 +167,13 @@ impl Machine {
         }
     }
 
-    /// Work of an op on a share of the cores, without its launch. Williams et al., Roofline, 2009; where the roofs meet
+    /// Work of an op on a share of the cores, without its launch: arithmetic slows with the share, traffic once the share
+    /// has too few requests in flight to fill the memory. Williams et al., Roofline, 2009; where the roofs meet
     /// smoothly, the root of the sum of squares: it fits DeepGEMM's published rows near the ridge (256 rows a group).
     pub fn busy(&self, time: &OpTime, cores: f64) -> f64 {
         let compute = time.compute / cores;
-        if self.smooth_ridge {
-            (compute * compute + time.memory * time.memory).sqrt()
-        } else {
-            compute.max(time.memory)
-        }
+        let memory = time.memory * (self.saturating_cores / cores).max(1.0);
+        if self.smooth_ridge { (compute * compute + memory * memory).sqrt() } else { compute.max(memory) }
     }
 
     /// Ranks of a number of chips.

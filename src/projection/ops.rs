@@ -134,6 +134,8 @@ pub struct LayerOps {
     pub attention: Vec<Op>,
     /// Norm before the FFN, router, top-k, sort, cast of what is sent.
     pub gate: Vec<Op>,
+    /// What lays out the copies of many tokens for the wire.
+    pub pack: Vec<Op>,
     /// Shared experts of the tokens at hand: nothing waits on the wire for them.
     pub shared: Vec<Op>,
     /// Routed experts, or the dense FFN.
@@ -372,8 +374,9 @@ pub fn copies(moe: &Moe, plan: &Plan) -> f64 {
     (moe.top_k + shared) as f64
 }
 
-/// The experts' blocks of a layer; `load` is the hottest rank's load over the mean.
-pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, layer: &mut LayerOps) {
+/// The experts' blocks of a layer; `load` is the hottest rank's load over the mean, and `many` says that dispatch and combine
+/// are kernels for many tokens, which leave the layout of the copies and their sum to ops of their own.
+pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, many: bool, layer: &mut LayerOps) {
     let (own, hidden, act) = (scope.own_tokens(), scope.model.hidden as f64, scope.act());
     gate(scope, moe, &mut layer.gate);
     if moe.shared_experts > 0 && !shared_elsewhere(moe, scope.plan) {
@@ -396,11 +399,12 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, layer: &mut LayerOps) {
     let swiglu = Scope::stream("expert swiglu", rows * width * (2.0 * act + scope.operand()));
     layer.ffn.push(Op { part: Part::Expert, ..swiglu });
     layer.ffn.push(grouped("expert down", "down", width, hidden, hidden));
-    if scope.plan.ep == 1 {
-        // Without a wire the weighted sum is an op of its own; otherwise the combine does it.
-        layer
-            .after
-            .push(Op { part: Part::Expert, ..Scope::stream("weighted sum", own * (copies + 1.0) * hidden * act) });
+    if many || scope.plan.ep == 1 {
+        // The copies are cast and written where the experts, or the wire, take them from. Other exchanges do both.
+        let pack = Scope::stream("pack", own * hidden * (act + copies * scope.operand()));
+        layer.pack.push(Op { part: Part::Gating, ..pack });
+        let sum = Scope::stream("weighted sum", own * (copies + 1.0) * hidden * act);
+        layer.after.push(Op { part: Part::Expert, ..sum });
     }
 }
 
@@ -416,12 +420,6 @@ fn gate(scope: &Scope<'_>, moe: &Moe, list: &mut Vec<Op>) {
     list.push(gating("router", 2.0 * own * hidden * experts, bytes, "router_logits"));
     list.push(gating("top-k", 0.0, own * (8.0 * experts + 16.0 * top_k), "topk"));
     list.push(gating("sort", 0.0, own * top_k * 24.0, "sort"));
-    if scope.plan.ep == 1 {
-        // The copies are cast and written where the experts take them from; otherwise the dispatch does it.
-        let copies = copies(moe, scope.plan);
-        let pack = Scope::stream("pack", own * hidden * (act + copies * scope.operand()));
-        list.push(Op { part: Part::Gating, ..pack });
-    }
 }
 
 /// Useful FLOP of a token: two a weight that it meets (the embedding is a look-up) plus attention over `context` keys.

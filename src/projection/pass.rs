@@ -1,11 +1,11 @@
 //! Time of one pass of a micro-batch, or of two interleaved ones, through one pipeline stage.
 
-use super::fabric::{AllToAll, Group, all_to_all, dispatch};
+use super::fabric::{AllToAll, Group, all_to_all, dispatch, issue};
 use super::load::{ExpertLoad, hottest};
 use super::machine::Machine;
 use super::ops::{self, LayerOps, Op, Part, Pass, Scope};
 use super::result::Plan;
-use super::schedule::{BOOKS, Books, COMPUTE, EXPERTS, FABRIC, Node, Period, period};
+use super::schedule::{BOOKS, Books, COMPUTE, EXPERTS, FABRIC, Node, Period, best_lag, period, period_of};
 use crate::specs::{Model, Moe};
 
 /// How many layers of each kind.
@@ -149,6 +149,8 @@ pub struct Layer {
 pub struct Wire {
     /// Out to the experts.
     pub dispatch: f64,
+    /// The part of a dispatch in which the sender's cores quantise and issue copies.
+    pub copies: f64,
     /// Back from them.
     pub combine: f64,
     /// Tensor and context parallelism around attention.
@@ -172,7 +174,7 @@ pub fn moe_layer(scope: &Scope<'_>, moe: &Moe, setting: &Setting, attention: Vec
     let copies = ops::copies(moe, scope.plan);
     let load = (hottest(setting.load, moe, ranks, own * copies) * scope.machine.skew).min(ranks);
     let mut layer = LayerOps { attention, ..LayerOps::default() };
-    ops::experts(scope, moe, load, &mut layer);
+    ops::experts(scope, moe, load, setting.forward, &mut layer);
     let group = Group { size: ranks, stride: 1.0 };
     let most_groups = (moe.groups > 1).then_some(moe.kept_groups as f64);
     let hidden = scope.model.hidden as f64;
@@ -181,11 +183,16 @@ pub fn moe_layer(scope: &Scope<'_>, moe: &Moe, setting: &Setting, attention: Vec
     let wire = Wire {
         dispatch: dispatch(&machine.links, group, &traffic(dispatch_bytes(hidden, machine))).get()
             * machine.wire_factors[0],
+        copies: issue(&machine.links, group, &traffic(0.0)).get() * machine.wire_factors[0],
         combine: all_to_all(&machine.links, group, &traffic(hidden * machine.activation_bytes)).get()
             * machine.wire_factors[1],
         attention: super::phases::tensor_all_reduce(scope) + super::phases::context_exchange(scope),
         ffn: 0.0,
     };
+    if wire.copies > 0.0 {
+        // Its sender's cores lay out the copies as part of the dispatch.
+        layer.pack.clear();
+    }
     Layer { ops: layer, wire }
 }
 
@@ -198,23 +205,23 @@ fn dispatch_bytes(hidden: f64, machine: &Machine) -> f64 {
 /// cores split between attention and experts.
 pub fn best_period(scope: &Scope<'_>, layer: &Layer, setting: &Setting) -> (Period, Vec<Node>) {
     let whole = program(scope, layer, setting, Turns::Blocks);
-    let mut best = (period(&whole, setting.streams), whole);
     if setting.streams < 2 {
-        return best;
+        return (period(&whole, 1), whole);
     }
-    let mut consider = |turns| {
-        let nodes = program(scope, layer, setting, turns);
-        let time = period(&nodes, setting.streams);
-        if time.time < best.0.time {
-            best = (time, nodes);
+    let (time, lag) = best_lag(&whole, f64::INFINITY).unwrap_or((f64::INFINITY, 1));
+    let mut best = (time, lag, whole);
+    let mut consider = |nodes: Vec<Node>| {
+        if let Some((time, lag)) = best_lag(&nodes, best.0) {
+            best = (time, lag, nodes);
         }
     };
-    consider(Turns::Kernels);
-    if scope.machine.splits_cores && layer.wire.dispatch > 0.0 {
+    consider(program(scope, layer, setting, Turns::Kernels));
+    if scope.machine.splits_cores && !setting.forward && layer.wire.dispatch > 0.0 {
         // The stream with dispatch and combine has the cores that communication holds, attention the others.
-        consider(Turns::Split(1.0 - held_share(scope, setting)));
+        consider(program(scope, layer, setting, Turns::Split(1.0 - held_share(scope, setting))));
     }
-    best
+    let (_, lag, nodes) = best;
+    (period_of(&nodes, lag), nodes)
 }
 
 /// How interleaved micro-batches share the cores.
@@ -235,6 +242,9 @@ fn program(scope: &Scope<'_>, layer: &Layer, setting: &Setting, turns: Turns) ->
     let slow = held_cores(scope, layer, setting, split);
     let (attention_cores, expert_cores) = split.map_or((slow, slow), |share| (share, 1.0 - share));
     let expert_lane = if split.is_some() { EXPERTS } else { COMPUTE };
+    // With many tokens, vector cores of their own lay out and sum the copies of one micro-batch while the other computes.
+    let apart = scope.machine.splits_cores && setting.forward && setting.streams > 1;
+    let vector_lane = if apart { EXPERTS } else { expert_lane };
     let mut nodes: Vec<Node> = Vec::with_capacity(9);
     let push = |nodes: &mut Vec<Node>, name, list: &[Op], cores, lane| {
         let mut books = [0.0; BOOKS];
@@ -264,15 +274,20 @@ fn program(scope: &Scope<'_>, layer: &Layer, setting: &Setting, turns: Turns) ->
         return nodes;
     }
     push(&mut nodes, "gate", &layer.ops.gate, expert_cores, expert_lane);
+    if !layer.ops.pack.is_empty() {
+        push(&mut nodes, "pack", &layer.ops.pack, expert_cores, vector_lane);
+    }
     let gate = nodes.len();
-    send(&mut nodes, "dispatch", wire.dispatch, book::DISPATCH);
+    // Copies are made by the cores of the stream that sends them.
+    let slower = if split.is_some() { wire.copies * (1.0 / expert_cores - 1.0) } else { 0.0 };
+    send(&mut nodes, "dispatch", wire.dispatch + slower, book::DISPATCH);
     let dispatched = nodes.len() > gate;
     let mut back = 1;
     if !layer.ops.shared.is_empty() {
         push(&mut nodes, "shared expert", &layer.ops.shared, expert_cores, expert_lane);
         if dispatched && let Some(node) = nodes.last_mut() {
             // It waits for the gate, not for the wire; the experts wait for the wire.
-            node.after = 2;
+            node.after = if layer.ops.pack.is_empty() { 2 } else { 3 };
             back = 2;
         }
     }
@@ -282,7 +297,7 @@ fn program(scope: &Scope<'_>, layer: &Layer, setting: &Setting, turns: Turns) ->
     }
     send(&mut nodes, "combine", wire.combine, book::COMBINE);
     if !layer.ops.after.is_empty() {
-        push(&mut nodes, "sum", &layer.ops.after, expert_cores, expert_lane);
+        push(&mut nodes, "sum", &layer.ops.after, expert_cores, vector_lane);
     }
     nodes
 }
@@ -302,7 +317,7 @@ fn held_cores(scope: &Scope<'_>, layer: &Layer, setting: &Setting, split: Option
     }
     let mut books = [0.0; BOOKS];
     let blocks = &layer.ops;
-    for list in [&blocks.attention, &blocks.gate, &blocks.shared, &blocks.ffn, &blocks.after] {
+    for list in [&blocks.attention, &blocks.gate, &blocks.pack, &blocks.shared, &blocks.ffn, &blocks.after] {
         block(scope, list, 1.0, setting, &mut books);
     }
     let compute: f64 = books.iter().sum();
@@ -330,8 +345,8 @@ fn block(scope: &Scope<'_>, list: &[Op], cores: f64, setting: &Setting, books: &
     }
 }
 
-/// The program of the layer that sets the pace, for a trace and a list of its ops.
-pub fn typical_layer(scope: &Scope<'_>, setting: &Setting) -> (Layer, Vec<Node>) {
+/// The layer that sets the pace, its program and its period, for a trace and a list of its ops.
+pub fn typical_layer(scope: &Scope<'_>, setting: &Setting) -> (Layer, Vec<Node>, Period) {
     let attention = ops::attention(scope);
     let layer = match &scope.model.moe {
         Some(moe) => moe_layer(scope, moe, setting, attention),
@@ -340,8 +355,8 @@ pub fn typical_layer(scope: &Scope<'_>, setting: &Setting) -> (Layer, Vec<Node>)
             Layer { ops: LayerOps { attention, ffn, ..LayerOps::default() }, wire: Wire::none(scope) }
         }
     };
-    let nodes = best_period(scope, &layer, setting).1;
-    (layer, nodes)
+    let (period, nodes) = best_period(scope, &layer, setting);
+    (layer, nodes, period)
 }
 
 /// The pass of a micro-batch.

@@ -41,6 +41,9 @@ pub(super) fn sources(request: &Request, number_type: NumberType) -> Vec<CostSou
         list.push(source("clock under long load".to_owned(), &chip.sustained_clock, share));
     }
     list.push(source("cores held by communication".to_owned(), &chip.communication_cores, share));
+    if chip.splits_cores {
+        list.push(source("cores that fill the memory".to_owned(), &chip.saturating_cores, share));
+    }
     if chip.dies.value > 1.0 {
         list.push(source("dies a chip".to_owned(), &chip.dies, |value| value.to_string()));
     }

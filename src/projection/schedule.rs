@@ -8,7 +8,7 @@
 pub const LANES: usize = 3;
 /// Whole compute, or the stream of attention where streams split the cores.
 pub const COMPUTE: usize = 0;
-/// The stream of experts where streams split the cores.
+/// The stream of experts where streams split the cores, or vector cores that work beside the whole.
 pub const EXPERTS: usize = 1;
 /// The links.
 pub const FABRIC: usize = 2;
@@ -67,44 +67,83 @@ pub struct Period {
     pub time: f64,
     /// The same by booking: what runs at each moment, compute before communication.
     pub books: Books,
+    /// Nodes that the second micro-batch is behind the first.
+    pub lag: usize,
 }
 
 const REPEATS: usize = 6;
 /// Repetitions before the window that is measured; the last one, where streams run dry, is left out as well.
 const WARM: usize = 2;
+/// Layers in that window.
+const LAYERS: f64 = (REPEATS - 1 - WARM) as f64;
 
 /// One layer of one or two micro-batches in the steady state of many. Two micro-batches go in a fixed order, one some
 /// nodes behind the other; the best distance is taken. In a fixed order no node starts later if another is faster, which
 /// an order chosen on the way would not guarantee (Graham, 1969).
 pub fn period(program: &[Node], streams: usize) -> Period {
-    let nothing = Period { time: 0.0, books: [0.0; BOOKS] };
+    let nothing = Period { time: 0.0, books: [0.0; BOOKS], lag: 1 };
     if streams <= 1 {
         let books = program.iter().fold([0.0; BOOKS], |mut sum, node| {
             sum.iter_mut().zip(node.books).for_each(|(total, book)| *total += book);
             sum
         });
         if program.iter().all(|node| node.after <= 1) {
-            return Period { time: books.iter().sum(), books };
+            return Period { time: books.iter().sum(), books, lag: 1 };
         }
         let placed = place(program, 1, 1, 1);
         let end = placed.iter().map(|node| node.end).fold(0.0, f64::max);
         return attribute(program, &placed, 0.0, end);
     }
-    // Only the distance that wins is laid out: most of the time of a search goes into the others.
+    best_lag(program, f64::INFINITY).map_or(nothing, |(_, lag)| period_of(program, lag))
+}
+
+/// The distance at which two micro-batches take the least time, and that time of a layer; `None` if it cannot be less than
+/// `at_most`. Nothing is laid out: most of the time of a search goes into distances that lose.
+pub fn best_lag(program: &[Node], at_most: f64) -> Option<(f64, usize)> {
     let times: Vec<f64> = program.iter().map(Node::time).collect();
+    let bound = least_period(program, &times);
+    if bound >= at_most {
+        return None;
+    }
     let mut ends = vec![0.0; 2 * program.len() * REPEATS];
     let mut best: Option<(f64, usize)> = None;
-    for lag in 1..program.len().max(2) {
-        let time = window_time(program, &times, lag, &mut ends);
+    // Half a layer apart is often as good as can be, which ends the search.
+    let half = program.len() / 2;
+    let lags = (half.max(1)..program.len().max(2)).chain((1..half).rev());
+    for lag in lags {
+        let time = window_time(program, &times, lag, &mut ends) / LAYERS;
         if best.is_none_or(|(least, _)| time < least) {
             best = Some((time, lag));
         }
+        if time <= bound * (1.0 + 1e-12) {
+            break;
+        }
     }
-    let placed = place(program, streams, REPEATS, best.map_or(1, |(_, lag)| lag));
-    let Some((from, to)) = window(program, &placed) else { return nothing };
-    let layers = (REPEATS - 1 - WARM) as f64;
+    best.filter(|(time, _)| *time < at_most)
+}
+
+/// No order of two micro-batches takes less: the busiest lane's work, and the chain of one micro-batch.
+fn least_period(program: &[Node], times: &[f64]) -> f64 {
+    let mut lanes = [0.0_f64; LANES];
+    let mut ends: Vec<f64> = Vec::with_capacity(program.len());
+    for (index, (node, time)) in program.iter().zip(times).enumerate() {
+        lanes[node.lane] += time;
+        let waits = [node.after, node.also].into_iter().filter(|&back| back > 0 && back <= index);
+        let start = waits.map(|back| ends[index - back]).fold(0.0, f64::max);
+        ends.push(start + time);
+    }
+    let chain = ends.last().copied().unwrap_or(0.0);
+    lanes.into_iter().fold(chain, |most, lane| most.max(2.0 * lane))
+}
+
+/// The steady state of two micro-batches at this distance.
+pub fn period_of(program: &[Node], lag: usize) -> Period {
+    let placed = place(program, 2, REPEATS, lag);
+    let Some((from, to)) = window(program, &placed) else {
+        return Period { time: 0.0, books: [0.0; BOOKS], lag };
+    };
     let whole = attribute(program, &placed, from, to);
-    Period { time: whole.time / layers, books: whole.books.map(|book| book / layers) }
+    Period { time: whole.time / LAYERS, books: whole.books.map(|book| book / LAYERS), lag }
 }
 
 /// The length of the [`window`] of two streams that [`place`] would lay out, without laying them out. `ends` is room for
@@ -219,7 +258,7 @@ fn attribute(program: &[Node], placed: &[Placed], from: f64, to: f64) -> Period 
         }
         now = until;
     }
-    Period { time: books.iter().sum(), books }
+    Period { time: books.iter().sum(), books, lag: 1 }
 }
 
 #[cfg(test)]
@@ -273,6 +312,30 @@ mod tests {
         assert!((period.books[0] - 4.0).abs() < 1e-9, "{period:?}");
         assert!((period.books[1] - 2.0).abs() < 1e-9, "{period:?}");
         assert_eq!(period.books[4], 0.0);
+    }
+
+    #[test]
+    fn no_distance_beats_the_bound_and_the_best_one_is_that_of_all() {
+        let mut program = [
+            node("a", COMPUTE, 1.3),
+            node("d", FABRIC, 0.7),
+            node("s", EXPERTS, 0.2),
+            node("e", EXPERTS, 0.4),
+            node("c", FABRIC, 1.1),
+        ];
+        program[2].after = 2;
+        program[3].after = 2;
+        for factor in [0.1, 0.5, 1.0, 2.0, 5.0] {
+            program[1].books[4] = 0.7 * factor;
+            let times: Vec<f64> = program.iter().map(Node::time).collect();
+            let bound = least_period(&program, &times);
+            let every = (1..program.len()).map(|lag| period_of(&program, lag).time);
+            let least = every.fold(f64::INFINITY, f64::min);
+            let (best, lag) = best_lag(&program, f64::INFINITY).unwrap();
+            assert!((best - least).abs() < 1e-12 && bound <= best + 1e-12, "{factor}: {bound} {best} {least}");
+            assert!((period_of(&program, lag).time - best).abs() < 1e-12);
+            assert_eq!(best_lag(&program, bound), None);
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@ use super::{Infeasible, Phase, Pins, Plan, Request, estimate};
 use crate::specs::{Fabric, Sourced};
 
 /// Points of the bandwidth axis: a tenth to ten times.
-const BANDWIDTHS: usize = 21;
+const BANDWIDTHS: usize = 25;
 /// Points of the latency axis: a twentieth to twenty times.
-const LATENCIES: usize = 17;
+const LATENCIES: usize = 21;
 const BANDWIDTH_REACH: f64 = 10.0;
 const LATENCY_REACH: f64 = 20.0;
 /// The most halvings of the number of chips.

@@ -21,9 +21,9 @@ const TRACED_LAYERS: usize = 4;
 /// The ops and collectives of the layer that sets the pace, of one micro-batch, forward.
 pub(super) fn operators(request: &Request, plan: &Plan, machine: &Machine) -> Vec<Operator> {
     let (pass, setting) = typical(request, plan, machine);
-    let (layer, _) = typical_layer(&scope(&request.model, plan, machine, &pass), &setting);
+    let (layer, ..) = typical_layer(&scope(&request.model, plan, machine, &pass), &setting);
     let ops = &layer.ops;
-    let mut list: Vec<Operator> = [&ops.attention, &ops.gate, &ops.shared, &ops.ffn, &ops.after]
+    let mut list: Vec<Operator> = [&ops.attention, &ops.gate, &ops.pack, &ops.shared, &ops.ffn, &ops.after]
         .into_iter()
         .flatten()
         .map(|op| operator(op, machine))
@@ -114,9 +114,9 @@ pub struct Span {
 /// The schedule of a few layers of a plan.
 pub fn timeline(request: &Request, plan: &Plan, machine: &Machine) -> Timeline {
     let (pass, setting): (Pass, Setting) = typical(request, plan, machine);
-    let (_, nodes) = typical_layer(&scope(&request.model, plan, machine, &pass), &setting);
-    let placed = place(&nodes, setting.streams, TRACED_LAYERS, (nodes.len() / 2).max(1));
-    let names = [(COMPUTE, "compute"), (EXPERTS, "compute, experts' cores"), (FABRIC, "fabric")];
+    let (_, nodes, period) = typical_layer(&scope(&request.model, plan, machine, &pass), &setting);
+    let placed = place(&nodes, setting.streams, TRACED_LAYERS, period.lag);
+    let names = [(COMPUTE, "compute"), (EXPERTS, "compute, other cores"), (FABRIC, "fabric")];
     let lanes = names.into_iter().filter(|(lane, _)| placed.iter().any(|node| node.lane == *lane)).collect();
     let spans = placed.iter().map(|node| Span {
         name: nodes[node.index % nodes.len()].name,

@@ -206,6 +206,7 @@ fn visit(request: &mut Request, see: &mut dyn FnMut(String, Value<'_>)) {
         ("clock under load", &mut chip.sustained_clock),
         ("cores held by communication", &mut chip.communication_cores),
         ("cores held by communication, decode", &mut chip.decode_communication_cores),
+        ("cores that fill the memory", &mut chip.saturating_cores),
         ("measured kernels", &mut chip.cost_factor),
     ] {
         see(name.to_owned(), Value::Sourced(input));

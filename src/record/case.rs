@@ -131,6 +131,10 @@ pub struct Tuning {
     pub default_variant: String,
     /// What the default would have cost: its time in the trial over the winner's, less 1; `None` where it was not timed.
     pub regret: Option<f64>,
+    /// Sizes that the trial was made at, where a run of the case itself would take long; empty where it was made at those of
+    /// the case. A layer may be tried by one of its kernels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub smaller_shape: BTreeMap<String, u64>,
     /// Wall time of the whole trial: shaders, inputs, verification, timing.
     pub cost_s: Seconds,
     /// CPU time of this process in it, where the host tells.

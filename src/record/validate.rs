@@ -249,6 +249,7 @@ fn tuning(tuning: &Tuning) -> Checked {
     unique("candidates.variant", tuning.candidates.iter().map(|candidate| &*candidate.variant))?;
     text("default_variant", &tuning.default_variant)?;
     finite("regret", tuning.regret.unwrap_or_default())?;
+    named_numbers("smaller_shape", &tuning.smaller_shape)?;
     number("cost_cpu_s", tuning.cost_cpu_s.unwrap_or_default().get())?;
     number("cost_s", tuning.cost_s.get())
 }

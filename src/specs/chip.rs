@@ -26,7 +26,8 @@ pub struct Chip {
     pub title: String,
     /// Dies of a package. Each is a rank: degrees of plans count them, as published expert-parallel degrees do.
     pub dies: Sourced,
-    /// Whether two micro-batches may split the cores of a die between attention and experts, as on CloudMatrix384.
+    /// Whether two micro-batches may run side by side on a die, as on CloudMatrix384: in decode its cores are split between
+    /// attention and experts, in prefill vector cores lay out and sum the copies of one while the other computes.
     #[serde(default)]
     pub splits_cores: bool,
     /// Dense arithmetic peak by type.
@@ -67,6 +68,8 @@ pub struct Memory {
     pub usable_fraction: Sourced,
     /// Peak bandwidth.
     pub bandwidth_bytes_per_s: Sourced,
+    /// Share of the cores that reaches what all of them reach of it; matters where micro-batches split the cores.
+    pub saturating_cores: Option<Sourced>,
 }
 
 /// Links of a chip; a fabric may use them or bring its own.
@@ -190,6 +193,7 @@ impl Chip {
             ("memory.capacity_bytes", Some(&m.capacity_bytes)),
             ("memory.usable_fraction", Some(&m.usable_fraction)),
             ("memory.bandwidth_bytes_per_s", Some(&m.bandwidth_bytes_per_s)),
+            ("memory.saturating_cores", m.saturating_cores.as_ref()),
             ("links.scale_up_bytes_per_s", Some(&l.scale_up_bytes_per_s)),
             ("links.scale_out_bytes_per_s", Some(&l.scale_out_bytes_per_s)),
             ("overhead.launch_s", Some(&o.launch_s)),

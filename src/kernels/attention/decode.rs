@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::{Family, Kernel, twin};
 use super::{
     Bytes, Element, FLOATS, Flop, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, Work,
-    bytes_of, compare_rows, named, normal, scale_bits, splits, word,
+    bytes_of, compare_rows, named, normal, scale_bits, shrink, splits, word,
 };
 
 /// Attention of one query a sequence over its cache.
@@ -75,6 +75,13 @@ impl Kernel for Decode {
 
     fn suits(&self, variant: &str) -> bool {
         variant != "group" || self.heads.group() <= MAX_GROUP
+    }
+
+    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+        let mut small = self.clone();
+        let flop = |sequences, kv_len| work(&self.heads, sequences, sequences * kv_len, Element::F32).flop;
+        shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| flop(sequences, kv_len) > most);
+        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::super::{Family, Kernel, twin};
 use super::{
     Bytes, Element, FLOATS, Flop, Output, Parts, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows,
-    named, normal, scale_bits, splits, word,
+    named, normal, scale_bits, shrink, splits, word,
 };
 
 /// Latent attention of one query a sequence over its cache of `latent_dim + rope_dim` numbers a token; the first
@@ -41,6 +41,11 @@ impl MlaDecode {
 
     fn out_dims(&self) -> [usize; 3] {
         [self.sequences, self.heads, self.latent_dim]
+    }
+
+    fn flop(&self) -> Flop {
+        let pairs = (self.sequences * self.heads * self.kv_len) as f64;
+        Flop::new(2.0 * pairs * (2 * self.latent_dim + self.rope_dim) as f64)
     }
 
     fn workgroup_heads(variant: &str) -> usize {
@@ -80,14 +85,20 @@ impl Kernel for MlaDecode {
         variant != "tiled" || self.latent_dim.is_multiple_of(64) && self.rope_dim.is_multiple_of(64)
     }
 
+    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+        let mut small = self.clone();
+        let flop = |sequences, kv_len| Self { sequences, kv_len, ..self.clone() }.flop();
+        shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| flop(sequences, kv_len) > most);
+        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
+    }
+
     fn plan(&self, variant: &str, element: Element) -> Plan {
         let groups = self.heads.div_ceil(Self::workgroup_heads(variant));
         let splits = splits(1024, self.sequences * groups, self.kv_len);
         let [q_bytes, cache_bytes, out_bytes] =
             [self.q_dims(), self.cache_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
-        let pairs = (self.sequences * self.heads * self.kv_len) as f64;
         let mut plan = Plan::new(Work {
-            flop: Flop::new(2.0 * pairs * (2 * self.latent_dim + self.rope_dim) as f64),
+            flop: self.flop(),
             bytes_read: Bytes::new((q_bytes + cache_bytes) as f64),
             bytes_written: Bytes::new(out_bytes as f64),
         });

@@ -40,8 +40,34 @@ impl Heads {
         self.head_dim / 4
     }
 
+    /// Half of the heads of keys, or half of those of queries where one is left; `None` for a single head.
+    fn halved(self) -> Option<Self> {
+        let (heads, kv_heads) = (self.heads / 2, self.kv_heads / 2);
+        if kv_heads > 0 {
+            Some(Self { heads: kv_heads * self.group(), kv_heads, ..self })
+        } else {
+            (heads > 0).then_some(Self { heads, ..self })
+        }
+    }
+
     fn shape(&self) -> [(&'static str, usize); 3] {
         [("heads", self.heads), ("kv_heads", self.kv_heads), ("head_dim", self.head_dim)]
+    }
+}
+
+/// Queries and keys of a trial at least.
+const TRIAL_LEN: usize = 128;
+
+/// Fewer sequences, then fewer keys, until `is_too_large` says no.
+fn shrink(sequences: &mut usize, kv_len: &mut usize, is_too_large: impl Fn(usize, usize) -> bool) {
+    while is_too_large(*sequences, *kv_len) {
+        if *sequences > 1 {
+            *sequences = sequences.div_ceil(2);
+        } else if *kv_len > 2 * TRIAL_LEN {
+            *kv_len = kv_len.div_ceil(2);
+        } else {
+            break;
+        }
     }
 }
 

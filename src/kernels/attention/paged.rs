@@ -11,8 +11,8 @@ use super::super::tensor::Tensor;
 use super::super::{Family, Kernel, twin};
 use super::decode::work;
 use super::{
-    Element, FLOATS, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of, compare_rows,
-    named, normal, scale_bits, splits, word,
+    Element, FLOATS, Flop, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of,
+    compare_rows, named, normal, scale_bits, shrink, splits, word,
 };
 
 /// Attention of one query a sequence over its blocks, which lie scattered over the pool.
@@ -85,6 +85,13 @@ impl Kernel for PagedDecode {
 
     fn elements(&self) -> &'static [Element] {
         FLOATS
+    }
+
+    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+        let mut small = self.clone();
+        let flop = |sequences, kv_len| work(&self.heads, sequences, sequences * kv_len, Element::F32).flop;
+        shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| flop(sequences, kv_len) > most);
+        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::super::tensor::Tensor;
 use super::super::{Family, Kernel, twin};
 use super::{
-    Bytes, Element, FLOATS, Flop, Heads, Output, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows,
-    named, scale_bits, word,
+    Bytes, Element, FLOATS, Flop, Heads, Output, Plan, Role, TRIAL_LEN, Tensors, Verification, Work, bytes_of,
+    compare_rows, named, scale_bits, word,
 };
 
 /// Attention of `q_len` queries over `kv_len` keys.
@@ -70,6 +70,12 @@ impl Prefill {
     fn pairs(&self) -> f64 {
         let (q, kv) = (self.q_len as f64, self.kv_len as f64);
         if self.causal { q * (kv - q) + q * (q + 1.0) / 2.0 } else { q * kv }
+    }
+
+    /// Only visible pairs count: 2 head_dim for the score and 2 value_dim for the weighted sum.
+    fn flop(&self) -> Flop {
+        let Heads { heads, head_dim, .. } = self.heads;
+        Flop::new(2.0 * self.pairs() * (heads * (head_dim + self.value_dim)) as f64)
     }
 
     fn q_dims(&self) -> [usize; 3] {
@@ -139,13 +145,27 @@ impl Kernel for Prefill {
         }
     }
 
+    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+        let mut small = self.clone();
+        while small.flop() > most {
+            if let Some(heads) = small.heads.halved() {
+                small.heads = heads;
+            } else if small.q_len.min(small.kv_len) > TRIAL_LEN {
+                small.q_len = small.q_len.div_ceil(2);
+                small.kv_len = small.kv_len.div_ceil(2);
+            } else {
+                break;
+            }
+        }
+        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
+    }
+
     fn plan(&self, variant: &str, element: Element) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         let [q_bytes, k_bytes, v_bytes, out_bytes] =
             [self.q_dims(), self.k_dims(), self.v_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
-        // Only visible pairs count: 2 head_dim for the score and 2 value_dim for the weighted sum.
         let mut plan = Plan::new(Work {
-            flop: Flop::new(2.0 * self.pairs() * (heads * (head_dim + self.value_dim)) as f64),
+            flop: self.flop(),
             bytes_read: Bytes::new((q_bytes + k_bytes + v_bytes) as f64),
             bytes_written: Bytes::new(out_bytes as f64),
         });

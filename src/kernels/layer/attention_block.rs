@@ -9,7 +9,7 @@ use super::super::routing::Load;
 use super::super::tensor::Tensors;
 use super::super::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin};
 use super::{append, floats_of};
-use crate::units::Bytes;
+use crate::units::{Bytes, Flop};
 
 /// One attention block. In prefill the keys and values are the projected ones; in decode the projected key and value of
 /// the new token are an output, and attention reads a cache that is there already.
@@ -141,6 +141,13 @@ impl Kernel for AttentionBlock {
 
     fn suits(&self, variant: &str) -> bool {
         self.attention().suits(variant)
+    }
+
+    /// Its variants are those of its attention, which is tried alone.
+    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+        let attention = self.attention();
+        let flop = self.plan(self.default_variant(), Element::F32).work.flop;
+        attention.smaller(most).or_else(|| (flop > most).then_some(attention))
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

@@ -11,7 +11,7 @@ use super::super::routing::{self, Load};
 use super::super::tensor::{Kind, Tensor, Tensors};
 use super::super::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin};
 use super::{append, floats_of, stored};
-use crate::units::Bytes;
+use crate::units::{Bytes, Flop};
 
 /// A layer whose experts all live on this chip. Its routing is what its gate produces.
 #[derive(Debug, Clone)]
@@ -116,6 +116,11 @@ impl Kernel for MoeLayer {
     fn suits(&self, variant: &str) -> bool {
         let parts = self.parts(variant);
         parts.gate_up.suits(variant) && parts.down.suits(variant)
+    }
+
+    /// Its variants are those of its expert matmuls, the larger of which is tried alone.
+    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+        self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate).smaller(most)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

@@ -53,6 +53,11 @@ pub struct Matmul {
     pub load: Load,
 }
 
+/// Columns, and depth, of a trial at least: the widest panel.
+const TRIAL_SIDE: usize = 256;
+/// Rows an expert of a trial at least, where the case has more.
+const TRIAL_ROWS: usize = 64;
+
 /// Rows of each expert are counted on the slots of this seed where a plan has to know them: plans have no seed.
 const TYPICAL_SEED: u64 = 1;
 
@@ -181,6 +186,26 @@ impl Kernel for Matmul {
         // What reads all weights once per few rows is the wrong tool beyond a few row blocks an expert.
         let variant = Variant::of(variant);
         self.rows() <= variant.most_rows_an_expert.saturating_mul(self.experts)
+    }
+
+    /// Fewer experts with as many rows each, then less of each matrix: what a row tile wastes stays.
+    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+        let mut small = self.clone();
+        while small.work(Element::F32, small.experts).flop > most {
+            let rows = small.rows() / small.experts;
+            if small.experts / 2 >= small.top_k {
+                small.experts /= 2;
+                small.tokens = small.tokens.div_ceil(2);
+            } else if small.n > TRIAL_SIDE || small.k > TRIAL_SIDE {
+                let side = if small.n > TRIAL_SIDE { &mut small.n } else { &mut small.k };
+                *side = (*side / 2).next_multiple_of(TRIAL_SIDE);
+            } else if rows > TRIAL_ROWS {
+                small.tokens = small.tokens.div_ceil(2);
+            } else {
+                break;
+            }
+        }
+        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

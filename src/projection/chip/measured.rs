@@ -49,6 +49,7 @@ impl ChipModel {
             dies: Sourced::assumed(1.0, 1.0, 1.0, "a measured device is one rank"),
             communication_cores: Sourced::assumed(0.15, 0.0, 0.33, NOT_IN_RECORD),
             decode_communication_cores: Sourced::assumed(0.0, 0.0, 0.33, NOT_IN_RECORD),
+            saturating_cores: super::saturating_cores(),
             splits_cores: false,
             cost_factor: measured(
                 1.0,

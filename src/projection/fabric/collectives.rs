@@ -38,12 +38,17 @@ pub fn all_to_all(links: &[Link], group: Group, traffic: &AllToAll) -> Seconds {
 
 /// Time of a dispatch: an all-to-all, and the sender's cores that quantise and issue each copy.
 pub fn dispatch(links: &[Link], group: Group, traffic: &AllToAll) -> Seconds {
+    all_to_all(links, group, traffic) + issue(links, group, traffic)
+}
+
+/// The part of a dispatch in which the sender's cores quantise and issue copies.
+pub fn issue(links: &[Link], group: Group, traffic: &AllToAll) -> Seconds {
     if group.size <= 1.0 {
         return Seconds::ZERO;
     }
     let copies = if traffic.forward { distinct(group.size, traffic.copies) } else { traffic.copies };
     let copy = links.first().map_or(0.0, |link| link.copy);
-    all_to_all(links, group, traffic) + Seconds::new(traffic.tokens * copies * copy)
+    Seconds::new(traffic.tokens * copies * copy)
 }
 
 /// Expected number of different members among `draws` uniform draws from `members`.

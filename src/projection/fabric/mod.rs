@@ -32,7 +32,7 @@ use super::uncertainty::Scenario;
 use crate::specs::{Fabric, LatencyIs, Sourced, Topology};
 
 pub use collectives::{
-    Algorithm, AllToAll, Collective, algorithms, all_reduce, all_to_all, best, dispatch, distinct, send,
+    Algorithm, AllToAll, Collective, algorithms, all_reduce, all_to_all, best, dispatch, distinct, issue, send,
     staged_all_to_all,
 };
 

@@ -226,16 +226,12 @@ mod tests {
     }
 
     #[test]
-    fn gains_of_micro_batches_and_speculation_have_the_sign_and_about_the_size_of_the_published_ones() {
-        for row in rows() {
-            if row.unit == "gain" {
-                let modelled = row.modelled.unwrap();
-                assert!(modelled > 0.0, "{}: {modelled}", row.id);
-            }
-        }
-        for id in ["cm.decode.microbatch.64", "cm.decode.microbatch.96", "cm.prefill.microbatch", "cm.decode.mtp.8"] {
-            let ratio = error(id) + 1.0;
-            assert!((1.0 / 1.5..1.5).contains(&ratio), "{id}: {ratio}");
+    fn gains_of_micro_batches_and_speculation_are_within_a_factor_of_one_and_a_half() {
+        let gains: Vec<Row> = rows().into_iter().filter(|row| row.unit == "gain").collect();
+        assert_eq!(gains.len(), 6);
+        for row in gains {
+            let ratio = row.relative_error().unwrap() + 1.0;
+            assert!((1.0 / 1.5..1.5).contains(&ratio), "{}: {ratio}", row.id);
         }
     }
 }
