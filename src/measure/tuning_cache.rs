@@ -38,6 +38,7 @@ struct Content {
 #[serde(deny_unknown_fields)]
 struct Trial {
     candidates: Vec<Candidate>,
+    #[serde(default)]
     smaller_shape: BTreeMap<String, u64>,
     cost_s: Seconds,
     cost_cpu_s: Option<Seconds>,
