@@ -1,14 +1,16 @@
-//! The README's result table is made from the record it names; `UPDATE_README=1 cargo test --test readme` rewrites it.
+//! The README's result table is made from the record it names, its table of published serving and training figures by the
+//! model; `UPDATE_README=1 cargo test --test readme` rewrites both.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Mutex;
 
 use supernode_bench::kernels::Element;
+use supernode_bench::projection::validation::serving;
 use supernode_bench::record::{CacheState, Case, Record, load};
+use supernode_bench::specs::Checked;
 
-const BEGIN: &str = "<!-- results: begin -->\n";
-const END: &str = "<!-- results: end -->";
 const RECORD: &str = "results/mesa-llvmpipe-llvm-15-0-6-256-bits-vulkan.json";
 
 /// The fastest variant of each kernel and phase in the types that all models use, at DeepSeek-V3's shapes, and of grouped-query
@@ -71,13 +73,46 @@ fn the_readme_shows_the_committed_record() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let record = load(&root.join(RECORD)).expect("the record is valid");
     assert!(record.complete, "the record is complete");
-    let path = root.join("README.md");
+    section("results", &table(&record));
+}
+
+#[test]
+fn the_readme_shows_published_serving_and_training_beside_the_model() {
+    let rows = serving::rows();
+    let mut text = String::from("| published | figure | modelled | error |\n|---|--:|--:|--:|\n");
+    for row in &rows {
+        let mark = if row.fitted { " (in view when a parameter was chosen)" } else { "" };
+        let hand = if row.checked == Checked::Yes { "" } else { " (second hand)" };
+        let modelled = row.modelled.map_or_else(|| "not expressed".to_owned(), |value| number(value, &row.unit));
+        let error = row.relative_error().map_or_else(String::new, |error| format!("{:+.1} %", error * 100.0));
+        let published = number(row.published, &row.unit);
+        let _ = writeln!(text, "| {}{mark}{hand} | {published} | {modelled} | {error} |", row.quantity);
+    }
+    section("serving", &text);
+}
+
+/// Gains in per cent, other figures with four digits and their unit.
+fn number(value: f64, unit: &str) -> String {
+    match unit {
+        "gain" => format!("{:.1} %", value * 100.0),
+        "s" => format!("{:.1} ms", value * 1e3),
+        _ if value >= 100.0 => format!("{value:.0} {unit}"),
+        _ => format!("{value:.2} {unit}"),
+    }
+}
+
+/// Compares what stands between two marks of the README, or rewrites it.
+fn section(name: &str, current: &str) {
+    // Tests of one file run side by side, and each writes the whole file.
+    static FILE: Mutex<()> = Mutex::new(());
+    let _held = FILE.lock();
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(&path).expect("README.md is there");
-    let (before, rest) = readme.split_once(BEGIN).expect("the table's beginning is marked");
-    let (inside, after) = rest.split_once(END).expect("the table's end is marked");
-    let current = table(&record);
+    let (begin, end) = (format!("<!-- {name}: begin -->\n"), format!("<!-- {name}: end -->"));
+    let (before, rest) = readme.split_once(&begin).expect("the beginning is marked");
+    let (inside, after) = rest.split_once(&end).expect("the end is marked");
     if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{current}{END}{after}")).expect("README.md can be written");
+        std::fs::write(&path, format!("{before}{begin}{current}{end}{after}")).expect("README.md can be written");
     } else {
         assert!(inside == current, "README.md is stale: UPDATE_README=1 cargo test --test readme");
     }

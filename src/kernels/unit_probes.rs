@@ -11,11 +11,11 @@ use crate::units::{Bytes, Flop};
 /// A probe. Its figures are ceilings, not cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitProbe {
-    /// Chains of packed int8 dot products in registers.
+    /// Sums of packed int8 dot products in registers.
     Dot {
         /// Threads.
         invocations: usize,
-        /// Rounds of 16 steps of 32 chains.
+        /// Rounds of 16 steps of 8 sums.
         rounds: usize,
     },
     /// Chains of cooperative-matrix multiply-adds, f16 operands and f32 sums.
@@ -45,13 +45,14 @@ pub enum UnitProbe {
 
 const WORKGROUP: usize = 64;
 const WRITE_WORKGROUP: usize = 256;
-const DOT_CHAINS: usize = 32;
+const DOT_SUMS: usize = 8;
 const DOT_STEPS: usize = 16;
 /// Four int8: 3, -5, 7, -2.
 const DOT_FACTOR: u32 = 0xFE07_FB03;
+/// What the factors of the other sums differ in.
+const DOT_DIFFERENCE: u32 = 0x0905_0301;
 /// Bits in all four bytes, so that every product counts.
-const DOT_ADDEND: i32 = 0x5A3C_1E79;
-const DOT_START_STEP: i32 = 40_503;
+const DOT_STEP: u32 = 0x5A3C_1E79;
 const MATRIX_CHAINS: usize = 4;
 const MATRIX_STEPS: usize = 8;
 const CACHE_INVOCATIONS: usize = 16 * 1024;
@@ -68,7 +69,7 @@ impl UnitProbe {
     fn work(&self) -> Work {
         let flop = |flop: usize| Work { flop: Flop::new(flop as f64), ..Work::default() };
         match *self {
-            Self::Dot { invocations, rounds } => flop(8 * invocations * rounds * DOT_STEPS * DOT_CHAINS),
+            Self::Dot { invocations, rounds } => flop(8 * invocations * rounds * DOT_STEPS * DOT_SUMS),
             Self::Matrix { size, workgroups, rounds, .. } => {
                 let products = workgroups * MATRIX_CHAINS * (2 * rounds * MATRIX_STEPS + 1);
                 flop(2 * products * size.pow(3))
@@ -127,7 +128,7 @@ impl Kernel for UnitProbe {
                 ];
                 let grid = [word(invocations / WORKGROUP), 1, 1];
                 plan.launch("probe_dot", element, overrides(WORKGROUP), bindings, grid).params =
-                    vec![("rounds", word(rounds)), ("factor", DOT_FACTOR), ("addend", DOT_ADDEND.cast_unsigned())];
+                    vec![("rounds", word(rounds)), ("factor", DOT_FACTOR), ("step", DOT_STEP)];
             }
             Self::Matrix { size, workgroups, subgroup, rounds } => {
                 let tile = size * size;
@@ -222,25 +223,21 @@ impl Kernel for UnitProbe {
 const EFFORT: usize = 4_000_000;
 
 fn verify_dot(invocations: usize, rounds: usize, inputs: &Tensors, outputs: &Tensors) -> Verification {
-    let cost = rounds * DOT_STEPS * DOT_CHAINS;
+    let cost = rounds * DOT_STEPS * DOT_SUMS;
     let stride = invocations.div_ceil((EFFORT / cost).max(2)) | 1;
     let mut comparison = Comparison::of("finish");
     for i in (0..invocations).step_by(stride) {
         // The operand's bits are those of an f32; to this kernel they are an integer.
-        let start = inputs["start"].index_at(&[i]).cast_signed();
-        let mut sum = 0i32;
-        for chain in 0i32.. {
-            if chain as usize == DOT_CHAINS {
-                break;
+        let (mut x, mut sums) = (inputs["start"].index_at(&[i]), [0i32; DOT_SUMS]);
+        for _ in 0..rounds * DOT_STEPS {
+            x = x.wrapping_add(DOT_STEP);
+            for (index, sum) in (0..).zip(&mut sums) {
+                *sum = sum.wrapping_add(dot(x, DOT_FACTOR ^ DOT_DIFFERENCE.wrapping_mul(index)));
             }
-            let mut x = start.wrapping_add(chain.wrapping_mul(DOT_START_STEP));
-            for _ in 0..rounds * DOT_STEPS {
-                x = dot(x.cast_unsigned(), DOT_FACTOR).wrapping_add(DOT_ADDEND);
-            }
-            sum = sum.wrapping_add(x);
         }
+        let mixed = sums.into_iter().fold(0, |mixed, sum| mixed ^ sum);
         let got = outputs["finish"].index_at(&[i]);
-        comparison.pair(&[i], f64::from(got), f64::from(sum.cast_unsigned()));
+        comparison.pair(&[i], f64::from(got), f64::from(mixed.cast_unsigned()));
     }
     comparison.exact(invocations)
 }
