@@ -24,7 +24,8 @@ pub struct Chip {
     pub name: String,
     /// Maker and product.
     pub title: String,
-    /// Dies of a package. Each is a rank: degrees of plans count them, as published expert-parallel degrees do.
+    /// Dies of a package that programs see as devices of their own. Each is a rank: degrees of plans count them, as published
+    /// expert-parallel degrees do.
     pub dies: Sourced,
     /// Whether two micro-batches may run side by side on a die, as on CloudMatrix384: in decode its cores are split between
     /// attention and experts, in prefill vector cores lay out and sum the copies of one while the other computes.
