@@ -204,9 +204,9 @@ fn thinned(case: &Case) -> Vec<f64> {
     samples.iter().step_by(step).map(|sample| rounded(sample.get())).collect()
 }
 
-/// Six digits: more than any eye or interpolation needs, and a third of the bytes.
+/// Four digits: more than any eye or interpolation needs, and a fourth of the bytes.
 fn rounded(value: f64) -> f64 {
-    format!("{value:.5e}").parse().unwrap_or(value)
+    format!("{value:.3e}").parse().unwrap_or(value)
 }
 
 fn term_pairs(pairs: &[ProjectionPair], phase: Phase) -> Vec<TermPair> {

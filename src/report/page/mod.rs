@@ -284,7 +284,7 @@ fn projected(pairs: &[ProjectionPair]) -> Markup {
             (tables::plans(&all))
             (tables::terms(&all))
             h3 { "What they rest on" }
-            @for one in &all { (foundation(one)) }
+            @for group in by_inputs(&all) { (foundation(&group)) }
         }
     }
 }
@@ -302,25 +302,59 @@ fn headline(pair: &ProjectionPair) -> Markup {
     }
 }
 
-/// Caveats and sources of one projection, folded away.
-fn foundation(projection: &Projection) -> Markup {
-    let count = |kind| projection.provenance.iter().filter(|cost| cost.provenance == kind).count();
+/// Projections that rest on the same inputs, in the order of the first of each.
+fn by_inputs<'a>(all: &[&'a Projection]) -> Vec<Vec<&'a Projection>> {
+    let mut groups: Vec<Vec<&Projection>> = Vec::new();
+    for &one in all {
+        let same = |group: &&mut Vec<&Projection>| {
+            let first = group.first();
+            first.is_some_and(|first| {
+                first.provenance == one.provenance && (&first.chip, &first.fabric) == (&one.chip, &one.fabric)
+            })
+        };
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
+        }
+    }
+    groups
+}
+
+/// Caveats and sources of projections that rest on the same inputs, folded away.
+fn foundation(group: &[&Projection]) -> Markup {
+    let Some(first) = group.first() else { return html! {} };
+    let count = |kind| first.provenance.iter().filter(|cost| cost.provenance == kind).count();
     let kinds = [Provenance::Measured, Provenance::Published, Provenance::Assumed, Provenance::Derived];
     let counts: Vec<String> = kinds
         .into_iter()
         .filter(|kind| count(*kind) > 0)
         .map(|kind| format!("{} {}", count(kind), provenance_name(kind)))
         .collect();
+    let question = |one: &Projection| format!("{} {}", clean(&one.model), phase_name(one.phase).to_lowercase());
+    let questions: Vec<String> = group.iter().map(|one| question(one)).collect();
+    let mut caveats: Vec<(&str, Vec<String>)> = Vec::new();
+    for one in group {
+        for caveat in &one.caveats {
+            match caveats.iter_mut().find(|(known, _)| known == caveat) {
+                Some((_, of)) => of.push(question(one)),
+                None => caveats.push((caveat, vec![question(one)])),
+            }
+        }
+    }
     html! {
         details {
             summary {
-                (clean(&projection.model)) " " (phase_name(projection.phase).to_lowercase()) " on " (clean(&projection.fabric))
+                (clean(&first.chip)) " on " (clean(&first.fabric)) ": " (questions.join(", "))
                 span.sub { " " (counts.join(", ")) }
             }
-            @if !projection.caveats.is_empty() {
-                ul.caveats { @for caveat in &projection.caveats { li { (clean(caveat)) } } }
+            @if !caveats.is_empty() {
+                ul.caveats {
+                    @for (caveat, of) in &caveats {
+                        li { (clean(caveat)) @if of.len() < group.len() { " (" (of.join(", ")) ")" } }
+                    }
+                }
             }
-            (tables::provenance(projection))
+            (tables::provenance(first))
         }
     }
 }
