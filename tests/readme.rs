@@ -82,7 +82,7 @@ fn the_readme_shows_published_serving_and_training_beside_the_model() {
     let mut text = String::from("| published | figure | modelled | error |\n|---|--:|--:|--:|\n");
     for row in &rows {
         let mark = if row.fitted { " (in view when a parameter was chosen)" } else { "" };
-        let hand = if row.checked == Checked::Yes { "" } else { " (second hand)" };
+        let hand = if row.checked == Checked::Yes { "" } else { " (second hand or from memory)" };
         let modelled = row.modelled.map_or_else(|| "not expressed".to_owned(), |value| number(value, &row.unit));
         let error = row.relative_error().map_or_else(String::new, |error| format!("{:+.1} %", error * 100.0));
         let published = number(row.published, &row.unit);
