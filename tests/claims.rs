@@ -219,6 +219,7 @@ fn bad_input_is_one_line_with_exit_code_2() {
         ("no-such", "no claim is called `no-such`"),
         (path.to_str().unwrap(), "no chip is called `z80`"),
         ("Cargo.toml", "Cargo.toml"),
+        ("mine.json", "give a record as `--record mine.json`"),
     ] {
         let error = command(&[argument]).assert().code(2).stdout("").get_output().stderr.clone();
         let error = String::from_utf8(error).unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use super::progress::Progress;
 use super::project::show::{align_right, new_table, to_json};
 use super::project::{input, measured};
 use super::{Error, print};
+use crate::printable::printable;
 use crate::projection::claims::{Judged, Reading, Verdict, judge};
 use crate::report::claims::{MOST_WORDS, NO_VALUE, Row, kind_and_count, nearest_cells, quantity, rows};
 use crate::specs::Claim;
@@ -52,6 +53,17 @@ struct Document<'a> {
     claims: &'a [Judged],
 }
 
+/// A claim by name or file; a record in its place is a likely slip.
+fn named(name: &str) -> Result<Claim, Error> {
+    if Path::new(name).extension().is_some_and(|end| end.eq_ignore_ascii_case("json")) {
+        let shown = printable(name, 200);
+        return Err(Error::Input(format!(
+            "{shown}: a claim is a name or a TOML file; give a record as `--record {shown}`"
+        )));
+    }
+    Claim::load(name).map_err(input)
+}
+
 /// Judges the claims and prints them.
 ///
 /// # Errors
@@ -60,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let claims: Vec<Claim> = if args.claims.is_empty() {
         all()?
     } else {
-        args.claims.iter().map(|name| Claim::load(name)).collect::<Result<_, _>>().map_err(input)?
+        args.claims.iter().map(|name| named(name)).collect::<Result<_, _>>()?
     };
     let chip = args.record.as_deref().map(measured).transpose()?;
     let readings = claims.iter().map(|claim| usize::try_from(claim.readings.len()).unwrap_or(usize::MAX)).sum();
