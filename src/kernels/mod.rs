@@ -76,6 +76,11 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification;
 }
 
+/// What [`Kernel::smaller`] answers with a kernel that was shrunk, or was not.
+fn if_smaller<K: Kernel + 'static>(shrunk: K, whole: &K) -> Option<Box<dyn Kernel>> {
+    (shrunk.shape() != whole.shape()).then(|| Box::new(shrunk) as Box<dyn Kernel>)
+}
+
 /// How to read an output buffer.
 #[derive(Debug, Clone)]
 pub struct Output {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Family, Kernel, twin};
+use super::super::{Family, Kernel, if_smaller, twin};
 use super::{
     Bytes, Element, FLOATS, Flop, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, Work,
     bytes_of, compare_rows, named, normal, scale_bits, shrink, splits, word,
@@ -81,7 +81,7 @@ impl Kernel for Decode {
         let mut small = self.clone();
         let flop = |sequences, kv_len| work(&self.heads, sequences, sequences * kv_len, Element::F32).flop;
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| flop(sequences, kv_len) > most);
-        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
+        if_smaller(small, self)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Family, Kernel, twin};
+use super::super::{Family, Kernel, if_smaller, twin};
 use super::{
     Bytes, Element, FLOATS, Flop, Output, Parts, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows,
     named, normal, scale_bits, shrink, splits, word,
@@ -89,7 +89,7 @@ impl Kernel for MlaDecode {
         let mut small = self.clone();
         let flop = |sequences, kv_len| Self { sequences, kv_len, ..self.clone() }.flop();
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| flop(sequences, kv_len) > most);
-        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
+        if_smaller(small, self)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

@@ -8,7 +8,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::tensor::Tensor;
-use super::super::{Family, Kernel, twin};
+use super::super::{Family, Kernel, if_smaller, twin};
 use super::decode::work;
 use super::{
     Element, FLOATS, Flop, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of,
@@ -91,7 +91,7 @@ impl Kernel for PagedDecode {
         let mut small = self.clone();
         let flop = |sequences, kv_len| work(&self.heads, sequences, sequences * kv_len, Element::F32).flop;
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| flop(sequences, kv_len) > most);
-        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
+        if_smaller(small, self)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

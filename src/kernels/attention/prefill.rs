@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::tensor::Tensor;
-use super::super::{Family, Kernel, twin};
+use super::super::{Family, Kernel, if_smaller, twin};
 use super::{
     Bytes, Element, FLOATS, Flop, Heads, Output, Plan, Role, TRIAL_LEN, Tensors, Verification, Work, bytes_of,
     compare_rows, named, scale_bits, word,
@@ -157,7 +157,7 @@ impl Kernel for Prefill {
                 break;
             }
         }
-        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
+        if_smaller(small, self)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

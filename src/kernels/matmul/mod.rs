@@ -15,7 +15,7 @@ use variant::{Variant, named_variants};
 use super::compare::{Comparison, Verification, sample};
 use super::routing::{self, Load, NONE};
 use super::tensor::{Tensor, Tensors};
-use super::{Element, Family, INT4_GROUP, Kernel, Output, Plan, Role, Work, named, twin, word};
+use super::{Element, Family, INT4_GROUP, Kernel, Output, Plan, Role, Work, if_smaller, named, twin, word};
 use crate::units::{Bytes, Flop};
 
 /// What a matmul is for.
@@ -205,7 +205,7 @@ impl Kernel for Matmul {
                 break;
             }
         }
-        (small.shape() != self.shape()).then(|| Box::new(small) as Box<dyn Kernel>)
+        if_smaller(small, self)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
