@@ -271,6 +271,20 @@ mod tests {
         Node::new(name, lane, books)
     }
 
+    /// Shared experts beside the wire.
+    fn layer_with_a_branch() -> [Node; 5] {
+        let mut program = [
+            node("a", COMPUTE, 1.3),
+            node("d", FABRIC, 0.7),
+            node("s", EXPERTS, 0.2),
+            node("e", EXPERTS, 0.4),
+            node("c", FABRIC, 1.1),
+        ];
+        program[2].after = 2;
+        program[3].after = 2;
+        program
+    }
+
     #[test]
     fn one_micro_batch_takes_the_sum_of_its_nodes() {
         let program = [node("a", COMPUTE, 2.0), node("b", FABRIC, 3.0), node("c", COMPUTE, 1.0)];
@@ -316,15 +330,7 @@ mod tests {
 
     #[test]
     fn no_distance_beats_the_bound_and_the_best_one_is_that_of_all() {
-        let mut program = [
-            node("a", COMPUTE, 1.3),
-            node("d", FABRIC, 0.7),
-            node("s", EXPERTS, 0.2),
-            node("e", EXPERTS, 0.4),
-            node("c", FABRIC, 1.1),
-        ];
-        program[2].after = 2;
-        program[3].after = 2;
+        let mut program = layer_with_a_branch();
         for factor in [0.1, 0.5, 1.0, 2.0, 5.0] {
             program[1].books[4] = 0.7 * factor;
             let times: Vec<f64> = program.iter().map(Node::time).collect();
@@ -340,15 +346,7 @@ mod tests {
 
     #[test]
     fn the_window_without_a_layout_is_that_of_the_layout() {
-        let mut program = [
-            node("a", COMPUTE, 1.3),
-            node("d", FABRIC, 0.7),
-            node("s", EXPERTS, 0.2),
-            node("e", EXPERTS, 0.4),
-            node("c", FABRIC, 1.1),
-        ];
-        program[2].after = 2;
-        program[3].after = 2;
+        let program = layer_with_a_branch();
         let times: Vec<f64> = program.iter().map(Node::time).collect();
         let mut ends = vec![0.0; 2 * program.len() * REPEATS];
         for lag in 1..program.len() {
