@@ -151,3 +151,28 @@ pub fn chrome_trace(request: &Request, plan: &Plan, machine: &Machine) -> Value 
     }));
     json!({"traceEvents": events, "displayTimeUnit": "ms"})
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::uncertainty::Scenario;
+    use super::super::{ChipModel, Phase, estimate};
+    use super::*;
+    use crate::specs::{Chip, Fabric, Model};
+
+    #[test]
+    fn a_layer_of_the_timeline_takes_as_long_as_was_priced() {
+        for phase in [Phase::Decode, Phase::Prefill] {
+            let model = Model::load("deepseek-v3").unwrap();
+            let chip = ChipModel::from_spec(&Chip::load("ascend-910c").unwrap());
+            let request = Request::new(model, chip, Fabric::load("cloudmatrix384").unwrap(), 384, phase);
+            let machine = Machine::new(&request, Scenario::Nominal).unwrap();
+            let plan = Plan { microbatches: 2, ..estimate(&request).unwrap().0 };
+            let (pass, setting) = typical(&request, &plan, &machine);
+            let (.., period) = typical_layer(&scope(&request.model, &plan, &machine, &pass), &setting);
+            let spans = timeline(&request, &plan, &machine).spans;
+            let start = |layer| spans.iter().find(|span| (span.micro_batch, span.layer) == (0, layer)).unwrap().start_s;
+            let took = start(3) - start(2);
+            assert!((took / period.time - 1.0).abs() < 0.01, "{phase:?}: {took} for {}", period.time);
+        }
+    }
+}
