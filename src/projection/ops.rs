@@ -374,9 +374,9 @@ pub fn copies(moe: &Moe, plan: &Plan) -> f64 {
     (moe.top_k + shared) as f64
 }
 
-/// The experts' blocks of a layer; `load` is the hottest rank's load over the mean, and `many` says that dispatch and combine
-/// are kernels for many tokens, which leave the layout of the copies and their sum to ops of their own.
-pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, many: bool, layer: &mut LayerOps) {
+/// The experts' blocks of a layer; `load` is the hottest rank's load over the mean, and `sums` says that copies are summed by an
+/// op of its own, not by the combine.
+pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sums: bool, layer: &mut LayerOps) {
     let (own, hidden, act) = (scope.own_tokens(), scope.model.hidden as f64, scope.act());
     gate(scope, moe, &mut layer.gate);
     if moe.shared_experts > 0 && !shared_elsewhere(moe, scope.plan) {
@@ -399,13 +399,17 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, many: bool, layer: &mut 
     let swiglu = Scope::stream("expert swiglu", rows * width * (2.0 * act + scope.operand()));
     layer.ffn.push(Op { part: Part::Expert, ..swiglu });
     layer.ffn.push(grouped("expert down", "down", width, hidden, hidden));
-    if many || scope.plan.ep == 1 {
-        // The copies are cast and written where the experts, or the wire, take them from. Other exchanges do both.
-        let pack = Scope::stream("pack", own * hidden * (act + copies * scope.operand()));
-        layer.pack.push(Op { part: Part::Gating, ..pack });
+    if sums {
         let sum = Scope::stream("weighted sum", own * (copies + 1.0) * hidden * act);
         layer.after.push(Op { part: Part::Expert, ..sum });
     }
+}
+
+/// The copies, cast and written where the experts, or the wire, take them from.
+pub fn pack(scope: &Scope<'_>, moe: &Moe) -> Op {
+    let (own, hidden) = (scope.own_tokens(), scope.model.hidden as f64);
+    let bytes = own * hidden * (scope.act() + copies(moe, scope.plan) * scope.operand());
+    Op { part: Part::Gating, ..Scope::stream("pack", bytes) }
 }
 
 fn gate(scope: &Scope<'_>, moe: &Moe, list: &mut Vec<Op>) {

@@ -5,7 +5,7 @@ use super::load::{ExpertLoad, hottest};
 use super::machine::Machine;
 use super::ops::{self, LayerOps, Op, Part, Pass, Scope};
 use super::result::Plan;
-use super::schedule::{BOOKS, Books, COMPUTE, EXPERTS, FABRIC, Node, Period, best_lag, period, period_of};
+use super::schedule::{BOOKS, Books, COMPUTE, EXPERTS, FABRIC, Node, Period, alone, best_lag, period_of};
 use crate::specs::{Model, Moe};
 
 /// How many layers of each kind.
@@ -174,7 +174,9 @@ pub fn moe_layer(scope: &Scope<'_>, moe: &Moe, setting: &Setting, attention: Vec
     let copies = ops::copies(moe, scope.plan);
     let load = (hottest(setting.load, moe, ranks, own * copies) * scope.machine.skew).min(ranks);
     let mut layer = LayerOps { attention, ..LayerOps::default() };
-    ops::experts(scope, moe, load, setting.forward, &mut layer);
+    // Kernels for many tokens leave the layout of the copies and their sum to ops of their own, as does having no wire.
+    let apart = setting.forward || scope.plan.ep == 1;
+    ops::experts(scope, moe, load, apart, &mut layer);
     let group = Group { size: ranks, stride: 1.0 };
     let most_groups = (moe.groups > 1).then_some(moe.kept_groups as f64);
     let hidden = scope.model.hidden as f64;
@@ -189,9 +191,9 @@ pub fn moe_layer(scope: &Scope<'_>, moe: &Moe, setting: &Setting, attention: Vec
         attention: super::phases::tensor_all_reduce(scope) + super::phases::context_exchange(scope),
         ffn: 0.0,
     };
-    if wire.copies > 0.0 {
-        // Its sender's cores lay out the copies as part of the dispatch.
-        layer.pack.clear();
+    // Where a dispatch counts the work of the sender's cores, the layout is part of it.
+    if apart && wire.copies == 0.0 {
+        layer.pack.push(ops::pack(scope, moe));
     }
     Layer { ops: layer, wire }
 }
@@ -206,7 +208,7 @@ fn dispatch_bytes(hidden: f64, machine: &Machine) -> f64 {
 pub fn best_period(scope: &Scope<'_>, layer: &Layer, setting: &Setting) -> (Period, Vec<Node>) {
     let whole = program(scope, layer, setting, Turns::Blocks);
     if setting.streams < 2 {
-        return (period(&whole, 1), whole);
+        return (alone(&whole), whole);
     }
     let (time, lag) = best_lag(&whole, f64::INFINITY).unwrap_or((f64::INFINITY, 1));
     let mut best = (time, lag, whole);

@@ -77,28 +77,24 @@ const WARM: usize = 2;
 /// Layers in that window.
 const LAYERS: f64 = (REPEATS - 1 - WARM) as f64;
 
-/// One layer of one or two micro-batches in the steady state of many. Two micro-batches go in a fixed order, one some
-/// nodes behind the other; the best distance is taken. In a fixed order no node starts later if another is faster, which
-/// an order chosen on the way would not guarantee (Graham, 1969).
-pub fn period(program: &[Node], streams: usize) -> Period {
-    let nothing = Period { time: 0.0, books: [0.0; BOOKS], lag: 1 };
-    if streams <= 1 {
+/// One layer of one micro-batch.
+pub fn alone(program: &[Node]) -> Period {
+    if program.iter().all(|node| node.after <= 1) {
         let books = program.iter().fold([0.0; BOOKS], |mut sum, node| {
             sum.iter_mut().zip(node.books).for_each(|(total, book)| *total += book);
             sum
         });
-        if program.iter().all(|node| node.after <= 1) {
-            return Period { time: books.iter().sum(), books, lag: 1 };
-        }
-        let placed = place(program, 1, 1, 1);
-        let end = placed.iter().map(|node| node.end).fold(0.0, f64::max);
-        return attribute(program, &placed, 0.0, end);
+        return Period { time: books.iter().sum(), books, lag: 1 };
     }
-    best_lag(program, f64::INFINITY).map_or(nothing, |(_, lag)| period_of(program, lag))
+    let placed = place(program, 1, 1, 1);
+    let end = placed.iter().map(|node| node.end).fold(0.0, f64::max);
+    attribute(program, &placed, 0.0, end)
 }
 
-/// The distance at which two micro-batches take the least time, and that time of a layer; `None` if it cannot be less than
-/// `at_most`. Nothing is laid out: most of the time of a search goes into distances that lose.
+/// The distance at which two micro-batches take the least time in the steady state of many layers, and that time of a layer;
+/// `None` if it cannot be less than `at_most`. They go in a fixed order, one some nodes behind the other: in a fixed order no
+/// node starts later if another is faster, which an order chosen on the way would not guarantee (Graham, 1969). Nothing is
+/// laid out: most of the time of a search goes into distances that lose.
 pub fn best_lag(program: &[Node], at_most: f64) -> Option<(f64, usize)> {
     let times: Vec<f64> = program.iter().map(Node::time).collect();
     let bound = least_period(program, &times);
@@ -269,6 +265,10 @@ mod tests {
         let mut books = [0.0; BOOKS];
         books[if lane == FABRIC { 4 } else { 0 }] = time;
         Node::new(name, lane, books)
+    }
+
+    fn period(program: &[Node], streams: usize) -> Period {
+        if streams == 1 { alone(program) } else { period_of(program, best_lag(program, f64::INFINITY).unwrap().1) }
     }
 
     /// Shared experts beside the wire.
