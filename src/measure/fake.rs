@@ -149,6 +149,8 @@ pub(super) struct Fake {
     pub(super) prepared: Cell<usize>,
     /// What goes wrong.
     pub(super) faults: Vec<Fault>,
+    /// What the first run of a prepared plan takes beyond its others: the driver compiles then.
+    pub(super) first_run_s: f64,
 }
 
 /// The step of a case at which something goes wrong.
@@ -177,6 +179,7 @@ impl Fake {
             refused: BTreeMap::new(),
             prepared: Cell::new(0),
             faults: Vec::new(),
+            first_run_s: 0.0,
         }
     }
 
@@ -195,6 +198,7 @@ struct Ready<'a> {
     fake: &'a Fake,
     plan: Plan,
     selected: Range<usize>,
+    has_run: bool,
 }
 
 /// The same device behind every opening.
@@ -213,7 +217,7 @@ impl Executor for Fake {
             return Err(LaunchError::Refused((*words).to_owned()));
         }
         let selected = 0..plan.launches.len();
-        Ok(Box::new(Ready { fake: self, plan: plan.clone(), selected }))
+        Ok(Box::new(Ready { fake: self, plan: plan.clone(), selected, has_run: false }))
     }
 }
 
@@ -222,7 +226,9 @@ impl Prepared for Ready<'_> {
         self.fake.fail(&self.plan, Step::Run)?;
         let mut time = self.fake.time.borrow_mut();
         let once: f64 = self.plan.launches[self.selected.clone()].iter().map(|l| time(l.shader, l.grid[0])).sum();
-        let device = Seconds::new(once * f64::from(runs));
+        let compiling = if self.has_run { 0.0 } else { self.fake.first_run_s };
+        self.has_run = true;
+        let device = Seconds::new(once * f64::from(runs) + compiling);
         Ok(Lap { device: Some(device), wall: device + Seconds::new(1e-4), cpu: Some(device) })
     }
 

@@ -209,16 +209,12 @@ fn try_one(
     let Trial { kernel, element, variant, plan } = *trial;
     let inputs = verifying(executor, || kernel.inputs(variant, element, protocol.seed));
     let mut prepared = executor.prepare(plan, &inputs, protocol.sets)?;
-    let first = prepared.run(1)?;
+    // The first run carries the driver's compilation, so no variant is judged by it.
+    prepared.run(1)?;
     let found = run::outputs(prepared.as_mut(), kernel, variant, element)?;
     let verification = verifying(executor, || kernel.verify(&inputs, &found, element, EFFORT));
     if !verification.passed() {
         return Err(RunError::Wrong(Box::new(verification)));
-    }
-    // A first run is slower than others, but not by this much.
-    let first = first.device.unwrap_or(first.wall);
-    if best.is_some_and(|best| first > best * (2.0 * HOPELESS)) {
-        return Ok(first);
     }
     brief(prepared.as_mut(), best)
 }

@@ -158,6 +158,16 @@ fn the_fastest_variant_is_measured_and_the_record_holds_its_rivals_and_the_regre
 }
 
 #[test]
+fn a_first_run_that_carries_the_drivers_compilation_changes_no_choice() {
+    for compilation in [0.01, 0.3, 1.9] {
+        let mut fake = steady();
+        fake.first_run_s = compilation;
+        let case = &go(fake, &[SINGLE]).record.cases[0];
+        assert_eq!(case.variant, "fast", "{compilation} s: {:?}", case.tuning);
+    }
+}
+
+#[test]
 fn a_wrong_variant_is_rejected_aloud_and_one_beyond_a_limit_is_only_listed() {
     let mut fake = steady();
     fake.wrong = vec![1];
