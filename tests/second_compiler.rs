@@ -10,7 +10,7 @@ use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{Module, ShaderStage};
 use serde::Serialize;
-use supernode_bench::kernels::cases::{preset_cases, verification_cases};
+use supernode_bench::kernels::cases::{Capacity, preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
 use supernode_bench::kernels::unit_probes::{MIN_CACHE_BYTES, UnitProbe};
 use supernode_bench::kernels::{Element, Kernel, Launch};
@@ -40,7 +40,7 @@ fn pipelines() -> Vec<Pipeline> {
     for preset in [Preset::Smoke, Preset::Full] {
         let models: Vec<Model> =
             Model::builtin_names().iter().map(|name| Model::load(name).expect("built in")).collect();
-        cases.extend(preset_cases(preset, &models));
+        cases.extend(preset_cases(preset, &models, &Capacity::unlimited()));
     }
     let mut found = BTreeMap::new();
     let mut add = |launch: &Launch| {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, TypeInner};
-use supernode_bench::kernels::cases::{preset_cases, verification_cases};
+use supernode_bench::kernels::cases::{Capacity, preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
 use supernode_bench::kernels::unit_probes::{MIN_CACHE_BYTES, UnitProbe};
 use supernode_bench::kernels::{Element, Kernel, Launch, Plan, Role, SHADERS, STORAGE, wgsl};
@@ -32,7 +32,7 @@ fn plans() -> Vec<Plan> {
     for preset in [Preset::Smoke, Preset::Full] {
         let models: Vec<Model> =
             Model::builtin_names().iter().map(|name| Model::load(name).expect("built in")).collect();
-        cases.extend(preset_cases(preset, &models));
+        cases.extend(preset_cases(preset, &models, &Capacity::unlimited()));
     }
     let probes =
         [Probe::Fma { invocations: 64, rounds: 1 }, Probe::Read { bytes: 1 }, Probe::Copy { bytes: 1 }, Probe::Launch];

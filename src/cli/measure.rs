@@ -7,7 +7,8 @@ use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::{Error, print, print_json};
 use crate::measure::session::{self, Event, Machine, Options, SessionError};
-use crate::measure::{Executor, planning, tuning_cache};
+use crate::measure::planning::{self, PlannedFor};
+use crate::measure::{Executor, tuning_cache};
 use crate::record::{CeilingKind, Device, Lock, Preset, Quantity, Record, Selection, Tuning};
 use crate::report::terminal;
 use crate::units::with_prefix;
@@ -76,7 +77,7 @@ impl MeasureArgs {
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     if args.list {
         let preset = args.common.preset.unwrap_or(Preset::Full);
-        let planned = planning::cases(preset, &args.common.selection(), &args.common.only);
+        let planned = planning::cases(preset, &args.common.selection(), &args.common.only, &PlannedFor::anything());
         let planned = planned.map_err(|error| as_cli_error(&error))?;
         let ids: Vec<String> = planned.into_iter().map(|case| case.id).collect();
         return if args.json { print_json(&ids) } else { print(&(ids.join("\n") + "\n")) };
@@ -169,6 +170,7 @@ fn show(event: &Event, progress: &mut Progress) {
             progress.line(&format!("preset {preset} ({reason}): {cases} cases, {done} done before"));
         }
         Event::Started(id) => progress.now(id),
+        Event::Trying(id, variant) => progress.now(&format!("compiling and trying {variant} of {id}")),
         Event::Tuned(id, tuning) if !tuning.cached => progress.line(&format!("tried {id}: {}", trial(tuning))),
         Event::Tuned(..) => {}
         Event::Repeated(id, ratio) => {

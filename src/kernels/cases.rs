@@ -4,9 +4,13 @@
 //! hidden, intermediate and head counts by 8 (the router keeps its experts, since its cost depends on them), so that a
 //! software adapter finishes in minutes. Experts are those of one chip under expert parallelism: 8 local experts.
 
+mod capacity;
 mod suite;
 
+pub use capacity::Capacity;
 pub use suite::verification_cases;
+
+use std::sync::Arc;
 
 use super::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
 use super::gating::{Gate, Logits, Sort, TopK};
@@ -21,7 +25,7 @@ use crate::specs::{Attention, Model, Moe, Scoring};
 #[derive(Debug)]
 pub struct CaseSpec {
     /// The kernel and its shape.
-    pub kernel: Box<dyn Kernel>,
+    pub kernel: Arc<dyn Kernel>,
     /// One of its variants.
     pub variant: &'static str,
     /// One of its types.
@@ -119,14 +123,16 @@ pub fn preset_models(preset: Preset) -> &'static [&'static str] {
     scale(preset).models
 }
 
-/// All cases of a preset, in order: by model, phase, kernel, variant, type.
-pub fn preset_cases(preset: Preset, models: &[Model]) -> Vec<CaseSpec> {
+/// All cases of a preset, in order: by model, phase, kernel, variant, type. Kernels that are too much for the device are
+/// made smaller first, for all variants and types alike.
+pub fn preset_cases(preset: Preset, models: &[Model], capacity: &Capacity) -> Vec<CaseSpec> {
     let scale = scale(preset);
     let mut cases = Vec::new();
     for model in models {
         for phase in [Phase::Prefill, Phase::Decode] {
             for kernel in layer_kernels(model, phase, &scale) {
-                let suits = expand(kernel, &model.name, phase, u32::try_from(scale.divisor).unwrap_or(1));
+                let fitting = capacity.fit(kernel);
+                let suits = expand(&fitting, &model.name, phase, u32::try_from(scale.divisor).unwrap_or(1));
                 cases.extend(suits);
             }
         }
@@ -135,29 +141,27 @@ pub fn preset_cases(preset: Preset, models: &[Model]) -> Vec<CaseSpec> {
 }
 
 /// One spec for each variant and type of a kernel.
-fn expand(kernel: Factory, model: &str, phase: Phase, scale_divisor: u32) -> Vec<CaseSpec> {
-    let probe = kernel();
+fn expand(kernel: &Arc<dyn Kernel>, model: &str, phase: Phase, scale_divisor: u32) -> Vec<CaseSpec> {
     let mut specs = Vec::new();
-    for &variant in probe.variants().iter().filter(|variant| probe.suits(variant)) {
-        for &element in probe.variant_elements(variant) {
-            specs.push(CaseSpec { kernel: kernel(), variant, element, model: model.to_owned(), phase, scale_divisor });
+    for &variant in kernel.variants().iter().filter(|variant| kernel.suits(variant)) {
+        for &element in kernel.variant_elements(variant) {
+            let (kernel, model) = (Arc::clone(kernel), model.to_owned());
+            specs.push(CaseSpec { kernel, variant, element, model, phase, scale_divisor });
         }
     }
     specs
 }
 
-/// Makes the same kernel shape again: a spec owns its kernel.
-type Factory = Box<dyn Fn() -> Box<dyn Kernel>>;
-
-fn factory<K: Kernel + Clone + 'static>(kernel: K) -> Factory {
-    Box::new(move || Box::new(kernel.clone()))
+/// A kernel that all its specs share.
+fn shared(kernel: impl Kernel + 'static) -> Arc<dyn Kernel> {
+    Arc::new(kernel)
 }
 
 fn size(value: u64) -> usize {
     usize::try_from(value).unwrap_or(usize::MAX)
 }
 
-fn layer_kernels(model: &Model, phase: Phase, scale: &Scale) -> Vec<Factory> {
+fn layer_kernels(model: &Model, phase: Phase, scale: &Scale) -> Vec<Arc<dyn Kernel>> {
     let mut kernels = Vec::new();
     let hidden = size(model.hidden) / scale.divisor;
     let rows = if phase == Phase::Prefill { scale.prefill_rows } else { scale.decode_rows };
@@ -174,7 +178,7 @@ fn layer_kernels(model: &Model, phase: Phase, scale: &Scale) -> Vec<Factory> {
 }
 
 /// Attention with its projections; the latent kind has no kernels for all of them.
-fn attention_block(attention: Attention, hidden: usize, phase: Phase, scale: &Scale) -> Option<Factory> {
+fn attention_block(attention: Attention, hidden: usize, phase: Phase, scale: &Scale) -> Option<Arc<dyn Kernel>> {
     let Attention::Gqa { heads, kv_heads, head_dim } = attention else { return None };
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
     let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
@@ -183,7 +187,7 @@ fn attention_block(attention: Attention, hidden: usize, phase: Phase, scale: &Sc
         Phase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
         Phase::Decode => BlockPhase::Decode { sequences, kv_len },
     };
-    Some(factory(AttentionBlock { heads, hidden, phase }))
+    Some(shared(AttentionBlock { heads, hidden, phase, projection: None }))
 }
 
 /// Experts of a layer that is measured as a whole: an eighth of the model's, so that their weights fit a device, and
@@ -194,29 +198,30 @@ const LAYER_TOKENS: usize = 4096;
 
 /// A whole layer with `rows` rows an expert on average: fewer than in the cases of single kernels, since it has more
 /// experts.
-fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> Factory {
+fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> Arc<dyn Kernel> {
     let mut gate = gate(moe);
     let least = gate.top_k.max(2 * gate.groups).next_multiple_of(4);
     gate.experts = (gate.experts / LAYER_SHARE).max(least).min(gate.experts);
     let tokens = (rows * gate.experts / gate.top_k).clamp(1, LAYER_TOKENS);
-    factory(MoeLayer { gate, tokens, hidden, intermediate: size(moe.intermediate) / scale.divisor })
+    let intermediate = size(moe.intermediate) / scale.divisor;
+    shared(MoeLayer { gate, tokens, hidden, intermediate, router: None, scoring: None })
 }
 
 /// Keys of a block of the paged cache, vLLM's default.
 const BLOCK: usize = 16;
 
-fn attention_kernels(attention: Attention, phase: Phase, scale: &Scale) -> Vec<Factory> {
+fn attention_kernels(attention: Attention, phase: Phase, scale: &Scale) -> Vec<Arc<dyn Kernel>> {
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
     let [kv_len, sequences] = scale.cache;
     match (attention, phase) {
         (Attention::Gqa { heads, kv_heads, head_dim }, _) => {
             let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
             if phase == Phase::Prefill {
-                vec![factory(Prefill::causal(heads, scale.prompt, scale.prompt))]
+                vec![shared(Prefill::causal(heads, scale.prompt, scale.prompt))]
             } else {
                 vec![
-                    factory(Decode { heads, sequences, kv_len }),
-                    factory(PagedDecode { heads, sequences, kv_len, block: BLOCK }),
+                    shared(Decode { heads, sequences, kv_len }),
+                    shared(PagedDecode { heads, sequences, kv_len, block: BLOCK }),
                 ]
             }
         }
@@ -224,7 +229,7 @@ fn attention_kernels(attention: Attention, phase: Phase, scale: &Scale) -> Vec<F
             // The latent is expanded: every head has keys and values of its own.
             let heads = divided(heads);
             let head_dim = size(nope_head_dim.saturating_add(rope_head_dim));
-            vec![factory(Prefill {
+            vec![shared(Prefill {
                 heads: Heads { heads, kv_heads: heads, head_dim },
                 value_dim: size(v_head_dim),
                 q_len: scale.prompt,
@@ -233,7 +238,7 @@ fn attention_kernels(attention: Attention, phase: Phase, scale: &Scale) -> Vec<F
             })]
         }
         (Attention::Mla { heads, kv_lora_rank, rope_head_dim, nope_head_dim, .. }, Phase::Decode) => {
-            vec![factory(MlaDecode {
+            vec![shared(MlaDecode {
                 heads: divided(heads),
                 latent_dim: size(kv_lora_rank),
                 rope_dim: size(rope_head_dim),
@@ -245,7 +250,7 @@ fn attention_kernels(attention: Attention, phase: Phase, scale: &Scale) -> Vec<F
     }
 }
 
-fn moe_kernels(moe: &Moe, hidden: usize, rows: usize, phase: Phase, scale: &Scale) -> Vec<Factory> {
+fn moe_kernels(moe: &Moe, hidden: usize, rows: usize, phase: Phase, scale: &Scale) -> Vec<Arc<dyn Kernel>> {
     let tokens = scale.routed_tokens[usize::from(phase == Phase::Decode)];
     let (experts, top_k) = (size(moe.experts), size(moe.top_k));
     let intermediate = size(moe.intermediate) / scale.divisor;
@@ -259,30 +264,30 @@ fn moe_kernels(moe: &Moe, hidden: usize, rows: usize, phase: Phase, scale: &Scal
         load: Load::Uniform,
     };
     let mut kernels = vec![
-        factory(router),
-        factory(TopK { gate: gate(moe), tokens, logits: Logits::Random }),
-        factory(Sort { tokens, top_k, experts, row_tile: 64, load: Load::Uniform }),
+        shared(router),
+        shared(TopK { gate: gate(moe), tokens, logits: Logits::Random }),
+        shared(Sort { tokens, top_k, experts, row_tile: 64, load: Load::Uniform }),
     ];
     kernels.extend(ffn_kernels(LOCAL_EXPERTS, rows, hidden, intermediate));
     if moe.scoring == Scoring::Sigmoid && phase == Phase::Prefill {
         kernels.extend(skewed_kernels(LOCAL_EXPERTS, rows, hidden, intermediate));
     }
-    kernels.push(factory(Combine { tokens: tokens / 4, top_k, hidden, experts }));
+    kernels.push(shared(Combine { tokens: tokens / 4, top_k, hidden, experts }));
     kernels
 }
 
 /// Gate and up, then down, of `experts` experts with `rows` rows each on average. After the dispatch a chip holds one
 /// row a token slot, so top_k is 1 here.
-fn ffn_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) -> Vec<Factory> {
+fn ffn_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) -> Vec<Arc<dyn Kernel>> {
     let matmul = |role, k, n| Matmul { role, experts, tokens: rows * experts, top_k: 1, k, n, load: Load::Uniform };
     vec![
-        factory(matmul(MatmulRole::GateUp, hidden, intermediate)),
-        factory(matmul(MatmulRole::Down, intermediate, hidden)),
+        shared(matmul(MatmulRole::GateUp, hidden, intermediate)),
+        shared(matmul(MatmulRole::Down, intermediate, hidden)),
     ]
 }
 
 /// Gate and up with the same rows in all, spread unevenly: what imbalance costs. One model of a preset is enough.
-fn skewed_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) -> Vec<Factory> {
+fn skewed_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usize) -> Vec<Arc<dyn Kernel>> {
     let matmul = |load| Matmul {
         role: MatmulRole::GateUp,
         experts,
@@ -292,7 +297,7 @@ fn skewed_kernels(experts: usize, rows: usize, hidden: usize, intermediate: usiz
         n: intermediate,
         load,
     };
-    vec![factory(matmul(Load::PowerLaw)), factory(matmul(Load::HotExpert))]
+    vec![shared(matmul(Load::PowerLaw)), shared(matmul(Load::HotExpert))]
 }
 
 /// Square products as other libraries are measured on: 512 and 1024 cubed, and a batch of 8 x 512 cubed.
@@ -302,7 +307,7 @@ pub fn square_matmuls() -> [Matmul; 3] {
 
 /// [`square_matmuls`] in every variant and type.
 pub fn square_cases() -> Vec<CaseSpec> {
-    square_matmuls().into_iter().flat_map(|matmul| expand(factory(matmul), "square", Phase::Prefill, 1)).collect()
+    square_matmuls().into_iter().flat_map(|matmul| expand(&shared(matmul), "square", Phase::Prefill, 1)).collect()
 }
 
 fn gate(moe: &Moe) -> Gate {
@@ -322,14 +327,15 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::units::Flop;
+    use crate::kernels::Extent;
+    use crate::units::{Bytes, Flop};
 
     #[test]
     fn ids_are_unique_in_every_preset() {
         for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
             let models: Vec<Model> =
                 preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
-            let cases = preset_cases(preset, &models);
+            let cases = preset_cases(preset, &models, &Capacity::unlimited());
             let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
             assert_eq!(ids.len(), cases.len(), "{preset:?}");
             assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
@@ -338,15 +344,16 @@ mod tests {
 
     #[test]
     fn a_smaller_size_does_less_and_has_the_same_variants() {
-        let (most, mut shrunk) = (Flop::new(3e7), BTreeSet::new());
+        let (flop, mut shrunk) = (Flop::new(3e7), BTreeSet::new());
+        let most = Extent { flop, bytes: Bytes::new(1e12) };
         for preset in [Preset::Smoke, Preset::Full] {
             let models: Vec<Model> =
                 preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
-            for case in preset_cases(preset, &models) {
+            for case in preset_cases(preset, &models, &Capacity::unlimited()) {
                 let Some(small) = case.kernel.smaller(most) else { continue };
                 let [own, less] =
-                    [&case.kernel, &small].map(|kernel| kernel.plan(case.variant, case.element).work.flop);
-                assert!(own > most && less < own && less < most * 10.0, "{}: {less} of {own}", case.id());
+                    [case.kernel.as_ref(), small.as_ref()].map(|k| k.plan(case.variant, case.element).work.flop);
+                assert!(own > flop && less < own && less < flop * 10.0, "{}: {less} of {own}", case.id());
                 assert!(small.variants().contains(&case.variant), "{}", case.id());
                 assert!(small.variant_elements(case.variant).contains(&case.element), "{}", case.id());
                 shrunk.insert(case.kernel.name());

@@ -1,7 +1,12 @@
 //! Judges a kernel's output against its twin's: by how much it is off, and where most.
 
+use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::matmul::tolerance;
+use super::tensor::Kind;
+use super::{Computed, Element};
 
 /// The comparison of a kernel's output with its twin's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -139,6 +144,34 @@ impl Comparison {
         }
     }
 
+    /// Both together.
+    fn and(mut self, other: Self) -> Self {
+        self.difference_squared += other.difference_squared;
+        self.reference_squared += other.reference_squared;
+        self.checked += other.checked;
+        self.mismatches += other.mismatches;
+        self.not_finite |= other.not_finite;
+        if other.worst_difference > self.worst_difference {
+            self.worst_difference = other.worst_difference;
+            self.worst = other.worst;
+        }
+        self
+    }
+
+    /// A row of two outputs, whose place is `at` without its last index. What is no number on either side differs.
+    pub(super) fn rows(&mut self, at: &[usize], ours: &[f64], theirs: &[f64]) {
+        let mut place = [at, &[0]].concat();
+        let last = place.len() - 1;
+        for (index, (&got, &want)) in ours.iter().zip(theirs).enumerate() {
+            place[last] = index;
+            if want.is_finite() {
+                self.pair(&place, got, want);
+            } else {
+                self.pair(&place, f64::NAN, 0.0);
+            }
+        }
+    }
+
     fn bounded(&self, value: f64) -> f64 {
         // 0 / 0 is agreement on an output of zeros.
         if self.not_finite || value.is_infinite() {
@@ -149,6 +182,53 @@ impl Comparison {
             value
         }
     }
+}
+
+/// Rounding of either side may go another way, so two right results are within twice the tolerance of one.
+const TWO_SIDES: f64 = 2.0;
+
+/// Compares all rows of one output: `row` gives the place of each, and both sides of it.
+pub(super) fn whole(
+    output: &'static str,
+    kind: Kind,
+    element: Element,
+    rows: usize,
+    row: impl Fn(usize) -> (Vec<usize>, Vec<f64>, Vec<f64>) + Sync,
+) -> Verification {
+    let compared = (0..rows).into_par_iter().fold(
+        || Comparison::of(output),
+        |mut comparison, index| {
+            let (at, ours, theirs) = row(index);
+            comparison.rows(&at, &ours, &theirs);
+            comparison
+        },
+    );
+    let comparison = compared.reduce(|| Comparison::of(output), Comparison::and);
+    let total = usize::try_from(comparison.checked).unwrap_or(usize::MAX);
+    match kind {
+        Kind::Index => comparison.exact(total),
+        Kind::Float(_) => comparison.relative(TWO_SIDES * tolerance(element), total),
+    }
+}
+
+/// Compares every output of two variants at the same places.
+pub(super) fn agreement(ours: &Computed, theirs: &Computed, element: Element) -> Verification {
+    let compared = ours.outputs.iter().filter_map(|(name, ours)| {
+        let theirs = theirs.outputs.get(name)?;
+        let rows = ours.rows().min(theirs.rows());
+        Some(whole(name, ours.kind(), element, rows, |row| (ours.place(row), ours.row(row), theirs.row(row))))
+    });
+    worst_of(compared.collect())
+}
+
+/// The furthest from passing speaks for all; elements add up.
+pub(super) fn worst_of(compared: Vec<Verification>) -> Verification {
+    let (checked, total) = compared.iter().fold((0, 0), |(c, t), v| (c + v.checked, t + v.total));
+    let share = |value: f64, most: f64| if value <= most { value / most.max(f64::MIN_POSITIVE) } else { f64::MAX };
+    let badness = |v: &Verification| share(v.value, v.tolerance).max(share(v.worst_error, v.worst_tolerance));
+    let worst = compared.into_iter().max_by(|a, b| badness(a).total_cmp(&badness(b)));
+    let worst = worst.unwrap_or_else(|| Comparison::of("out").exact(0));
+    Verification { checked, total, ..worst }
 }
 
 /// Picks which of `total` items to check when each costs `cost` and `effort` may be spent: all, or the first, the last

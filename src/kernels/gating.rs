@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::compare::{Comparison, Metric, Verification, sample};
+use rayon::prelude::*;
+
+use super::compare::{self, Comparison, Metric, Verification, sample};
 use super::matmul::tolerance;
 use super::routing::{self, Load};
 use super::tensor::{Kind, Tensor, Tensors};
-use super::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin, word};
+use super::{Computed, Element, Family, Kernel, Output, Plan, Role, Work, named, twin, word};
 use crate::units::{Bytes, Flop};
 
 /// How a model turns router logits into experts and weights.
@@ -111,6 +113,24 @@ struct Seen {
     wrong_sets: u64,
 }
 
+impl Seen {
+    fn nothing() -> Self {
+        Self { weights: Comparison::of("weight"), experts: Comparison::of("expert_of_slot"), wrong_sets: 0 }
+    }
+
+    fn verification(self, slots: usize) -> Verification {
+        let mut verification = self.weights.relative(tolerance(Element::F32), slots);
+        verification.metric = Metric::TopkSet;
+        if self.wrong_sets > 0 {
+            let sets = self.experts.exact(slots);
+            verification.checked += sets.checked;
+            verification.value = 1.0 + self.wrong_sets as f64;
+            verification.worst = sets.worst;
+        }
+        verification
+    }
+}
+
 impl Kernel for TopK {
     fn family(&self) -> Family {
         Family::Gating
@@ -147,6 +167,10 @@ impl Kernel for TopK {
 
     fn elements(&self) -> &'static [Element] {
         &[Element::F32]
+    }
+
+    fn layout(&self, _variant: &str) -> usize {
+        0
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
@@ -223,20 +247,31 @@ impl Kernel for TopK {
     }
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, effort: u64) -> Verification {
-        let mut seen =
-            Seen { weights: Comparison::of("weight"), experts: Comparison::of("expert_of_slot"), wrong_sets: 0 };
+        let mut seen = Seen::nothing();
         for token in sample(self.tokens, self.gate.experts * 16, effort) {
             self.compare_token(token, inputs, outputs, &mut seen);
         }
-        let mut verification = seen.weights.relative(tolerance(Element::F32), self.slots());
-        verification.metric = Metric::TopkSet;
-        if seen.wrong_sets > 0 {
-            let sets = seen.experts.exact(self.slots());
-            verification.checked += sets.checked;
-            verification.value = 1.0 + seen.wrong_sets as f64;
-            verification.worst = sets.worst;
+        seen.verification(self.slots())
+    }
+
+    /// Where two variants choose other experts for a token, the twin says whether both choices are right.
+    fn agreement(&self, ours: Computed, theirs: Computed, element: Element) -> Verification {
+        let chosen = |of: &Computed, token| of.outputs["expert_of_slot"].row(token);
+        let differ = |token: &usize| chosen(&ours, *token) != chosen(&theirs, *token);
+        let disputed: Vec<usize> = (0..self.tokens).into_par_iter().filter(differ).collect();
+        let mut seen = Seen::nothing();
+        for &token in &disputed {
+            self.compare_token(token, ours.inputs, ours.outputs, &mut seen);
+            self.compare_token(token, theirs.inputs, theirs.outputs, &mut seen);
         }
-        verification
+        let disputed: BTreeSet<usize> = disputed.into_iter().collect();
+        let agreed: Vec<usize> = (0..self.tokens).filter(|token| !disputed.contains(token)).collect();
+        let (our_weight, their_weight) = (&ours.outputs["weight"], &theirs.outputs["weight"]);
+        let weights = compare::whole("weight", our_weight.kind(), element, agreed.len(), |index| {
+            let token = agreed[index];
+            (vec![token], our_weight.row(token), their_weight.row(token))
+        });
+        compare::worst_of(vec![weights, seen.verification(self.slots())])
     }
 }
 

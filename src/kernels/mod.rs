@@ -13,6 +13,7 @@ mod plan;
 pub mod probes;
 pub mod routing;
 mod sources;
+mod target;
 mod tensor;
 pub mod twin;
 pub mod unit_probes;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 pub use compare::{Metric, Verification, Worst};
 pub use plan::{Buffer, Launch, POISON_WORD, PartOf, Plan, Role};
 pub use sources::{SHADERS, STORAGE, wgsl};
+pub use target::{DeviceClass, Target, is_narrow};
 pub use tensor::{Axis, Kind, Scaling, Tensor, Tensors};
 
 use crate::units::{Bytes, Flop};
@@ -45,9 +47,9 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     fn variants(&self) -> &'static [&'static str];
     /// The storage types it exists for.
     fn elements(&self) -> &'static [Element];
-    /// The variant that is taken without a trial.
-    fn default_variant(&self) -> &'static str {
-        self.variants().iter().copied().find(|variant| self.suits(variant)).unwrap_or_default()
+    /// The variant that is taken without a trial on such a device.
+    fn default_variant(&self, target: &Target) -> &'static str {
+        target.candidates(self, self.variants()).first().copied().unwrap_or_default()
     }
     /// The storage types that a variant exists for: all of [`Kernel::elements`], unless some need other ways.
     fn variant_elements(&self, _variant: &str) -> &'static [Element] {
@@ -57,15 +59,37 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     fn suits(&self, _variant: &str) -> bool {
         true
     }
-    /// The same at a smaller size, of about so many useful operations, on which the variants rank much as on this one: for
-    /// trials where a single run would take long. `None` where it does not exceed them.
-    fn smaller(&self, _most: Flop) -> Option<Box<dyn Kernel>> {
+    /// The same at a smaller size that stays within `most`, or near it, on which the variants rank much as on this one:
+    /// for trials where a single run would take long. `None` where this one is within.
+    fn smaller(&self, _most: Extent) -> Option<Box<dyn Kernel>> {
+        None
+    }
+    /// The same with half as many tokens, queries or sequences; `None` where there is one, or no such size.
+    fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
+        None
+    }
+    /// The same on half of the weights or heads, as one more doubling of tensor parallelism leaves them to a chip; `None`
+    /// where nothing is to be halved.
+    fn narrower(&self) -> Option<Box<dyn Kernel>> {
+        None
+    }
+    /// The same layer with other kernels inside: `best` names the variant of a part, where it knows one. `None` for a
+    /// single kernel.
+    fn with_parts(&self, _element: Element, _best: &BestVariant) -> Option<Box<dyn Kernel>> {
         None
     }
     /// Buffers, launches and work.
     fn plan(&self, variant: &str, element: Element) -> Plan;
     /// Seeded operands for every [`Role::Input`] buffer of the plan.
     fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors;
+    /// Variants of one layout take the very same operands; the number means nothing else.
+    fn layout(&self, variant: &str) -> usize {
+        self.variants().iter().position(|known| *known == variant).unwrap_or_default()
+    }
+    /// As [`Kernel::inputs`], with what `made` holds of another variant with the same type and seed taken from there.
+    fn inputs_from(&self, made: &mut Made, variant: &str, element: Element, seed: u64) -> Tensors {
+        made.operands(self.layout(variant), || self.inputs(variant, element, seed))
+    }
     /// Dimensions of every [`Role::Output`] buffer of the plan.
     fn outputs(&self, variant: &str, element: Element) -> Vec<Output>;
     /// Token slots by expert that a run routed; `None` for kernels that do not route, or where an output is no expert.
@@ -74,6 +98,58 @@ pub trait Kernel: fmt::Debug + Send + Sync {
     }
     /// Compares outputs with the twin's, checking as many elements as `effort` multiply-adds of the twin allow.
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification;
+    /// Compares the whole outputs of two variants on operands of the same seed, element by element: what a sample of the
+    /// twin's elements may miss, a race say, hardly happens to both in the same way.
+    fn agreement(&self, ours: Computed, theirs: Computed, element: Element) -> Verification {
+        compare::agreement(&ours, &theirs, element)
+    }
+}
+
+/// Names the variant of a kernel in a layer for a type.
+pub type BestVariant<'a> = dyn Fn(&dyn Kernel, Element) -> Option<&'static str> + 'a;
+
+/// What a variant was given and what it made of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Computed<'a> {
+    /// Operands by buffer.
+    pub inputs: &'a Tensors,
+    /// Results by buffer.
+    pub outputs: &'a Tensors,
+}
+
+/// The most that one run may do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Extent {
+    /// Useful operations.
+    pub flop: Flop,
+    /// Bytes read and written, each once.
+    pub bytes: Bytes,
+}
+
+impl Extent {
+    /// Whether some work exceeds it.
+    pub fn is_exceeded_by(&self, work: &Work) -> bool {
+        work.flop > self.flop || work.bytes() > self.bytes
+    }
+}
+
+/// Operands that were made already, of one kernel, type and seed.
+#[derive(Debug, Default)]
+pub struct Made {
+    operands: BTreeMap<usize, Tensors>,
+    tensors: BTreeMap<(&'static str, usize), Tensor>,
+}
+
+impl Made {
+    /// All operands of a layout.
+    fn operands(&mut self, layout: usize, make: impl FnOnce() -> Tensors) -> Tensors {
+        self.operands.entry(layout).or_insert_with(make).clone()
+    }
+
+    /// One operand of a layout, where only that is shared.
+    fn tensor(&mut self, name: &'static str, layout: usize, make: impl FnOnce() -> Tensor) -> Tensor {
+        self.tensors.entry((name, layout)).or_insert_with(make).clone()
+    }
 }
 
 /// What [`Kernel::smaller`] answers with a kernel that was shrunk, or was not.

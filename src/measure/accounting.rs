@@ -101,4 +101,12 @@ impl Prepared for AccountedPlan<'_> {
         add(&self.account.verification, since(begin));
         bytes
     }
+
+    fn compilation(&self) -> Seconds {
+        self.inner.compilation()
+    }
+
+    fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
+        self.inner.meanwhile(work);
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::gpu::{self, Gpu, GpuError, Selection};
 use super::session::SessionError;
 use super::{Executor, LaunchError, Prepared, launch, planning, run};
-use crate::kernels::cases::{CaseSpec, square_cases};
+use crate::kernels::cases::{Capacity, CaseSpec, square_cases};
 use crate::kernels::{Family, Kernel, Work};
 use crate::record::{CacheState, DeviceType, Preset};
 
@@ -46,7 +46,7 @@ impl Bench {
         let gpu = gpu::select(&Selection::default())?.open(false)?;
         let software = gpu.info.device_type == DeviceType::Software;
         let preset = if software { Preset::Smoke } else { Preset::Quick };
-        let mut specs = planning::specs(preset)?;
+        let mut specs = planning::specs(preset, &Capacity::unlimited())?;
         specs.extend(square_cases());
         specs.retain(|spec| {
             spec.kernel.family() == family

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 
-use super::run::{self, RunError};
+use super::run::{self, KernelCase, RunError};
 use super::sampling::Sampling;
 use super::{Executor, Prepared, launch};
 use crate::kernels::probes::Probe;
@@ -128,7 +128,7 @@ fn ceiling(
     element: Element,
     protocol: &run::Protocol,
 ) -> Result<Ceiling, RunError> {
-    let measured = run::verify_and_sample(executor, probe, "probe", element, protocol)?;
+    let measured = run::verify_and_sample(executor, &KernelCase { kernel: probe, variant: "probe", element }, protocol)?;
     let work = probe.plan("probe", element).work;
     let median = measured.sampled.timing.median_s;
     let value = match kind.quantity() {

@@ -100,7 +100,7 @@ impl Kernel for FakeKernel {
 /// Cases of fake kernels as a tuned run plans them.
 pub(super) fn planned(kernels: &[FakeKernel]) -> Vec<PlannedCase> {
     let spec = |kernel: &FakeKernel| CaseSpec {
-        kernel: Box::new(kernel.clone()),
+        kernel: Arc::new(kernel.clone()),
         variant: VARIANTS[0],
         element: Element::F32,
         model: "m".to_owned(),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use super::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::{Launch, POISON_WORD, Plan, Role, Tensors};
-use crate::record::Device;
+use crate::record::{Device, DeviceType};
 use crate::units::Seconds;
 
 /// The subgroup kernels share this many rows among the lanes of a subgroup.
@@ -68,6 +69,10 @@ struct GpuPlan<'a> {
     timestamps: Option<Timestamps>,
     sets: u32,
     next_set: u32,
+    /// What the driver took for those pipelines that it had not compiled before.
+    compilation: Duration,
+    /// The last lap, per run.
+    each: Option<Seconds>,
 }
 
 /// One launch with a bind group for each set of inputs.
@@ -101,15 +106,26 @@ impl<'a> GpuPlan<'a> {
             buffers.insert(buffer.name, all[0].clone());
             copies.push(all);
         }
+        let mut compilation = Duration::ZERO;
         for launch in &plan.launches {
-            steps.push(Step::new(gpu, launch, &copies, sets)?);
+            let begin = Instant::now();
+            let pipeline = compile(gpu, launch)?;
+            compilation += begin.elapsed();
+            steps.push(Step::new(gpu, launch, pipeline, &copies, sets));
         }
         let timestamps = gpu.timestamp_period_ns.map(|period_ns| Timestamps::new(&gpu.device, period_ns));
         let selected = 0..steps.len();
-        Ok(Self { gpu, steps, selected, buffers, timestamps, sets, next_set: 0 })
+        Ok(Self { gpu, steps, selected, buffers, timestamps, sets, next_set: 0, compilation, each: None })
     }
 
     fn encode(&mut self, runs: u32) -> wgpu::CommandBuffer {
+        let commands = self.encode_from(self.next_set, runs);
+        self.next_set = (self.next_set + runs) % self.sets;
+        commands
+    }
+
+    /// `runs` runs of the selected launches, the first on the inputs of `set`.
+    fn encode_from(&self, mut set: u32, runs: u32) -> wgpu::CommandBuffer {
         let mut encoder = self.gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         {
             let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -123,10 +139,10 @@ impl<'a> GpuPlan<'a> {
             for _ in 0..runs {
                 for step in self.steps.get(self.selected.clone()).unwrap_or_default() {
                     pass.set_pipeline(&step.pipeline);
-                    pass.set_bind_group(0, &step.groups[self.next_set as usize], &[]);
+                    pass.set_bind_group(0, &step.groups[set as usize], &[]);
                     pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
                 }
-                self.next_set = (self.next_set + 1) % self.sets;
+                set = (set + 1) % self.sets;
             }
         }
         if let Some(t) = &self.timestamps {
@@ -161,7 +177,9 @@ impl Prepared for GpuPlan<'_> {
         let cpu = cpu_before.and_then(|before| process_cpu_time().map(|after| after - before));
         scopes.close()?;
         waited?;
-        Ok(Lap { device: self.device_time()?, wall, cpu })
+        let device = self.device_time()?;
+        self.each = Some(device.unwrap_or(wall) / f64::from(runs.max(1)));
+        Ok(Lap { device, wall, cpu })
     }
 
     fn select(&mut self, launches: Option<Range<usize>>) {
@@ -185,11 +203,60 @@ impl Prepared for GpuPlan<'_> {
         scopes.close()?;
         read_mapped(self.gpu, &readable)
     }
+
+    fn compilation(&self) -> Seconds {
+        Seconds::new(self.compilation.as_secs_f64())
+    }
+
+    fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
+        // A CPU that poses as a GPU would take its time from the work.
+        if self.gpu.info.device_type == DeviceType::Software {
+            return work();
+        }
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            // Set however the work ends, so that the other thread does too.
+            let _ends = SetOnDrop(&done);
+            scope.spawn(|| self.keep_busy(&done));
+            work();
+        });
+    }
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Submissions that keep the device busy are about this long.
+const BUSY: Seconds = Seconds::new(5e-3);
+
+impl GpuPlan<'_> {
+    /// Runs the plan until told otherwise. What goes wrong here goes wrong again in the next run that counts.
+    fn keep_busy(&self, done: &AtomicBool) {
+        let each = self.each.unwrap_or(BUSY).max(Seconds::new(1e-6));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+        let runs = (BUSY / each).clamp(1.0, 1000.0) as u32;
+        while !done.load(Ordering::Relaxed) && self.gpu.lost().is_none() {
+            self.gpu.queue.submit([self.encode_from(0, runs)]);
+            if wait(self.gpu).is_err() {
+                return;
+            }
+        }
+    }
 }
 
 impl Step {
-    fn new(gpu: &Gpu, launch: &Launch, copies: &[Vec<wgpu::Buffer>], sets: u32) -> Result<Self, LaunchError> {
-        let pipeline = compile(gpu, launch)?;
+    fn new(
+        gpu: &Gpu,
+        launch: &Launch,
+        pipeline: wgpu::ComputePipeline,
+        copies: &[Vec<wgpu::Buffer>],
+        sets: u32,
+    ) -> Self {
         let layout = pipeline.get_bind_group_layout(0);
         let params = params_buffer(gpu, launch);
         let mut groups = Vec::new();
@@ -207,7 +274,7 @@ impl Step {
                 entries: &entries,
             }));
         }
-        Ok(Self { pipeline, groups, grid: launch.grid })
+        Self { pipeline, groups, grid: launch.grid }
     }
 }
 

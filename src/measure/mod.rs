@@ -11,6 +11,7 @@ pub mod ceilings;
 mod document;
 #[cfg(test)]
 mod fake;
+mod finals;
 pub mod gpu;
 pub mod host;
 pub mod launch;
@@ -60,6 +61,17 @@ pub trait Prepared {
     /// # Errors
     /// As [`Prepared::run`].
     fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError>;
+
+    /// What the driver took to compile the plan's pipelines when it was prepared; nothing for those it had before.
+    fn compilation(&self) -> Seconds {
+        Seconds::ZERO
+    }
+
+    /// Does the host's work while the device goes on running the plan, so that it keeps its clocks. The plan's outputs
+    /// must have been read.
+    fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
+        work();
+    }
 }
 
 /// The time of some runs together, on each clock.

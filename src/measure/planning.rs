@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::launch;
 use super::session::SessionError;
-use crate::kernels::cases::{CaseSpec, preset_cases, preset_models};
-use crate::kernels::{Element, Family, Phase, Plan};
-use crate::record::{CacheState, Device, DeviceType, Preset, Selection};
+use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models};
+use crate::kernels::{DeviceClass, Element, Family, Kernel, Phase, Plan, Target};
+use crate::record::{CacheState, Ceiling, CeilingKind, Device, DeviceType, Preset, Record, Selection};
 use crate::specs::Model;
+use crate::units::{BytesPerSecond, FlopPerSecond};
 
 /// One case of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PlannedCase {
     /// The kernel with its shape and type; its variant is the first of `candidates`.
     pub spec: Arc<CaseSpec>,
@@ -22,6 +24,109 @@ pub struct PlannedCase {
     pub candidates: Vec<&'static str>,
 }
 
+impl PlannedCase {
+    /// The same case with another kernel of the same shape.
+    pub(super) fn with_kernel(&self, kernel: Arc<dyn Kernel>) -> Self {
+        let CaseSpec { variant, element, phase, scale_divisor, ref model, .. } = *self.spec;
+        let spec = CaseSpec { kernel, variant, element, model: model.clone(), phase, scale_divisor };
+        Self { spec: Arc::new(spec), ..self.clone() }
+    }
+
+    /// The same case at another size, whose id says so.
+    pub(super) fn resized(&self, kernel: Arc<dyn Kernel>) -> Self {
+        let word = if self.candidates.len() > 1 { BEST } else { self.spec.variant };
+        let case = self.with_kernel(kernel);
+        let warm = if self.cache == CacheState::Warm { "/warm" } else { "" };
+        let candidates = case.candidates.iter().copied().filter(|variant| case.spec.kernel.suits(variant)).collect();
+        Self { id: case.spec.id_as(word) + warm, candidates, ..case }
+    }
+}
+
+/// The variant that was measured for a kernel most like this one, by useful work and arithmetic intensity; where none was,
+/// the most promising. Kernels are alike that have the same variants.
+pub(super) fn best_known(
+    part: &dyn Kernel,
+    element: Element,
+    planned: &[PlannedCase],
+    record: &Record,
+    target: &Target,
+) -> Option<&'static str> {
+    let place = |kernel: &dyn Kernel| {
+        let work = kernel.plan(kernel.default_variant(target), element).work;
+        [work.arithmetic_intensity().max(1e-9).ln() * INTENSITY_WEIGHT, work.flop.get().max(1.0).ln()]
+    };
+    let own = place(part);
+    let suits = |variant: &str| part.suits(variant) && part.variant_elements(variant).contains(&element);
+    let known = planned.iter().filter_map(|case| {
+        let kernel = case.spec.kernel.as_ref();
+        let alike = kernel.family() != Family::Layer && kernel.variants() == part.variants();
+        let of_type = case.spec.element == element && case.cache == CacheState::Cold;
+        let measured = record.case(&case.id).filter(|_| alike && of_type && case.candidates.len() > 1)?;
+        let variant = part.variants().iter().copied().find(|name| *name == measured.variant && suits(name))?;
+        let distance: f64 = place(kernel).iter().zip(own).map(|(there, here)| (there - here).abs()).sum();
+        Some((distance, variant))
+    });
+    let nearest = known.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, variant)| variant);
+    let among: Vec<&'static str> = part.variants().iter().copied().filter(|name| suits(name)).collect();
+    nearest.or_else(|| first_possible(part, element, &target.candidates(part, &among), record))
+}
+
+/// The first that this device has the features for.
+fn first_possible(part: &dyn Kernel, element: Element, among: &[&'static str], record: &Record) -> Option<&'static str> {
+    among.iter().copied().find(|variant| launch::missing(&part.plan(variant, element), &record.device).is_none())
+}
+
+/// Rows per expert decide more than size does which variant wins.
+const INTENSITY_WEIGHT: f64 = 2.0;
+
+/// What a plan is made for.
+#[derive(Debug, Clone)]
+pub struct PlannedFor {
+    /// Which variants are worth trying, and in which order.
+    pub target: Target,
+    /// How large a case may be.
+    pub capacity: Capacity,
+}
+
+impl PlannedFor {
+    /// No device in particular: the sizes of the preset, and the kernels' own order.
+    pub fn anything() -> Self {
+        Self { target: Target::default(), capacity: Capacity::unlimited() }
+    }
+
+    /// A device with its measured roofs.
+    pub fn device(device: &Device, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Self {
+        let rate = |kind| ceilings.get(&kind).map(|ceiling| ceiling.value);
+        let limit = |name: &str| device.limits.get(name).copied().unwrap_or(u64::MAX);
+        let capacity = Capacity {
+            arithmetic: rate(CeilingKind::FmaF32).map(FlopPerSecond::new),
+            memory: rate(CeilingKind::MemoryRead).map(BytesPerSecond::new),
+            case_bytes: CASE_BYTES,
+            buffer_bytes: limit("max_storage_buffer_binding_size").min(limit("max_buffer_size")),
+        };
+        Self { target: target(device), capacity }
+    }
+}
+
+/// All buffers of a case, in f32: with the two best variants of it on the device at once, and operands and results of both on
+/// the host, a run stays within 4 GB of host memory.
+const CASE_BYTES: u64 = 1 << 30;
+
+/// What decides the order in which variants are tried on a device.
+pub fn target(device: &Device) -> Target {
+    let class = match device.device_type {
+        DeviceType::Software => DeviceClass::Software,
+        _ if device.vendor == "Apple" || device.name.starts_with("Apple") => DeviceClass::Apple,
+        DeviceType::Discrete => DeviceClass::Discrete,
+        DeviceType::Integrated => DeviceClass::Integrated,
+        // A GPU behind virtualisation is mostly a data centre's.
+        DeviceType::Virtual => DeviceClass::Discrete,
+        DeviceType::Unknown => DeviceClass::Unknown,
+    };
+    let lanes = device.limits.get("min_subgroup_size").and_then(|lanes| u32::try_from(*lanes).ok());
+    Target { class, lanes: lanes.filter(|lanes| *lanes > 0), driver: device.driver.to_lowercase() }
+}
+
 /// What stands in an id for a variant that a trial chooses.
 pub const BEST: &str = "best";
 const MAX_SETS: u64 = 64;
@@ -30,10 +135,15 @@ const MAX_SETS: u64 = 64;
 ///
 /// # Errors
 /// [`SessionError::Nothing`] where there is none, [`SessionError::Spec`].
-pub fn cases(preset: Preset, selection: &Selection, only: &[String]) -> Result<Vec<PlannedCase>, SessionError> {
+pub fn cases(
+    preset: Preset,
+    selection: &Selection,
+    only: &[String],
+    on: &PlannedFor,
+) -> Result<Vec<PlannedCase>, SessionError> {
     let mut planned = Vec::new();
-    for group in groups(specs(preset)?) {
-        planned.extend(select(group, selection));
+    for group in groups(specs(preset, &on.capacity)?) {
+        planned.extend(select(group, selection, &on.target));
     }
     if let Selection::Named { variant } = selection
         && planned.is_empty()
@@ -48,12 +158,12 @@ pub fn cases(preset: Preset, selection: &Selection, only: &[String]) -> Result<V
 }
 
 /// Every variant and type of every kernel of a preset.
-pub(super) fn specs(preset: Preset) -> Result<Vec<CaseSpec>, SessionError> {
+pub(super) fn specs(preset: Preset, capacity: &Capacity) -> Result<Vec<CaseSpec>, SessionError> {
     let models: Vec<Model> = preset_models(preset).iter().map(|name| Model::load(name)).collect::<Result<_, _>>()?;
-    Ok(preset_cases(preset, &models))
+    Ok(preset_cases(preset, &models, capacity))
 }
 
-/// Specs that differ in the variant only, in the order of their first.
+/// Specs that differ in the variant only, in the order of their first. Models may share a kernel that was made smaller.
 fn groups(specs: Vec<CaseSpec>) -> Vec<Vec<CaseSpec>> {
     let mut places = BTreeMap::new();
     let mut groups: Vec<Vec<CaseSpec>> = Vec::new();
@@ -67,11 +177,12 @@ fn groups(specs: Vec<CaseSpec>) -> Vec<Vec<CaseSpec>> {
     groups
 }
 
-fn select(mut group: Vec<CaseSpec>, selection: &Selection) -> Vec<PlannedCase> {
-    let default = group.first().map_or("", |spec| spec.kernel.default_variant());
-    // Stable: the default first, the others as the kernel lists them.
-    group.sort_by_key(|spec| spec.variant != default);
+fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> Vec<PlannedCase> {
     let names: Vec<&'static str> = group.iter().map(|spec| spec.variant).collect();
+    let names = group.first().map_or_else(Vec::new, |spec| target.candidates(spec.kernel.as_ref(), &names));
+    let rank = |spec: &CaseSpec| names.iter().position(|name| *name == spec.variant).unwrap_or(names.len());
+    // Stable: the most promising first, then what is not worth trying here, as the kernel lists it.
+    group.sort_by_key(rank);
     let is_layer = group.iter().all(|spec| spec.kernel.family() == Family::Layer);
     let mut planned = Vec::new();
     let chosen = |spec: Arc<CaseSpec>, cache: CacheState| {
@@ -121,13 +232,17 @@ mod tests {
 
     use super::*;
 
+    fn smoke(selection: &Selection) -> Vec<PlannedCase> {
+        cases(Preset::Smoke, selection, &[], &PlannedFor::anything()).unwrap()
+    }
+
     const ALL: [Selection; 3] = [Selection::Tuned, Selection::Default, Selection::AllVariants];
 
     #[test]
     fn ids_are_unique_whatever_is_selected() {
         for selection in ALL {
             for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
-                let planned = cases(preset, &selection, &[]).unwrap();
+                let planned = cases(preset, &selection, &[], &PlannedFor::anything()).unwrap();
                 let ids: BTreeSet<&str> = planned.iter().map(|case| &*case.id).collect();
                 assert_eq!(ids.len(), planned.len(), "{preset:?} {selection:?}");
             }
@@ -136,8 +251,8 @@ mod tests {
 
     #[test]
     fn a_trial_covers_every_variant_once_and_begins_with_the_default() {
-        let all = cases(Preset::Smoke, &Selection::AllVariants, &[]).unwrap();
-        let tuned = cases(Preset::Smoke, &Selection::Tuned, &[]).unwrap();
+        let all = smoke(&Selection::AllVariants);
+        let tuned = smoke(&Selection::Tuned);
         let cold = |planned: &[PlannedCase]| planned.iter().filter(|case| case.cache == CacheState::Cold).count();
         let candidates = |planned: &[PlannedCase]| -> usize {
             planned.iter().filter(|case| case.cache == CacheState::Cold).map(|case| case.candidates.len()).sum()
@@ -145,14 +260,14 @@ mod tests {
         assert_eq!(candidates(&tuned), candidates(&all));
         assert!(cold(&tuned) * 2 < cold(&all));
         for case in &tuned {
-            assert_eq!(case.candidates.first().copied(), Some(case.spec.kernel.default_variant()));
+            assert_eq!(case.candidates.first().copied(), Some(case.spec.kernel.default_variant(&Target::default())));
             assert!(case.id.contains("/best/"), "{}", case.id);
         }
     }
 
     #[test]
     fn a_few_cases_are_warm_and_say_so_in_their_id() {
-        let planned = cases(Preset::Smoke, &Selection::Tuned, &[]).unwrap();
+        let planned = smoke(&Selection::Tuned);
         let warm: Vec<&PlannedCase> = planned.iter().filter(|case| case.cache == CacheState::Warm).collect();
         assert!((2..=16).contains(&warm.len()), "{}", warm.len());
         assert!(warm.iter().all(|case| case.id.ends_with("/warm")));
@@ -160,7 +275,10 @@ mod tests {
 
     #[test]
     fn a_variant_by_name_leaves_kernels_without_it_out_and_an_unknown_one_is_an_error() {
-        let named = |variant: &str| cases(Preset::Smoke, &Selection::Named { variant: variant.to_owned() }, &[]);
+        let named = |variant: &str| {
+            let selection = Selection::Named { variant: variant.to_owned() };
+            cases(Preset::Smoke, &selection, &[], &PlannedFor::anything())
+        };
         assert!(named("tiled").unwrap().iter().all(|case| case.spec.variant == "tiled"));
         assert!(matches!(named("tilde"), Err(SessionError::NoVariant(_))));
     }

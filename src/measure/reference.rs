@@ -1,7 +1,9 @@
 //! A fixed kernel timed between the cases: where no clock of the device can be read, it shows throttling.
 
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use super::sampling::{SamplingError, until_steady};
 use super::{Executor, LaunchError, Prepared, stats};
 use crate::kernels::probes::Probe;
 use crate::kernels::{Element, Kernel};
@@ -28,9 +30,13 @@ pub(super) fn describe(fma: &Ceiling, device: &Device) -> Option<Reference> {
     })
 }
 
+/// On hardware the kernel runs for this long before it is read, so that a reading after work of the host is no slower.
+const WARM_UP: Seconds = Seconds::new(0.1);
+
 /// The kernel ready to run.
 pub(super) struct Watch<'a> {
     prepared: Box<dyn Prepared + 'a>,
+    warm_up: Option<Seconds>,
     began: Instant,
     last: Option<Instant>,
     interval: Duration,
@@ -42,6 +48,7 @@ impl<'a> Watch<'a> {
         executor: &'a dyn Executor,
         reference: &Reference,
         seed: u64,
+        software: bool,
         interval: Duration,
     ) -> Result<Self, LaunchError> {
         let size = |value: u32| usize::try_from(value).unwrap_or(1);
@@ -49,7 +56,7 @@ impl<'a> Watch<'a> {
         let plan = probe.plan("probe", Element::F32);
         let mut prepared = executor.prepare(&plan, &probe.inputs("probe", Element::F32, seed), 1)?;
         prepared.run(1)?;
-        Ok(Self { prepared, began: Instant::now(), last: None, interval })
+        Ok(Self { prepared, warm_up: (!software).then_some(WARM_UP), began: Instant::now(), last: None, interval })
     }
 
     /// Whether enough time has passed since the last reading.
@@ -57,7 +64,10 @@ impl<'a> Watch<'a> {
         self.last.is_none_or(|last| last.elapsed() >= self.interval)
     }
 
-    pub(super) fn read(&mut self, cases_done: usize) -> Result<Reading, LaunchError> {
+    pub(super) fn read(&mut self, cases_done: usize, interrupted: &AtomicBool) -> Result<Reading, SamplingError> {
+        if let Some(busy) = self.warm_up {
+            until_steady(self.prepared.as_mut(), busy, interrupted)?;
+        }
         let mut times = Vec::new();
         for _ in 0..LAPS {
             let lap = self.prepared.run(1)?;

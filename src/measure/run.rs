@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::accounting::verifying;
 use super::sampling::{Sampled, Sampling, SamplingError, sample};
 use super::{Executor, LaunchError, Prepared};
-use crate::kernels::{Element, Kernel, Tensor, Tensors, Verification};
+use crate::kernels::{Element, Kernel, Made, Metric, Plan, Tensor, Tensors, Verification};
 use crate::record::Timing;
 
 /// A right and timed result.
@@ -71,6 +71,17 @@ pub fn verify(
     check(prepared.as_mut(), kernel, variant, element, &inputs, effort)
 }
 
+/// A kernel in one of its variants and types.
+#[derive(Debug, Clone, Copy)]
+pub struct KernelCase<'a> {
+    /// What is computed, at which shape.
+    pub kernel: &'a dyn Kernel,
+    /// How.
+    pub variant: &'a str,
+    /// The storage type.
+    pub element: Element,
+}
+
 /// How much to verify and how to sample.
 #[derive(Debug, Clone, Copy)]
 pub struct Protocol<'a> {
@@ -86,36 +97,136 @@ pub struct Protocol<'a> {
     pub interrupted: &'a AtomicBool,
 }
 
-/// Verifies, then samples the whole, then each part of a layer alone on the same buffers.
+/// A kernel whose result on these operands was right, ready to be timed.
+pub struct Verified<'a> {
+    /// On the device.
+    pub prepared: Box<dyn Prepared + 'a>,
+    /// The comparison that it passed.
+    pub verification: Verification,
+    /// Operands; dropped by [`Verified::forget_operands`].
+    pub inputs: Tensors,
+    /// What the kernel made of them; dropped likewise.
+    pub outputs: Tensors,
+    plan: Plan,
+    tokens_per_expert: Option<Vec<u32>>,
+    sets: u32,
+}
+
+/// Prepares a kernel, runs it once on poisoned outputs and compares the result with its twin's, while the device goes on.
+/// `made` holds operands of other variants.
+///
+/// # Errors
+/// [`RunError::Wrong`], [`RunError::Launch`].
+pub fn verified<'a>(
+    executor: &'a dyn Executor,
+    case: &KernelCase<'_>,
+    protocol: &Protocol,
+    made: &mut Made,
+) -> Result<Verified<'a>, RunError> {
+    let mut computed = computed(executor, case, protocol, made)?;
+    let verification = {
+        let Verified { prepared, inputs, outputs, .. } = &mut computed;
+        while_busy(executor, prepared.as_mut(), || {
+            case.kernel.verify(inputs, outputs, case.element, protocol.effort)
+        })
+    };
+    if !verification.passed() {
+        return Err(RunError::Wrong(Box::new(verification)));
+    }
+    Ok(Verified { verification, ..computed })
+}
+
+/// As [`verified`], but nothing is compared yet.
+pub(super) fn computed<'a>(
+    executor: &'a dyn Executor,
+    case: &KernelCase<'_>,
+    protocol: &Protocol,
+    made: &mut Made,
+) -> Result<Verified<'a>, RunError> {
+    let KernelCase { kernel, variant, element } = *case;
+    let plan = kernel.plan(variant, element);
+    let inputs = verifying(executor, || kernel.inputs_from(made, variant, element, protocol.seed));
+    let mut prepared = executor.prepare(&plan, &inputs, protocol.sets)?;
+    prepared.run(1)?;
+    let outputs = outputs(prepared.as_mut(), kernel, variant, element)?;
+    let tokens_per_expert = kernel.tokens_per_expert(&outputs);
+    let verification = nothing_compared();
+    Ok(Verified { prepared, verification, inputs, outputs, plan, tokens_per_expert, sets: protocol.sets })
+}
+
+/// What stands for a comparison until one was made: it passes nothing.
+fn nothing_compared() -> Verification {
+    Verification {
+        metric: Metric::Exact,
+        value: 1.0,
+        tolerance: 0.0,
+        worst_error: 1.0,
+        worst_tolerance: 0.0,
+        checked: 0,
+        total: 0,
+        worst: None,
+    }
+}
+
+/// Something of verification, done while the device keeps its clocks.
+pub(super) fn while_busy<T: Send>(
+    executor: &dyn Executor,
+    prepared: &mut dyn Prepared,
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    let (mut work, mut done) = (Some(work), None);
+    verifying(executor, || {
+        prepared.meanwhile(&mut || {
+            if let Some(work) = work.take() {
+                done = Some(work());
+            }
+        });
+    });
+    match (done, work) {
+        (Some(done), _) => done,
+        // An executor that did not call it.
+        (None, Some(work)) => work(),
+        (None, None) => unreachable!("the work was taken and gave nothing"),
+    }
+}
+
+impl Verified<'_> {
+    /// Drops what only the host needs; the device has its own copies.
+    pub fn forget_operands(&mut self) {
+        self.inputs = Tensors::new();
+        self.outputs = Tensors::new();
+    }
+
+    /// Samples the whole, then each part of a layer alone on the same buffers.
+    ///
+    /// # Errors
+    /// [`RunError::Launch`], [`RunError::Interrupted`].
+    pub fn sample(&mut self, sampling: &Sampling, interrupted: &AtomicBool) -> Result<Run, RunError> {
+        self.prepared.select(None);
+        let sampled = sample(self.prepared.as_mut(), self.sets, sampling, interrupted)?;
+        let part_sampling = Sampling { pace: sampling.pace.at_once(), ..*sampling };
+        let mut parts = Vec::new();
+        for part in &self.plan.parts {
+            self.prepared.select(Some(part.launches.clone()));
+            parts.push(sample(self.prepared.as_mut(), self.sets, &part_sampling, interrupted)?.timing);
+        }
+        let (verification, tokens_per_expert) = (self.verification.clone(), self.tokens_per_expert.clone());
+        Ok(Run { verification, tokens_per_expert, sampled, parts })
+    }
+}
+
+/// Verifies, then samples.
 ///
 /// # Errors
 /// [`RunError::Wrong`] before any timing; [`RunError::Launch`], [`RunError::Interrupted`].
 pub fn verify_and_sample(
     executor: &dyn Executor,
-    kernel: &dyn Kernel,
-    variant: &str,
-    element: Element,
+    case: &KernelCase<'_>,
     protocol: &Protocol,
 ) -> Result<Run, RunError> {
-    let plan = kernel.plan(variant, element);
-    let inputs = verifying(executor, || kernel.inputs(variant, element, protocol.seed));
-    let mut prepared = executor.prepare(&plan, &inputs, protocol.sets)?;
-    prepared.run(1)?;
-    let found = outputs(prepared.as_mut(), kernel, variant, element)?;
-    let verification = verifying(executor, || kernel.verify(&inputs, &found, element, protocol.effort));
-    if !verification.passed() {
-        return Err(RunError::Wrong(Box::new(verification)));
-    }
-    let tokens_per_expert = kernel.tokens_per_expert(&found);
-    drop(found);
-    let Protocol { sets, sampling, interrupted, .. } = *protocol;
-    let sampled = sample(prepared.as_mut(), sets, &sampling, interrupted)?;
-    let mut parts = Vec::new();
-    for part in &plan.parts {
-        prepared.select(Some(part.launches.clone()));
-        parts.push(sample(prepared.as_mut(), sets, &sampling, interrupted)?.timing);
-    }
-    Ok(Run { verification, tokens_per_expert, sampled, parts })
+    let mut verified = verified(executor, case, protocol, &mut Made::default())?;
+    verified.forget_operands();
+    verified.sample(&protocol.sampling, protocol.interrupted)
 }
 
 pub(super) fn check(

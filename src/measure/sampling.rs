@@ -16,6 +16,39 @@ pub struct Sampling {
     pub budget: Seconds,
     /// Runs in one sample; as many as make it long enough for the clock where `None`.
     pub runs_per_sample: Option<u32>,
+    /// How the device is brought to its clocks.
+    pub pace: Pace,
+}
+
+/// How long a device must be busy before its times count, and how much of them.
+///
+/// A GPU between two kernels clocks down within milliseconds, and takes longer to come back: two laps of a sleeping one
+/// agree as well as those of one at work.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// Work before the first sample, at least; where zero, two laps that agree within 5 % are enough.
+    pub warm_up: Seconds,
+    /// Samples go on until they hold so much work.
+    pub sampled: Seconds,
+}
+
+impl Pace {
+    /// A CPU that poses as a GPU: it has no clocks of its own to wait for, and time is dear.
+    pub const SOFTWARE: Self = Self { warm_up: Seconds::ZERO, sampled: Seconds::ZERO };
+    /// A kernel on hardware.
+    pub const HARDWARE: Self = Self { warm_up: Seconds::new(0.3), sampled: Seconds::new(0.1) };
+    /// A roof on hardware: everything is judged by it.
+    pub const ROOF: Self = Self { warm_up: Seconds::new(0.5), sampled: Seconds::new(0.1) };
+
+    /// For kernels on a device.
+    pub fn on(software: bool) -> Self {
+        if software { Self::SOFTWARE } else { Self::HARDWARE }
+    }
+
+    /// For what is timed right after another kernel, on a device that is at work already.
+    pub fn at_once(self) -> Self {
+        Self { warm_up: self.warm_up * 0.1, sampled: self.sampled * 0.3 }
+    }
 }
 
 /// Samples of one plan, and what they say about themselves.
@@ -41,6 +74,15 @@ pub enum SamplingError {
 const MIN_SAMPLES: usize = 6;
 const MAX_SAMPLES: usize = 200;
 const MAX_WARMUP_LAPS: u32 = 8;
+/// A window of warm-up on hardware ...
+const WINDOW: Seconds = Seconds::new(50e-3);
+/// ... of submissions of about this length ...
+const WINDOW_LAP: Seconds = Seconds::new(10e-3);
+/// ... and so many windows in a row must agree within this share.
+const STEADY_WINDOWS: usize = 3;
+const STEADY: f64 = 0.02;
+/// A device that is not steady after so many times the warm-up never will be: the samples tell.
+const LONGEST_WARM_UP: f64 = 4.0;
 /// A sample by the device's clock lasts at least this long, so that a tick is nothing beside it ...
 const DEVICE_SAMPLE: Seconds = Seconds::new(1e-3);
 /// ... and one by the wall clock this long, so that submission and wait are little.
@@ -69,8 +111,7 @@ pub fn sample(
     let warmup_runs = 1 + warm_up(prepared, runs, sampling, interrupted)?;
     let taken = laps(prepared, runs, sampling, interrupted)?;
     let Some(ratio) = disagreement(prepared, &taken, runs, sampling)? else {
-        // One sample without a timestamp and the device's clock is not to be trusted for any.
-        let clock = if taken.iter().all(|lap| lap.device.is_some()) { Clock::Device } else { Clock::Wall };
+        let (taken, clock) = by_one_clock(taken);
         return Ok(sampled(&taken, clock, runs, sets, warmup_runs, sampling));
     };
     let wall = Lap { device: None, ..prepared.run(1)? };
@@ -81,6 +122,17 @@ pub fn sample(
     sampled.caveats.retain(|caveat| *caveat != Caveat::WallClock);
     sampled.caveats.push(Caveat::ClocksDisagree { ratio });
     Ok(sampled)
+}
+
+/// A clock that wraps costs a lap its timestamp, and the lap is dropped. Where half of them have none, the device's clock
+/// is not to be trusted for any.
+fn by_one_clock(mut laps: Vec<Lap>) -> (Vec<Lap>, Clock) {
+    let timed = laps.iter().filter(|lap| lap.device.is_some()).count();
+    if 2 * timed <= laps.len() {
+        return (laps, Clock::Wall);
+    }
+    laps.retain(|lap| lap.device.is_some());
+    (laps, Clock::Device)
 }
 
 /// A plan whose device clock is not looked at.
@@ -97,6 +149,14 @@ impl Prepared for Blind<'_> {
 
     fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
         self.0.read(buffer)
+    }
+
+    fn compilation(&self) -> Seconds {
+        self.0.compilation()
+    }
+
+    fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
+        self.0.meanwhile(work);
     }
 }
 
@@ -122,9 +182,7 @@ fn disagreement(
     if wall >= WALL_SAMPLE {
         return Ok(Some(ratio));
     }
-    let longer = f64::from(runs) * (2.0 * (WALL_SAMPLE / wall.max(Seconds::new(1e-6))));
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
-    let longer = longer.clamp(1.0, f64::from(MAX_RUNS_PER_SAMPLE)) as u32;
+    let longer = whole(f64::from(runs) * (2.0 * (WALL_SAMPLE / wall.max(Seconds::new(1e-6)))));
     let lap = prepared.run(longer)?;
     let ratio = lap.device.map(|device| device / lap.wall);
     Ok(ratio.filter(|ratio| lap.wall >= WALL_SAMPLE && *ratio < LEAST_DEVICE_SHARE))
@@ -135,10 +193,7 @@ fn runs_per_sample(lap: &Lap) -> u32 {
         Some(device) => DEVICE_SAMPLE / device.max(Seconds::new(1e-7)),
         None => WALL_SAMPLE / lap.wall.max(Seconds::new(1e-6)),
     };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
-    {
-        wanted.ceil().clamp(1.0, f64::from(MAX_RUNS_PER_SAMPLE)) as u32
-    }
+    whole(wanted)
 }
 
 /// The time that a lap counts as.
@@ -152,6 +207,9 @@ fn warm_up(
     sampling: &Sampling,
     interrupted: &AtomicBool,
 ) -> Result<u32, SamplingError> {
+    if sampling.pace.warm_up.is_positive() {
+        return until_steady(prepared, sampling.pace.warm_up, interrupted);
+    }
     let mut spent = Seconds::ZERO;
     let mut last: Option<Seconds> = None;
     for lap in 0..MAX_WARMUP_LAPS {
@@ -172,6 +230,54 @@ fn warm_up(
     Ok(MAX_WARMUP_LAPS * runs)
 }
 
+/// Keeps the device busy for at least `busy`, and until its times have settled. Gives the runs that this took.
+pub(super) fn until_steady(
+    prepared: &mut dyn Prepared,
+    busy: Seconds,
+    interrupted: &AtomicBool,
+) -> Result<u32, SamplingError> {
+    let (mut spent, mut made, mut windows) = (Seconds::ZERO, 0, Vec::new());
+    let mut each = time(&prepared.run(1)?);
+    // A short warm-up has short windows.
+    let length = WINDOW.min(busy / STEADY_WINDOWS as f64);
+    while spent < busy * LONGEST_WARM_UP {
+        let (mut window, mut runs) = (Seconds::ZERO, 0);
+        while window < length {
+            if interrupted.load(Ordering::Relaxed) {
+                return Err(SamplingError::Interrupted);
+            }
+            let batch = whole(WINDOW_LAP.min(length) / each.max(Seconds::new(1e-7)));
+            let lap = prepared.run(batch)?;
+            // What the host waits counts towards the end, so that a clock that shows nothing cannot hold the run.
+            window += time(&lap).max(lap.wall * 0.1);
+            runs += batch;
+            each = time(&lap) / f64::from(batch);
+        }
+        spent += window;
+        made += runs;
+        windows.push(window / f64::from(runs));
+        if spent >= busy && agree(&windows) {
+            break;
+        }
+    }
+    Ok(made)
+}
+
+/// Whether the last windows lie within [`STEADY`] of each other.
+fn agree(windows: &[Seconds]) -> bool {
+    let Some(last) = windows.len().checked_sub(STEADY_WINDOWS).map(|from| &windows[from..]) else { return false };
+    let most = last.iter().fold(Seconds::ZERO, |most, window| most.max(*window));
+    last.iter().all(|window| *window >= most * (1.0 - STEADY))
+}
+
+/// A number of runs, at least one.
+fn whole(runs: f64) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+    {
+        runs.ceil().clamp(1.0, f64::from(MAX_RUNS_PER_SAMPLE)) as u32
+    }
+}
+
 fn laps(
     prepared: &mut dyn Prepared,
     runs: u32,
@@ -179,12 +285,12 @@ fn laps(
     interrupted: &AtomicBool,
 ) -> Result<Vec<Lap>, SamplingError> {
     let mut laps: Vec<Lap> = Vec::new();
-    let mut spent = Seconds::ZERO;
+    let (mut spent, mut sampled) = (Seconds::ZERO, Seconds::ZERO);
     while laps.len() < MAX_SAMPLES {
         if interrupted.load(Ordering::Relaxed) {
             return Err(SamplingError::Interrupted);
         }
-        let enough = laps.len() >= MIN_SAMPLES;
+        let enough = laps.len() >= MIN_SAMPLES && sampled >= sampling.pace.sampled;
         let precise =
             enough && summary(&laps, runs, time).is_some_and(|s| s.relative_ci() <= sampling.target_relative_ci);
         if precise || (enough && spent >= sampling.budget) || (laps.len() >= 3 && spent >= sampling.budget * 4.0) {
@@ -192,6 +298,7 @@ fn laps(
         }
         let lap = prepared.run(runs)?;
         spent += lap.wall;
+        sampled += time(&lap);
         laps.push(lap);
     }
     Ok(laps)
@@ -282,7 +389,48 @@ mod tests {
         }
     }
 
-    const SAMPLING: Sampling = Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
+    /// A device that runs at a third of its clock until it was busy for some time.
+    struct Ramp {
+        busy: f64,
+        after: f64,
+        longest: f64,
+    }
+
+    impl Prepared for Ramp {
+        fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
+            let slow = if self.busy < self.after { 3.0 } else { 1.0 };
+            let time = 1e-3 * slow * f64::from(runs);
+            self.busy += time;
+            self.longest = self.longest.max(time);
+            Ok(Lap { device: Some(Seconds::new(time)), wall: Seconds::new(time + 1e-4), cpu: None })
+        }
+
+        fn select(&mut self, _launches: Option<std::ops::Range<usize>>) {}
+
+        fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
+            Ok(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_clock_that_takes_a_quarter_of_a_second_to_rise_is_waited_for() {
+        for after in [0.01, 0.1, 0.25] {
+            let mut ramp = Ramp { busy: 0.0, after, longest: 0.0 };
+            let sampling = Sampling { pace: Pace::HARDWARE, ..SAMPLING };
+            let sampled = sample(&mut ramp, 1, &sampling, &AtomicBool::new(false)).unwrap();
+            assert!(sampled.timing.samples_s.iter().all(|s| (s.get() - 1e-3).abs() < 1e-9), "after {after}");
+            let total: f64 = sampled.timing.samples_s.iter().map(|s| s.get()).sum();
+            assert!(total >= 0.1 - 1e-9, "{total} s of samples");
+            assert!(ramp.longest <= 0.04, "a submission of {} s", ramp.longest);
+        }
+    }
+
+    const SAMPLING: Sampling = Sampling {
+        target_relative_ci: 0.02,
+        budget: Seconds::new(0.5),
+        runs_per_sample: None,
+        pace: Pace::SOFTWARE,
+    };
 
     fn go(script: &mut Script) -> Sampled {
         sample(script, 3, &SAMPLING, &AtomicBool::new(false)).unwrap()
@@ -320,13 +468,25 @@ mod tests {
     }
 
     #[test]
-    fn one_missing_timestamp_turns_the_case_to_the_wall_clock() {
+    fn a_clock_that_wraps_costs_one_lap_and_not_the_case() {
         let mut script = Script::new(&[2e-3; 30]);
         script.device_s[5] = None;
         let sampled = go(&mut script);
+        assert_eq!(sampled.timing.clock, Clock::Device);
+        assert!(sampled.timing.samples_s.iter().all(|s| (s.get() - 2e-3).abs() < 1e-9));
+        assert_eq!(sampled.caveats, []);
+    }
+
+    #[test]
+    fn many_missing_timestamps_turn_the_case_to_the_wall_clock() {
+        let mut script = Script::new(&[1e-3; 30]);
+        for index in (0..30).step_by(2) {
+            script.device_s[index] = None;
+        }
+        let sampled = go(&mut script);
         assert_eq!(sampled.timing.clock, Clock::Wall);
         assert!(sampled.caveats.contains(&Caveat::WallClock));
-        assert!(sampled.timing.samples_s[0].get() > 2e-3, "wall time includes submission");
+        assert!(sampled.timing.samples_s[0].get() > 1e-3, "wall time includes submission");
     }
 
     fn with_clock_rate(time_s: f64, rate: f64) -> Sampled {

@@ -8,17 +8,18 @@ use std::time::Duration;
 use super::accounting::{Account, Accounted};
 use super::ceilings::{self, Ceilings};
 use super::document::{choose_preset, document, protocol};
-use super::planning::{self, PlannedCase, buffer_sets};
+use super::finals::{self, Finals, Lost};
+use super::planning::{self, PlannedCase, PlannedFor};
 use super::reference::{self, Watch};
 use super::roofs::{self, Limits};
 use super::run::{self, RunError};
-use super::sampling::Sampling;
+use super::sampling::{Pace, Sampling, SamplingError};
 use super::tuning::{self, Choice, TrialError};
 use super::tuning_cache::TuningCache;
 use super::{Executor, LaunchError, launch};
-use crate::kernels::Plan;
+use crate::kernels::{Kernel, Plan};
 use crate::record::{
-    CacheState, Case, Caveat, CeilingKind, Clock, Device, Journal, LeftOut, Preset, Reading, Record, RecordError,
+    Case, Caveat, CeilingKind, Clock, Device, DeviceType, Journal, LeftOut, Preset, Reading, Record, RecordError,
     Rejected, ResumeError, Selection, Tuning, load,
 };
 use crate::specs::SpecError;
@@ -63,6 +64,8 @@ pub enum Event<'a> {
     },
     /// A case begins.
     Started(&'a str),
+    /// A variant of the case is compiled and tried.
+    Trying(&'a str, &'a str),
     /// A variant of the case was chosen by a trial.
     Tuned(&'a str, &'a Tuning),
     /// The reference kernel moved by this factor beside a case, which is run again.
@@ -123,10 +126,15 @@ pub enum SessionError {
 
 /// Multiply-adds of the twin that one verification may cost.
 const EFFORT: u64 = 8_000_000;
-/// A launch that the roofs say takes longer is not tried: at a third of the roof it would near a desktop's watchdog.
-const LONGEST_LAUNCH: Seconds = Seconds::new(0.5);
+/// No submission on hardware that is predicted to take longer: a tenth of what Windows gives a GPU, and what a desktop
+/// that the GPU also draws bears.
+const LONGEST_SUBMISSION: Seconds = Seconds::new(0.2);
+/// A variant reaches at least this share of the roof, or is tried at a smaller size before it is trusted with the case.
+const LEAST_SHARE: f64 = 0.02;
+/// A CPU that poses as a GPU has no watchdog, but minutes are dear.
+const LONGEST_LAUNCH_SOFTWARE: Seconds = Seconds::new(0.5);
 /// All buffers of a case together; more than this and a small device would swap.
-const MOST_BYTES: u64 = 16 << 30;
+const MOST_BYTES: u64 = 4 << 30;
 /// So many losses of the device without a finished case between them, and it is not the kernels.
 const MOST_LOSSES: usize = 3;
 /// Stands for the reference kernel where a case is named.
@@ -174,7 +182,9 @@ pub fn run(
     if options.retune {
         cache.forget();
     }
-    let planned = planning::cases(journal.record().protocol.preset, &options.selection, &options.only)?;
+    let record = journal.record();
+    let on = PlannedFor::device(device, &record.ceilings);
+    let planned = planning::cases(record.protocol.preset, &options.selection, &options.only, &on)?;
     let interval = reference::INTERVAL;
     all(
         executor,
@@ -266,7 +276,9 @@ fn open(
             Ceilings { found: record.ceilings.clone(), left_out: Vec::new() }
         }
         _ => {
-            let sampling = Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
+            let pace = if device.device_type == DeviceType::Software { Pace::SOFTWARE } else { Pace::ROOF };
+            let budget = Seconds::new(0.5);
+            let sampling = Sampling { target_relative_ci: 0.02, budget, runs_per_sample: None, pace };
             ceilings::measure(executor, device, options.seed, &sampling, interrupted, |kind, ceiling| {
                 tell(Event::Ceiling(kind, ceiling.value));
             })
@@ -282,7 +294,8 @@ fn open(
         (None, Some(record)) => (record.protocol.preset, record.protocol.preset_reason.clone()),
         (None, None) => choose_preset(FlopPerSecond::new(f32_rate)),
     };
-    let planned = planning::cases(preset, &options.selection, &options.only)?;
+    let on = PlannedFor::device(device, &ceilings.found);
+    let planned = planning::cases(preset, &options.selection, &options.only, &on)?;
     let planned: Vec<String> = planned.into_iter().map(|case| case.id).collect();
     let clock = if has_device_clock { Clock::Device } else { Clock::Wall };
     let reference = ceilings.found.get(&CeilingKind::FmaF32).and_then(|fma| reference::describe(fma, device));
@@ -305,11 +318,12 @@ struct Session<'a, 'r> {
     watch: Option<Watch<'a>>,
 }
 
-impl Session<'_, '_> {
+impl<'r> Session<'_, 'r> {
     fn all(&mut self, planned: &[PlannedCase]) -> Result<(), SessionError> {
         let record = self.run.journal.record();
         if let Some(reference) = &record.reference {
-            let watch = Watch::new(self.executor, reference, record.protocol.seed, self.run.interval);
+            let (seed, software) = (record.protocol.seed, record.is_software());
+            let watch = Watch::new(self.executor, reference, seed, software, self.run.interval);
             self.watch = Some(watch.map_err(|error| device_error(REFERENCE, error))?);
         }
         self.first_readings()?;
@@ -319,7 +333,7 @@ impl Session<'_, '_> {
             }
             self.check_interrupt()?;
             (self.run.tell)(Event::Started(&case.id));
-            self.one_case(case)?;
+            self.one_case(&self.with_tuned_parts(case, planned))?;
         }
         Ok(self.run.journal.finish()?)
     }
@@ -342,7 +356,11 @@ impl Session<'_, '_> {
     fn reading(&mut self) -> Result<Option<Reading>, SessionError> {
         let done = self.run.journal.record().cases.len();
         let Some(watch) = &mut self.watch else { return Ok(None) };
-        watch.read(done).map(Some).map_err(|error| device_error(REFERENCE, error))
+        match watch.read(done, self.run.interrupted) {
+            Ok(reading) => Ok(Some(reading)),
+            Err(SamplingError::Interrupted) => Err(SessionError::Interrupted),
+            Err(SamplingError::Launch(error)) => Err(device_error(REFERENCE, error)),
+        }
     }
 
     /// A reading after a case, and by what factor it moved, if it did.
@@ -356,17 +374,54 @@ impl Session<'_, '_> {
         Ok(ratio)
     }
 
+    /// A layer takes inside what the trials of its kernels have chosen, at the shape that is most like theirs.
+    fn with_tuned_parts(&self, case: &PlannedCase, planned: &[PlannedCase]) -> PlannedCase {
+        let record = self.run.journal.record();
+        let target = planning::target(&record.device);
+        let best = |part: &dyn Kernel, element| planning::best_known(part, element, planned, record, &target);
+        match case.spec.kernel.with_parts(case.spec.element, &best) {
+            Some(kernel) => case.with_kernel(kernel.into()),
+            None => case.clone(),
+        }
+    }
+
     fn one_case(&mut self, case: &PlannedCase) -> Result<(), SessionError> {
-        let (variant, tuning) = match self.choose(case)? {
-            Ok(chosen) => chosen,
-            Err(left_out) => return self.run.leave_out(left_out),
+        let chosen = match self.choose(case)? {
+            Outcome::Chosen(chosen) => chosen,
+            Outcome::LeftOut(left_out) => return self.run.leave_out(left_out),
+            Outcome::NoneRight => {
+                let reason = "no variant of it gave a right result on this device".to_owned();
+                return self.run.reject(Rejected { id: case.id.clone(), reason, verification: None });
+            }
         };
-        let Some(variant) = variant else {
-            let reason = "no variant of it gave a right result on this device".to_owned();
-            return self.run.reject(Rejected { id: case.id.clone(), reason, verification: None });
-        };
-        let plan = case.spec.kernel.plan(variant, case.spec.element);
-        let mut measured = self.measure(case, variant, &plan);
+        if let Some(time) = chosen.predicted.filter(|time| *time > LONGEST_SUBMISSION) {
+            return self.with_fewer_rows(case, time);
+        }
+        let record = self.run.journal.record().clone();
+        let protocol = self.protocol(&record);
+        let executor = self.executor;
+        match finals::finals(executor, case, &chosen.ranked, &protocol, &record) {
+            Ok(finals) => {
+                self.reject_all(&finals.rejected)?;
+                self.sample(case, finals, chosen.tuning, &protocol)
+            }
+            Err(Lost { variant, error, rejected }) => {
+                self.reject_all(&rejected)?;
+                self.failed(case, variant, error)
+            }
+        }
+    }
+
+    /// Samples what the finals left, again where the reference kernel moved, and writes it down.
+    fn sample(
+        &mut self,
+        case: &PlannedCase,
+        finals: Finals<'_>,
+        tuning: Option<Tuning>,
+        protocol: &run::Protocol,
+    ) -> Result<(), SessionError> {
+        let Finals { variant, mut verified, second, .. } = finals;
+        let mut measured = verified.sample(&protocol.sampling, protocol.interrupted);
         let mut moved = None;
         if measured.is_ok()
             && let Some(ratio) = self.watch()?
@@ -374,27 +429,47 @@ impl Session<'_, '_> {
             // Once more; where it moved again, or still, the case says so.
             (self.run.tell)(Event::Repeated(&case.id, ratio));
             self.check_interrupt()?;
-            measured = self.measure(case, variant, &plan);
+            measured = verified.sample(&protocol.sampling, protocol.interrupted);
             let again = self.reading()?;
             if let (Some(reading), Some(all)) = (again, self.run.journal.record().reference.clone()) {
                 moved = reference::moved(&all, &reading);
                 self.run.journal.push_reading(reading)?;
             }
         }
-        match measured {
-            Ok(run) => {
-                let mut done = roofs::case(case, variant, &plan, run, tuning, self.run.journal.record());
-                done.caveats.extend(moved.map(|ratio| Caveat::ReferenceMoved { ratio }));
-                self.run.journal.push_case(done.clone())?;
-                (self.run.tell)(Event::Measured(&done));
-                Ok(())
+        let run = match measured {
+            Ok(run) => run,
+            Err(error) => return self.failed(case, variant, error),
+        };
+        let tuning = tuning.map(|tuning| Tuning { second, ..tuning });
+        let plan = case.spec.kernel.plan(variant, case.spec.element);
+        let mut done = roofs::case(case, variant, &plan, run, tuning, self.run.journal.record());
+        done.caveats.extend(moved.map(|ratio| Caveat::ReferenceMoved { ratio }));
+        done.caveats.extend(slow_compilation(done.tuning.as_ref()));
+        self.run.journal.push_case(done.clone())?;
+        (self.run.tell)(Event::Measured(&done));
+        Ok(())
+    }
+
+    fn reject_all(&mut self, rejected: &[Rejected]) -> Result<(), SessionError> {
+        for rejected in rejected {
+            if !self.run.journal.done(&rejected.id) {
+                self.run.reject(rejected.clone())?;
             }
-            Err(RunError::Interrupted) => Err(SessionError::Interrupted),
-            Err(RunError::Launch(error)) if error.ends_the_device() => Err(device_error(&case.id, error)),
-            Err(RunError::Launch(error @ LaunchError::OutOfMemory(_))) => {
+        }
+        Ok(())
+    }
+
+    fn failed(&mut self, case: &PlannedCase, variant: &str, error: RunError) -> Result<(), SessionError> {
+        match error {
+            RunError::Interrupted => Err(SessionError::Interrupted),
+            RunError::Launch(error) if error.ends_the_device() => {
+                let id = if case.candidates.len() > 1 { case.spec.id_as(variant) } else { case.id.clone() };
+                Err(device_error(&id, error))
+            }
+            RunError::Launch(error @ LaunchError::OutOfMemory(_)) => {
                 self.run.leave_out(LeftOut { id: case.id.clone(), reason: error.to_string() })
             }
-            Err(error) => {
+            error => {
                 let reason = error.to_string();
                 let verification = if let RunError::Wrong(verification) = error { Some(*verification) } else { None };
                 self.run.reject(Rejected { id: case.id.clone(), reason, verification })
@@ -402,66 +477,79 @@ impl Session<'_, '_> {
         }
     }
 
-    fn measure(&self, case: &PlannedCase, variant: &str, plan: &Plan) -> Result<run::Run, RunError> {
-        let protocol = &self.run.journal.record().protocol;
-        let protocol = run::Protocol {
-            seed: protocol.seed,
-            sets: buffer_sets(plan, protocol.rotation_bytes, case.cache),
-            effort: EFFORT,
-            sampling: Sampling {
-                target_relative_ci: protocol.target_relative_ci,
-                budget: protocol.sample_budget_s,
-                runs_per_sample: None,
-            },
-            interrupted: self.run.interrupted,
+    /// Measures the case with half as many rows, and says so in the place of the one that would take too long.
+    fn with_fewer_rows(&mut self, case: &PlannedCase, time: Seconds) -> Result<(), SessionError> {
+        let why = format!("a run is predicted to take {time}, and no submission may take over {LONGEST_SUBMISSION}");
+        let Some(kernel) = case.spec.kernel.fewer_rows() else {
+            return self.run.leave_out(LeftOut { id: case.id.clone(), reason: why });
         };
-        run::verify_and_sample(self.executor, case.spec.kernel.as_ref(), variant, case.spec.element, &protocol)
+        let smaller = case.resized(kernel.into());
+        if !self.run.journal.done(&smaller.id) {
+            self.one_case(&smaller)?;
+        }
+        let reason = format!("{why}: see {}", smaller.id);
+        self.run.leave_out(LeftOut { id: case.id.clone(), reason })
     }
 
-    /// The variant to time in full, `None` where all were wrong; or why the device cannot run the case.
-    #[expect(clippy::type_complexity, reason = "three outcomes, told apart once")]
-    fn choose(
-        &mut self,
-        case: &PlannedCase,
-    ) -> Result<Result<(Option<&'static str>, Option<Tuning>), LeftOut>, SessionError> {
-        let left_out = |reason: String| LeftOut { id: case.id.clone(), reason };
-        if let [only] = case.candidates.as_slice() {
+    fn protocol(&self, record: &Record) -> run::Protocol<'r> {
+        run::Protocol {
+            seed: record.protocol.seed,
+            sets: 1,
+            effort: EFFORT,
+            sampling: Sampling {
+                target_relative_ci: record.protocol.target_relative_ci,
+                budget: record.protocol.sample_budget_s,
+                runs_per_sample: None,
+                pace: Pace::on(record.is_software()),
+            },
+            interrupted: self.run.interrupted,
+        }
+    }
+
+    /// The variants to let run against each other, or why there is none.
+    fn choose(&mut self, case: &PlannedCase) -> Result<Outcome, SessionError> {
+        let left_out = |reason: String| Outcome::LeftOut(LeftOut { id: case.id.clone(), reason });
+        if let [only] = *case.candidates.as_slice() {
+            let record = self.run.journal.record();
             let plan = case.spec.kernel.plan(only, case.spec.element);
-            return Ok(match unfit(&plan, case.cache, self.run.journal.record()) {
-                Some(reason) => Err(left_out(reason)),
-                None => Ok((Some(only), None)),
-            });
+            if let Some(reason) = unfit(case, only, &plan, record) {
+                return Ok(left_out(reason));
+            }
+            if record.is_software() || is_short(case, &plan, record) {
+                return Ok(Outcome::Chosen(Chosen { ranked: vec![only], tuning: None, predicted: None }));
+            }
         }
         let choice = match self.run.cache.get(case) {
             Some(choice) => choice,
             None => self.try_all(case)?,
         };
-        (self.run.tell)(Event::Tuned(&case.id, &choice.tuning));
-        for rejected in choice.rejected {
-            if !self.run.journal.done(&rejected.id) {
-                self.run.reject(rejected)?;
-            }
+        let tuned = case.candidates.len() > 1;
+        if tuned {
+            (self.run.tell)(Event::Tuned(&case.id, &choice.tuning));
         }
-        let wrong = choice.tuning.candidates.iter().all(|candidate| candidate.time_s.is_none());
-        let first = choice.tuning.candidates.iter().find_map(|candidate| candidate.reason.clone());
-        Ok(match choice.variant {
-            Some(variant) => Ok((Some(variant), Some(choice.tuning))),
-            None if wrong && self.run.journal.record().rejected.iter().any(|r| is_of(case, &r.id)) => Ok((None, None)),
-            None => Err(left_out(first.unwrap_or_else(|| "no variant suits it".to_owned()))),
-        })
+        self.reject_all(&choice.rejected)?;
+        let reason = choice.tuning.candidates.iter().find_map(|candidate| candidate.reason.clone());
+        let Some(best) = choice.ranked.first() else {
+            let rejected = self.run.journal.record().rejected.iter().any(|r| is_of(case, &r.id));
+            return Ok(match reason {
+                _ if rejected => Outcome::NoneRight,
+                reason => left_out(reason.unwrap_or_else(|| "no variant suits it".to_owned())),
+            });
+        };
+        let record = self.run.journal.record();
+        let time = choice.tuning.candidates.iter().find(|c| c.variant == *best).and_then(|c| c.time_s);
+        let predicted = time.filter(|_| !record.is_software());
+        let predicted = predicted.map(|time| tuning::predicted(case, best, time, record));
+        Ok(Outcome::Chosen(Chosen { ranked: choice.ranked, tuning: tuned.then_some(choice.tuning), predicted }))
     }
 
     fn try_all(&mut self, case: &PlannedCase) -> Result<Choice, SessionError> {
         let record = self.run.journal.record();
-        let protocol = run::Protocol {
-            seed: record.protocol.seed,
-            sets: 1,
-            effort: EFFORT,
-            sampling: Sampling { target_relative_ci: 1.0, budget: Seconds::ZERO, runs_per_sample: None },
-            interrupted: self.run.interrupted,
-        };
-        let unfit = |plan: &Plan| unfit(plan, case.cache, record);
-        let choice = tuning::choose(self.executor, case, &protocol, record, &unfit).map_err(|error| match error {
+        let protocol = self.protocol(record);
+        let unfit = |variant: &str, plan: &Plan| unfit(case, variant, plan, record);
+        let mut told = |variant: &'static str| (self.run.tell)(Event::Trying(&case.id, variant));
+        let choice = tuning::choose(self.executor, case, &protocol, record, &unfit, &mut told);
+        let choice = choice.map_err(|error| match error {
             TrialError::Device { variant, error } => device_error(&case.spec.id_as(variant), error),
             TrialError::Interrupted => SessionError::Interrupted,
         })?;
@@ -470,6 +558,37 @@ impl Session<'_, '_> {
         }
         Ok(choice)
     }
+}
+
+/// What a trial leaves.
+enum Outcome {
+    Chosen(Chosen),
+    /// The device cannot run the case.
+    LeftOut(LeftOut),
+    /// All variants were wrong.
+    NoneRight,
+}
+
+struct Chosen {
+    /// The fastest first.
+    ranked: Vec<&'static str>,
+    tuning: Option<Tuning>,
+    /// One run of the fastest at the sizes of the case, on hardware.
+    predicted: Option<Seconds>,
+}
+
+/// Whether even a slow variant is within the longest submission, so that no trial has to tell.
+fn is_short(case: &PlannedCase, plan: &Plan, record: &Record) -> bool {
+    let (best, _) = Limits::of_case(plan, &plan.operations(), case.cache).roofline(record);
+    best <= LONGEST_SUBMISSION * LEAST_SHARE
+}
+
+/// A pipeline that takes longer to compile is a finding.
+const SLOW_COMPILATION: Seconds = Seconds::new(2.0);
+
+fn slow_compilation(tuning: Option<&Tuning>) -> Option<Caveat> {
+    let slowest = tuning?.candidates.iter().filter_map(|c| c.compilation_s).reduce(Seconds::max)?;
+    (slowest > SLOW_COMPILATION).then_some(Caveat::SlowCompilation { seconds: slowest.get() })
 }
 
 /// Whether an id is that of a variant of the case.
@@ -481,9 +600,12 @@ fn device_error(id: &str, error: LaunchError) -> SessionError {
     SessionError::Device { id: id.to_owned(), error }
 }
 
-/// Why the device cannot run this plan, if it cannot.
-fn unfit(plan: &Plan, cache: CacheState, record: &Record) -> Option<String> {
+/// Why the device cannot run this variant of the case, if it cannot.
+fn unfit(case: &PlannedCase, variant: &str, plan: &Plan, record: &Record) -> Option<String> {
     let device = &record.device;
+    if let Some(reason) = planning::target(device).refuses(case.spec.kernel.name(), variant) {
+        return Some(reason);
+    }
     if let Some(reason) = launch::missing(plan, device) {
         return Some(reason);
     }
@@ -501,9 +623,9 @@ fn unfit(plan: &Plan, cache: CacheState, record: &Record) -> Option<String> {
     if axis > limit("max_compute_workgroups_per_dimension") {
         return Some(format!("needs {axis} workgroups along one axis, more than the adapter allows"));
     }
-    let (best, _) = Limits::of_case(plan, &plan.operations(), cache).roofline(record);
-    (best > LONGEST_LAUNCH)
-        .then(|| format!("would take {best} at this device's ceilings; runs beyond {LONGEST_LAUNCH} are not tried"))
+    let longest = if record.is_software() { LONGEST_LAUNCH_SOFTWARE } else { LONGEST_SUBMISSION };
+    let (best, _) = Limits::of_case(plan, &plan.operations(), case.cache).roofline(record);
+    (best > longest).then(|| format!("would take {best} at this device's ceilings; runs beyond {longest} are not tried"))
 }
 
 #[cfg(test)]

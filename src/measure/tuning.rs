@@ -7,30 +7,39 @@ use std::time::Instant;
 use super::accounting::verifying;
 use super::host::process_cpu_time;
 use super::planning::{PlannedCase, buffer_sets};
-use super::run::{self, Protocol, RunError};
-use super::{Executor, LaunchError, Prepared};
-use crate::kernels::{Element, Kernel, Plan};
+use super::roofs::Limits;
+use super::run::{self, KernelCase, Protocol, RunError};
+use super::sampling::until_steady;
+use super::{Executor, Lap, LaunchError, Prepared};
+use crate::kernels::{Element, Extent, Kernel, Made, Plan};
 use crate::record::{Candidate, Record, Rejected, Tuning, printable};
-use crate::units::{Flop, FlopPerSecond, Seconds};
+use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
-/// What the first use of a kernel may take.
+/// What the device and its compiler may take in one trial.
 pub const FIRST_USE: Seconds = Seconds::new(2.0);
 
-/// Whether a trial that has taken `spent`, `longest` of it for one variant, tries no further one: it might not end within
-/// [`FIRST_USE`].
+/// Whether a trial whose runs and compilations have taken `spent`, `longest` of it for one variant, tries no further one:
+/// it might not end within [`FIRST_USE`].
 pub fn is_over(spent: Seconds, longest: Seconds) -> bool {
     spent + longest > FIRST_USE
 }
 
-/// What one run of a trial may take at the roof of arithmetic: where it would take longer, a smaller size of the kernel stands
-/// in. Software adapters reach a few per cent of theirs with some variants.
-const RUN_AT_ROOF: Seconds = Seconds::new(20e-3);
+/// What one run of a trial may take at the roofs: where it would take longer, a smaller size of the kernel stands in. Some
+/// variants reach a few per cent of them, and no submission should near a desktop's watchdog.
+const RUN_AT_ROOF: Seconds = Seconds::new(4e-3);
 const RUN_AT_ROOF_SOFTWARE: Seconds = Seconds::new(0.25e-3);
+/// The most that a trial on hardware reads: beyond any cache, and made in a fraction of a second.
+const MOST_BYTES: Bytes = Bytes::new((256 << 20) as f64);
+/// On a software adapter, likewise.
+const MOST_BYTES_SOFTWARE: Bytes = Bytes::new((16 << 20) as f64);
 
-/// The operations beyond which a trial takes a smaller size ([`Kernel::smaller`]).
-pub fn most_flop(roof: FlopPerSecond, software: bool) -> Flop {
-    let run = if software { RUN_AT_ROOF_SOFTWARE } else { RUN_AT_ROOF };
-    roof * run
+/// What one run of a trial may do, beyond which a smaller size stands in ([`Kernel::smaller`]).
+pub fn most(roof: FlopPerSecond, memory: Option<BytesPerSecond>, software: bool) -> Extent {
+    let (run, most) =
+        if software { (RUN_AT_ROOF_SOFTWARE, MOST_BYTES_SOFTWARE) } else { (RUN_AT_ROOF, MOST_BYTES) };
+    // A share of the reading that a run may take is no use below what fills the device.
+    let read = memory.map_or(most, |rate| most.min((rate * run * 8.0).max(Bytes::new(1e6))));
+    Extent { flop: roof * run, bytes: read }
 }
 
 /// Multiply-adds of the twin for each variant; the winner is verified again, and more thoroughly, before it is timed.
@@ -38,46 +47,66 @@ const EFFORT: u64 = 300_000;
 const LAPS: usize = 5;
 /// Laps of one variant stop here ...
 const LAPS_TIME: Seconds = Seconds::new(60e-3);
-/// ... and after the first that is this many times the best of another variant.
+/// ... and once this much has shown that it takes so many times as long as another.
+const DOUBT_TIME: Seconds = Seconds::new(5e-3);
 const HOPELESS: f64 = 2.0;
 /// A lap is at least this long, so that a tick of the clock is little.
 const LAP: Seconds = Seconds::new(1e-3);
+/// On hardware a variant runs for this long before its laps, so that none is timed on a sleeping device.
+const WARM_UP: Seconds = Seconds::new(25e-3);
+/// On a CPU, runs beyond this are interrupted by other programs before they end.
+const SLICE: Seconds = Seconds::new(1.5e-3);
 
-/// What a trial has taken so far.
-struct TrialClock {
-    wall: Instant,
-    cpu: Option<Seconds>,
+/// What a lap of a trial counts as.
+///
+/// Where a CPU poses as the device, a busy machine interrupts long runs, and their least time says more about the others'
+/// load than about the kernel; the CPU time over the threads does not. Short runs find a quiet moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Judge {
+    /// Threads of a software adapter; `None` for a device of its own.
+    threads: Option<f64>,
 }
 
-impl TrialClock {
-    fn start() -> Self {
-        Self { wall: Instant::now(), cpu: process_cpu_time() }
+impl Judge {
+    /// For the device that `on` is the document of.
+    pub fn of(on: &Record) -> Self {
+        Self { threads: on.is_software().then(|| f64::from(on.host.logical_cpus.max(1))) }
     }
 
-    fn wall(&self) -> Seconds {
-        Seconds::new(self.wall.elapsed().as_secs_f64())
+    /// Whether a CPU poses as the device.
+    pub(super) fn is_software(self) -> bool {
+        self.threads.is_some()
     }
 
-    fn cpu(&self) -> Option<Seconds> {
-        self.cpu.zip(process_cpu_time()).map(|(begin, now)| now - begin)
+    /// The time of one run, from laps of so many runs each; infinite where there is none.
+    pub fn time(self, laps: &[(Lap, u32)]) -> Seconds {
+        let least = |of: &dyn Fn(&Lap) -> Seconds| {
+            let each = laps.iter().map(|(lap, runs)| of(lap) / f64::from(*runs));
+            each.fold(Seconds::new(f64::INFINITY), Seconds::min)
+        };
+        let device = least(&|lap| lap.device.unwrap_or(lap.wall));
+        let Some(threads) = self.threads else { return device };
+        let cpu = least(&|lap| lap.cpu.map_or(lap.wall, |cpu| cpu / threads));
+        if cpu > SLICE { cpu } else { device }
     }
 
-    /// Where the device is this machine's CPU, its time counts: other programs must not cut a trial short.
-    fn spent(&self, software: bool) -> Seconds {
-        self.cpu().filter(|_| software).unwrap_or_else(|| self.wall())
+    /// What a lap costs of a trial's budget.
+    fn cost(self, lap: &Lap) -> Seconds {
+        lap.cpu.filter(|_| self.is_software()).unwrap_or(lap.wall)
     }
 }
 
 /// What a trial found.
 #[derive(Debug)]
 pub struct Choice {
-    /// The fastest; `None` where no variant ran.
-    pub variant: Option<&'static str>,
+    /// Those that were timed, the fastest first.
+    pub ranked: Vec<&'static str>,
     /// All that were tried.
     pub tuning: Tuning,
     /// Those that were wrong or refused: never silent.
     pub rejected: Vec<Rejected>,
-    /// Whether it holds for the next run as well: not where memory ran out, which another program may have held.
+    /// Whether it holds for the next run as well: not where memory ran out, which another program may have held, nor
+    /// where the time ended before the candidates did.
     pub lasting: bool,
 }
 
@@ -95,9 +124,28 @@ pub enum TrialError {
     Interrupted,
 }
 
+/// The case at the size of its trial, where it is tried at a smaller one.
+pub fn at_trial_size(kernel: &dyn Kernel, on: &Record) -> Option<Box<dyn Kernel>> {
+    let roof = on.fma_ceiling(Element::F32)?;
+    kernel.smaller(most(roof, on.memory_ceiling(), on.is_software()))
+}
+
+/// What one run of the case will take by a trial that took `time` for one at its own size: in proportion to what the roofs
+/// allow for both.
+pub fn predicted(case: &PlannedCase, variant: &str, time: Seconds, on: &Record) -> Seconds {
+    let Some(small) = at_trial_size(case.spec.kernel.as_ref(), on) else { return time };
+    let at_roof = |kernel: &dyn Kernel| {
+        let plan = kernel.plan(variant, case.spec.element);
+        let (roofline, _) = Limits::of_case(&plan, &plan.operations(), case.cache).roofline(on);
+        roofline
+    };
+    let (whole, part) = (at_roof(case.spec.kernel.as_ref()), at_roof(small.as_ref()));
+    if part.is_positive() { time * (whole / part).max(1.0) } else { time }
+}
+
 /// Tries every candidate of a case on the device that `on` is the document of, but for those whose id is among the
 /// document's rejected ones: they took the device with them. `unfit` says why a plan cannot run on this device, if it
-/// cannot.
+/// cannot; `tell` hears of each variant before it is compiled.
 ///
 /// # Errors
 /// [`TrialError`].
@@ -106,83 +154,182 @@ pub fn choose(
     case: &PlannedCase,
     protocol: &Protocol,
     on: &Record,
-    unfit: &dyn Fn(&Plan) -> Option<String>,
+    unfit: &dyn Fn(&str, &Plan) -> Option<String>,
+    tell: &mut dyn FnMut(&'static str),
 ) -> Result<Choice, TrialError> {
-    let clock = TrialClock::start();
-    let (software, rotation_bytes) = (on.is_software(), on.protocol.rotation_bytes);
-    let (mut candidates, mut rejected, mut lasting) = (Vec::new(), Vec::new(), true);
-    let roof = on.fma_ceiling(Element::F32);
-    let smaller = roof.and_then(|roof| case.spec.kernel.smaller(most_flop(roof, software)));
-    let kernel = smaller.as_deref().unwrap_or(case.spec.kernel.as_ref());
-    let mut best: Option<(&'static str, Seconds)> = None;
-    let (mut begun, mut longest) = (Seconds::ZERO, Seconds::ZERO);
+    let clock = (Instant::now(), process_cpu_time());
+    let small = at_trial_size(case.spec.kernel.as_ref(), on);
+    let kernel = small.as_deref().unwrap_or(case.spec.kernel.as_ref());
+    let mut trial = Trial::new(executor, kernel, case, protocol, on);
     for &variant in &case.candidates {
-        let spent = clock.spent(software);
-        longest = longest.max(spent - begun);
-        begun = spent;
         if protocol.interrupted.load(Ordering::Relaxed) {
             return Err(TrialError::Interrupted);
         }
-        let mut note = |time_s: Option<Seconds>, reason: Option<String>| {
-            candidates.push(Candidate { variant: variant.to_owned(), time_s, reason });
-        };
         let id = case.spec.id_as(variant);
         if let Some(before) = on.rejected.iter().find(|rejected| rejected.id == id) {
-            note(None, Some(before.reason.clone()));
-            rejected.push(before.clone());
+            trial.note(variant, Err(before.reason.clone()));
+            trial.rejected.push(before.clone());
             continue;
         }
         // What the device refuses, it refuses at the size of the case.
-        if let Some(reason) = unfit(&case.spec.kernel.plan(variant, case.spec.element)) {
-            note(None, Some(printable(&reason, 300)));
+        if let Some(reason) = unfit(variant, &case.spec.kernel.plan(variant, case.spec.element)) {
+            trial.note(variant, Err(printable(&reason, 300)));
             continue;
         }
-        if best.is_some() && is_over(spent, longest) {
-            note(None, Some(format!("not tried: the trial had taken {spent}, and may take {FIRST_USE}")));
-            continue;
+        tell(variant);
+        trial.one(variant, id)?;
+    }
+    let wall = Seconds::new(clock.0.elapsed().as_secs_f64());
+    let cpu = clock.1.zip(process_cpu_time()).map(|(begin, now)| now - begin);
+    let smaller_shape = small.as_ref().map_or_else(BTreeMap::new, |kernel| kernel.shape());
+    Ok(trial.into_choice(case, smaller_shape, wall, cpu))
+}
+
+/// A trial in progress.
+struct Trial<'a> {
+    executor: &'a dyn Executor,
+    kernel: &'a dyn Kernel,
+    case: &'a PlannedCase,
+    protocol: &'a Protocol<'a>,
+    judge: Judge,
+    rotation_bytes: u64,
+    made: Made,
+    candidates: Vec<Candidate>,
+    rejected: Vec<Rejected>,
+    lasting: bool,
+    best: Option<Seconds>,
+    /// What runs and compilations have taken, and the most of it for one variant.
+    spent: Seconds,
+    longest: Seconds,
+}
+
+impl<'a> Trial<'a> {
+    fn new(
+        executor: &'a dyn Executor,
+        kernel: &'a dyn Kernel,
+        case: &'a PlannedCase,
+        protocol: &'a Protocol<'a>,
+        on: &Record,
+    ) -> Self {
+        Self {
+            executor,
+            kernel,
+            case,
+            protocol,
+            judge: Judge::of(on),
+            rotation_bytes: on.protocol.rotation_bytes,
+            made: Made::default(),
+            candidates: Vec::new(),
+            rejected: Vec::new(),
+            lasting: true,
+            best: None,
+            spent: Seconds::ZERO,
+            longest: Seconds::ZERO,
         }
-        let plan = kernel.plan(variant, case.spec.element);
-        let sets = buffer_sets(&plan, rotation_bytes, case.cache);
-        let trial = Trial { kernel, element: case.spec.element, variant, plan: &plan };
-        match try_one(executor, &trial, &Protocol { sets, ..*protocol }, best.map(|(_, time)| time)) {
-            Ok(time) => {
-                note(Some(time), None);
-                if best.is_none_or(|(_, least)| time < least) {
-                    best = Some((variant, time));
-                }
+    }
+
+    fn note(&mut self, variant: &str, outcome: Result<(Seconds, Seconds), String>) {
+        let (time_s, compilation_s, reason) = match outcome {
+            Ok((time, compilation)) => (Some(time), Some(compilation).filter(|c| c.is_positive()), None),
+            Err(reason) => (None, None, Some(reason)),
+        };
+        self.candidates.push(Candidate { variant: variant.to_owned(), time_s, compilation_s, reason });
+    }
+
+    fn one(&mut self, variant: &'static str, id: String) -> Result<(), TrialError> {
+        if self.best.is_some() && is_over(self.spent, self.longest) {
+            self.lasting = false;
+            self.note(variant, Err(format!("not tried: the trial had taken {}, and may take {FIRST_USE}", self.spent)));
+            return Ok(());
+        }
+        match self.time(variant) {
+            Ok((time, compilation)) => {
+                self.note(variant, Ok((time, compilation)));
+                self.best = Some(self.best.map_or(time, |best| best.min(time)));
             }
             Err(RunError::Launch(error)) if error.ends_the_device() => {
                 return Err(TrialError::Device { variant, error });
             }
             Err(RunError::Interrupted) => return Err(TrialError::Interrupted),
             Err(error) => {
-                lasting &= !matches!(error, RunError::Launch(LaunchError::OutOfMemory(_)));
+                self.lasting &= !matches!(error, RunError::Launch(LaunchError::OutOfMemory(_)));
                 let reason = printable(&error.to_string(), 300);
-                note(None, Some(reason.clone()));
+                self.note(variant, Err(reason.clone()));
                 if !is_limit(&error) {
                     let verification = if let RunError::Wrong(wrong) = error { Some(*wrong) } else { None };
-                    rejected.push(Rejected { id, reason, verification });
+                    self.rejected.push(Rejected { id, reason, verification });
                 }
             }
         }
+        Ok(())
     }
-    let default_variant = case.candidates.first().map_or_else(String::new, |variant| (*variant).to_owned());
-    let time_of_default = candidates.iter().find(|c| c.variant == default_variant).and_then(|c| c.time_s);
-    let regret = time_of_default.zip(best).map(|(time, (_, least))| time / least - 1.0);
-    let tuning = Tuning {
-        candidates,
-        default_variant,
-        regret,
-        smaller_shape: smaller.map_or_else(BTreeMap::new, |kernel| kernel.shape()),
-        cost_s: clock.wall(),
-        cost_cpu_s: clock.cpu(),
-        cached: false,
-    };
-    Ok(Choice { variant: best.map(|(variant, _)| variant), tuning, rejected, lasting })
+
+    /// The time of one run and that of compilation, once the result was found right.
+    fn time(&mut self, variant: &'static str) -> Result<(Seconds, Seconds), RunError> {
+        let element = self.case.spec.element;
+        let plan = self.kernel.plan(variant, element);
+        let protocol =
+            Protocol { sets: buffer_sets(&plan, self.rotation_bytes, self.case.cache), effort: EFFORT, ..*self.protocol };
+        let begun = self.spent;
+        let case = KernelCase { kernel: self.kernel, variant, element };
+        let mut computed = run::computed(self.executor, &case, &protocol, &mut self.made)?;
+        let prepared = computed.prepared.as_mut();
+        // The first run carries the rest of the driver's compilation, so no variant is judged by it.
+        let mut laps = Laps { prepared, judge: self.judge, spent: Seconds::ZERO };
+        let compilation = laps.prepared.compilation();
+        let (inputs, outputs) = (&computed.inputs, &computed.outputs);
+        let verification =
+            verifying(self.executor, || self.kernel.verify(inputs, outputs, element, protocol.effort));
+        if !verification.passed() {
+            return Err(RunError::Wrong(Box::new(verification)));
+        }
+        let time = laps.brief(self.best, &protocol)?;
+        self.spent += compilation + laps.spent;
+        self.longest = self.longest.max(self.spent - begun);
+        Ok((time, compilation))
+    }
+
+    fn into_choice(
+        self,
+        case: &PlannedCase,
+        smaller_shape: BTreeMap<String, u64>,
+        cost_s: Seconds,
+        cost_cpu_s: Option<Seconds>,
+    ) -> Choice {
+        let ranked = ranked(&case.candidates, &self.candidates);
+        let default_variant = case.candidates.first().map_or_else(String::new, |variant| (*variant).to_owned());
+        let tuning = Tuning {
+            regret: regret(&default_variant, &self.candidates),
+            candidates: self.candidates,
+            default_variant,
+            smaller_shape,
+            cost_s,
+            cost_cpu_s,
+            cached: false,
+            second: None,
+        };
+        Choice { ranked, tuning, rejected: self.rejected, lasting: self.lasting }
+    }
+}
+
+/// Those that were timed, the fastest first; of equals the one that is tried first.
+pub(super) fn ranked(names: &[&'static str], candidates: &[Candidate]) -> Vec<&'static str> {
+    let time = |name: &str| candidates.iter().find(|c| c.variant == name).and_then(|c| c.time_s);
+    let mut timed: Vec<(&'static str, Seconds)> =
+        names.iter().filter_map(|name| Some((*name, time(name)?))).collect();
+    timed.sort_by(|a, b| a.1.get().total_cmp(&b.1.get()));
+    timed.into_iter().map(|(name, _)| name).collect()
+}
+
+/// What the default would have cost, by the times of the trial.
+pub(super) fn regret(default: &str, candidates: &[Candidate]) -> Option<f64> {
+    let own = candidates.iter().find(|c| c.variant == default)?.time_s?;
+    let least = candidates.iter().filter_map(|c| c.time_s).reduce(Seconds::min)?;
+    Some(own / least - 1.0).filter(|regret| regret.is_finite())
 }
 
 /// A configuration that is too large for this device is no fault.
-fn is_limit(error: &RunError) -> bool {
+pub(super) fn is_limit(error: &RunError) -> bool {
     match error {
         RunError::Launch(LaunchError::Shader { message, .. } | LaunchError::Refused(message)) => {
             message.contains("limit") || message.contains("exceeds")
@@ -192,47 +339,47 @@ fn is_limit(error: &RunError) -> bool {
     }
 }
 
-/// What is tried.
-struct Trial<'a> {
-    kernel: &'a dyn Kernel,
-    element: Element,
-    variant: &'static str,
-    plan: &'a Plan,
+/// Laps of one variant.
+struct Laps<'a> {
+    prepared: &'a mut dyn Prepared,
+    judge: Judge,
+    /// What they have cost.
+    spent: Seconds,
 }
 
-fn try_one(
-    executor: &dyn Executor,
-    trial: &Trial<'_>,
-    protocol: &Protocol,
-    best: Option<Seconds>,
-) -> Result<Seconds, RunError> {
-    let Trial { kernel, element, variant, plan } = *trial;
-    let inputs = verifying(executor, || kernel.inputs(variant, element, protocol.seed));
-    let mut prepared = executor.prepare(plan, &inputs, protocol.sets)?;
-    // The first run carries the driver's compilation, so no variant is judged by it.
-    prepared.run(1)?;
-    let found = run::outputs(prepared.as_mut(), kernel, variant, element)?;
-    let verification = verifying(executor, || kernel.verify(&inputs, &found, element, EFFORT));
-    if !verification.passed() {
-        return Err(RunError::Wrong(Box::new(verification)));
-    }
-    brief(prepared.as_mut(), best)
-}
-
-/// The shortest of a few laps, per run.
-fn brief(prepared: &mut dyn Prepared, best: Option<Seconds>) -> Result<Seconds, RunError> {
-    let once = prepared.run(1)?;
-    let mut least = once.device.unwrap_or(once.wall);
-    let mut spent = once.wall;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
-    let runs = (LAP / least.max(Seconds::new(1e-7))).ceil().clamp(1.0, 1000.0) as u32;
-    for _ in 0..LAPS {
-        if spent > LAPS_TIME || best.is_some_and(|best| least > best * HOPELESS) {
-            break;
+impl Laps<'_> {
+    /// The time of one run, by a few laps.
+    fn brief(&mut self, best: Option<Seconds>, protocol: &Protocol) -> Result<Seconds, RunError> {
+        if !self.judge.is_software() {
+            until_steady(self.prepared, WARM_UP, protocol.interrupted)?;
+            self.spent += WARM_UP;
         }
-        let lap = prepared.run(runs)?;
-        spent += lap.wall;
-        least = least.min(lap.device.unwrap_or(lap.wall) / f64::from(runs));
+        let mut laps = vec![self.lap(1)?];
+        let runs = runs_of_a_lap(self.judge.time(&laps));
+        let mut wall = laps[0].0.wall;
+        for _ in 0..LAPS {
+            let hopeless = best.is_some_and(|best| self.judge.time(&laps) > best * HOPELESS);
+            if wall > LAPS_TIME || (hopeless && wall > DOUBT_TIME) {
+                break;
+            }
+            let lap = self.lap(runs)?;
+            wall += lap.0.wall;
+            laps.push(lap);
+        }
+        Ok(self.judge.time(&laps))
     }
-    Ok(least)
+
+    fn lap(&mut self, runs: u32) -> Result<(Lap, u32), RunError> {
+        let lap = self.prepared.run(runs)?;
+        self.spent += self.judge.cost(&lap);
+        Ok((lap, runs))
+    }
+}
+
+/// Runs that together last for a lap.
+pub(super) fn runs_of_a_lap(run: Seconds) -> u32 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+    {
+        (LAP / run.max(Seconds::new(1e-7))).ceil().clamp(1.0, 1000.0) as u32
+    }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::planning::PlannedCase;
-use super::tuning::Choice;
+use super::tuning::{self, Choice};
 use crate::kernels::SHADERS;
 use crate::record::{Candidate, Device, Tuning, write_atomically};
 use crate::units::Seconds;
@@ -85,27 +85,26 @@ impl TuningCache {
         if names != case.candidates || !trial.candidates.iter().filter_map(|c| c.time_s).all(sound) {
             return None;
         }
-        let timed = case.candidates.iter().zip(&trial.candidates).filter_map(|(name, c)| Some((*name, c.time_s?)));
-        let (variant, least) = timed.clone().min_by(|a, b| a.1.get().total_cmp(&b.1.get()))?;
+        let ranked = tuning::ranked(&case.candidates, &trial.candidates);
         let default_variant = *case.candidates.first()?;
-        let default = timed.clone().find(|(name, _)| *name == default_variant);
-        let regret = default.map(|(_, time)| time / least - 1.0).filter(|regret| regret.is_finite());
         let tuning = Tuning {
             candidates: trial.candidates.clone(),
             default_variant: default_variant.to_owned(),
-            regret,
+            regret: tuning::regret(default_variant, &trial.candidates),
             smaller_shape: trial.smaller_shape.clone(),
             cost_s: trial.cost_s,
             cost_cpu_s: trial.cost_cpu_s,
             cached: true,
+            second: None,
         };
-        Some(Choice { variant: Some(variant), tuning, rejected: Vec::new(), lasting: true })
+        (!ranked.is_empty()).then_some(Choice { ranked, tuning, rejected: Vec::new(), lasting: true })
     }
 
-    /// Keeps a trial, unless one of its variants was wrong (that is to be told in every run) or did not find its memory.
+    /// Keeps a trial, unless one of its variants was wrong (that is to be told in every run), did not find its memory, or
+    /// was not tried for want of time.
     /// Gives a note where the file could not be written, once.
     pub fn put(&mut self, case: &PlannedCase, choice: &Choice) -> Option<String> {
-        if !choice.rejected.is_empty() || choice.variant.is_none() || !choice.lasting {
+        if !choice.rejected.is_empty() || choice.ranked.is_empty() || !choice.lasting {
             return None;
         }
         let Tuning { candidates, smaller_shape, cost_s, cost_cpu_s, .. } = choice.tuning.clone();

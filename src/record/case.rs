@@ -142,6 +142,23 @@ pub struct Tuning {
     pub cost_cpu_s: Option<Seconds>,
     /// Whether an earlier run made the trial.
     pub cached: bool,
+    /// The two best of the trial timed again in turn, at the sizes of the case; absent where there was one only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub second: Option<Second>,
+}
+
+/// The variant that lost to the measured one when the two best of a trial were timed in turn at the sizes of the case.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Second {
+    /// Its name. Where it was the best of the trial, the trial was wrong by `time_ratio`.
+    pub variant: String,
+    /// Its time over that of the measured variant, lap beside lap.
+    pub time_ratio: f64,
+    /// Pairs of laps.
+    pub pairs: u32,
+    /// The whole outputs of both, compared element by element on the same operands.
+    pub agreement: Verification,
 }
 
 /// One variant in a trial.
@@ -152,6 +169,9 @@ pub struct Candidate {
     pub variant: String,
     /// Time of one run; `None` where it was not timed.
     pub time_s: Option<Seconds>,
+    /// What the driver took to compile it; `None` where it was not compiled, or had been before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compilation_s: Option<Seconds>,
     /// Why it was not timed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,

@@ -53,6 +53,11 @@ pub enum Caveat {
         /// Time of the reference over its median.
         ratio: f64,
     },
+    /// The driver took long to compile the kernel: a program that uses it seems to hang at its first use.
+    SlowCompilation {
+        /// Until the pipeline was there.
+        seconds: f64,
+    },
 }
 
 impl fmt::Display for Caveat {
@@ -92,6 +97,9 @@ impl fmt::Display for Caveat {
                 "above the ceiling: {fraction:.2} of the measured {}; that ceiling is too low, or the input was cached",
                 ceiling.label()
             ),
+            Self::SlowCompilation { seconds } => {
+                write!(f, "slow compilation: the driver took {seconds:.1} s to compile this kernel")
+            }
             Self::ReferenceMoved { ratio } => write!(
                 f,
                 "reference moved: a fixed kernel beside this case took {ratio:.2} times its usual time, and again after \

@@ -142,7 +142,8 @@ fn caveats(caveats: &[Caveat]) -> Checked {
         | Caveat::ClocksDisagree { ratio: value }
         | Caveat::AboveRoofline { fraction: value }
         | Caveat::AboveCeiling { fraction: value, .. }
-        | Caveat::ReferenceMoved { ratio: value } => number("caveats", *value),
+        | Caveat::ReferenceMoved { ratio: value }
+        | Caveat::SlowCompilation { seconds: value } => number("caveats", *value),
         Caveat::SoftwareAdapter | Caveat::WallClock | Caveat::Cached { .. } => Ok(()),
     })
 }
@@ -244,7 +245,13 @@ fn tuning(tuning: &Tuning) -> Checked {
     for candidate in &tuning.candidates {
         named("candidates.variant", &candidate.variant)?;
         number("candidates.time_s", candidate.time_s.unwrap_or_default().get())?;
+        number("candidates.compilation_s", candidate.compilation_s.unwrap_or_default().get())?;
         text("candidates.reason", candidate.reason.as_deref().unwrap_or_default())?;
+    }
+    if let Some(second) = &tuning.second {
+        named("second.variant", &second.variant)?;
+        number("second.time_ratio", second.time_ratio)?;
+        verified(&second.agreement).map_err(|p| p.within("second.agreement"))?;
     }
     unique("candidates.variant", tuning.candidates.iter().map(|candidate| &*candidate.variant))?;
     text("default_variant", &tuning.default_variant)?;

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Family, Kernel, if_smaller, twin};
+use super::super::{Extent, Family, Kernel, if_smaller, twin};
 use super::{
     Bytes, Element, FLOATS, Flop, Output, Parts, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows,
-    named, normal, scale_bits, shrink, splits, word,
+    halved, named, normal, scale_bits, shrink, splits, word,
 };
 
 /// Latent attention of one query a sequence over its cache of `latent_dim + rope_dim` numbers a token; the first
@@ -48,6 +48,16 @@ impl MlaDecode {
         Flop::new(2.0 * pairs * (2 * self.latent_dim + self.rope_dim) as f64)
     }
 
+    fn work(&self, element: Element) -> Work {
+        let [q_bytes, cache_bytes, out_bytes] =
+            [self.q_dims(), self.cache_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
+        Work {
+            flop: self.flop(),
+            bytes_read: Bytes::new((q_bytes + cache_bytes) as f64),
+            bytes_written: Bytes::new(out_bytes as f64),
+        }
+    }
+
     fn workgroup_heads(variant: &str) -> usize {
         if variant == "subgroup" { super::SUBGROUP_HEADS } else { TILED_HEADS }
     }
@@ -85,11 +95,24 @@ impl Kernel for MlaDecode {
         variant != "tiled" || self.latent_dim.is_multiple_of(64) && self.rope_dim.is_multiple_of(64)
     }
 
-    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+    fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
-        let flop = |sequences, kv_len| Self { sequences, kv_len, ..self.clone() }.flop();
-        shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| flop(sequences, kv_len) > most);
+        shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| {
+            most.is_exceeded_by(&Self { sequences, kv_len, ..self.clone() }.work(Element::F32))
+        });
         if_smaller(small, self)
+    }
+
+    fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
+        halved(self.sequences).map(|sequences| Box::new(Self { sequences, ..self.clone() }) as Box<dyn Kernel>)
+    }
+
+    fn narrower(&self) -> Option<Box<dyn Kernel>> {
+        halved(self.heads).map(|heads| Box::new(Self { heads, ..self.clone() }) as Box<dyn Kernel>)
+    }
+
+    fn layout(&self, _variant: &str) -> usize {
+        0
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
@@ -97,11 +120,7 @@ impl Kernel for MlaDecode {
         let splits = splits(1024, self.sequences * groups, self.kv_len);
         let [q_bytes, cache_bytes, out_bytes] =
             [self.q_dims(), self.cache_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
-        let mut plan = Plan::new(Work {
-            flop: self.flop(),
-            bytes_read: Bytes::new((q_bytes + cache_bytes) as f64),
-            bytes_written: Bytes::new(out_bytes as f64),
-        });
+        let mut plan = Plan::new(self.work(element));
         let q = plan.buffer("q", Role::Input, q_bytes);
         let cache = plan.buffer("cache", Role::Input, cache_bytes);
         let parts = Parts::new(&mut plan, self.sequences * self.heads, splits, self.latent_dim);

@@ -41,7 +41,7 @@ impl Heads {
     }
 
     /// Half of the heads of keys, or half of those of queries where one is left; `None` for a single head.
-    fn halved(self) -> Option<Self> {
+    pub(super) fn halved(self) -> Option<Self> {
         let (heads, kv_heads) = (self.heads / 2, self.kv_heads / 2);
         if kv_heads > 0 {
             Some(Self { heads: kv_heads * self.group(), kv_heads, ..self })
@@ -69,6 +69,11 @@ fn shrink(sequences: &mut usize, kv_len: &mut usize, is_too_large: impl Fn(usize
             break;
         }
     }
+}
+
+/// Half of a count of sequences, queries or heads, where there is more than one.
+fn halved(count: usize) -> Option<usize> {
+    (count > 1).then_some(count / 2)
 }
 
 /// The storage types of every attention kernel.

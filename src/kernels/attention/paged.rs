@@ -8,11 +8,11 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::super::tensor::Tensor;
-use super::super::{Family, Kernel, if_smaller, twin};
+use super::super::{Extent, Family, Kernel, if_smaller, twin};
 use super::decode::work;
 use super::{
-    Element, FLOATS, Flop, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of,
-    compare_rows, named, normal, scale_bits, shrink, splits, word,
+    Element, FLOATS, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of,
+    compare_rows, halved, named, normal, scale_bits, shrink, splits, word,
 };
 
 /// Attention of one query a sequence over its blocks, which lie scattered over the pool.
@@ -87,11 +87,20 @@ impl Kernel for PagedDecode {
         FLOATS
     }
 
-    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+    fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
-        let flop = |sequences, kv_len| work(&self.heads, sequences, sequences * kv_len, Element::F32).flop;
-        shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| flop(sequences, kv_len) > most);
+        shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| {
+            most.is_exceeded_by(&work(&self.heads, sequences, sequences * kv_len, Element::F32))
+        });
         if_smaller(small, self)
+    }
+
+    fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
+        halved(self.sequences).map(|sequences| Box::new(Self { sequences, ..self.clone() }) as Box<dyn Kernel>)
+    }
+
+    fn layout(&self, _variant: &str) -> usize {
+        0
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {

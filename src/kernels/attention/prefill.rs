@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::super::tensor::Tensor;
-use super::super::{Family, Kernel, if_smaller, twin};
+use super::super::{Extent, Family, Kernel, if_smaller, twin};
 use super::{
     Bytes, Element, FLOATS, Flop, Heads, Output, Plan, Role, TRIAL_LEN, Tensors, Verification, Work, bytes_of,
-    compare_rows, named, scale_bits, word,
+    compare_rows, halved, named, scale_bits, word,
 };
 
 /// Attention of `q_len` queries over `kv_len` keys.
@@ -78,6 +78,16 @@ impl Prefill {
         Flop::new(2.0 * self.pairs() * (heads * (head_dim + self.value_dim)) as f64)
     }
 
+    fn work(&self, element: Element) -> Work {
+        let [q_bytes, k_bytes, v_bytes, out_bytes] =
+            [self.q_dims(), self.k_dims(), self.v_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
+        Work {
+            flop: self.flop(),
+            bytes_read: Bytes::new((q_bytes + k_bytes + v_bytes) as f64),
+            bytes_written: Bytes::new(out_bytes as f64),
+        }
+    }
+
     fn q_dims(&self) -> [usize; 3] {
         [self.q_len, self.heads.heads, self.heads.head_dim]
     }
@@ -145,9 +155,9 @@ impl Kernel for Prefill {
         }
     }
 
-    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+    fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
-        while small.flop() > most {
+        while most.is_exceeded_by(&small.work(Element::F32)) {
             if let Some(heads) = small.heads.halved() {
                 small.heads = heads;
             } else if small.q_len.min(small.kv_len) > TRIAL_LEN {
@@ -160,21 +170,29 @@ impl Kernel for Prefill {
         if_smaller(small, self)
     }
 
+    fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
+        let (q_len, kv_len) = (halved(self.q_len)?, halved(self.kv_len)?);
+        Some(Box::new(Self { q_len, kv_len, ..self.clone() }))
+    }
+
+    fn narrower(&self) -> Option<Box<dyn Kernel>> {
+        self.heads.halved().map(|heads| Box::new(Self { heads, ..self.clone() }) as Box<dyn Kernel>)
+    }
+
+    /// Cooperative matrices want whole blocks of rows.
+    fn layout(&self, variant: &str) -> usize {
+        usize::from(Matrix::of(variant).is_some())
+    }
+
     fn plan(&self, variant: &str, element: Element) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
-        let [q_bytes, k_bytes, v_bytes, out_bytes] =
-            [self.q_dims(), self.k_dims(), self.v_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
-        let mut plan = Plan::new(Work {
-            flop: self.flop(),
-            bytes_read: Bytes::new((q_bytes + k_bytes + v_bytes) as f64),
-            bytes_written: Bytes::new(out_bytes as f64),
-        });
+        let mut plan = Plan::new(self.work(element));
         let stored = |dims, rows| bytes_of(&Self::in_memory(variant, dims, rows), element);
         let bindings = vec![
             plan.buffer("q", Role::Input, stored(self.q_dims(), ROWS)),
             plan.buffer("k", Role::Input, stored(self.k_dims(), MATRIX_KEYS)),
             plan.buffer("v", Role::Input, stored(self.v_dims(), MATRIX_KEYS)),
-            plan.buffer("out", Role::Output, out_bytes),
+            plan.buffer("out", Role::Output, bytes_of(&self.out_dims(), element)),
         ];
         let mut overrides = BTreeMap::from([("CAUSAL", f64::from(u8::from(self.causal)))]);
         let shader = match (Matrix::of(variant), variant) {

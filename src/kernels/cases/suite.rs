@@ -1,12 +1,14 @@
 //! The suite of `verify`: at least eight shapes of every kernel in every variant and type.
 
-use super::{CaseSpec, Factory, expand, factory};
-use crate::kernels::Phase;
+use std::sync::Arc;
+
+use super::{CaseSpec, expand, shared};
 use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
 use crate::kernels::gating::{Gate, Logits, Sort, TopK};
 use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer};
 use crate::kernels::matmul::{Combine, ExtremeInt8, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
+use crate::kernels::{Kernel, Phase};
 
 /// The suite of `verify`: small shapes that sit on no tile's edge, and the edge cases of each kernel.
 pub fn verification_cases() -> Vec<CaseSpec> {
@@ -16,11 +18,11 @@ pub fn verification_cases() -> Vec<CaseSpec> {
     kernels.extend(attention_suite());
     kernels.extend(layer_suite());
     let phase = Phase::Prefill;
-    kernels.into_iter().flat_map(|(label, kernel)| expand(kernel, label, phase, 1)).collect()
+    kernels.into_iter().flat_map(|(label, kernel)| expand(&kernel, label, phase, 1)).collect()
 }
 
 /// A kernel of the suite, with what is special about its inputs.
-type Labelled = (&'static str, Factory);
+type Labelled = (&'static str, Arc<dyn Kernel>);
 
 /// At least eight shapes for each variant and type: single tokens, odd k and n, all tokens on one expert, experts without
 /// any, k beyond what int8 sums hold in f32, skewed and even loads, and whole tiles.
@@ -42,9 +44,9 @@ fn matmul_suite() -> Vec<Labelled> {
         (Down, 12, 24, 1, 1100, 12, HotExpert),
         (GateUp, 6, 20, 1, 64, 128, Uniform),
     ] {
-        kernels.push((load.label(), factory(Matmul { role, experts, tokens, top_k, k, n, load })));
+        kernels.push((load.label(), shared(Matmul { role, experts, tokens, top_k, k, n, load })));
     }
-    kernels.push(("extreme", factory(ExtremeInt8::new(3, 70))));
+    kernels.push(("extreme", shared(ExtremeInt8::new(3, 70))));
     for (experts, tokens, top_k, hidden) in [
         (1, 1, 1, 4),
         (1, 1, 1, 19),
@@ -55,7 +57,7 @@ fn matmul_suite() -> Vec<Labelled> {
         (256, 12, 8, 36),
         (32, 40, 2, 129),
     ] {
-        kernels.push(("uniform", factory(Combine { tokens, top_k, hidden, experts })));
+        kernels.push(("uniform", shared(Combine { tokens, top_k, hidden, experts })));
     }
     kernels
 }
@@ -102,7 +104,7 @@ fn gating_suite() -> Vec<Labelled> {
         (grouped(64, 4, 32, 5), 70),
     ] {
         for (label, logits) in [("random", Logits::Random), ("ties", Logits::Ties), ("constant", Logits::Constant)] {
-            kernels.push((label, factory(TopK { gate: gate.clone(), tokens, logits })));
+            kernels.push((label, shared(TopK { gate: gate.clone(), tokens, logits })));
         }
     }
     for (gate, tokens) in [
@@ -121,7 +123,7 @@ fn gating_suite() -> Vec<Labelled> {
         (grouped(96, 6, 12, 2), 14),
         (grouped(32, 2, 2, 1), 30),
     ] {
-        kernels.push(("random", factory(TopK { gate, tokens, logits: Logits::Random })));
+        kernels.push(("random", shared(TopK { gate, tokens, logits: Logits::Random })));
     }
     for (tokens, top_k, experts, row_tile, load) in [
         (1, 1, 1, 16, Load::Uniform),
@@ -134,7 +136,7 @@ fn gating_suite() -> Vec<Labelled> {
         (33, 6, 160, 32, Load::HotExpert),
         (513, 1, 2, 64, Load::Uniform),
     ] {
-        kernels.push((load.label(), factory(Sort { tokens, top_k, experts, row_tile, load })));
+        kernels.push((load.label(), shared(Sort { tokens, top_k, experts, row_tile, load })));
     }
     let router = |tokens, k, n| Matmul {
         role: MatmulRole::RouterLogits,
@@ -145,8 +147,8 @@ fn gating_suite() -> Vec<Labelled> {
         n,
         load: Load::Uniform,
     };
-    kernels.push(("random", factory(router(1, 64, 8))));
-    kernels.push(("random", factory(router(67, 130, 128))));
+    kernels.push(("random", shared(router(1, 64, 8))));
+    kernels.push(("random", shared(router(67, 130, 128))));
     kernels
 }
 
@@ -164,13 +166,13 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(3, 1, 32), 31, 95),
         (heads(2, 1, 64), 65, 81),
     ] {
-        kernels.push(("random", factory(Prefill::causal(heads, q_len, kv_len))));
+        kernels.push(("random", shared(Prefill::causal(heads, q_len, kv_len))));
         if kv_len != 129 {
-            kernels.push(("random", factory(Prefill { causal: false, ..Prefill::causal(heads, q_len, kv_len) })));
+            kernels.push(("random", shared(Prefill { causal: false, ..Prefill::causal(heads, q_len, kv_len) })));
         }
     }
     // More queries than keys: nothing but causal masking ties the two.
-    kernels.push(("random", factory(Prefill { causal: false, ..Prefill::causal(heads(2, 2, 64), 37, 19) })));
+    kernels.push(("random", shared(Prefill { causal: false, ..Prefill::causal(heads(2, 2, 64), 37, 19) })));
     // heads, head_dim, value_dim, q_len, kv_len
     for (count, head_dim, value_dim, q_len, kv_len) in [
         (1, 192, 128, 1, 1),
@@ -185,7 +187,7 @@ fn attention_suite() -> Vec<Labelled> {
         (2, 192, 128, 65, 81),
     ] {
         let prefill = Prefill { heads: heads(count, count, head_dim), value_dim, q_len, kv_len, causal: true };
-        kernels.push(("random", factory(prefill)));
+        kernels.push(("random", shared(prefill)));
     }
     for (heads, sequences, kv_len) in [
         (heads(1, 1, 64), 1, 1),
@@ -198,7 +200,7 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(4, 1, 128), 2, 64),
         (heads(5, 1, 32), 3, 129),
     ] {
-        kernels.push(("random", factory(Decode { heads, sequences, kv_len })));
+        kernels.push(("random", shared(Decode { heads, sequences, kv_len })));
     }
     for (heads, sequences, kv_len, block) in [
         (heads(1, 1, 64), 1, 1, 16),
@@ -211,7 +213,7 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(2, 1, 32), 5, 48, 1),
         (heads(4, 1, 128), 2, 128, 16),
     ] {
-        kernels.push(("random", factory(PagedDecode { heads, sequences, kv_len, block })));
+        kernels.push(("random", shared(PagedDecode { heads, sequences, kv_len, block })));
     }
     // heads, latent_dim, rope_dim, key_dim, sequences, kv_len
     for (heads, latent_dim, rope_dim, key_dim, sequences, kv_len) in [
@@ -226,7 +228,7 @@ fn attention_suite() -> Vec<Labelled> {
         (3, 36, 20, 28, 2, 70),
         (9, 192, 64, 96, 1, 7),
     ] {
-        kernels.push(("random", factory(MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len })));
+        kernels.push(("random", shared(MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len })));
     }
     kernels
 }
@@ -254,7 +256,7 @@ fn layer_suite() -> Vec<Labelled> {
         (gate(12, 3, true, 3), 4, 36, 65),
         (gate(256, 8, true, 8), 4, 20, 9),
     ] {
-        kernels.push(("random", factory(MoeLayer { gate, tokens, hidden, intermediate })));
+        kernels.push(("random", shared(MoeLayer { gate, tokens, hidden, intermediate, router: None, scoring: None })));
     }
     let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
     for (heads, hidden, phase) in [
@@ -276,7 +278,7 @@ fn layer_suite() -> Vec<Labelled> {
         (heads(5, 1, 32), 65, BlockPhase::Decode { sequences: 4, kv_len: 19 }),
         (heads(16, 4, 64), 24, BlockPhase::Decode { sequences: 2, kv_len: 100 }),
     ] {
-        kernels.push(("random", factory(AttentionBlock { heads, hidden, phase })));
+        kernels.push(("random", shared(AttentionBlock { heads, hidden, phase, projection: None })));
     }
     kernels
 }

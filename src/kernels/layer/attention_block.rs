@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::super::attention::{Decode, Heads, Prefill};
-use super::super::compare::{Comparison, Verification, sample};
+use super::super::compare::{Comparison, Verification, sample, worst_of};
 use super::super::matmul::{Matmul, MatmulRole, tolerance};
 use super::super::routing::Load;
 use super::super::tensor::Tensors;
-use super::super::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin};
+use super::super::{BestVariant, Element, Extent, Family, Kernel, Output, Plan, Role, Target, Work, named, twin};
 use super::{append, floats_of};
-use crate::units::{Bytes, Flop};
+use crate::units::Bytes;
 
 /// One attention block. In prefill the keys and values are the projected ones; in decode the projected key and value of
 /// the new token are an output, and attention reads a cache that is there already.
@@ -21,6 +21,8 @@ pub struct AttentionBlock {
     pub hidden: usize,
     /// Prefill or decode.
     pub phase: BlockPhase,
+    /// Variant of all four projections, whose rows lie in the same tiles; where `None`, the first that suits.
+    pub projection: Option<&'static str>,
 }
 
 /// What the block works on.
@@ -77,6 +79,10 @@ impl AttentionBlock {
 
     fn out_projection(&self) -> Matmul {
         self.dense(self.q_columns(), self.hidden)
+    }
+
+    fn projection_variant(&self) -> &'static str {
+        self.projection.unwrap_or_else(|| self.projection(0).default_variant(&Target::default()))
     }
 
     /// Names of the projected query, key and value.
@@ -144,10 +150,29 @@ impl Kernel for AttentionBlock {
     }
 
     /// Its variants are those of its attention, which is tried alone.
-    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+    fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let attention = self.attention();
-        let flop = self.plan(self.default_variant(), Element::F32).work.flop;
-        attention.smaller(most).or_else(|| (flop > most).then_some(attention))
+        let work = self.plan(self.default_variant(&Target::default()), Element::F32).work;
+        attention.smaller(most).or_else(|| most.is_exceeded_by(&work).then_some(attention))
+    }
+
+    fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
+        let phase = match self.phase {
+            BlockPhase::Prefill { tokens } if tokens > 1 => BlockPhase::Prefill { tokens: tokens / 2 },
+            BlockPhase::Decode { sequences, kv_len } if sequences > 1 => {
+                BlockPhase::Decode { sequences: sequences / 2, kv_len }
+            }
+            _ => return None,
+        };
+        Some(Box::new(Self { phase, ..self.clone() }))
+    }
+
+    fn narrower(&self) -> Option<Box<dyn Kernel>> {
+        self.heads.halved().map(|heads| Box::new(Self { heads, ..self.clone() }) as Box<dyn Kernel>)
+    }
+
+    fn with_parts(&self, element: Element, best: &BestVariant) -> Option<Box<dyn Kernel>> {
+        Some(Box::new(Self { projection: best(&self.projection(0), element), ..self.clone() }))
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
@@ -158,7 +183,7 @@ impl Kernel for AttentionBlock {
         for (index, name) in self.projected().into_iter().enumerate() {
             let wires = [("a", "x", Input), ("b", PROJECTIONS[index].0, Input), ("c", name, Output), tile[0], tile[1]];
             let projection = self.projection(index);
-            append(&mut plan, &projection, projection.default_variant(), element, &wires);
+            append(&mut plan, &projection, self.projection_variant(), element, &wires);
         }
         let [key, value] = match self.phase {
             BlockPhase::Prefill { .. } => [("k", "k", Output), ("v", "v", Output)],
@@ -180,7 +205,7 @@ impl Kernel for AttentionBlock {
         );
         let out = self.out_projection();
         let wires = [("a", "attended", Output), ("b", "wo", Input), ("c", "out", Output), tile[0], tile[1]];
-        append(&mut plan, &out, out.default_variant(), element, &wires);
+        append(&mut plan, &out, self.projection_variant(), element, &wires);
         plan.work = self.work(&plan, element);
         plan
     }
@@ -194,8 +219,7 @@ impl Kernel for AttentionBlock {
         };
         for (index, (weights, _, _)) in PROJECTIONS.into_iter().enumerate() {
             let projection = self.projection(index);
-            let mut from =
-                projection.inputs(projection.default_variant(), element, seed ^ (0x100 * (index as u64 + 1)));
+            let mut from = projection.inputs(self.projection_variant(), element, seed ^ (0x100 * (index as u64 + 1)));
             if index == 0 {
                 take(&mut from, "a", "x");
                 take(&mut from, "block_expert", "block_expert");
@@ -204,7 +228,7 @@ impl Kernel for AttentionBlock {
             take(&mut from, "b", weights);
         }
         let out = self.out_projection();
-        take(&mut out.inputs(out.default_variant(), element, seed ^ 0x400), "b", "wo");
+        take(&mut out.inputs(self.projection_variant(), element, seed ^ 0x400), "b", "wo");
         if let BlockPhase::Decode { .. } = self.phase {
             let mut cache = self.attention().inputs(variant, element, seed ^ 0x500);
             take(&mut cache, "k", "k_cache");
@@ -274,15 +298,6 @@ impl Kernel for AttentionBlock {
             comparison.pair(&[row, column], outputs["out"].at(&[row, column]), want);
         }
         compared.push(comparison.relative(tolerance(element), tokens * self.hidden));
-        worst(compared)
+        worst_of(compared)
     }
-}
-
-/// The furthest from passing speaks for all.
-fn worst(compared: Vec<Verification>) -> Verification {
-    let (checked, total) = compared.iter().fold((0, 0), |(c, t), v| (c + v.checked, t + v.total));
-    let badness = |v: &Verification| (v.value / v.tolerance).max(v.worst_error / v.worst_tolerance);
-    let worst = compared.into_iter().max_by(|a, b| badness(a).total_cmp(&badness(b)));
-    let worst = worst.unwrap_or_else(|| Comparison::of("out").exact(0));
-    Verification { checked, total, ..worst }
 }

@@ -9,9 +9,11 @@ use super::super::gating::{Gate, Logits, Sort, TopK};
 use super::super::matmul::{Combine, Matmul, MatmulRole, tolerance};
 use super::super::routing::{self, Load};
 use super::super::tensor::{Kind, Tensor, Tensors};
-use super::super::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin};
+use super::super::{
+    BestVariant, Element, Extent, Family, Kernel, Output, Plan, Role, Target, Work, named, twin,
+};
 use super::{append, floats_of, stored};
-use crate::units::{Bytes, Flop};
+use crate::units::Bytes;
 
 /// A layer whose experts all live on this chip. Its routing is what its gate produces.
 #[derive(Debug, Clone)]
@@ -24,9 +26,13 @@ pub struct MoeLayer {
     pub hidden: usize,
     /// Intermediate size of an expert.
     pub intermediate: usize,
+    /// Variant of the router; where `None`, the first that suits.
+    pub router: Option<&'static str>,
+    /// Variant of the scoring with top-k, likewise.
+    pub scoring: Option<&'static str>,
 }
 
-/// The kernels of a layer; the variant of the layer is that of its expert matmuls, the others take their defaults.
+/// The kernels of a layer; the variant of the layer is that of its expert matmuls.
 struct Parts {
     router: Matmul,
     top_k: TopK,
@@ -36,7 +42,13 @@ struct Parts {
     combine: Combine,
 }
 
+/// An expert is not made narrower than the widest panel of weights.
+const LEAST_INTERMEDIATE: usize = 256;
+
 impl MoeLayer {
+    /// A variant of the expert matmuls, where a part does not depend on it.
+    const ANY: &'static str = "";
+
     fn matmul(&self, role: MatmulRole, k: usize, n: usize) -> Matmul {
         let (experts, top_k) = match role {
             MatmulRole::RouterLogits => (1, 1),
@@ -56,6 +68,14 @@ impl MoeLayer {
             down: self.matmul(MatmulRole::Down, self.intermediate, self.hidden),
             combine: Combine { tokens, top_k, hidden: self.hidden, experts },
         }
+    }
+
+    fn router_variant(&self, parts: &Parts) -> &'static str {
+        self.router.unwrap_or_else(|| parts.router.default_variant(&Target::default()))
+    }
+
+    fn scoring_variant(&self, parts: &Parts) -> &'static str {
+        self.scoring.unwrap_or_else(|| parts.top_k.default_variant(&Target::default()))
     }
 
     /// The tokens' hidden states in the storage type, and as the router reads them.
@@ -119,8 +139,24 @@ impl Kernel for MoeLayer {
     }
 
     /// Its variants are those of its expert matmuls, the larger of which is tried alone.
-    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+    fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate).smaller(most)
+    }
+
+    fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
+        (self.tokens > 1).then(|| Box::new(Self { tokens: self.tokens / 2, ..self.clone() }) as Box<dyn Kernel>)
+    }
+
+    fn narrower(&self) -> Option<Box<dyn Kernel>> {
+        let intermediate = (self.intermediate / 2).next_multiple_of(4);
+        (intermediate >= LEAST_INTERMEDIATE)
+            .then(|| Box::new(Self { intermediate, ..self.clone() }) as Box<dyn Kernel>)
+    }
+
+    fn with_parts(&self, _element: Element, best: &BestVariant) -> Option<Box<dyn Kernel>> {
+        let parts = self.parts(Self::ANY);
+        let (router, scoring) = (best(&parts.router, Element::F32), best(&parts.top_k, Element::F32));
+        Some(Box::new(Self { router, scoring, ..self.clone() }))
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
@@ -136,14 +172,14 @@ impl Kernel for MoeLayer {
             ("slot_of_row", "router_slot_of_row", Input),
             ("c", "logits", Scratch),
         ];
-        append(&mut plan, &parts.router, parts.router.default_variant(), Element::F32, &wires);
+        append(&mut plan, &parts.router, self.router_variant(&parts), Element::F32, &wires);
         let wires = [
             ("logits", "logits", Scratch),
             ("bias", "bias", Input),
             ("expert_of_slot", "expert_of_slot", Output),
             ("weight", "weight", Scratch),
         ];
-        append(&mut plan, &parts.top_k, parts.top_k.default_variant(), Element::F32, &wires);
+        append(&mut plan, &parts.top_k, self.scoring_variant(&parts), Element::F32, &wires);
         let wires = [
             ("expert_of_slot", "expert_of_slot", Output),
             ("expert_rows", "expert_rows", Scratch),
@@ -151,7 +187,7 @@ impl Kernel for MoeLayer {
             ("slot_of_row", "slot_of_row", Scratch),
             ("row_of_slot", "row_of_slot", Scratch),
         ];
-        append(&mut plan, &parts.sort, parts.sort.default_variant(), Element::F32, &wires);
+        append(&mut plan, &parts.sort, parts.sort.default_variant(&Target::default()), Element::F32, &wires);
         let routing = [("block_expert", "block_expert", Scratch), ("slot_of_row", "slot_of_row", Scratch)];
         let wires = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1]];
         append(&mut plan, &parts.gate_up, variant, element, &wires);
@@ -163,7 +199,7 @@ impl Kernel for MoeLayer {
             ("row_of_slot", "row_of_slot", Scratch),
             ("out", "out", Output),
         ];
-        append(&mut plan, &parts.combine, parts.combine.default_variant(), element, &wires);
+        append(&mut plan, &parts.combine, parts.combine.default_variant(&Target::default()), element, &wires);
         plan.work = self.work(&plan, element);
         plan.issued_flop = plan.issued_flop.max(plan.work.flop);
         plan
@@ -171,10 +207,10 @@ impl Kernel for MoeLayer {
 
     fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
         let parts = self.parts(variant);
-        let mut router = parts.router.inputs(parts.router.default_variant(), Element::F32, seed ^ 0x100);
+        let mut router = parts.router.inputs(self.router_variant(&parts), Element::F32, seed ^ 0x100);
         let mut gate_up = parts.gate_up.inputs(variant, element, seed ^ 0x200);
         let mut down = parts.down.inputs(variant, element, seed ^ 0x300);
-        let mut gate = parts.top_k.inputs(parts.top_k.default_variant(), Element::F32, seed ^ 0x400);
+        let mut gate = parts.top_k.inputs(self.scoring_variant(&parts), Element::F32, seed ^ 0x400);
         let [x, x_router] = Self::x_names(element);
         let mut inputs = Tensors::new();
         let mut take = |from: &mut Tensors, name: &'static str, to: &'static str| {

@@ -91,12 +91,12 @@ impl Kernel for ExtremeInt8 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::twin;
+    use crate::kernels::{Target, twin};
 
     #[test]
     fn all_but_the_last_product_cancel() {
         let extreme = ExtremeInt8::new(2, 5);
-        let inputs = extreme.inputs(extreme.default_variant(), Element::Int8, 1);
+        let inputs = extreme.inputs(extreme.default_variant(&Target::default()), Element::Int8, 1);
         for column in 0..5 {
             let product = twin::matmul::product(&inputs["a"], &inputs["b"], 1, 0, column);
             assert_eq!(product, 127.0 * (100.0 - column as f64));

@@ -12,10 +12,12 @@ pub use combine::Combine;
 pub use extreme::ExtremeInt8;
 use variant::{Variant, named_variants};
 
-use super::compare::{Comparison, Verification, sample};
+use super::compare::{self, Comparison, Verification, sample};
 use super::routing::{self, Load, NONE};
 use super::tensor::{Tensor, Tensors};
-use super::{Element, Family, INT4_GROUP, Kernel, Output, Plan, Role, Work, if_smaller, named, twin, word};
+use super::{
+    Computed, Element, Extent, Family, INT4_GROUP, Kernel, Made, Output, Plan, Role, Work, if_smaller, named, twin, word,
+};
 use crate::units::{Bytes, Flop};
 
 /// What a matmul is for.
@@ -189,9 +191,9 @@ impl Kernel for Matmul {
     }
 
     /// Fewer experts with as many rows each, then less of each matrix: what a row tile wastes stays.
-    fn smaller(&self, most: Flop) -> Option<Box<dyn Kernel>> {
+    fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
-        while small.work(Element::F32, small.experts).flop > most {
+        while most.is_exceeded_by(&small.work(Element::F32, small.experts)) {
             let rows = small.rows() / small.experts;
             if small.experts / 2 >= small.top_k {
                 small.experts /= 2;
@@ -206,6 +208,19 @@ impl Kernel for Matmul {
             }
         }
         if_smaller(small, self)
+    }
+
+    fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
+        (self.tokens > 1).then(|| Box::new(Self { tokens: self.tokens / 2, ..self.clone() }) as Box<dyn Kernel>)
+    }
+
+    /// The side that tensor parallelism divides: the intermediate size, which is k of the down projection.
+    fn narrower(&self) -> Option<Box<dyn Kernel>> {
+        let mut half = self.clone();
+        let side = if self.role == MatmulRole::Down { &mut half.k } else { &mut half.n };
+        *side = (*side / 2).next_multiple_of(4);
+        (self.role != MatmulRole::RouterLogits && half.k.min(half.n) >= TRIAL_SIDE)
+            .then(|| Box::new(half) as Box<dyn Kernel>)
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
@@ -254,12 +269,20 @@ impl Kernel for Matmul {
     }
 
     fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+        self.inputs_from(&mut Made::default(), variant, element, seed)
+    }
+
+    /// Weights are shared by all variants with panels of one width.
+    fn inputs_from(&self, made: &mut Made, variant: &str, element: Element, seed: u64) -> Tensors {
         let variant = Variant::of(variant);
         let layout = routing::layout(&self.slots(seed), self.experts, variant.row_tile);
-        let a_rows = if self.gathers() { self.tokens } else { layout.slot_of_row.len() };
+        let given = if self.gathers() { self.tokens } else { self.rows() };
+        let a = made.tensor("a", 0, || operands::activations(given, self.k, element, seed ^ 0xA));
+        // Whatever the padding, a slot has the same numbers.
+        let a = if self.gathers() { a } else { a.rows_in_order(&layout.slot_of_row) };
         let mut inputs = Tensors::from([
-            ("a", operands::activations(a_rows, self.k, element, seed ^ 0xA)),
-            ("b", operands::weights(self, variant, element, seed ^ 0xB)),
+            ("a", a),
+            ("b", made.tensor("b", variant.width, || operands::weights(self, variant, element, seed ^ 0xB))),
             ("block_expert", Tensor::indices(&layout.block_expert)),
             ("slot_of_row", Tensor::indices(&layout.slot_of_row)),
         ]);
@@ -290,6 +313,23 @@ impl Kernel for Matmul {
             comparison.pair(&[row, column], outputs["c"].at(&[row, column]), want);
         }
         comparison.relative(tolerance(element), total)
+    }
+
+    /// Rows by token slot: each variant pads the rows of an expert to a tile of its own.
+    fn agreement(&self, ours: Computed, theirs: Computed, element: Element) -> Verification {
+        let rows = |of: &Computed| {
+            let slots = &of.inputs["slot_of_row"];
+            let filled = (0..slots.dims()[0]).map(|row| (slots.index_at(&[row]), row));
+            filled.filter(|(slot, _)| *slot != NONE).collect::<BTreeMap<u32, usize>>()
+        };
+        let (our_rows, their_rows) = (rows(&ours), rows(&theirs));
+        let pairs: Vec<(usize, usize)> =
+            our_rows.iter().filter_map(|(slot, ours)| Some((*ours, *their_rows.get(slot)?))).collect();
+        let (our_c, their_c) = (&ours.outputs["c"], &theirs.outputs["c"]);
+        compare::whole("c", our_c.kind(), element, pairs.len(), |index| {
+            let (ours, theirs) = pairs[index];
+            (vec![ours], our_c.row(ours), their_c.row(theirs))
+        })
     }
 
     fn outputs(&self, variant: &str, element: Element) -> Vec<Output> {

@@ -233,12 +233,15 @@ fn throttled(first: usize, last: usize, factor: f64) -> Fake {
     })
 }
 
-/// The reference runs once when it is prepared, then three times a reading; the first three readings judge nothing.
-const FIRST_JUDGED: usize = 1 + 3 * 3 + 1;
+/// The reference runs once when it is prepared, then in each reading once, in three windows of four runs to warm up, and
+/// three times; the first three readings judge nothing.
+const FIRST_JUDGED: usize = 1 + 3 * (1 + 12 + 3) + 1;
+/// Runs of the next reading, whose windows are of three runs where each takes half as long again.
+const SLOW_READING: usize = 1 + 9 + 3;
 
 #[test]
 fn a_case_beside_a_throttled_reference_is_run_again_once() {
-    let outcome = go(throttled(FIRST_JUDGED, FIRST_JUDGED + 2, 1.5), &[SINGLE, LAYER]);
+    let outcome = go(throttled(FIRST_JUDGED, FIRST_JUDGED + SLOW_READING - 1, 1.5), &[SINGLE, LAYER]);
     outcome.result.as_ref().unwrap();
     assert_eq!(outcome.told("Repeated"), 1);
     let moved = outcome.record.cases.iter().flat_map(|case| &case.caveats);

@@ -1,0 +1,237 @@
+//! What a device is like before anything has run on it, and which variants are worth trying first there.
+//!
+//! The order is a table of names from the best guess down. It decides only who is tried first, and who is taken where
+//! nothing is tried: a trial on the device chooses.
+
+use super::Kernel;
+
+/// What the order of variants depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The kind of device.
+    pub class: DeviceClass,
+    /// Invocations of its smallest subgroup; `None` where it is not known, or it has none.
+    pub lanes: Option<u32>,
+    /// The driver's name as the record has it, in lower case.
+    pub driver: String,
+}
+
+/// Kinds of device that want different kernels.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeviceClass {
+    /// A GPU with memory of its own.
+    Discrete,
+    /// A GPU that shares the host's memory and is no Apple.
+    Integrated,
+    /// An Apple GPU.
+    Apple,
+    /// A CPU that poses as a GPU.
+    Software,
+    /// Not known: variants in the order in which the kernels list them.
+    #[default]
+    Unknown,
+}
+
+/// Large tiles in workgroup memory and matrix units first, by what public kernels reach (reviewed for NVIDIA, RDNA and
+/// Intel); a stream of weights before them where rows are few, which is the only place that it is offered.
+const DISCRETE: &[&str] = &[
+    "streamed_2x256",
+    "streamed_8x256",
+    "matrix16_64x128",
+    "matrix_16",
+    "matrix8_64x128",
+    "matrix_8",
+    "tiled_128x128",
+    "tiled_64x128",
+    "tiled",
+    "group",
+    "subgroup",
+    "workgroup",
+    "blocked_64x64",
+    "subgroup_16x256",
+    "subgroup_32x2",
+    "row",
+    "token",
+];
+
+/// Half the registers and less workgroup memory: the smaller of two tiles first.
+const INTEGRATED: &[&str] = &[
+    "streamed_2x256",
+    "streamed_8x256",
+    "matrix16_64x128",
+    "matrix_16",
+    "matrix8_64x128",
+    "matrix_8",
+    "tiled_64x128",
+    "tiled_128x128",
+    "tiled",
+    "group",
+    "subgroup",
+    "workgroup",
+    "blocked_64x64",
+    "subgroup_16x256",
+    "row",
+    "token",
+    "subgroup_32x2",
+];
+
+/// Its matrices are 8 x 8.
+const APPLE: &[&str] = &[
+    "streamed_2x256",
+    "streamed_8x256",
+    "matrix8_64x128",
+    "matrix_8",
+    "tiled_64x128",
+    "tiled_128x128",
+    "tiled",
+    "group",
+    "subgroup",
+    "workgroup",
+    "subgroup_16x256",
+    "blocked_64x64",
+    "row",
+    "token",
+    "subgroup_32x2",
+];
+
+/// As measured on llvmpipe and SwiftShader (the trials in results/): an invocation runs to its end, barriers cost most.
+const SOFTWARE: &[&str] = &[
+    "subgroup_32x64",
+    "subgroup_16x64",
+    "subgroup_8x64",
+    "subgroup_8x4",
+    "subgroup_32x2",
+    "subgroup",
+    "subgroup_16x256",
+    "blocked_8x64",
+    "blocked_64x64",
+    "token",
+    "row",
+];
+
+impl DeviceClass {
+    fn order(self) -> &'static [&'static str] {
+        match self {
+            Self::Discrete => DISCRETE,
+            Self::Integrated => INTEGRATED,
+            Self::Apple => APPLE,
+            Self::Software => SOFTWARE,
+            Self::Unknown => &[],
+        }
+    }
+}
+
+/// Variants whose workgroups have 8 invocations, by kernel: they leave most of a wider subgroup idle.
+const NARROW: &[(&[&str], &[&str])] = &[
+    (
+        &["gate_up", "down", "dense", "router_logits", "moe_layer"],
+        &["blocked_8x64", "subgroup_8x64", "subgroup_16x64", "subgroup_32x64"],
+    ),
+    (&["decode", "decode_paged", "mla_decode", "attention_block_decode"], &["row", "subgroup"]),
+    (
+        &["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill"],
+        &["subgroup_8x4"],
+    ),
+];
+
+/// Whether the workgroups of a variant have 8 invocations.
+pub fn is_narrow(kernel: &str, variant: &str) -> bool {
+    NARROW.iter().any(|(kernels, variants)| kernels.contains(&kernel) && variants.contains(&variant))
+}
+
+/// Subgroups from this width on leave at least half of their lanes to a narrow workgroup.
+const WIDE: u32 = 16;
+
+/// Compilers that are known to take half a minute and more for some of our kernels: the driver's name in lower case, the
+/// kernels' names, and the beginning of the variants' names. Seen with Mesa 26.1.6 on an Adreno 740.
+const SLOW_COMPILERS: &[(&str, &[&str], &str)] = &[(
+    "turnip",
+    &[
+        "decode",
+        "decode_paged",
+        "mla_decode",
+        "attention_block_decode",
+        "prefill",
+        "prefill_full",
+        "mla_prefill",
+        "mla_prefill_full",
+        "attention_block_prefill",
+    ],
+    "subgroup",
+)];
+
+impl Target {
+    /// Why a variant is not even compiled here, if it is not: the driver is known not to come back from it in time.
+    pub fn refuses(&self, kernel: &str, variant: &str) -> Option<String> {
+        let slow = |(driver, kernels, prefix): &&(&str, &[&str], &str)| {
+            self.driver.contains(driver) && kernels.contains(&kernel) && variant.starts_with(prefix)
+        };
+        SLOW_COMPILERS
+            .iter()
+            .find(slow)
+            .map(|(driver, ..)| format!("the driver {driver} takes half a minute and more to compile it"))
+    }
+
+    /// The variants of a kernel that suit its shape, the most promising first. Narrow ones are left out where subgroups
+    /// are wide and another variant is there.
+    pub fn candidates<K: Kernel + ?Sized>(&self, kernel: &K, among: &[&'static str]) -> Vec<&'static str> {
+        let order = self.class.order();
+        let rank = |name: &str| order.iter().position(|known| *known == name).unwrap_or(order.len());
+        let wide = self.class != DeviceClass::Software && self.lanes.is_some_and(|lanes| lanes >= WIDE);
+        let narrow = |name: &str| wide && is_narrow(kernel.name(), name);
+        let mut names: Vec<&'static str> = among.iter().copied().filter(|name| kernel.suits(name)).collect();
+        // Stable: what the table does not name stays as the kernel lists it.
+        names.sort_by_key(|name| (narrow(name), rank(name)));
+        if names.first().is_some_and(|first| !narrow(first)) {
+            names.retain(|name| !narrow(name));
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::attention::{Decode, Heads, PagedDecode};
+    use crate::kernels::matmul::Matmul;
+
+    fn target(class: DeviceClass, lanes: u32) -> Target {
+        Target { class, lanes: Some(lanes), driver: String::new() }
+    }
+
+    fn of(target: &Target, kernel: &dyn Kernel) -> Vec<&'static str> {
+        target.candidates(kernel, kernel.variants())
+    }
+
+    #[test]
+    fn each_class_begins_with_what_suits_it_and_a_wide_device_gets_nothing_narrow() {
+        let prefill = Matmul::dense(1024, 1024, 1024);
+        assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_64x128");
+        assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x128");
+        assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x128");
+        assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_32x64");
+        let decode = Matmul::dense(2, 1024, 1024);
+        assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode)[0], "streamed_2x256");
+        for class in [DeviceClass::Discrete, DeviceClass::Integrated, DeviceClass::Apple] {
+            assert!(of(&target(class, 32), &prefill).iter().all(|name| !is_narrow("dense", name)));
+        }
+        assert_eq!(of(&target(DeviceClass::Software, 8), &prefill).len(), of(&Target::default(), &prefill).len());
+    }
+
+    #[test]
+    fn a_kernel_with_narrow_variants_only_keeps_them() {
+        let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
+        let paged = PagedDecode { heads, sequences: 2, kv_len: 64, block: 16 };
+        assert_eq!(of(&target(DeviceClass::Discrete, 32), &paged).len(), 2);
+        let decode = Decode { heads, sequences: 2, kv_len: 64 };
+        assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode), ["group"]);
+    }
+
+    #[test]
+    fn a_driver_that_does_not_come_back_from_a_variant_is_not_asked() {
+        let turnip = Target { driver: "turnip mesa driver".to_owned(), ..Target::default() };
+        assert!(turnip.refuses("prefill", "subgroup_32x2").is_some());
+        assert!(turnip.refuses("prefill", "tiled").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none());
+        assert!(Target::default().refuses("prefill", "subgroup").is_none());
+    }
+}
