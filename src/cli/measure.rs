@@ -7,6 +7,7 @@ use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::{Error, print, print_json};
 use crate::measure::session::{self, Event, Machine, Options, SessionError};
+use crate::measure::estimate::Estimate;
 use crate::measure::planning::{self, PlannedFor};
 use crate::measure::{Executor, tuning_cache};
 use crate::record::{CeilingKind, Device, Lock, Preset, Quantity, Record, Selection, Tuning};
@@ -163,11 +164,12 @@ fn as_cli_error(error: &SessionError) -> Error {
 fn show(event: &Event, progress: &mut Progress) {
     match event {
         Event::Ceiling(kind, value) => progress.line(&format!("ceiling {} {}", kind.label(), shown(*kind, *value))),
-        Event::Planned { cases, done, preset, reason } => {
+        Event::Planned { cases, done, preset, reason, estimate } => {
             progress.finish();
             *progress = Progress::new(cases - done, false);
             let preset = format!("{preset:?}").to_lowercase();
             progress.line(&format!("preset {preset} ({reason}): {cases} cases, {done} done before"));
+            progress.line(&format!("takes {}", what_it_takes(estimate)));
         }
         Event::Started(id) => progress.now(id),
         Event::Trying(id, variant) => progress.now(&format!("compiling and trying {variant} of {id}")),
@@ -190,6 +192,13 @@ fn show(event: &Event, progress: &mut Progress) {
             progress.step_silently();
         }
     }
+}
+
+/// Minutes and memory for people. A CPU that poses as a GPU has no estimate worth the name.
+fn what_it_takes(estimate: &Estimate) -> String {
+    let Estimate { wall, host_bytes, device_bytes } = estimate;
+    let minutes = (wall.get() / 60.0).ceil();
+    format!("about {minutes} min, up to {host_bytes} of memory and {device_bytes} on the device")
 }
 
 fn shown(kind: CeilingKind, value: f64) -> String {

@@ -1,21 +1,58 @@
 //! The document of a run before its first case.
 
+use super::estimate::Estimate;
 use super::host;
 use super::planning::rotation_bytes;
-use super::session::Options;
+use super::session::{Options, SessionError};
 use crate::record::{
     Caveat, Clock, Device, DeviceType, Preset, Protocol, Record, Reference, SCHEMA_VERSION, Selection, Tool,
 };
 use crate::units::{FlopPerSecond, Seconds};
 
-/// Smoke for what reaches less than an integrated GPU, full for what a discrete one reaches.
-pub(super) fn choose_preset(f32_rate: FlopPerSecond) -> (Preset, String) {
-    let preset = match f32_rate.get() {
-        rate if rate < 200e9 => Preset::Smoke,
-        rate if rate < 5e12 => Preset::Quick,
-        _ => Preset::Full,
-    };
-    (preset, format!("chosen from the measured f32 rate, {f32_rate}"))
+/// The longest first run that nobody asked to be longer: with a GPU of its own, and with a smaller one.
+const PATIENCE_DISCRETE: Seconds = Seconds::new(300.0);
+const PATIENCE: Seconds = Seconds::new(480.0);
+/// Below this an adapter is a CPU, or as slow as one.
+const LEAST_FOR_QUICK: FlopPerSecond = FlopPerSecond::new(200e9);
+/// What all models at their true sizes ask for.
+const LEAST_FOR_FULL: FlopPerSecond = FlopPerSecond::new(30e12);
+const MEMORY_FOR_FULL: u64 = 16_000_000_000;
+
+/// A preset, why it, and what it will take.
+pub(super) struct ChosenPreset {
+    pub(super) preset: Preset,
+    pub(super) reason: String,
+    pub(super) estimate: Estimate,
+}
+
+/// The largest preset that the device has the speed and the memory for and that ends within minutes, unless one is asked
+/// for. `estimated` gives what a preset will take.
+pub(super) fn choose_preset(
+    asked: Option<Preset>,
+    device: &Device,
+    f32_rate: FlopPerSecond,
+    estimated: &dyn Fn(Preset) -> Result<Estimate, SessionError>,
+) -> Result<ChosenPreset, SessionError> {
+    if let Some(preset) = asked {
+        return Ok(ChosenPreset { preset, reason: "asked for".to_owned(), estimate: estimated(preset)? });
+    }
+    let patience = if device.device_type == DeviceType::Discrete { PATIENCE_DISCRETE } else { PATIENCE };
+    let is_gpu = device.device_type != DeviceType::Software && f32_rate >= LEAST_FOR_QUICK;
+    let is_large = is_gpu
+        && f32_rate >= LEAST_FOR_FULL
+        && device.memory_bytes.is_none_or(|memory| memory >= MEMORY_FOR_FULL);
+    for (preset, possible) in [(Preset::Full, is_large), (Preset::Quick, is_gpu)] {
+        if !possible {
+            continue;
+        }
+        let estimate = estimated(preset)?;
+        if estimate.wall <= patience {
+            let reason = format!("the largest that ends within {patience} at the measured f32 rate, {f32_rate}");
+            return Ok(ChosenPreset { preset, reason, estimate });
+        }
+    }
+    let reason = format!("chosen from the measured f32 rate, {f32_rate}");
+    Ok(ChosenPreset { preset: Preset::Smoke, reason, estimate: estimated(Preset::Smoke)? })
 }
 
 pub(super) fn protocol(

@@ -9,6 +9,7 @@ pub mod accuracy;
 pub mod bench;
 pub mod ceilings;
 mod document;
+pub mod estimate;
 #[cfg(test)]
 mod fake;
 mod finals;

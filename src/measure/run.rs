@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::accounting::verifying;
 use super::sampling::{Sampled, Sampling, SamplingError, sample};
-use super::{Executor, LaunchError, Prepared};
+use super::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::{Element, Kernel, Made, Metric, Plan, Tensor, Tensors, Verification};
 use crate::record::Timing;
 
@@ -107,6 +107,8 @@ pub struct Verified<'a> {
     pub inputs: Tensors,
     /// What the kernel made of them; dropped likewise.
     pub outputs: Tensors,
+    /// The first run.
+    pub(super) first: Lap,
     plan: Plan,
     tokens_per_expert: Option<Vec<u32>>,
     sets: u32,
@@ -147,11 +149,12 @@ pub(super) fn computed<'a>(
     let plan = kernel.plan(variant, element);
     let inputs = verifying(executor, || kernel.inputs_from(made, variant, element, protocol.seed));
     let mut prepared = executor.prepare(&plan, &inputs, protocol.sets)?;
-    prepared.run(1)?;
+    let first = prepared.run(1)?;
     let outputs = outputs(prepared.as_mut(), kernel, variant, element)?;
     let tokens_per_expert = kernel.tokens_per_expert(&outputs);
     let verification = nothing_compared();
-    Ok(Verified { prepared, verification, inputs, outputs, plan, tokens_per_expert, sets: protocol.sets })
+    let sets = protocol.sets;
+    Ok(Verified { prepared, verification, inputs, outputs, first, plan, tokens_per_expert, sets })
 }
 
 /// What stands for a comparison until one was made: it passes nothing.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::accounting::{Account, Accounted};
 use super::ceilings::{self, Ceilings};
 use super::document::{choose_preset, document, protocol};
+use super::estimate::{self, Estimate, HostRates};
 use super::finals::{self, Finals, Lost};
 use super::planning::{self, PlannedCase, PlannedFor};
 use super::reference::{self, Watch};
@@ -61,6 +62,8 @@ pub enum Event<'a> {
         preset: Preset,
         /// Why this one.
         reason: &'a str,
+        /// What all cases will take.
+        estimate: &'a Estimate,
     },
     /// A case begins.
     Started(&'a str),
@@ -125,7 +128,7 @@ pub enum SessionError {
 }
 
 /// Multiply-adds of the twin that one verification may cost.
-const EFFORT: u64 = 8_000_000;
+pub(super) const EFFORT: u64 = 8_000_000;
 /// No submission on hardware that is predicted to take longer: a tenth of what Windows gives a GPU, and what a desktop
 /// that the GPU also draws bears.
 const LONGEST_SUBMISSION: Seconds = Seconds::new(0.2);
@@ -289,25 +292,34 @@ fn open(
         }
     };
     let f32_rate = ceilings.found.get(&CeilingKind::FmaF32).map_or(0.0, |ceiling| ceiling.value);
-    let (preset, preset_reason) = match (options.preset, &before) {
-        (Some(preset), _) => (preset, "asked for".to_owned()),
-        (None, Some(record)) => (record.protocol.preset, record.protocol.preset_reason.clone()),
-        (None, None) => choose_preset(FlopPerSecond::new(f32_rate)),
-    };
-    let on = PlannedFor::device(device, &ceilings.found);
-    let planned = planning::cases(preset, &options.selection, &options.only, &on)?;
-    let planned: Vec<String> = planned.into_iter().map(|case| case.id).collect();
     let clock = if has_device_clock { Clock::Device } else { Clock::Wall };
     let reference = ceilings.found.get(&CeilingKind::FmaF32).and_then(|fma| reference::describe(fma, device));
-    let protocol = protocol(preset, preset_reason.clone(), clock, device, options);
-    let mut fresh = document(device, protocol, reference, planned);
-    fresh.ceilings = ceilings.found;
+    let on = PlannedFor::device(device, &ceilings.found);
+    let empty = |preset, reason: &str| {
+        let protocol = protocol(preset, reason.to_owned(), clock, device, options);
+        let mut empty = document(device, protocol, reference.clone(), Vec::new());
+        empty.ceilings = ceilings.found.clone();
+        empty
+    };
+    let planned = |preset| planning::cases(preset, &options.selection, &options.only, &on);
+    let estimated = |preset| {
+        let record = empty(preset, "");
+        Ok(estimate::estimate(&planned(preset)?, &record, &HostRates::here(&record.host)))
+    };
+    let asked = options.preset.or(before.as_ref().map(|record| record.protocol.preset));
+    let chosen = choose_preset(asked, device, FlopPerSecond::new(f32_rate), &estimated)?;
+    let reason = match (&before, options.preset) {
+        (Some(record), None) => record.protocol.preset_reason.clone(),
+        _ => chosen.reason,
+    };
+    let mut fresh = empty(chosen.preset, &reason);
+    fresh.planned = planned(chosen.preset)?.into_iter().map(|case| case.id).collect();
     fresh.left_out = ceilings.left_out;
     let journal = if resuming { Journal::resume(path, &fresh)? } else { Journal::create(path, fresh)? };
     let record = journal.record();
     let cases = record.planned.len();
     let done = record.planned.iter().filter(|id| journal.done(id)).count();
-    tell(Event::Planned { cases, done, preset, reason: &preset_reason });
+    tell(Event::Planned { cases, done, preset: chosen.preset, reason: &reason, estimate: &chosen.estimate });
     Ok(journal)
 }
 

@@ -15,8 +15,9 @@ use crate::kernels::{Element, Extent, Kernel, Made, Plan};
 use crate::record::{Candidate, Record, Rejected, Tuning, printable};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
-/// What the device and its compiler may take in one trial.
-pub const FIRST_USE: Seconds = Seconds::new(2.0);
+/// What the device and its compiler may take in one trial. A trial that ends before its candidates do is made again in the
+/// next run, so this is for drivers that take seconds for each of them.
+pub const FIRST_USE: Seconds = Seconds::new(10.0);
 
 /// Whether a trial whose runs and compilations have taken `spent`, `longest` of it for one variant, tries no further one:
 /// it might not end within [`FIRST_USE`].
@@ -273,10 +274,10 @@ impl<'a> Trial<'a> {
         let begun = self.spent;
         let case = KernelCase { kernel: self.kernel, variant, element };
         let mut computed = run::computed(self.executor, &case, &protocol, &mut self.made)?;
+        let first = computed.first.wall;
         let prepared = computed.prepared.as_mut();
-        // The first run carries the rest of the driver's compilation, so no variant is judged by it.
+        let pipelines = prepared.compilation();
         let mut laps = Laps { prepared, judge: self.judge, spent: Seconds::ZERO };
-        let compilation = laps.prepared.compilation();
         let (inputs, outputs) = (&computed.inputs, &computed.outputs);
         let verification =
             verifying(self.executor, || self.kernel.verify(inputs, outputs, element, protocol.effort));
@@ -284,7 +285,9 @@ impl<'a> Trial<'a> {
             return Err(RunError::Wrong(Box::new(verification)));
         }
         let time = laps.brief(self.best, &protocol)?;
-        self.spent += compilation + laps.spent;
+        // The first run carries the rest of the driver's compilation, so no variant is judged by it.
+        let compilation = pipelines + (first - time).max(Seconds::ZERO);
+        self.spent += pipelines + first + laps.spent;
         self.longest = self.longest.max(self.spent - begun);
         Ok((time, compilation))
     }
