@@ -14,6 +14,7 @@ pub mod probes;
 pub mod routing;
 mod sources;
 mod target;
+pub mod subgroup_probe;
 mod tensor;
 pub mod twin;
 pub mod unit_probes;
