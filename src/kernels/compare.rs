@@ -90,8 +90,10 @@ impl Comparison {
 
     pub(super) fn pair(&mut self, at: &[usize], got: f64, want: f64) {
         self.checked += 1;
-        let difference = if got.is_finite() { (got - want).abs() } else { HOPELESS };
-        self.not_finite |= !got.is_finite();
+        // A twin that computed on an output that is not finite has nothing to compare with.
+        let finite = got.is_finite() && want.is_finite();
+        let difference = if finite { (got - want).abs() } else { HOPELESS };
+        self.not_finite |= !finite;
         self.difference_squared += difference * difference;
         self.reference_squared += want * want;
         if difference > 0.0 {
@@ -183,6 +185,13 @@ mod tests {
         let verification = comparison.relative(1.0, 2);
         assert!(!verification.passed());
         assert_eq!(verification.worst.unwrap().got, None);
+    }
+
+    #[test]
+    fn nothing_agrees_with_a_twin_that_is_not_finite() {
+        let mut comparison = Comparison::of("c");
+        comparison.pair(&[0], 1.0, f64::NAN);
+        assert!(!comparison.relative(1.0, 1).passed());
     }
 
     #[test]

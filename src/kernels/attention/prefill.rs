@@ -171,9 +171,9 @@ impl Kernel for Prefill {
         });
         let stored = |dims, rows| bytes_of(&Self::in_memory(variant, dims, rows), element);
         let bindings = vec![
-            plan.buffer("q", Role::Input, stored(self.q_dims(), ROWS)),
-            plan.buffer("k", Role::Input, stored(self.k_dims(), MATRIX_KEYS)),
-            plan.buffer("v", Role::Input, stored(self.v_dims(), MATRIX_KEYS)),
+            plan.padded_buffer("q", Role::Input, q_bytes, stored(self.q_dims(), ROWS)),
+            plan.padded_buffer("k", Role::Input, k_bytes, stored(self.k_dims(), MATRIX_KEYS)),
+            plan.padded_buffer("v", Role::Input, v_bytes, stored(self.v_dims(), MATRIX_KEYS)),
             plan.buffer("out", Role::Output, out_bytes),
         ];
         let mut overrides = BTreeMap::from([("CAUSAL", f64::from(u8::from(self.causal)))]);
