@@ -1,14 +1,16 @@
 # make bench   the main job: verify, measure, project and report on this machine's best adapter (into out/)
 # make test    all tests, every shader under a second WGSL compiler, the report page in a browser
 # make validate-vulkan   the verification suite under Vulkan's validation layers
+# make verify-matrices   the verification suite, cooperative matrices included, on a current Mesa in a folder (7 minutes)
+# make spirv-val   every pipeline as SPIR-V under the validator of that Mesa's distribution, which knows matrices
 # make lint    formatting, clippy and docs, warnings denied
-# Each installs what it needs on Debian and Ubuntu, and says so.
+# Each installs what it needs on Debian and Ubuntu, and says so; what takes a current Mesa puts it into target/ instead.
 
 CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test browser-test second-compiler validate-vulkan lint driver
+.PHONY: bench test browser-test second-compiler validate-vulkan verify-matrices spirv-val lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -29,6 +31,16 @@ second-compiler:
 
 validate-vulkan: driver
 	@sh tests/validate-vulkan.sh
+
+# A current Mesa's software driver multiplies matrices of 8 x 8, those of older ones none.
+verify-matrices:
+	@sh tests/current-mesa/install.sh
+	$(CARGO) build --release --locked
+	sh tests/current-mesa/run.sh llvmpipe supernode verify --backend vulkan $(ARGS)
+
+spirv-val:
+	@sh tests/current-mesa/install.sh || echo "spirv-val: NOT RUN on cooperative matrices, unless the installed one is new enough"
+	$(CARGO) test --locked --test second_compiler spirv
 
 lint:
 	$(CARGO) fmt --check

@@ -66,7 +66,7 @@ fn main(
         largest[local] = LOWEST;
     }
     var total = 0.0; // of head `local`
-    var sum: array<vec4<f32>, MAX_GROUP>;
+    var sum = array<vec4<f32>, MAX_GROUP>();
     for (var first = begin; first < end; first += KEYS) {
         let keys = min(KEYS, end - first);
         workgroupBarrier();
@@ -76,7 +76,7 @@ fn main(
             tile[key * (HEAD_DIM4 + 1u) + d] = k[kv_at + (first + min(key, keys - 1u)) * kv_step + d];
         }
         workgroupBarrier();
-        var s: array<f32, MAX_GROUP / 2>;
+        var s = array<f32, MAX_GROUP / 2>();
         for (var d = 0u; d < HEAD_DIM4; d++) {
             let x = widen(tile[own_key * (HEAD_DIM4 + 1u) + d]);
             for (var h = local / KEYS; h < GROUP; h += 2u) {

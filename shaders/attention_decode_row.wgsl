@@ -45,14 +45,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let begin = min(split * length, params.kv_len);
     let end = min(begin + length, params.kv_len);
 
-    var sum: array<vec4<f32>, MAX_HEAD_DIM4>;
+    var sum = array<vec4<f32>, MAX_HEAD_DIM4>();
     for (var d = 0u; d < HEAD_DIM4; d++) {
         sum[d] = vec4<f32>();
     }
     var largest = LOWEST;
     var total = 0.0;
     for (var first = begin; first < end; first += KEYS) {
-        var score: array<f32, KEYS>;
+        var score = array<f32, KEYS>();
         for (var d = 0u; d < HEAD_DIM4; d++) {
             let x = widen(q[q_at + d]);
             for (var j = 0u; j < KEYS; j++) {

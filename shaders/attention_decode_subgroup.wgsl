@@ -51,7 +51,7 @@ fn main(
     let begin = min(split * length, params.kv_len);
     let end = min(begin + length, params.kv_len);
 
-    var sum: array<vec4<f32>, MAX_HEAD_DIM4>;
+    var sum = array<vec4<f32>, MAX_HEAD_DIM4>();
     for (var d = 0u; d < HEAD_DIM4; d++) {
         sum[d] = vec4<f32>();
     }
@@ -60,7 +60,7 @@ fn main(
     for (var first = begin; first < end; first += KEYS) {
         let own_at0 = kv_at + min(first + lane % 8u, end - 1u) * kv_step;
         let own_at1 = kv_at + min(first + 8u + lane % 8u, end - 1u) * kv_step;
-        var score: array<f32, KEYS>;
+        var score = array<f32, KEYS>();
         for (var d = 0u; d < HEAD_DIM4; d++) {
             let x = widen(q[q_at + d]);
             let own0 = widen(k[own_at0 + d]);

@@ -56,7 +56,7 @@ fn main(
     for (var first = begin; first < end; first += KEYS) {
         let own_at0 = (sequence * params.kv_len + min(first + lane % 8u, end - 1u)) * dim4;
         let own_at1 = (sequence * params.kv_len + min(first + 8u + lane % 8u, end - 1u)) * dim4;
-        var score: array<f32, KEYS>;
+        var score = array<f32, KEYS>();
         for (var d = 0u; d < dim4; d++) {
             let x = widen(q[q_at + d]);
             let c0 = widen(cache[own_at0 + d]);

@@ -53,10 +53,10 @@ fn main(
     let begin = min(split * length, params.kv_len);
     let end = min(begin + length, params.kv_len);
 
-    var query: array<array<vec4<f32>, MAX_Q4>, 2>;
-    var sum: array<array<vec4<f32>, MAX_OUT4>, 2>;
-    var largest: array<f32, 2>;
-    var total: array<f32, 2>;
+    var query = array<array<vec4<f32>, MAX_Q4>, 2>();
+    var sum = array<array<vec4<f32>, MAX_OUT4>, 2>();
+    var largest = array<f32, 2>();
+    var total = array<f32, 2>();
     for (var h = 0u; h < 2u; h++) {
         largest[h] = LOWEST;
         let q_at = (sequence * params.heads + min(first_head + h, params.heads - 1u)) * dim4;

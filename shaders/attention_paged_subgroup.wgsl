@@ -57,7 +57,7 @@ fn main(
     let begin = min(split * length, params.kv_len);
     let end = min(begin + length, params.kv_len);
 
-    var sum: array<vec4<f32>, MAX_HEAD_DIM4>;
+    var sum = array<vec4<f32>, MAX_HEAD_DIM4>();
     for (var d = 0u; d < HEAD_DIM4; d++) {
         sum[d] = vec4<f32>();
     }
@@ -66,7 +66,7 @@ fn main(
     for (var first = begin; first < end; first += KEYS) {
         let own_at0 = (row_of(sequence, min(first + lane % 8u, end - 1u)) * params.kv_heads + kv_head) * HEAD_DIM4;
         let own_at1 = (row_of(sequence, min(first + 8u + lane % 8u, end - 1u)) * params.kv_heads + kv_head) * HEAD_DIM4;
-        var score: array<f32, KEYS>;
+        var score = array<f32, KEYS>();
         for (var d = 0u; d < HEAD_DIM4; d++) {
             let x = widen(q[q_at + d]);
             let own0 = widen(k[own_at0 + d]);

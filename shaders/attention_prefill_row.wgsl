@@ -41,14 +41,14 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let out_at = (row * params.heads + head) * VALUE_DIM4;
     let visible = select(params.kv_len, params.kv_len - params.q_len + row + 1u, CAUSAL);
 
-    var sum: array<vec4<f32>, MAX_VALUE_DIM4>;
+    var sum = array<vec4<f32>, MAX_VALUE_DIM4>();
     for (var d = 0u; d < VALUE_DIM4; d++) {
         sum[d] = vec4<f32>();
     }
     var largest = LOWEST;
     var total = 0.0;
     for (var first = 0u; first < visible; first += KEYS) {
-        var score: array<f32, KEYS>;
+        var score = array<f32, KEYS>();
         for (var d = 0u; d < HEAD_DIM4; d++) {
             let x = widen(q[q_at + d]);
             for (var j = 0u; j < KEYS; j++) {

@@ -50,15 +50,15 @@ fn main(
     let first_row = (group.x * WORKGROUP + local.x) * ROWS;
     let end = select(params.kv_len, min(past + (group.x + 1u) * WORKGROUP * ROWS, params.kv_len), CAUSAL);
 
-    var sum: array<array<vec4<f32>, ROWS>, MAX_VALUE_DIM4>;
+    var sum = array<array<vec4<f32>, ROWS>, MAX_VALUE_DIM4>();
     for (var d = 0u; d < VALUE_DIM4; d++) {
         for (var r = 0u; r < ROWS; r++) {
             sum[d][r] = vec4<f32>();
         }
     }
-    var q_at: array<u32, ROWS>;
-    var largest: array<f32, ROWS>;
-    var total: array<f32, ROWS>;
+    var q_at = array<u32, ROWS>();
+    var largest = array<f32, ROWS>();
+    var total = array<f32, ROWS>();
     for (var r = 0u; r < ROWS; r++) {
         q_at[r] = start_of(first_row + r, head, HEAD_DIM4);
         largest[r] = LOWEST;
@@ -66,7 +66,7 @@ fn main(
     for (var first = 0u; first < end; first += KEYS) {
         let own0 = min(first + lane % 8u, end - 1u) * params.kv_heads + kv_head;
         let own1 = min(first + 8u + lane % 8u, end - 1u) * params.kv_heads + kv_head;
-        var score: array<array<f32, KEYS>, ROWS>;
+        var score = array<array<f32, KEYS>, ROWS>();
         for (var d = 0u; d < HEAD_DIM4; d++) {
             let own_k0 = widen(k[own0 * HEAD_DIM4 + d]);
             let own_k1 = widen(k[own1 * HEAD_DIM4 + d]);
@@ -107,7 +107,7 @@ fn main(
                 score[r][15] += dot(x, k15);
             }
         }
-        var shrink: array<f32, ROWS>;
+        var shrink = array<f32, ROWS>();
         for (var r = 0u; r < ROWS; r++) {
             let visible = select(params.kv_len, past + first_row + r + 1u, CAUSAL);
             var now = largest[r];

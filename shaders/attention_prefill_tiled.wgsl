@@ -44,10 +44,10 @@ fn main(
     let past = params.kv_len - params.q_len;
     let first_row = group.x * ROWS + local.y * 4u;
 
-    var q_at: array<u32, 4>;
-    var sum: array<array<vec4<f32>, 4>, 4>;
-    var largest: array<f32, 4>;
-    var total: array<f32, 4>;
+    var q_at = array<u32, 4>();
+    var sum = array<array<vec4<f32>, 4>, 4>();
+    var largest = array<f32, 4>();
+    var total = array<f32, 4>();
     for (var i = 0u; i < 4u; i++) {
         q_at[i] = (min(first_row + i, params.q_len - 1u) * params.heads + head) * HEAD_DIM4;
         largest[i] = LOWEST;
@@ -99,7 +99,7 @@ fn main(
             }
         }
         for (var j = 0u; j < KEYS; j++) {
-            var p: vec4<f32>;
+            var p = vec4<f32>();
             for (var i = 0u; i < 4u; i++) {
                 // A row that sees no key of this tile yet has largest = LOWEST and must not count exp(0).
                 let s = score[(local.y * 4u + i) * KEYS + j];

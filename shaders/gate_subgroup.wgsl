@@ -55,7 +55,7 @@ fn main(
     let experts4 = params.experts / 4u;
     let last = min((group.x + 1u) * TOKENS, params.tokens);
     for (var token = group.x * TOKENS + subgroup; token < last; token += subgroups) {
-        var score: array<vec4<f32>, MAX_VECTORS>;
+        var score = array<vec4<f32>, MAX_VECTORS>();
         var sum4 = vec4<f32>();
         var largest = LOWEST;
         for (var r = 0u; r < VECTORS; r++) {

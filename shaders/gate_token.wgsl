@@ -43,7 +43,7 @@ fn choice(token: u32, expert: u32) -> f32 {
 // Bit g is set where group g stays.
 fn kept_groups(token: u32) -> u32 {
     let size = params.experts / params.groups;
-    var score: array<f32, MAX_GROUPS>;
+    var score = array<f32, MAX_GROUPS>();
     for (var g = 0u; g < params.groups; g++) {
         var first = LOWEST;
         var second = LOWEST;
@@ -81,8 +81,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     let group_size = params.experts / params.groups;
 
-    var value: array<f32, MAX_TOP_K>;
-    var expert: array<u32, MAX_TOP_K>;
+    var value = array<f32, MAX_TOP_K>();
+    var expert = array<u32, MAX_TOP_K>();
     for (var j = 0u; j < MAX_TOP_K; j++) {
         value[j] = LOWEST;
         expert[j] = 0u;
@@ -113,7 +113,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             denominator += exp(logits[token * params.experts + e] - value[0]);
         }
     }
-    var p: array<f32, MAX_TOP_K>;
+    var p = array<f32, MAX_TOP_K>();
     var sum = 0.0;
     for (var j = 0u; j < MAX_TOP_K; j++) {
         if SCORING == 1u {

@@ -94,12 +94,12 @@ fn main(
         return;
     }
     let first_row = (group.x * GROUPS + local.y) * ROWS;
-    var a_at: array<u32, ROWS>;
+    var a_at = array<u32, ROWS>();
     for (var i = 0u; i < ROWS; i++) {
         a_at[i] = source(first_row + i) * params.groups * 8u;
     }
-    var sum0: array<vec4<f32>, ROWS>;
-    var sum1: array<vec4<f32>, ROWS>;
+    var sum0 = array<vec4<f32>, ROWS>();
+    var sum1 = array<vec4<f32>, ROWS>();
     let panel = expert * params.panels + group.y;
     for (var g = 0u; g < params.groups; g += 1u) {
         let scale_at = (panel * params.groups + g) * 2u * WIDTH + local.x;

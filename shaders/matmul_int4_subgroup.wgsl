@@ -96,12 +96,12 @@ fn main(
     }
     let first_row = group.x * ROWS;
     // Of each 8 rows, the one that this lane loads for all.
-    var a_at: array<u32, BLOCKS>;
+    var a_at = array<u32, BLOCKS>();
     for (var i = 0u; i < BLOCKS; i++) {
         a_at[i] = source(first_row + i * 8u + lane % 8u) * params.groups * 8u;
     }
-    var sum0: array<vec4<f32>, ROWS>;
-    var sum1: array<vec4<f32>, ROWS>;
+    var sum0 = array<vec4<f32>, ROWS>();
+    var sum1 = array<vec4<f32>, ROWS>();
     let panel = expert * params.panels + group.y;
     for (var g = 0u; g < params.groups; g += 1u) {
         let scale_at = (panel * params.groups + g) * 2u * WIDTH + local.x;

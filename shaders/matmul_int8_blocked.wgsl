@@ -88,12 +88,12 @@ fn main(
         return;
     }
     let first_row = (group.x * GROUPS + local.y) * ROWS;
-    var a_at: array<u32, ROWS>;
+    var a_at = array<u32, ROWS>();
     for (var i = 0u; i < ROWS; i++) {
         a_at[i] = source(first_row + i) * params.k16;
     }
-    var sum0: array<vec4<i32>, ROWS>;
-    var sum1: array<vec4<i32>, ROWS>;
+    var sum0 = array<vec4<i32>, ROWS>();
+    var sum1 = array<vec4<i32>, ROWS>();
     var at = (expert * params.panels + group.y) * params.k16 * 8u * WIDTH + local.x;
     for (var k = 0u; k < params.k16; k++) {
         let p0 = b[at];

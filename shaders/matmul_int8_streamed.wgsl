@@ -109,12 +109,12 @@ fn main(
         return;
     }
     let first_row = group.x * ROWS;
-    var a_at: array<u32, ROWS>;
+    var a_at = array<u32, ROWS>();
     for (var i = 0u; i < ROWS; i++) {
         a_at[i] = source(first_row + i) * params.k16;
     }
-    var sum0: array<vec4<i32>, ROWS>;
-    var sum1: array<vec4<i32>, ROWS>;
+    var sum0 = array<vec4<i32>, ROWS>();
+    var sum1 = array<vec4<i32>, ROWS>();
     let begin = (expert * params.panels + group.y) * params.k16 * 8u * WIDTH + local.x;
     for (var k = local.y; k < params.k16; k += SPLIT_K) {
         var at = begin + k * 8u * WIDTH;

@@ -96,16 +96,16 @@ fn main(
     }
     let first_row = group.x * ROWS;
     // Of each 8 rows, the one that this lane loads for all.
-    var a_at: array<u32, BLOCKS>;
+    var a_at = array<u32, BLOCKS>();
     for (var i = 0u; i < BLOCKS; i++) {
         a_at[i] = source(first_row + i * 8u + lane % 8u) * params.k4;
     }
-    var total0: array<vec4<i32>, ROWS>;
-    var total1: array<vec4<i32>, ROWS>;
+    var total0 = array<vec4<i32>, ROWS>();
+    var total1 = array<vec4<i32>, ROWS>();
     var at = (expert * params.panels + group.y) * params.k4 * 2u * WIDTH + local.x;
     for (var flush = 0u; flush < params.k4; flush += FLUSH) {
-        var sum0: array<vec4<f32>, ROWS>;
-        var sum1: array<vec4<f32>, ROWS>;
+        var sum0 = array<vec4<f32>, ROWS>();
+        var sum1 = array<vec4<f32>, ROWS>();
         let end = min(flush + FLUSH, params.k4);
         for (var k = flush; k < end; k++) {
             let p = b[at];

@@ -125,8 +125,8 @@ fn main(
     let octant = subgroup % 8u;
     let second = subgroups < 8u;
 
-    var sums0: array<coop_mat16x16<f32, C>, SIDE * SIDE>;
-    var sums1: array<coop_mat16x16<f32, C>, SIDE * SIDE>;
+    var sums0 = array<coop_mat16x16<f32, C>, SIDE * SIDE>();
+    var sums1 = array<coop_mat16x16<f32, C>, SIDE * SIDE>();
     for (var k4 = 0u; k4 < params.k4; k4 += STEP / 4u) {
         for (var i = 0u; i < 2u; i++) {
             let own = index % 4u + i * 4u;

@@ -84,12 +84,12 @@ fn main(
     }
     let first_row = group.x * ROWS;
     // Of each 8 rows, the one that this lane loads for all.
-    var a_at: array<u32, BLOCKS>;
+    var a_at = array<u32, BLOCKS>();
     for (var i = 0u; i < BLOCKS; i++) {
         a_at[i] = source(first_row + i * 8u + lane % 8u) * params.k4;
     }
-    var sum0: array<vec4<f32>, ROWS>;
-    var sum1: array<vec4<f32>, ROWS>;
+    var sum0 = array<vec4<f32>, ROWS>();
+    var sum1 = array<vec4<f32>, ROWS>();
     var at = (expert * params.panels + group.y) * params.k4 * 8u * WIDTH + local.x;
     for (var k = 0u; k < params.k4; k++) {
         let p0 = widen(b[at]);

@@ -90,7 +90,7 @@ fn main(
     let carries = index < TILE_ROWS;
     let a_k4 = index % TILE_K4;
     let a_rows4 = min(index / TILE_K4, TILE_ROWS / 4u - 1u);
-    var a_at: array<u32, 4>;
+    var a_at = array<u32, 4>();
     for (var i = 0u; i < 4u; i++) {
         a_at[i] = source(first_row + a_rows4 * 4u + i) * params.k4;
     }
@@ -98,11 +98,11 @@ fn main(
     let b_k = index / 32u;
     let b_at = (expert * params.panels + group.y) * params.k4 * 4u * 32u + b_column;
 
-    var sum0: array<vec4<f32>, ROWS>;
-    var sum1: array<vec4<f32>, ROWS>;
+    var sum0 = array<vec4<f32>, ROWS>();
+    var sum1 = array<vec4<f32>, ROWS>();
     for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
         if carries {
-            var x: array<vec4<f32>, 4>;
+            var x = array<vec4<f32>, 4>();
             if k4 + a_k4 < params.k4 {
                 for (var i = 0u; i < 4u; i++) {
                     x[i] = widen(a[a_at[i] + k4 + a_k4]);

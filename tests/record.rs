@@ -10,8 +10,8 @@ use proptest::prelude::*;
 use supernode_bench::kernels::Operation;
 use supernode_bench::record::{
     Bound, CacheState, Candidate, Case, CeilingKind, Journal, LeftOut, MemorySource, Part, Reading, Record,
-    RecordError, Reference, Rejected, ResumeError, SCHEMA_VERSION, Selection, Tuning, load, parse, save, schema,
-    write_atomically,
+    RecordError, Reference, Rejected, ResumeError, SCHEMA_VERSION, Second, Selection, Tuning, load, parse, save,
+    schema, write_atomically,
 };
 use supernode_bench::units::{Flop, Seconds};
 
@@ -47,11 +47,25 @@ fn tuned() -> Record {
         [("tokens", 3), ("top_k", 2), ("experts", 4)].map(|(name, size)| (name.to_owned(), size)).into(),
         vec![3, 0, 2, 1],
     );
+    let candidate = |variant: &str, time_s, compilation_s, reason: Option<&str>| Candidate {
+        variant: variant.to_owned(),
+        time_s,
+        compilation_s,
+        reason: reason.map(str::to_owned),
+    };
+    let [time, compilation] = [0.01, 0.2].map(|seconds| Some(Seconds::new(seconds)));
     case.tuning = Some(Tuning {
         candidates: vec![
-            Candidate { variant: "tiled".to_owned(), time_s: Some(Seconds::new(0.01)), reason: None },
-            Candidate { variant: "matrix".to_owned(), time_s: None, reason: Some("no such feature".to_owned()) },
+            candidate("tiled", time, compilation, None),
+            candidate("blocked", time, None, None),
+            candidate("matrix", None, None, Some("no such feature")),
         ],
+        second: Some(Second {
+            variant: "blocked".to_owned(),
+            time_ratio: 1.2,
+            pairs: 6,
+            agreement: case.verification.clone(),
+        }),
         default_variant: "tiled".to_owned(),
         regret: Some(0.0),
         smaller_shape: [("tokens".to_owned(), 2)].into(),

@@ -1,13 +1,16 @@
 //! The shaders under compilers other than the one that runs them here: naga's translations for Metal, Direct3D 12 and
-//! Vulkan (with `spirv-val`, where it is installed), and Tint, the compiler of Dawn and Chromium.
+//! Vulkan (with `spirv-val`, where it is installed), and Tint, the compiler of Dawn and Chromium. Cooperative matrices are
+//! left out where they cannot be said: in HLSL and in Tint's WGSL.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags};
 use naga::{Module, ShaderStage};
 use serde::Serialize;
 use supernode_bench::kernels::cases::{Capacity, preset_cases, verification_cases};
@@ -75,15 +78,15 @@ fn pipelines() -> Vec<Pipeline> {
     found.into_values().collect()
 }
 
-/// WGSL of wgpu's own: no other front end knows it.
-fn is_an_exception(wgsl: &str) -> bool {
+/// WGSL of wgpu's own: no other front end knows it, and naga cannot write it as HLSL.
+fn has_matrices(wgsl: &str) -> bool {
     wgsl.contains("wgpu_cooperative_matrix")
 }
 
 fn validated(pipeline: &Pipeline) -> (Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(&pipeline.wgsl)
         .unwrap_or_else(|error| panic!("{}: {}", pipeline.name, error.emit_to_string(&pipeline.wgsl)));
-    let info = Validator::new(ValidationFlags::all(), Capabilities::all())
+    let info = naga::valid::Validator::new(ValidationFlags::all(), Capabilities::all())
         .validate(&module)
         .unwrap_or_else(|error| panic!("{}: {error:?}", pipeline.name));
     (module, info)
@@ -92,7 +95,7 @@ fn validated(pipeline: &Pipeline) -> (Module, ModuleInfo) {
 /// Runs `translate` on every pipeline with its constants in place; gives what went wrong.
 fn translate_all(translate: impl Fn(&Module, &ModuleInfo, &Pipeline) -> Result<(), String>) -> Vec<String> {
     let mut problems = Vec::new();
-    for pipeline in pipelines().iter().filter(|pipeline| !is_an_exception(&pipeline.wgsl)) {
+    for pipeline in &pipelines() {
         let (module, info) = validated(pipeline);
         let constants = pipeline.constants.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
         let entry = Some((ShaderStage::Compute, "main"));
@@ -122,7 +125,10 @@ fn every_pipeline_translates_to_direct3d() {
     // 6.2 has 16-bit types and wave operations.
     let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
     let pipeline_options = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".to_owned())) };
-    let problems = translate_all(|module, info, _| {
+    let problems = translate_all(|module, info, pipeline| {
+        if has_matrices(&pipeline.wgsl) {
+            return Ok(());
+        }
         let mut text = String::new();
         let translated = hlsl::Writer::new(&mut text, &options, &pipeline_options)
             .write(module, info, None)
@@ -133,31 +139,109 @@ fn every_pipeline_translates_to_direct3d() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-#[test]
-fn every_pipeline_translates_to_spirv_that_the_validator_accepts_where_it_is_installed() {
-    let validator = Command::new("spirv-val").arg("--version").output().is_ok_and(|output| output.status.success());
-    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
-    let pipeline_options = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".to_owned() };
-    let problems = translate_all(|module, info, _| {
-        let words = spv::write_vec(module, info, &options, Some(&pipeline_options)).map_err(|e| e.to_string())?;
-        if validator { spirv_val(&words) } else { Ok(()) }
-    });
-    assert!(problems.is_empty(), "{}", problems.join("\n"));
+/// A version of SPIR-V with the Vulkan that takes it, and whether the shader carries wgpu's runtime checks; kernels are timed
+/// without.
+struct Target {
+    version: (u8, u8),
+    vulkan: &'static str,
+    checks: bool,
 }
 
-fn spirv_val(words: &[u32]) -> Result<(), String> {
-    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    let mut child = Command::new("spirv-val")
-        .args(["--target-env", "vulkan1.1", "-"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| error.to_string())?;
-    child.stdin.take().expect("piped").write_all(&bytes).map_err(|error| error.to_string())?;
-    let output = child.wait_with_output().map_err(|error| error.to_string())?;
-    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    if output.status.success() { Ok(()) } else { Err(said) }
+const TARGETS: [Target; 2] = [
+    Target { version: (1, 3), vulkan: "vulkan1.1", checks: true },
+    Target { version: (1, 6), vulkan: "vulkan1.3", checks: false },
+];
+
+impl Target {
+    fn options(&self) -> spv::Options<'static> {
+        let options = spv::Options { lang_version: self.version, ..Default::default() };
+        if self.checks {
+            return options;
+        }
+        let zero_initialize_workgroup_memory = spv::ZeroInitializeWorkgroupMemoryMode::None;
+        spv::Options { force_loop_bounding: false, zero_initialize_workgroup_memory, ..options }
+    }
+}
+
+/// The validator has nothing to say on any pipeline, cooperative matrices included, so no finding is excused here. What it
+/// cannot see: under the Vulkan memory model, which matrices bring, accesses to workgroup memory want NonPrivatePointer and
+/// barriers want availability and visibility; naga 30 writes neither (wgpu#8805).
+#[test]
+fn every_pipeline_translates_to_spirv_that_the_validator_accepts_where_it_is_installed() {
+    let validator = Validator::find();
+    let too_old = Cell::new(0);
+    for target in TARGETS {
+        let options = target.options();
+        let entry_point = "main".to_owned();
+        let pipeline_options = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point };
+        let problems = translate_all(|module, info, pipeline| {
+            let words = spv::write_vec(module, info, &options, Some(&pipeline_options)).map_err(|e| e.to_string())?;
+            let Some(validator) = &validator else { return Ok(()) };
+            match validator.says(&words, target.vulkan) {
+                Err(said) if has_matrices(&pipeline.wgsl) && said.contains(UNKNOWN_CAPABILITY) => {
+                    too_old.set(too_old.get() + 1);
+                    Ok(())
+                }
+                result => result,
+            }
+        });
+        assert!(problems.is_empty(), "{}: {}", target.vulkan, problems.join("\n"));
+    }
+    if validator.is_none() {
+        tell("spirv-val: NOT RUN, it is not installed (Debian: spirv-tools; or `make spirv-val`)");
+    } else if too_old.get() > 0 {
+        tell("spirv-val: NOT RUN on cooperative matrices, which the installed one does not know (`make spirv-val`)");
+    }
+}
+
+/// What a validator from before cooperative matrices calls their capability.
+const UNKNOWN_CAPABILITY: &str = "Invalid capability operand: 6022";
+
+/// A line that is seen although the test passes.
+fn tell(line: &str) {
+    // The test harness keeps what goes through `println`; nothing is lost where standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// `spirv-val`: that of a current Mesa in target/, which is younger than most, or the installed one.
+struct Validator {
+    command: Vec<OsString>,
+}
+
+impl Validator {
+    fn find() -> Option<Self> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("current-mesa");
+        let run = root.join("tests/current-mesa/run.sh").into_os_string();
+        let current = vec!["sh".into(), run, "llvmpipe".into(), folder.join("usr/bin/spirv-val").into()];
+        let candidates = [current, vec!["spirv-val".into()]].map(|command| Self { command });
+        candidates
+            .into_iter()
+            .find(|candidate| candidate.command().arg("--version").output().is_ok_and(|output| output.status.success()))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.command[0]);
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("current-mesa");
+        command.args(&self.command[1..]).env("CURRENT_MESA", folder);
+        command
+    }
+
+    fn says(&self, words: &[u32], vulkan: &str) -> Result<(), String> {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut child = self
+            .command()
+            .args(["--target-env", vulkan, "-"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())?;
+        child.stdin.take().expect("piped").write_all(&bytes).map_err(|error| error.to_string())?;
+        let output = child.wait_with_output().map_err(|error| error.to_string())?;
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() { Ok(()) } else { Err(said) }
+    }
 }
 
 /// `make second-compiler` installs what this needs and runs it.
@@ -166,7 +250,7 @@ fn spirv_val(words: &[u32]) -> Result<(), String> {
 fn every_pipeline_compiles_under_tint() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/second-compiler");
     let (exceptions, ours): (Vec<_>, Vec<_>) =
-        pipelines().into_iter().partition(|pipeline| is_an_exception(&pipeline.wgsl));
+        pipelines().into_iter().partition(|pipeline| has_matrices(&pipeline.wgsl));
     for exception in &exceptions {
         println!("not compiled, wgpu's own WGSL: {}", exception.name);
     }

@@ -195,6 +195,28 @@ fn plans_set_only_overrides_that_the_shader_declares() {
     }
 }
 
+/// Declarations `var name: type;` of functions; those of a module say where they live, as in `var<workgroup>`.
+fn bare_variables(text: &str) -> Vec<String> {
+    let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
+    let code = code.join("\n");
+    let statements = code.split(['{', '}', ';', '(']).map(str::trim);
+    let bare = statements.filter(|statement| {
+        statement.strip_prefix("var").is_some_and(|rest| rest.starts_with(char::is_whitespace) && !rest.contains('='))
+    });
+    bare.map(str::to_owned).collect()
+}
+
+/// Tint zeroes a variable without an initial value where the function begins, not in each turn of a loop around it.
+#[test]
+fn every_variable_of_a_function_has_an_initial_value() {
+    let text = "var<workgroup> a: u32;\nfn f() { // var no: u32;\n  loop {\n    var b: array<\n      f32, 4>;\n    var c = b;\n  }\n}";
+    assert_eq!(bare_variables(text), ["var b: array<\n      f32, 4>"], "the search finds what it is for");
+    for (shader, text) in SHADERS {
+        let bare = bare_variables(text);
+        assert!(bare.is_empty(), "{shader}: write `var x = T();` for {bare:?}");
+    }
+}
+
 #[test]
 fn no_file_under_shaders_is_left_out() {
     let listed: BTreeSet<String> = SHADERS.iter().map(|(name, _)| format!("{name}.wgsl")).collect();

@@ -95,8 +95,10 @@ impl Comparison {
 
     pub(super) fn pair(&mut self, at: &[usize], got: f64, want: f64) {
         self.checked += 1;
-        let difference = if got.is_finite() { (got - want).abs() } else { HOPELESS };
-        self.not_finite |= !got.is_finite();
+        // A twin that computed on an output that is not finite has nothing to compare with.
+        let finite = got.is_finite() && want.is_finite();
+        let difference = if finite { (got - want).abs() } else { HOPELESS };
+        self.not_finite |= !finite;
         self.difference_squared += difference * difference;
         self.reference_squared += want * want;
         if difference > 0.0 {
@@ -221,12 +223,13 @@ pub(super) fn agreement(ours: &Computed, theirs: &Computed, element: Element) ->
     worst_of(compared.collect())
 }
 
-/// The furthest from passing speaks for all; elements add up.
+/// The furthest from passing speaks for all, and elements add up. Of several, the first, since those after it may compute
+/// on its result.
 pub(super) fn worst_of(compared: Vec<Verification>) -> Verification {
     let (checked, total) = compared.iter().fold((0, 0), |(c, t), v| (c + v.checked, t + v.total));
     let share = |value: f64, most: f64| if value <= most { value / most.max(f64::MIN_POSITIVE) } else { f64::MAX };
     let badness = |v: &Verification| share(v.value, v.tolerance).max(share(v.worst_error, v.worst_tolerance));
-    let worst = compared.into_iter().max_by(|a, b| badness(a).total_cmp(&badness(b)));
+    let worst = compared.into_iter().rev().max_by(|a, b| badness(a).total_cmp(&badness(b)));
     let worst = worst.unwrap_or_else(|| Comparison::of("out").exact(0));
     Verification { checked, total, ..worst }
 }
@@ -263,6 +266,13 @@ mod tests {
         let verification = comparison.relative(1.0, 2);
         assert!(!verification.passed());
         assert_eq!(verification.worst.unwrap().got, None);
+    }
+
+    #[test]
+    fn nothing_agrees_with_a_twin_that_is_not_finite() {
+        let mut comparison = Comparison::of("c");
+        comparison.pair(&[0], 1.0, f64::NAN);
+        assert!(!comparison.relative(1.0, 1).passed());
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub use moe::MoeLayer;
 use super::{Element, Kernel, PartOf, Plan, Role};
 
 /// A buffer of a part, the buffer of the layer that it becomes, and the role it plays there. A buffer of the layer that
-/// exists already is shared, and grows to the larger of the two sizes.
+/// exists already is shared, and grows to the larger of the two sizes; what a reader wants zero behind it becomes so.
 type Wire = (&'static str, &'static str, Role);
 
 /// Appends a kernel's launches to the plan of a layer. Every buffer of the kernel must be wired.
@@ -29,6 +29,9 @@ fn append(plan: &mut Plan, kernel: &dyn Kernel, variant: &'static str, element: 
                 Some(index) => {
                     let known = &mut plan.buffers[index];
                     known.size_bytes = known.size_bytes.max(buffer.size_bytes);
+                    if !buffer.padding.is_empty() {
+                        known.padding = buffer.padding.clone();
+                    }
                     index
                 }
                 None => {
@@ -109,6 +112,19 @@ mod tests {
             let bound: BTreeSet<usize> = plan.launches.iter().flat_map(|launch| launch.bindings.clone()).collect();
             assert_eq!(bound.len(), plan.buffers.len());
         }
+    }
+
+    #[test]
+    fn only_whole_tiles_of_projected_rows_are_padded_and_by_whole_words() {
+        let mut padded = BTreeSet::new();
+        for plan in layers() {
+            for buffer in plan.buffers.iter().filter(|buffer| !buffer.padding.is_empty()) {
+                assert!(buffer.padding.end <= buffer.size_bytes, "{}: {:?}", buffer.name, buffer.padding);
+                assert!([buffer.padding.start, buffer.padding.end].iter().all(|at| at.is_multiple_of(4)));
+                padded.insert((buffer.name, buffer.role == Role::Input));
+            }
+        }
+        assert_eq!(padded, BTreeSet::from([("q", false), ("k", false), ("v", false)]));
     }
 
     #[test]

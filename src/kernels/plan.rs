@@ -47,9 +47,12 @@ pub struct Buffer {
     pub size_bytes: u64,
     /// Whether it is read, produced, or neither from outside.
     pub role: Role,
+    /// Bytes that are zero from the start and stay so: behind the last row where a kernel reads whole tiles of rows. The
+    /// operands of an input hold them; in a layer the kernel before writes only the rows that there are. Empty elsewhere.
+    pub padding: Range<u64>,
 }
 
-/// The part that a buffer plays. All but inputs are poisoned before verification.
+/// The part that a buffer plays. All but inputs and padding are poisoned before verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Read only.
@@ -90,8 +93,16 @@ impl Plan {
     }
 
     pub(super) fn buffer(&mut self, name: &'static str, role: Role, bytes: usize) -> usize {
-        self.buffers.push(Buffer { name, size_bytes: (bytes.max(4) as u64).next_multiple_of(16), role });
+        let size_bytes = (bytes.max(4) as u64).next_multiple_of(16);
+        self.buffers.push(Buffer { name, size_bytes, role, padding: 0..0 });
         self.buffers.len() - 1
+    }
+
+    /// A buffer with zeros behind its `bytes`, up to `padded`.
+    pub(super) fn padded_buffer(&mut self, name: &'static str, role: Role, bytes: usize, padded: usize) -> usize {
+        let index = self.buffer(name, role, padded);
+        self.buffers[index].padding = bytes as u64..padded as u64;
+        index
     }
 
     pub(super) fn launch(

@@ -128,10 +128,7 @@ const NARROW: &[(&[&str], &[&str])] = &[
         &["blocked_8x64", "subgroup_8x64", "subgroup_16x64", "subgroup_32x64"],
     ),
     (&["decode", "decode_paged", "mla_decode", "attention_block_decode"], &["row", "subgroup"]),
-    (
-        &["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill"],
-        &["subgroup_8x4"],
-    ),
+    (&["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill"], &["subgroup_8x4"]),
 ];
 
 /// Whether the workgroups of a variant have 8 invocations.

@@ -128,7 +128,8 @@ fn ceiling(
     element: Element,
     protocol: &run::Protocol,
 ) -> Result<Ceiling, RunError> {
-    let measured = run::verify_and_sample(executor, &KernelCase { kernel: probe, variant: "probe", element }, protocol)?;
+    let measured =
+        run::verify_and_sample(executor, &KernelCase { kernel: probe, variant: "probe", element }, protocol)?;
     let work = probe.plan("probe", element).work;
     let median = measured.sampled.timing.median_s;
     let value = match kind.quantity() {

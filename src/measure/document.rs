@@ -9,8 +9,8 @@ use crate::record::{
 };
 use crate::units::{FlopPerSecond, Seconds};
 
-/// The longest first run that nobody asked to be longer: with a GPU of its own, and with a smaller one.
-const PATIENCE_DISCRETE: Seconds = Seconds::new(300.0);
+/// The longest first run that nobody asked to be longer: on a device as fast as [`LEAST_FOR_FULL`], and on a slower one.
+const PATIENCE_WITH_FAST: Seconds = Seconds::new(300.0);
 const PATIENCE: Seconds = Seconds::new(480.0);
 /// Below this an adapter is a CPU, or as slow as one.
 const LEAST_FOR_QUICK: FlopPerSecond = FlopPerSecond::new(200e9);
@@ -36,11 +36,11 @@ pub(super) fn choose_preset(
     if let Some(preset) = asked {
         return Ok(ChosenPreset { preset, reason: "asked for".to_owned(), estimate: estimated(preset)? });
     }
-    let patience = if device.device_type == DeviceType::Discrete { PATIENCE_DISCRETE } else { PATIENCE };
+    let patience = if f32_rate >= LEAST_FOR_FULL { PATIENCE_WITH_FAST } else { PATIENCE };
     let is_gpu = device.device_type != DeviceType::Software && f32_rate >= LEAST_FOR_QUICK;
     let is_large = is_gpu
         && f32_rate >= LEAST_FOR_FULL
-        && device.memory_bytes.is_none_or(|memory| memory >= MEMORY_FOR_FULL);
+        && device.own_memory_bytes().or(device.memory_bytes).is_none_or(|memory| memory >= MEMORY_FOR_FULL);
     for (preset, possible) in [(Preset::Full, is_large), (Preset::Quick, is_gpu)] {
         if !possible {
             continue;

@@ -26,8 +26,6 @@ pub struct HostRates {
 const DRAWN_PER_CORE: f64 = 0.4e9;
 /// Multiply-adds of a twin that one core makes: measured on the same core with the twin of the grouped GEMM.
 const CHECKED_PER_CORE: f64 = 30e6;
-/// A twin is a single loop over the elements that it samples.
-const TWIN_CORES: f64 = 1.0;
 /// Cores that share one memory: more do not draw faster.
 const MOST_CORES: f64 = 16.0;
 
@@ -42,11 +40,8 @@ impl HostRates {
 
     /// Of a machine with so many cores.
     pub fn of(cores: f64, moved: BytesPerSecond) -> Self {
-        Self {
-            drawn: BytesPerSecond::new(DRAWN_PER_CORE * cores.clamp(1.0, MOST_CORES)),
-            moved,
-            checked_per_s: CHECKED_PER_CORE * TWIN_CORES,
-        }
+        let cores = cores.clamp(1.0, MOST_CORES);
+        Self { drawn: BytesPerSecond::new(DRAWN_PER_CORE * cores), moved, checked_per_s: CHECKED_PER_CORE * cores }
     }
 }
 

@@ -140,8 +140,7 @@ fn rival<'a>(
 
 fn agreement(executor: &dyn Executor, case: &PlannedCase, ours: &mut Verified, theirs: &Verified) -> Verification {
     let Verified { prepared, inputs, outputs, .. } = ours;
-    let (ours, theirs) =
-        (Computed { inputs, outputs }, Computed { inputs: &theirs.inputs, outputs: &theirs.outputs });
+    let (ours, theirs) = (Computed { inputs, outputs }, Computed { inputs: &theirs.inputs, outputs: &theirs.outputs });
     while_busy(executor, prepared.as_mut(), || case.spec.kernel.agreement(ours, theirs, case.spec.element))
 }
 
@@ -156,14 +155,10 @@ fn disputed<'a>(
     let [(first, mut ours), (variant, mut theirs)] = both;
     let close = |of: &mut Verified| {
         let Verified { prepared, inputs, outputs, .. } = of;
-        while_busy(executor, prepared.as_mut(), || {
-            case.spec.kernel.verify(inputs, outputs, case.spec.element, DISPUTE)
-        })
+        while_busy(executor, prepared.as_mut(), || case.spec.kernel.verify(inputs, outputs, case.spec.element, DISPUTE))
     };
     let [our, their] = [close(&mut ours), close(&mut theirs)];
-    let reject = |variant: &str, found: &Verification| {
-        wrong(case, variant, &RunError::Wrong(Box::new(found.clone())))
-    };
+    let reject = |variant: &str, found: &Verification| wrong(case, variant, &RunError::Wrong(Box::new(found.clone())));
     match (our.passed(), their.passed()) {
         (true, false) => {
             rejected.push(reject(variant, &their));

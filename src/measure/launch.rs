@@ -103,6 +103,9 @@ impl<'a> GpuPlan<'a> {
                 Some(tensor) if buffer.role == Role::Input => upload(gpu, &all, tensor.bytes())?,
                 _ => upload(gpu, &all, &poison(buffer.size_bytes))?,
             }
+            if buffer.role != Role::Input {
+                clear(gpu, &all, &buffer.padding);
+            }
             buffers.insert(buffer.name, all[0].clone());
             copies.push(all);
         }
@@ -352,6 +355,18 @@ fn storage_buffer(device: &wgpu::Device, name: &str, size: u64) -> wgpu::Buffer 
 fn poison(size: u64) -> Vec<u8> {
     let words = usize::try_from(size / 4).unwrap_or(0);
     POISON_WORD.to_le_bytes().repeat(words)
+}
+
+/// Zeros these bytes of each copy.
+fn clear(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &Range<u64>) {
+    if bytes.is_empty() {
+        return;
+    }
+    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    for copy in copies {
+        encoder.clear_buffer(copy, bytes.start, Some(bytes.end - bytes.start));
+    }
+    gpu.queue.submit([encoder.finish()]);
 }
 
 /// Writes the first copy from the host, in pieces that do not double the memory, and the others from the first. A piece

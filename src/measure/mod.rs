@@ -22,6 +22,8 @@ mod roofs;
 pub mod run;
 pub mod sampling;
 pub mod session;
+#[cfg(test)]
+mod simulated;
 pub mod stats;
 pub mod tuning;
 pub mod tuning_cache;

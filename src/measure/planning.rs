@@ -72,7 +72,12 @@ pub(super) fn best_known(
 }
 
 /// The first that this device has the features for.
-fn first_possible(part: &dyn Kernel, element: Element, among: &[&'static str], record: &Record) -> Option<&'static str> {
+fn first_possible(
+    part: &dyn Kernel,
+    element: Element,
+    among: &[&'static str],
+    record: &Record,
+) -> Option<&'static str> {
     among.iter().copied().find(|variant| launch::missing(&part.plan(variant, element), &record.device).is_none())
 }
 
@@ -98,10 +103,11 @@ impl PlannedFor {
     pub fn device(device: &Device, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Self {
         let rate = |kind| ceilings.get(&kind).map(|ceiling| ceiling.value);
         let limit = |name: &str| device.limits.get(name).copied().unwrap_or(u64::MAX);
+        let share = device.memory_bytes.map_or(u64::MAX, |bytes| bytes / CASES_IN_MEMORY);
         let capacity = Capacity {
             arithmetic: rate(CeilingKind::FmaF32).map(FlopPerSecond::new),
             memory: rate(CeilingKind::MemoryRead).map(BytesPerSecond::new),
-            case_bytes: CASE_BYTES,
+            case_bytes: CASE_BYTES.min(share),
             buffer_bytes: limit("max_storage_buffer_binding_size").min(limit("max_buffer_size")),
         };
         Self { target: target(device), capacity }
@@ -111,6 +117,9 @@ impl PlannedFor {
 /// All buffers of a case, in f32: with the two best variants of it on the device at once, and operands and results of both on
 /// the host, a run stays within 4 GB of host memory.
 const CASE_BYTES: u64 = 1 << 30;
+
+/// The two best variants with all their copies take at most four such shares, and half of the memory is left to others.
+const CASES_IN_MEMORY: u64 = 8;
 
 /// What decides the order in which variants are tried on a device.
 pub fn target(device: &Device) -> Target {
@@ -123,7 +132,7 @@ pub fn target(device: &Device) -> Target {
         DeviceType::Virtual => DeviceClass::Discrete,
         DeviceType::Unknown => DeviceClass::Unknown,
     };
-    let lanes = device.limits.get("min_subgroup_size").and_then(|lanes| u32::try_from(*lanes).ok());
+    let lanes = device.subgroup_sizes().and_then(|(least, _)| u32::try_from(least).ok());
     Target { class, lanes: lanes.filter(|lanes| *lanes > 0), driver: device.driver.to_lowercase() }
 }
 

@@ -128,9 +128,7 @@ pub fn verified<'a>(
     let mut computed = computed(executor, case, protocol, made)?;
     let verification = {
         let Verified { prepared, inputs, outputs, .. } = &mut computed;
-        while_busy(executor, prepared.as_mut(), || {
-            case.kernel.verify(inputs, outputs, case.element, protocol.effort)
-        })
+        while_busy(executor, prepared.as_mut(), || case.kernel.verify(inputs, outputs, case.element, protocol.effort))
     };
     if !verification.passed() {
         return Err(RunError::Wrong(Box::new(verification)));
@@ -222,11 +220,7 @@ impl Verified<'_> {
 ///
 /// # Errors
 /// [`RunError::Wrong`] before any timing; [`RunError::Launch`], [`RunError::Interrupted`].
-pub fn verify_and_sample(
-    executor: &dyn Executor,
-    case: &KernelCase<'_>,
-    protocol: &Protocol,
-) -> Result<Run, RunError> {
+pub fn verify_and_sample(executor: &dyn Executor, case: &KernelCase<'_>, protocol: &Protocol) -> Result<Run, RunError> {
     let mut verified = verified(executor, case, protocol, &mut Made::default())?;
     verified.forget_operands();
     verified.sample(&protocol.sampling, protocol.interrupted)

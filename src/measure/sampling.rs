@@ -425,12 +425,8 @@ mod tests {
         }
     }
 
-    const SAMPLING: Sampling = Sampling {
-        target_relative_ci: 0.02,
-        budget: Seconds::new(0.5),
-        runs_per_sample: None,
-        pace: Pace::SOFTWARE,
-    };
+    const SAMPLING: Sampling =
+        Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None, pace: Pace::SOFTWARE };
 
     fn go(script: &mut Script) -> Sampled {
         sample(script, 3, &SAMPLING, &AtomicBool::new(false)).unwrap()

@@ -549,10 +549,16 @@ impl<'r> Session<'_, 'r> {
             });
         };
         let record = self.run.journal.record();
-        let time = choice.tuning.candidates.iter().find(|c| c.variant == *best).and_then(|c| c.time_s);
-        let predicted = time.filter(|_| !record.is_software());
-        let predicted = predicted.map(|time| tuning::predicted(case, best, time, record));
-        Ok(Outcome::Chosen(Chosen { ranked: choice.ranked, tuning: tuned.then_some(choice.tuning), predicted }))
+        let predicted = |variant: &str| {
+            let time = choice.tuning.candidates.iter().find(|c| c.variant == variant).and_then(|c| c.time_s);
+            let time = time.filter(|_| !record.is_software())?;
+            Some(tuning::predicted(case, variant, time, record))
+        };
+        let is_bearable = |variant: &str| predicted(variant).is_none_or(|time| time <= LONGEST_SUBMISSION);
+        // The best stays, to be measured with fewer rows where even it takes long.
+        let ranked = choice.ranked.iter().copied().filter(|variant| variant == best || is_bearable(variant)).collect();
+        let predicted = predicted(best);
+        Ok(Outcome::Chosen(Chosen { ranked, tuning: tuned.then_some(choice.tuning), predicted }))
     }
 
     fn try_all(&mut self, case: &PlannedCase) -> Result<Choice, SessionError> {
@@ -637,8 +643,11 @@ fn unfit(case: &PlannedCase, variant: &str, plan: &Plan, record: &Record) -> Opt
     }
     let longest = if record.is_software() { LONGEST_LAUNCH_SOFTWARE } else { LONGEST_SUBMISSION };
     let (best, _) = Limits::of_case(plan, &plan.operations(), case.cache).roofline(record);
-    (best > longest).then(|| format!("would take {best} at this device's ceilings; runs beyond {longest} are not tried"))
+    (best > longest)
+        .then(|| format!("would take {best} at this device's ceilings; runs beyond {longest} are not tried"))
 }
 
+#[cfg(test)]
+mod devices;
 #[cfg(test)]
 mod tests;

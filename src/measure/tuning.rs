@@ -27,7 +27,7 @@ pub fn is_over(spent: Seconds, longest: Seconds) -> bool {
 
 /// What one run of a trial may take at the roofs: where it would take longer, a smaller size of the kernel stands in. Some
 /// variants reach a few per cent of them, and no submission should near a desktop's watchdog.
-const RUN_AT_ROOF: Seconds = Seconds::new(4e-3);
+const RUN_AT_ROOF: Seconds = Seconds::new(2e-3);
 const RUN_AT_ROOF_SOFTWARE: Seconds = Seconds::new(0.25e-3);
 /// The most that a trial on hardware reads: beyond any cache, and made in a fraction of a second.
 const MOST_BYTES: Bytes = Bytes::new((256 << 20) as f64);
@@ -36,8 +36,7 @@ const MOST_BYTES_SOFTWARE: Bytes = Bytes::new((16 << 20) as f64);
 
 /// What one run of a trial may do, beyond which a smaller size stands in ([`Kernel::smaller`]).
 pub fn most(roof: FlopPerSecond, memory: Option<BytesPerSecond>, software: bool) -> Extent {
-    let (run, most) =
-        if software { (RUN_AT_ROOF_SOFTWARE, MOST_BYTES_SOFTWARE) } else { (RUN_AT_ROOF, MOST_BYTES) };
+    let (run, most) = if software { (RUN_AT_ROOF_SOFTWARE, MOST_BYTES_SOFTWARE) } else { (RUN_AT_ROOF, MOST_BYTES) };
     // A share of the reading that a run may take is no use below what fills the device.
     let read = memory.map_or(most, |rate| most.min((rate * run * 8.0).max(Bytes::new(1e6))));
     Extent { flop: roof * run, bytes: read }
@@ -269,8 +268,11 @@ impl<'a> Trial<'a> {
     fn time(&mut self, variant: &'static str) -> Result<(Seconds, Seconds), RunError> {
         let element = self.case.spec.element;
         let plan = self.kernel.plan(variant, element);
-        let protocol =
-            Protocol { sets: buffer_sets(&plan, self.rotation_bytes, self.case.cache), effort: EFFORT, ..*self.protocol };
+        let protocol = Protocol {
+            sets: buffer_sets(&plan, self.rotation_bytes, self.case.cache),
+            effort: EFFORT,
+            ..*self.protocol
+        };
         let begun = self.spent;
         let case = KernelCase { kernel: self.kernel, variant, element };
         let mut computed = run::computed(self.executor, &case, &protocol, &mut self.made)?;
@@ -279,8 +281,7 @@ impl<'a> Trial<'a> {
         let pipelines = prepared.compilation();
         let mut laps = Laps { prepared, judge: self.judge, spent: Seconds::ZERO };
         let (inputs, outputs) = (&computed.inputs, &computed.outputs);
-        let verification =
-            verifying(self.executor, || self.kernel.verify(inputs, outputs, element, protocol.effort));
+        let verification = verifying(self.executor, || self.kernel.verify(inputs, outputs, element, protocol.effort));
         if !verification.passed() {
             return Err(RunError::Wrong(Box::new(verification)));
         }
@@ -318,8 +319,7 @@ impl<'a> Trial<'a> {
 /// Those that were timed, the fastest first; of equals the one that is tried first.
 pub(super) fn ranked(names: &[&'static str], candidates: &[Candidate]) -> Vec<&'static str> {
     let time = |name: &str| candidates.iter().find(|c| c.variant == name).and_then(|c| c.time_s);
-    let mut timed: Vec<(&'static str, Seconds)> =
-        names.iter().filter_map(|name| Some((*name, time(name)?))).collect();
+    let mut timed: Vec<(&'static str, Seconds)> = names.iter().filter_map(|name| Some((*name, time(name)?))).collect();
     timed.sort_by(|a, b| a.1.get().total_cmp(&b.1.get()));
     timed.into_iter().map(|(name, _)| name).collect()
 }

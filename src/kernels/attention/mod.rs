@@ -8,6 +8,8 @@ mod prefill;
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use super::compare::{Comparison, Verification, sample};
 use super::matmul::tolerance;
 use super::tensor::{Tensor, Tensors};
@@ -137,13 +139,15 @@ fn compare_rows(
     cost: usize,
     element: Element,
     effort: u64,
-    want: impl Fn(usize, usize) -> Vec<f64>,
+    want: impl Fn(usize, usize) -> Vec<f64> + Sync,
 ) -> Verification {
     let [items, heads, value_dim] = dims;
+    let rows: Vec<usize> = sample(items * heads, cost, effort).collect();
+    let wanted: Vec<Vec<f64>> = rows.par_iter().map(|row| want(row / heads, row % heads)).collect();
     let mut comparison = Comparison::of("out");
-    for row in sample(items * heads, cost, effort) {
+    for (row, want) in rows.into_iter().zip(wanted) {
         let (item, head) = (row / heads, row % heads);
-        for (d, want) in want(item, head).into_iter().enumerate() {
+        for (d, want) in want.into_iter().enumerate() {
             comparison.pair(&[item, head, d], outputs["out"].at(&[item, head, d]), want);
         }
     }

@@ -11,8 +11,8 @@ use super::super::tensor::Tensor;
 use super::super::{Extent, Family, Kernel, if_smaller, twin};
 use super::decode::work;
 use super::{
-    Element, FLOATS, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of,
-    compare_rows, halved, named, normal, scale_bits, shrink, splits, word,
+    Element, FLOATS, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of, compare_rows,
+    halved, named, normal, scale_bits, shrink, splits, word,
 };
 
 /// Attention of one query a sequence over its blocks, which lie scattered over the pool.

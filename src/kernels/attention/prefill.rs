@@ -187,11 +187,14 @@ impl Kernel for Prefill {
     fn plan(&self, variant: &str, element: Element) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         let mut plan = Plan::new(self.work(element));
-        let stored = |dims, rows| bytes_of(&Self::in_memory(variant, dims, rows), element);
+        let padded = |plan: &mut Plan, name, dims, rows| {
+            let stored = bytes_of(&Self::in_memory(variant, dims, rows), element);
+            plan.padded_buffer(name, Role::Input, bytes_of(&dims, element), stored)
+        };
         let bindings = vec![
-            plan.buffer("q", Role::Input, stored(self.q_dims(), ROWS)),
-            plan.buffer("k", Role::Input, stored(self.k_dims(), MATRIX_KEYS)),
-            plan.buffer("v", Role::Input, stored(self.v_dims(), MATRIX_KEYS)),
+            padded(&mut plan, "q", self.q_dims(), ROWS),
+            padded(&mut plan, "k", self.k_dims(), MATRIX_KEYS),
+            padded(&mut plan, "v", self.v_dims(), MATRIX_KEYS),
             plan.buffer("out", Role::Output, bytes_of(&self.out_dims(), element)),
         ];
         let mut overrides = BTreeMap::from([("CAUSAL", f64::from(u8::from(self.causal)))]);

@@ -97,6 +97,9 @@ mod tests {
         assert_eq!((shape(cache.as_ref(), "kv_len"), shape(cache.as_ref(), "kv_heads")), (8192, 8));
         assert!(cache.plan("group", Element::F32).total_bytes() <= GIB);
         let buffer = Capacity { buffer_bytes: (1 << 31) - 1, ..Capacity::unlimited() };
-        assert_eq!(shape(buffer.fit(Arc::new(Decode { heads, sequences: 64, kv_len: 8192 })).as_ref(), "sequences"), 32);
+        assert_eq!(
+            shape(buffer.fit(Arc::new(Decode { heads, sequences: 64, kv_len: 8192 })).as_ref(), "sequences"),
+            32
+        );
     }
 }

@@ -301,3 +301,45 @@ impl Kernel for AttentionBlock {
         worst_of(compared)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(tokens: usize) -> AttentionBlock {
+        let heads = Heads { heads: 4, kv_heads: 2, head_dim: 32 };
+        AttentionBlock { heads, hidden: 52, phase: BlockPhase::Prefill { tokens }, projection: None }
+    }
+
+    #[test]
+    fn every_row_that_attention_reads_is_written_by_a_projection_or_is_padding() {
+        for (tokens, variant) in [(1, "matrix_8"), (45, "matrix_8"), (64, "matrix_16"), (65, "matrix_16"), (45, "row")]
+        {
+            let block = block(tokens);
+            let element = block.variant_elements(variant)[0];
+            let (plan, operands) = (block.plan(variant, element), block.attention().inputs(variant, element, 1));
+            for (index, name) in block.projected().into_iter().enumerate() {
+                let written = (tokens * block.projection(index).n) as u64 * element.size_bytes();
+                let read = operands[name].bytes().len() as u64;
+                let buffer = plan.buffers.iter().find(|buffer| buffer.name == name).unwrap();
+                assert!(buffer.size_bytes >= read, "{tokens} {variant} {name}");
+                if read > written {
+                    assert_eq!(buffer.padding, written..read, "{tokens} {variant} {name}");
+                } else {
+                    // Poison stays wherever a launch must write, and where none reads.
+                    assert!(buffer.padding.is_empty(), "{tokens} {variant} {name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_links_that_are_equally_wrong_the_first_is_named() {
+        let compared = ["q", "attended", "out"].map(|name| {
+            let mut comparison = Comparison::of(name);
+            comparison.pair(&[0], if name == "q" { 1.0 } else { f64::NAN }, 1.0);
+            comparison.relative(1e-5, 1)
+        });
+        assert_eq!(worst_of(compared.to_vec()).worst.unwrap().output, "attended");
+    }
+}

@@ -9,9 +9,7 @@ use super::super::gating::{Gate, Logits, Sort, TopK};
 use super::super::matmul::{Combine, Matmul, MatmulRole, tolerance};
 use super::super::routing::{self, Load};
 use super::super::tensor::{Kind, Tensor, Tensors};
-use super::super::{
-    BestVariant, Element, Extent, Family, Kernel, Output, Plan, Role, Target, Work, named, twin,
-};
+use super::super::{BestVariant, Element, Extent, Family, Kernel, Output, Plan, Role, Target, Work, named, twin};
 use super::{append, floats_of, stored};
 use crate::units::Bytes;
 
@@ -149,8 +147,7 @@ impl Kernel for MoeLayer {
 
     fn narrower(&self) -> Option<Box<dyn Kernel>> {
         let intermediate = (self.intermediate / 2).next_multiple_of(4);
-        (intermediate >= LEAST_INTERMEDIATE)
-            .then(|| Box::new(Self { intermediate, ..self.clone() }) as Box<dyn Kernel>)
+        (intermediate >= LEAST_INTERMEDIATE).then(|| Box::new(Self { intermediate, ..self.clone() }) as Box<dyn Kernel>)
     }
 
     fn with_parts(&self, _element: Element, best: &BestVariant) -> Option<Box<dyn Kernel>> {

@@ -10,13 +10,15 @@ use std::collections::BTreeMap;
 
 pub use combine::Combine;
 pub use extreme::ExtremeInt8;
+use rayon::prelude::*;
 use variant::{Variant, named_variants};
 
 use super::compare::{self, Comparison, Verification, sample};
 use super::routing::{self, Load, NONE};
 use super::tensor::{Tensor, Tensors};
 use super::{
-    Computed, Element, Extent, Family, INT4_GROUP, Kernel, Made, Output, Plan, Role, Work, if_smaller, named, twin, word,
+    Computed, Element, Extent, Family, INT4_GROUP, Kernel, Made, Output, Plan, Role, Work, if_smaller, named, twin,
+    word,
 };
 use crate::units::{Bytes, Flop};
 
@@ -300,8 +302,7 @@ impl Kernel for Matmul {
         let row_tile = slot_of_row.dims()[0] / block_expert.dims()[0];
         let rows: Vec<usize> = (0..slot_of_row.dims()[0]).filter(|&row| slot_of_row.index_at(&[row]) != NONE).collect();
         let total = rows.len() * self.n;
-        let mut comparison = Comparison::of("c");
-        for item in sample(total, self.k * if self.swiglu() { 2 } else { 1 }, effort) {
+        let want = |item: usize| {
             let (row, column) = (rows[item / self.n], item % self.n);
             let expert = block_expert.index_at(&[row / row_tile]) as usize;
             let source = if self.gathers() { slot_of_row.index_at(&[row]) as usize / self.top_k } else { row };
@@ -310,7 +311,13 @@ impl Kernel for Matmul {
             } else {
                 twin::matmul::product(a, b, source, expert, column)
             };
-            comparison.pair(&[row, column], outputs["c"].at(&[row, column]), want);
+            ([row, column], want)
+        };
+        let items: Vec<usize> = sample(total, self.k * if self.swiglu() { 2 } else { 1 }, effort).collect();
+        let wanted: Vec<([usize; 2], f64)> = items.into_par_iter().map(want).collect();
+        let mut comparison = Comparison::of("c");
+        for (at, want) in wanted {
+            comparison.pair(&at, outputs["c"].at(&at), want);
         }
         comparison.relative(tolerance(element), total)
     }
