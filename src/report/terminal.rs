@@ -13,7 +13,7 @@ use super::{
     best, ceiling_name, ceiling_value, clean, clock_name, device_type_name, grouped_digits, groups, percent,
     preset_name, relative_interval, short, tool,
 };
-use crate::record::{Bound, CacheState, Case, Record, Tuning};
+use crate::record::{Bound, CacheState, Case, Record, Second, Tuning};
 use crate::units::Seconds;
 
 const BOLD: Style = Style::new().bold();
@@ -257,6 +257,29 @@ fn trials(out: &mut String, record: &Record) {
         );
     }
     paragraph(out, "  ", &summary);
+    duels(out, &tuned);
+}
+
+/// What the two best of each trial made of it in turn, at the sizes of the case.
+fn duels(out: &mut String, tuned: &[(&Case, &Tuning)]) {
+    let fought = tuned.iter().filter_map(|(_, tuning)| Some((*tuning, tuning.second.as_ref()?)));
+    let first = |tuning: &Tuning| {
+        let timed = tuning.candidates.iter().filter_map(|c| Some((c.time_s?, c.variant.clone())));
+        timed.min_by(|a, b| a.0.get().total_cmp(&b.0.get())).map(|(_, variant)| variant)
+    };
+    let lost = |(tuning, second): &(&Tuning, &Second)| first(tuning).as_deref() == Some(&*second.variant);
+    let (fought, lost): (Vec<_>, Vec<_>) = (fought.clone().collect(), fought.filter(lost).collect());
+    if fought.is_empty() {
+        return;
+    }
+    let most = lost.iter().map(|(_, second)| second.time_ratio - 1.0).fold(0.0, f64::max);
+    let mut text = format!("In turn at full size, the best of the trial won {} of {}", fought.len() - lost.len(), {
+        fought.len()
+    });
+    if !lost.is_empty() {
+        let _ = write!(text, "; where it lost, by {} at most, the other was measured", percent(most));
+    }
+    paragraph(out, "  ", &format!("{text}. The whole outputs of both agree in every case."));
 }
 
 /// Whole layers beside their parts.

@@ -9,6 +9,7 @@ mod error;
 mod fabric;
 pub mod grid;
 mod model;
+#[cfg(test)]
 mod profile;
 mod set;
 mod sourced;
@@ -20,6 +21,7 @@ pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
 pub use grid::{Grid, Point};
 pub use model::{Attention, Model, Moe, Scoring};
-pub use profile::{ClockRamp, DeviceProfile, DriverBehaviour, ProfileHost, ProfileMemory, Rates};
+#[cfg(test)]
+pub(crate) use profile::DeviceProfile;
 pub use set::Settings;
 pub use sourced::{Checked, NumberType, Provenance, Sourced};
