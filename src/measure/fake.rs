@@ -26,15 +26,20 @@ pub(super) struct FakeKernel {
     pub(super) name: &'static str,
     /// Parts, each of one launch; none for a single kernel.
     pub(super) parts: usize,
+    /// Rows, which take time in proportion; a kernel of fixed size where `None`.
+    pub(super) rows: Option<u32>,
 }
 
+/// Rows of a kernel of fixed size.
+const FIXED_ROWS: u32 = 8;
+
 impl FakeKernel {
-    fn launch(variant: &str) -> Launch {
+    fn launch(variant: &str, rows: u32) -> Launch {
         let index = VARIANTS.iter().position(|known| *known == variant).unwrap();
         // A field that another branch adds to `Launch` is filled in by the probe's own plan.
         let plan = crate::kernels::probes::Probe::Launch.plan("probe", Element::F32);
         let mut launch = plan.launches.into_iter().next().unwrap();
-        launch.grid = [u32::try_from(index).unwrap(), 1, 1];
+        launch.grid = [u32::try_from(index).unwrap(), rows, 1];
         launch
     }
 }
@@ -47,7 +52,11 @@ impl Kernel for FakeKernel {
         self.name
     }
     fn shape(&self) -> BTreeMap<String, u64> {
-        BTreeMap::from([("n".to_owned(), 8)])
+        BTreeMap::from([("n".to_owned(), self.rows.unwrap_or(FIXED_ROWS).into())])
+    }
+    fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
+        let rows = self.rows.filter(|rows| *rows > 1)?;
+        Some(Box::new(Self { rows: Some(rows / 2), ..self.clone() }))
     }
     fn variants(&self) -> &'static [&'static str] {
         &VARIANTS
@@ -56,7 +65,7 @@ impl Kernel for FakeKernel {
         &[Element::F32]
     }
     fn plan(&self, variant: &str, _element: Element) -> Plan {
-        let launch = Self::launch(variant);
+        let launch = Self::launch(variant, self.rows.unwrap_or(FIXED_ROWS));
         let work = Work { flop: Flop::new(FLOP), bytes_read: Bytes::new(16.0), bytes_written: Bytes::new(16.0) };
         let part = |index: usize| PartOf {
             kernel: "part",
@@ -80,8 +89,9 @@ impl Kernel for FakeKernel {
         Tensors::from([("word", Tensor::indices(&[1]))])
     }
     fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
-        vec![Output { name: "echo", dims: vec![1], padded: vec![1], kind: Kind::Index }]
+        vec![Output { name: "echo", dims: vec![2], padded: vec![2], kind: Kind::Index }]
     }
+    /// Of the two elements the twin sees the first alone, however much it may look at.
     fn verify(&self, _inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
         let error = if outputs["echo"].index_at(&[0]) == 1 { 0.0 } else { 1.0 };
         Verification {
@@ -91,7 +101,7 @@ impl Kernel for FakeKernel {
             worst_error: error,
             worst_tolerance: 0.0,
             checked: 1,
-            total: 1,
+            total: 2,
             worst: None,
         }
     }
@@ -144,6 +154,8 @@ pub(super) struct Fake {
     time: RefCell<Box<Time>>,
     /// Variants that give a wrong result.
     pub(super) wrong: Vec<u32>,
+    /// Variants whose result is wrong where no twin looks.
+    pub(super) racy: Vec<u32>,
     /// Variants that are refused, with the driver's words.
     pub(super) refused: BTreeMap<u32, &'static str>,
     /// Plans prepared so far, of probes and kernels.
@@ -177,6 +189,7 @@ impl Fake {
         Self {
             time: RefCell::new(Box::new(time)),
             wrong: Vec::new(),
+            racy: Vec::new(),
             refused: BTreeMap::new(),
             prepared: Cell::new(0),
             faults: Vec::new(),
@@ -226,7 +239,10 @@ impl Prepared for Ready<'_> {
     fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
         self.fake.fail(&self.plan, Step::Run)?;
         let mut time = self.fake.time.borrow_mut();
-        let once: f64 = self.plan.launches[self.selected.clone()].iter().map(|l| time(l.shader, l.grid[0])).sum();
+        let share =
+            |launch: &Launch| if launch.shader == "probe_launch" { f64::from(launch.grid[1]) / 8.0 } else { 1.0 };
+        let launches = &self.plan.launches[self.selected.clone()];
+        let once: f64 = launches.iter().map(|launch| time(launch.shader, launch.grid[0]) * share(launch)).sum();
         let compiling = if self.has_run { 0.0 } else { self.fake.first_run_s };
         self.has_run = true;
         let device = Seconds::new(once * f64::from(runs) + compiling);
@@ -239,7 +255,8 @@ impl Prepared for Ready<'_> {
 
     fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
         self.fake.fail(&self.plan, Step::Read)?;
-        let right = !self.fake.wrong.contains(&self.plan.launches[0].grid[0]);
-        Ok(u32::from(right).to_le_bytes().to_vec())
+        let is_among = |variants: &[u32]| variants.contains(&self.plan.launches[0].grid[0]);
+        let echo = [!is_among(&self.fake.wrong), !is_among(&self.fake.racy)];
+        Ok(echo.into_iter().flat_map(|right| u32::from(right).to_le_bytes()).collect())
     }
 }

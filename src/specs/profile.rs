@@ -25,113 +25,113 @@ const BUILTIN: &Builtin = &[
 /// One device as the tool would find it.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DeviceProfile {
+pub(crate) struct DeviceProfile {
     /// Short name.
-    pub name: String,
+    pub(crate) name: String,
     /// Maker and product.
-    pub title: String,
+    pub(crate) title: String,
     /// The adapter's name as its driver tells it.
-    pub adapter: String,
+    pub(crate) adapter: String,
     /// The vendor's name.
-    pub vendor: String,
+    pub(crate) vendor: String,
     /// PCI vendor id.
-    pub vendor_id: u32,
+    pub(crate) vendor_id: u32,
     /// PCI device id.
-    pub device_id: u32,
+    pub(crate) device_id: u32,
     /// The driver's name.
-    pub driver: String,
+    pub(crate) driver: String,
     /// The driver's version.
-    pub driver_info: String,
+    pub(crate) driver_info: String,
     /// Graphics API.
-    pub backend: String,
+    pub(crate) backend: String,
     /// `discrete` or `integrated`.
-    pub device_type: String,
+    pub(crate) device_type: String,
     /// Features, as in a record.
-    pub features: Vec<String>,
+    pub(crate) features: Vec<String>,
     /// Subgroup sizes that a dispatch would see.
-    pub subgroup_sizes_seen: Vec<u32>,
+    pub(crate) subgroup_sizes_seen: Vec<u32>,
     /// Where features, limits and subgroup sizes are from.
-    pub limits_source: String,
+    pub(crate) limits_source: String,
     /// Limits, as in a record.
-    pub limits: BTreeMap<String, u64>,
+    pub(crate) limits: BTreeMap<String, u64>,
     /// What it reaches.
-    pub rates: Rates,
+    pub(crate) rates: Rates,
     /// What it holds.
-    pub memory: ProfileMemory,
+    pub(crate) memory: ProfileMemory,
     /// How it clocks.
-    pub clock: ClockRamp,
+    pub(crate) clock: ClockRamp,
     /// What its driver takes and bears.
-    pub driver_behaviour: DriverBehaviour,
+    pub(crate) driver_behaviour: DriverBehaviour,
     /// A typical machine around it.
-    pub host: ProfileHost,
+    pub(crate) host: ProfileHost,
 }
 
 /// Peaks of a device, as its roofs would be measured.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// Multiply-adds in f32.
-    pub fma_f32_flop_per_s: Sourced,
+    pub(crate) fma_f32_flop_per_s: Sourced,
     /// Multiply-adds in f16, matrices aside.
-    pub fma_f16_flop_per_s: Sourced,
+    pub(crate) fma_f16_flop_per_s: Sourced,
     /// Cooperative matrices of f16 with f32 sums.
-    pub matrix_f16_flop_per_s: Option<Sourced>,
+    pub(crate) matrix_f16_flop_per_s: Option<Sourced>,
     /// Packed int8 dot products; 8 operations each.
-    pub dot_i8_op_per_s: Sourced,
+    pub(crate) dot_i8_op_per_s: Sourced,
     /// Memory.
-    pub memory_bytes_per_s: Sourced,
+    pub(crate) memory_bytes_per_s: Sourced,
     /// The last-level cache.
-    pub cache_bytes_per_s: Sourced,
+    pub(crate) cache_bytes_per_s: Sourced,
     /// Device time of an empty launch in a batch.
-    pub launch_s: Sourced,
+    pub(crate) launch_s: Sourced,
     /// Wall time of an empty launch, submitted and waited for.
-    pub submit_s: Sourced,
+    pub(crate) submit_s: Sourced,
 }
 
 /// Memory of a device.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ProfileMemory {
+pub(crate) struct ProfileMemory {
     /// Size; the host's where it is shared.
-    pub capacity_bytes: Sourced,
+    pub(crate) capacity_bytes: Sourced,
     /// The last-level cache.
-    pub last_level_cache_bytes: Sourced,
+    pub(crate) last_level_cache_bytes: Sourced,
 }
 
 /// How a device clocks up under load.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ClockRamp {
+pub(crate) struct ClockRamp {
     /// Share of the full clock after some idle time.
-    pub idle_share: Sourced,
+    pub(crate) idle_share: Sourced,
     /// Busy time until the full clock.
-    pub rise_s: Sourced,
+    pub(crate) rise_s: Sourced,
     /// Idle time until it is lost.
-    pub fall_s: Sourced,
+    pub(crate) fall_s: Sourced,
 }
 
 /// What a driver takes and bears.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct DriverBehaviour {
+pub(crate) struct DriverBehaviour {
     /// To compile one pipeline.
-    pub compilation_s: Sourced,
+    pub(crate) compilation_s: Sourced,
     /// To compile the worst of our pipelines.
-    pub slow_compilation_s: Sourced,
+    pub(crate) slow_compilation_s: Sourced,
     /// The longest submission before the system resets the device; absent where it has no such limit.
-    pub watchdog_s: Option<Sourced>,
+    pub(crate) watchdog_s: Option<Sourced>,
 }
 
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ProfileHost {
+pub(crate) struct ProfileHost {
     /// Cores.
-    pub cores: Sourced,
+    pub(crate) cores: Sourced,
     /// Main memory.
-    pub memory_bytes: Sourced,
+    pub(crate) memory_bytes: Sourced,
     /// From host to device.
-    pub upload_bytes_per_s: Sourced,
+    pub(crate) upload_bytes_per_s: Sourced,
 }
 
 impl DeviceProfile {
@@ -139,7 +139,7 @@ impl DeviceProfile {
     ///
     /// # Errors
     /// [`SpecError`], one line: unknown name, unreadable file, an unknown key, a value out of range.
-    pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
+    pub(crate) fn load(name_or_path: &str) -> Result<Self, SpecError> {
         let (file, text) = find("device", BUILTIN, name_or_path)?;
         let profile: Self = parse(&file, &text)?;
         profile.check(&file)?;
@@ -147,7 +147,7 @@ impl DeviceProfile {
     }
 
     /// Names of the embedded profiles.
-    pub fn names() -> impl Iterator<Item = &'static str> {
+    pub(crate) fn names() -> impl Iterator<Item = &'static str> {
         BUILTIN.iter().map(|(name, _)| *name)
     }
 

@@ -7,8 +7,10 @@ use super::*;
 use crate::kernels::Work;
 use crate::record::{Ceiling, Clock, Metric, Reference, Timing, Verification};
 
-const SINGLE: FakeKernel = FakeKernel { name: "single", parts: 0 };
-const LAYER: FakeKernel = FakeKernel { name: "whole", parts: 3 };
+const SINGLE: FakeKernel = FakeKernel { name: "single", parts: 0, rows: None };
+const LAYER: FakeKernel = FakeKernel { name: "whole", parts: 3, ..SINGLE };
+/// Half of its rows take half of the time.
+const ROWS: FakeKernel = FakeKernel { name: "rows", rows: Some(8), ..SINGLE };
 /// Times of the variants, all above a millisecond, so that one run is a lap.
 const TIMES: [f64; 3] = [4e-3, 2e-3, 3e-3];
 
@@ -183,6 +185,87 @@ fn a_wrong_variant_is_rejected_aloud_and_one_beyond_a_limit_is_only_listed() {
 }
 
 #[test]
+fn the_two_best_run_in_turn_and_the_record_tells_what_the_other_would_have_cost() {
+    let case = &go(steady(), &[SINGLE]).record.cases[0];
+    let second = case.tuning.as_ref().unwrap().second.as_ref().unwrap();
+    assert_eq!((&*case.variant, &*second.variant), ("fast", "middle"));
+    assert!((second.time_ratio - 1.5).abs() < 1e-9 && second.agreement.passed());
+}
+
+#[test]
+fn a_trial_that_was_wrong_about_the_two_best_is_put_right_before_anything_is_measured() {
+    // The third is slower at first, as on a device whose clock rises, and faster from then on.
+    let runs = Rc::new(Cell::new(0));
+    let fake = Fake::new(move |shader, variant| {
+        let of_third = shader == "probe_launch" && variant == 2;
+        runs.set(runs.get() + usize::from(of_third));
+        if of_third && runs.get() > 14 { 1.6e-3 } else { [4e-3, 2e-3, 2.1e-3][variant as usize % 3] }
+    });
+    let case = &go(fake, &[SINGLE]).record.cases[0];
+    let second = case.tuning.as_ref().unwrap().second.as_ref().unwrap();
+    assert_eq!((&*case.variant, &*second.variant), ("middle", "fast"), "{:?}", case.tuning);
+    assert!((second.time_ratio - 1.25).abs() < 1e-9, "{}", second.time_ratio);
+    assert!((case.timing.median_s.get() - 1.6e-3).abs() < 1e-12);
+}
+
+#[test]
+fn two_variants_that_differ_where_no_twin_looks_have_no_speed() {
+    let mut fake = steady();
+    fake.racy = vec![2];
+    let outcome = go(fake, &[SINGLE]);
+    outcome.result.unwrap();
+    assert!(outcome.record.cases.is_empty() && outcome.record.complete);
+    let rejected: Vec<&str> = outcome.record.rejected.iter().map(|r| &*r.reason).collect();
+    assert!(rejected[0].contains("differs from that of middle") && rejected[1].contains("differs from that of fast"));
+    // One that is not among the two best does no harm.
+    let mut fake = steady();
+    fake.racy = vec![0];
+    assert_eq!(go(fake, &[SINGLE]).record.cases[0].variant, "fast");
+}
+
+#[test]
+fn a_case_that_would_take_long_is_measured_with_fewer_rows_and_says_so() {
+    let outcome = go(Fake::new(|_, variant| [0.9, 0.3, 0.5][variant as usize % 3]), &[ROWS]);
+    outcome.result.unwrap();
+    let record = &outcome.record;
+    assert_eq!(record.cases[0].id, "gating/rows/best/f32/m/prefill/n=4");
+    assert_eq!(record.left_out[0].id, "gating/rows/best/f32/m/prefill/n=8");
+    assert!(
+        record.left_out[0].reason.ends_with("see gating/rows/best/f32/m/prefill/n=4"),
+        "{}",
+        record.left_out[0].reason
+    );
+    assert!(record.complete);
+    // Where nothing can be halved it is left out.
+    let outcome = go(Fake::new(|_, _| 0.3), &[SINGLE]);
+    assert!(outcome.record.cases.is_empty() && outcome.record.left_out[0].reason.contains("predicted"));
+}
+
+#[test]
+fn a_pipeline_that_takes_long_to_compile_is_a_finding() {
+    let mut fake = steady();
+    fake.first_run_s = 3.0;
+    let case = &go(fake, &[SINGLE]).record.cases[0];
+    let told = |c: &Caveat| matches!(c, Caveat::SlowCompilation { seconds } if (seconds - 3.0).abs() < 0.1);
+    assert!(case.caveats.iter().any(told), "{:?}", case.caveats);
+}
+
+#[test]
+fn a_trial_that_ended_early_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = || TuningCache::open(folder.path(), &fake::device(), false).0;
+    let run = |first_run_s| {
+        let mut fake = steady();
+        fake.first_run_s = first_run_s;
+        let outcome = go_with(fake, &[SINGLE], open(), usize::MAX);
+        outcome.record.cases[0].tuning.clone().unwrap()
+    };
+    let early = run(6.0);
+    assert!(early.candidates.iter().any(|c| c.reason.as_deref().is_some_and(|r| r.starts_with("not tried"))));
+    assert!(!run(0.0).cached && run(0.0).cached);
+}
+
+#[test]
 fn a_variant_that_the_driver_refuses_without_a_limit_is_rejected_aloud() {
     let mut fake = steady();
     fake.refused = BTreeMap::from([(2, "internal compiler error")]);
@@ -353,9 +436,9 @@ fn another_selection_of_variants_is_another_run() {
     assert!(message.contains("selection of variants (tuned, now all)"), "{message}");
 }
 
-const BEFORE: FakeKernel = FakeKernel { name: "before", parts: 0 };
-const BROKEN: FakeKernel = FakeKernel { name: "broken", parts: 0 };
-const AFTER: FakeKernel = FakeKernel { name: "after", parts: 3 };
+const BEFORE: FakeKernel = FakeKernel { name: "before", ..SINGLE };
+const BROKEN: FakeKernel = FakeKernel { name: "broken", ..SINGLE };
+const AFTER: FakeKernel = FakeKernel { name: "after", parts: 3, ..SINGLE };
 
 /// Three kernels of which the second fails: its variant `variant` at `step`, `times` times.
 fn with_fault(variant: u32, step: Step, error: &LaunchError, times: usize) -> Fake {
