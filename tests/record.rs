@@ -9,8 +9,9 @@ use std::path::Path;
 use proptest::prelude::*;
 use supernode_bench::kernels::Operation;
 use supernode_bench::record::{
-    Bound, CacheState, Candidate, Case, CeilingKind, Journal, LeftOut, Part, Reading, Record, RecordError, Reference,
-    Rejected, ResumeError, SCHEMA_VERSION, Selection, Tuning, load, parse, save, schema, write_atomically,
+    Bound, CacheState, Candidate, Case, CeilingKind, Journal, LeftOut, MemorySource, Part, Reading, Record,
+    RecordError, Reference, Rejected, ResumeError, SCHEMA_VERSION, Selection, Tuning, load, parse, save, schema,
+    write_atomically,
 };
 use supernode_bench::units::{Flop, Seconds};
 
@@ -240,6 +241,31 @@ fn the_gate_with_the_most_slots_over_so_many_experts_stands_for_a_document() {
     assert_eq!(found(None), Some(vec![7, 7]));
     assert_eq!(found(Some(3)), Some(vec![2, 4, 6]));
     assert_eq!(found(Some(256)), None);
+}
+
+#[test]
+fn what_tells_two_devices_of_one_name_apart_is_kept_and_absent_where_it_is_not_known() {
+    let mut record = small();
+    assert!(!serde_json::to_string(&record.device).unwrap().contains("memory"));
+    record.device.subgroup_sizes_seen = vec![16, 32];
+    record.device.memory_bytes = Some(12 << 30);
+    record.device.memory_source = Some(MemorySource::DeviceHeap);
+    record.device.pci_bus_id = Some("0000:01:00.0".to_owned());
+    assert_eq!(parse(&serde_json::to_vec(&record).unwrap(), Path::new("a.json")).unwrap(), record);
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    assert!(validator.is_valid(&serde_json::to_value(record).unwrap()));
+}
+
+#[test]
+fn memory_address_and_subgroups_that_cannot_be_are_refused() {
+    assert!(refusal(|r| r.device.memory_bytes = Some(1)).contains("memory_source"));
+    assert!(refusal(|r| r.device.memory_source = Some(MemorySource::HostMemory)).contains("memory_source"));
+    assert!(refusal(|r| r.device.memory_bytes = Some(0)).contains("zero"));
+    assert!(refusal(|r| r.device.pci_bus_id = Some(" ".to_owned())).contains("blank"));
+    assert!(refusal(|r| r.device.pci_bus_id = Some("\u{1b}[2J".to_owned())).contains("control characters"));
+    assert!(refusal(|r| r.device.subgroup_sizes_seen = vec![0]).contains("zero"));
+    assert!(refusal(|r| r.device.subgroup_sizes_seen = vec![32, 32]).contains("not ascending"));
+    assert!(refusal(|r| r.device.subgroup_sizes_seen = (1..100).collect()).contains("32 are the most"));
 }
 
 #[test]

@@ -13,7 +13,7 @@ use serde::Serialize;
 use supernode_bench::kernels::cases::{preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
 use supernode_bench::kernels::unit_probes::{MIN_CACHE_BYTES, UnitProbe};
-use supernode_bench::kernels::{Element, Kernel, Launch};
+use supernode_bench::kernels::{Element, Kernel, Launch, subgroup_probe};
 use supernode_bench::record::Preset;
 use supernode_bench::specs::Model;
 
@@ -70,6 +70,7 @@ fn pipelines() -> Vec<Pipeline> {
             probe.plan("probe", element).launches.iter().for_each(&mut add);
         }
     }
+    subgroup_probe::plan().launches.iter().for_each(&mut add);
     assert!(found.len() >= 50, "{} pipelines", found.len());
     found.into_values().collect()
 }

@@ -10,7 +10,7 @@ use naga::{AddressSpace, Module, TypeInner};
 use supernode_bench::kernels::cases::{preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
 use supernode_bench::kernels::unit_probes::{MIN_CACHE_BYTES, UnitProbe};
-use supernode_bench::kernels::{Element, Kernel, Launch, Plan, Role, SHADERS, STORAGE, wgsl};
+use supernode_bench::kernels::{Element, Kernel, Launch, Plan, Role, SHADERS, STORAGE, subgroup_probe, wgsl};
 use supernode_bench::record::Preset;
 use supernode_bench::specs::Model;
 
@@ -46,7 +46,7 @@ fn plans() -> Vec<Plan> {
     ];
     let units = units.iter().map(|probe| probe.plan("probe", Element::F32));
     let cases = cases.iter().map(|case| case.kernel.plan(case.variant, case.element));
-    let mut plans: Vec<Plan> = cases.chain(probes).chain(units).collect();
+    let mut plans: Vec<Plan> = cases.chain(probes).chain(units).chain([subgroup_probe::plan()]).collect();
     // Shapes change numbers in a plan, not its names: one plan of each kind is enough.
     let mut seen = BTreeSet::new();
     plans.retain(|plan| {

@@ -6,8 +6,8 @@ use crate::measure::gpu::{self, Backend, Gpu, Selection};
 /// Which adapter, and how shaders run on it.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct DeviceArgs {
-    /// Adapter by index or by part of its name (see `supernode devices`); default: the first, a discrete GPU if any
-    #[arg(long, value_name = "INDEX|NAME")]
+    /// Adapter by index, PCI address or part of its name (see `supernode devices`); default: the first, a discrete GPU if any
+    #[arg(long, value_name = "INDEX|PCI|NAME")]
     adapter: Option<String>,
     /// Only adapters of this API
     #[arg(long)]
@@ -18,7 +18,15 @@ pub(super) struct DeviceArgs {
 }
 
 impl DeviceArgs {
+    /// Opens it, and notes what did not work out.
     pub(super) fn open(&self) -> Result<Gpu, Error> {
+        let gpu = self.open_again()?;
+        gpu.notes.iter().for_each(|note| super::note(&format!("note: {note}")));
+        Ok(gpu)
+    }
+
+    /// Opens it; what did not work out was told the first time.
+    pub(super) fn open_again(&self) -> Result<Gpu, Error> {
         let selection = Selection { adapter: self.adapter.clone(), backend: self.backend };
         let listed = gpu::select(&selection).map_err(|error| Error::Input(error.to_string()))?;
         listed.open(self.runtime_checks).map_err(|error| Error::Input(error.to_string()))

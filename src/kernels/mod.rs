@@ -13,6 +13,7 @@ mod plan;
 pub mod probes;
 pub mod routing;
 mod sources;
+pub mod subgroup_probe;
 mod tensor;
 pub mod twin;
 pub mod unit_probes;

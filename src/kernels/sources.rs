@@ -58,6 +58,7 @@ shaders![
     "probe_matrix_16",
     "probe_matrix_8",
     "probe_read",
+    "probe_subgroup",
     "probe_write",
     "sort_count",
     "sort_scan",

@@ -62,11 +62,7 @@ pub(super) fn document(
         schema_version: SCHEMA_VERSION,
         complete: false,
         created_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        tool: Tool {
-            name: env!("CARGO_PKG_NAME").to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            git_commit: option_env!("SUPERNODE_GIT_COMMIT").map(str::to_owned),
-        },
+        tool: Tool::this(),
         host: host::describe(),
         device: device.clone(),
         protocol,

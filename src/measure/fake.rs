@@ -133,6 +133,7 @@ pub(super) fn device() -> Device {
         device_type: DeviceType::Discrete,
         features: Vec::new(),
         limits: BTreeMap::new(),
+        ..Device::default()
     }
 }
 

@@ -22,6 +22,13 @@ pub fn describe() -> Host {
     }
 }
 
+/// Main memory; `None` where the system does not tell it.
+pub fn memory_bytes() -> Option<u64> {
+    let mut system = System::new().ok()?;
+    system.refresh_memory();
+    Some(system.total_memory()).filter(|bytes| *bytes > 0)
+}
+
 /// CPU time of this process so far, over all threads.
 #[cfg(unix)]
 pub fn process_cpu_time() -> Option<Seconds> {

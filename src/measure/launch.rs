@@ -95,8 +95,8 @@ impl<'a> GpuPlan<'a> {
             let all: Vec<wgpu::Buffer> =
                 (0..count).map(|_| storage_buffer(&gpu.device, buffer.name, buffer.size_bytes)).collect();
             match inputs.get(buffer.name) {
-                Some(tensor) if buffer.role == Role::Input => upload(gpu, &all, tensor.bytes()),
-                _ => upload(gpu, &all, &poison(buffer.size_bytes)),
+                Some(tensor) if buffer.role == Role::Input => upload(gpu, &all, tensor.bytes())?,
+                _ => upload(gpu, &all, &poison(buffer.size_bytes))?,
             }
             buffers.insert(buffer.name, all[0].clone());
             copies.push(all);
@@ -287,13 +287,15 @@ fn poison(size: u64) -> Vec<u8> {
     POISON_WORD.to_le_bytes().repeat(words)
 }
 
-/// Writes the first copy from the host, in pieces that do not double the memory, and the others from the first.
-fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) {
+/// Writes the first copy from the host, in pieces that do not double the memory, and the others from the first. A piece
+/// waits for the one before: on their way they lie where host and device both see, which may be a window of 256 MiB.
+fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) -> Result<(), LaunchError> {
     const PIECE: usize = 64 << 20;
     let first = &copies[0];
     for (index, piece) in bytes.chunks(PIECE).enumerate() {
         gpu.queue.write_buffer(first, (index * PIECE) as u64, piece);
         gpu.queue.submit([]);
+        wait(gpu)?;
     }
     if copies.len() > 1 {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -302,6 +304,7 @@ fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) {
         }
         gpu.queue.submit([encoder.finish()]);
     }
+    Ok(())
 }
 
 fn wait(gpu: &Gpu) -> Result<(), LaunchError> {
@@ -366,15 +369,10 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
         if lacking.is_some() {
             return lacking;
         }
-        let lanes = device.limits.get("min_subgroup_size").copied().unwrap_or(0);
-        if text.contains("subgroup") && lanes < MIN_LANES {
-            return Some(format!("needs subgroups of {MIN_LANES} invocations, the adapter's may have {lanes}"));
-        }
-        let lanes = device.limits.get("max_subgroup_size").copied().unwrap_or(0);
-        if matrix.is_some() && lanes > MOST_MATRIX_LANES {
-            return Some(format!(
-                "needs subgroups of at most {MOST_MATRIX_LANES} invocations, the adapter's have {lanes}"
-            ));
+        if (matrix.is_some() || text.contains("subgroup"))
+            && let Some(problem) = subgroups_unfit(device, matrix.is_some())
+        {
+            return Some(problem);
         }
         let bindings = launch.bindings.len() as u64;
         let most = device.limits.get("max_storage_buffers_per_shader_stage").copied().unwrap_or(u64::MAX);
@@ -385,7 +383,19 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     None
 }
 
-/// The feature of square matrices, f16 operands with f32 sums, of the size `8x8` or `16x16`.
+/// Why kernels with subgroups cannot run in those of this device, if they cannot.
+fn subgroups_unfit(device: &Device, matrix: bool) -> Option<String> {
+    let seen = !device.subgroup_sizes_seen.is_empty();
+    let have = if seen { "the device has" } else { "the adapter may have" };
+    let (least, most) = device.subgroup_sizes().unwrap_or((0, 0));
+    if least < MIN_LANES {
+        return Some(format!("needs subgroups of {MIN_LANES} invocations, {have} some of {least}"));
+    }
+    (matrix && most > MOST_MATRIX_LANES)
+        .then(|| format!("needs subgroups of at most {MOST_MATRIX_LANES} invocations, {have} some of {most}"))
+}
+
+/// The feature of square matrices, f16 operands with f32 sums (f32 operands, which Metal has too, have no kernel yet), of the size `8x8` or `16x16`.
 fn matrix_feature(size: &str) -> String {
     let depth = size.split('x').next().unwrap_or_default();
     format!("cooperative_matrix_{size}x{depth}_f16_f32")
@@ -428,11 +438,48 @@ mod tests {
     #[test]
     fn a_device_that_does_not_answer_in_time_is_given_up_and_another_opening_works() {
         let mut gpu = open();
-        gpu.patience = Duration::from_micros(1);
+        // Enough for the upload.
+        gpu.patience = Duration::from_millis(100);
         let error = prepare(&gpu, &LONG).unwrap().run(1000).unwrap_err();
         assert!(matches!(error, LaunchError::Hung(_)), "{error:?}");
         // As a session does: closing it would wait.
         std::mem::forget(gpu);
         prepare(&open(), &Probe::Launch).unwrap().run(1).unwrap();
+    }
+    /// A device with every feature, as one that reports such a range of subgroup sizes and ran in those seen.
+    fn with_subgroups(reported: [u64; 2], seen: &[u32]) -> Device {
+        let features = ["subgroup", "shader_f16", "cooperative_matrix", "cooperative_matrix_8x8x8_f16_f32"];
+        let limits = ["min_subgroup_size", "max_subgroup_size"].map(str::to_owned).into_iter().zip(reported);
+        Device {
+            features: features.map(str::to_owned).to_vec(),
+            limits: limits.collect(),
+            subgroup_sizes_seen: seen.to_vec(),
+            ..Device::default()
+        }
+    }
+
+    /// Whether each of a kernel with subgroups and one with matrices of 8 x 8 can run.
+    fn offered(device: &Device) -> [bool; 2] {
+        ["matmul_subgroup", "matmul_matrix_8"].map(|shader| {
+            let mut plan = Probe::Launch.plan("probe", Element::F32);
+            plan.launches[0].shader = shader;
+            missing(&plan, device).is_none()
+        })
+    }
+
+    #[test]
+    fn subgroups_of_32_on_metal_are_offered_though_the_adapter_reports_4_to_64() {
+        // Apple's M2 through wgpu 30.
+        assert_eq!(offered(&with_subgroups([4, 64], &[32])), [true, true]);
+        assert_eq!(offered(&with_subgroups([4, 64], &[])), [false, false], "nothing seen");
+    }
+
+    #[test]
+    fn a_device_that_ran_subgroups_too_small_or_too_large_is_refused_whatever_it_reports() {
+        assert_eq!(offered(&with_subgroups([32, 32], &[4])), [false, false]);
+        assert_eq!(offered(&with_subgroups([32, 32], &[4, 32])), [false, false], "some of them");
+        assert_eq!(offered(&with_subgroups([32, 32], &[128])), [true, false], "matrices share a tile among four");
+        assert_eq!(offered(&with_subgroups([64, 128], &[])), [true, false], "nothing seen");
+        assert_eq!(offered(&with_subgroups([64, 128], &[64])), [true, true]);
     }
 }

@@ -138,7 +138,9 @@ fn read(path: &Path) -> Result<Option<Content>, String> {
 }
 
 fn slug(device: &Device) -> String {
-    let words = format!("{} {} {:x} {}", device.vendor, device.name, device.device_id, device.backend).to_lowercase();
+    let own = device.own_memory_bytes().map_or(String::new(), |bytes| format!(" {}m", bytes >> 20));
+    let words =
+        format!("{} {} {:x}{own} {}", device.vendor, device.name, device.device_id, device.backend).to_lowercase();
     let parts: Vec<&str> = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
     parts.join("-").chars().take(120).collect()
 }
@@ -146,9 +148,10 @@ fn slug(device: &Device) -> String {
 /// Everything that a trial depends on besides the case.
 fn made_by(device: &Device, runtime_checks: bool) -> String {
     format!(
-        "{} {} {} | {} {} | {} {} | shaders {:016x} | checks {runtime_checks}",
+        "{} {} {} {} | {} {} | {} {} | shaders {:016x} | checks {runtime_checks}",
         device.vendor,
         device.name,
+        device.own_memory_bytes().unwrap_or(0),
         device.backend,
         device.driver,
         device.driver_info,
@@ -162,4 +165,27 @@ fn made_by(device: &Device, runtime_checks: bool) -> String {
 fn shaders_hash() -> u64 {
     let bytes = SHADERS.iter().flat_map(|(name, text)| name.bytes().chain(text.bytes()));
     bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::MemorySource;
+
+    #[test]
+    fn two_devices_of_one_name_share_no_trials_where_their_own_memory_differs() {
+        let device = |gib: u64, source| Device {
+            name: "GeForce RTX 3060".to_owned(),
+            memory_bytes: Some(gib << 30),
+            memory_source: Some(source),
+            ..Device::default()
+        };
+        let own = |gib| device(gib, MemorySource::DeviceHeap);
+        assert_ne!(slug(&own(8)), slug(&own(12)));
+        assert_ne!(made_by(&own(8), false), made_by(&own(12), false));
+        // A stick more in the host is the same device.
+        let shared = |gib| device(gib, MemorySource::HostMemory);
+        assert_eq!(slug(&shared(16)), slug(&shared(32)));
+        assert_eq!(made_by(&shared(16), false), made_by(&shared(32), false));
+    }
 }

@@ -20,6 +20,8 @@ const MAX_ENTRIES: usize = 20_000;
 const MAX_SAMPLES: usize = 100_000;
 /// The most experts of a routing.
 const MAX_EXPERTS: usize = 65_536;
+/// The most sizes of subgroups that one device can show.
+const MAX_SUBGROUP_SIZES: usize = 32;
 /// How far a stored ratio may be from the same ratio recomputed, relative.
 const RATIO_SLACK: f64 = 0.01;
 
@@ -95,7 +97,24 @@ fn device(device: &Device) -> Checked {
     texts.into_iter().try_for_each(|(at, value)| text(at, value))?;
     count("features", device.features.len(), MAX_ENTRIES)?;
     device.features.iter().try_for_each(|feature| text("features", feature))?;
+    subgroups(&device.subgroup_sizes_seen)?;
+    if device.memory_bytes == Some(0) {
+        return Err(Problem::new("memory_bytes", "zero"));
+    }
+    if device.memory_bytes.is_some() != device.memory_source.is_some() {
+        return Err(Problem::new("memory_source", "told without memory_bytes, or the other way round"));
+    }
+    device.pci_bus_id.as_deref().map_or(Ok(()), |id| named("pci_bus_id", id))?;
     named_numbers("limits", &device.limits)
+}
+
+fn subgroups(seen: &[u32]) -> Checked {
+    count("subgroup_sizes_seen", seen.len(), MAX_SUBGROUP_SIZES)?;
+    seen.iter().try_for_each(|size| at_least_one("subgroup_sizes_seen", *size))?;
+    if seen.windows(2).all(|pair| pair[0] < pair[1]) {
+        return Ok(());
+    }
+    Err(Problem::new("subgroup_sizes_seen", "not ascending"))
 }
 
 fn protocol(protocol: &Protocol) -> Checked {

@@ -106,6 +106,7 @@ pub(crate) fn record() -> Record {
             device_type: DeviceType::Discrete,
             features: Vec::new(),
             limits: BTreeMap::new(),
+            ..Device::default()
         },
         protocol: Protocol {
             preset: Preset::Quick,
