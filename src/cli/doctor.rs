@@ -2,6 +2,7 @@
 
 mod advice;
 mod linux;
+mod windows;
 
 use std::fmt::Write as _;
 
@@ -12,7 +13,8 @@ use super::{Error, print};
 /// Explain which GPU is found, or why none is and what to install
 ///
 /// Looks at what lies between this program and a GPU: the adapters that wgpu sees and, on Linux, the Vulkan loader, the
-/// drivers' manifests, the devices on the PCI bus, the permissions of device files, containers and WSL. Reads only.
+/// drivers' manifests, the devices on the PCI bus, the permissions of device files, containers and WSL; on Windows, the
+/// compiler of Direct3D 12. Reads only.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 a GPU is found; 1 none is, or only a software adapter.\n\nExamples:\n  supernode doctor\n  supernode doctor --json"
@@ -81,15 +83,19 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
 }
 
 fn diagnose() -> Diagnosis {
-    let (adapters, mut checks) = adapters();
+    let (adapters, backends, mut checks) = adapters();
+    if cfg!(all(windows, feature = "gpu")) {
+        checks.push(windows::direct3d(&backends, &windows::folders()));
+    }
     let machine = linux::Machine::this();
     let facts = if cfg!(target_os = "linux") { linux::look(&machine) } else { linux::Facts::default() };
     checks.extend(facts.checks.iter().cloned());
     Diagnosis { gpu: adapters == Adapters::Gpu, advice: advice::on(adapters, &facts, std::env::consts::OS), checks }
 }
 
+/// What there is, the APIs of those that are no software adapters, and a check for each.
 #[cfg(feature = "gpu")]
-fn adapters() -> (Adapters, Vec<Check>) {
+fn adapters() -> (Adapters, Vec<String>, Vec<Check>) {
     use crate::record::DeviceType;
     let listed = crate::measure::gpu::list(None);
     let mut checks = Vec::new();
@@ -98,21 +104,24 @@ fn adapters() -> (Adapters, Vec<Check>) {
         let software = device.device_type == DeviceType::Software;
         let kind = if software { ", a software adapter: a CPU that poses as a GPU" } else { "" };
         let state = if software { State::Note } else { State::Ok };
-        let found = format!("{} ({}, {} {}){kind}", device.name, device.backend, device.driver, device.driver_info);
+        let bus = device.pci_bus_id.as_ref().map_or(String::new(), |id| format!(", PCI {id}"));
+        let found =
+            format!("{} ({}, {} {}{bus}){kind}", device.name, device.backend, device.driver, device.driver_info);
         checks.push(Check::new(state, "adapter", crate::record::printable(&found, 200)));
     }
     if checks.is_empty() {
         checks.push(Check::new(State::Problem, "adapter", "none: no driver offers a device with compute shaders"));
-        return (Adapters::None, checks);
+        return (Adapters::None, Vec::new(), checks);
     }
-    let hardware = listed.iter().any(|adapter| adapter.device.device_type != DeviceType::Software);
-    (if hardware { Adapters::Gpu } else { Adapters::SoftwareOnly }, checks)
+    let hardware = listed.iter().filter(|adapter| adapter.device.device_type != DeviceType::Software);
+    let backends: Vec<String> = hardware.map(|adapter| adapter.device.backend.clone()).collect();
+    (if backends.is_empty() { Adapters::SoftwareOnly } else { Adapters::Gpu }, backends, checks)
 }
 
 #[cfg(not(feature = "gpu"))]
-fn adapters() -> (Adapters, Vec<Check>) {
+fn adapters() -> (Adapters, Vec<String>, Vec<Check>) {
     let found = "built without the feature `gpu`: it projects, compares and reports, but sees no adapter";
-    (Adapters::NotBuilt, vec![Check::new(State::Problem, "this program", found)])
+    (Adapters::NotBuilt, Vec::new(), vec![Check::new(State::Problem, "this program", found)])
 }
 
 fn text(diagnosis: &Diagnosis) -> String {
