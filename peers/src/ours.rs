@@ -12,7 +12,7 @@ use supernode_bench::kernels::routing::{Load, NONE};
 use supernode_bench::kernels::{Element, Kernel, Tensor, Tensors};
 use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::host::process_cpu_time;
-use supernode_bench::measure::{Executor, Prepared, launch, tuning};
+use supernode_bench::measure::{Executor, Prepared, launch, planning, tuning};
 use supernode_bench::units::{FlopPerSecond, Seconds};
 
 use crate::answer::Output;
@@ -75,15 +75,13 @@ impl<'a> Ours<'a> {
         copies: impl Fn(u64) -> u32,
     ) -> Result<Self> {
         let kernel = kernel(op);
-        let smaller = kernel.smaller(tuning::most_flop(FlopPerSecond::new(roof), clock == Clock::Cpu));
+        let smaller = kernel.smaller(tuning::most(FlopPerSecond::new(roof), None, clock == Clock::Cpu));
         let trial = smaller.as_deref().unwrap_or(kernel.as_ref());
         let mut first_call = FirstCall { wall_s: 0.0, cpu_s: Some(0.0) };
         let mut tried = Vec::new();
         let mut best: Option<(f64, &str)> = None;
         let mut longest = 0.0_f64;
-        let mut variants: Vec<&str> = kernel.variants().iter().copied().filter(|name| kernel.suits(name)).collect();
-        variants.sort_by_key(|name| *name != kernel.default_variant());
-        for variant in variants {
+        for variant in planning::target(&gpu.info).candidates(kernel.as_ref(), kernel.variants()) {
             // No variant that might not end within what a first use may take.
             let spent = first_call.cpu_s.filter(|_| clock == Clock::Cpu).unwrap_or(first_call.wall_s);
             if best.is_some() && tuning::is_over(Seconds::new(spent), Seconds::new(longest)) {

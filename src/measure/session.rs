@@ -571,7 +571,10 @@ impl<'r> Session<'_, 'r> {
             TrialError::Device { variant, error } => device_error(&case.spec.id_as(variant), error),
             TrialError::Interrupted => SessionError::Interrupted,
         })?;
-        if let Some(note) = self.run.cache.put(case, &choice) {
+        // What a single variant takes is no choice.
+        if case.candidates.len() > 1
+            && let Some(note) = self.run.cache.put(case, &choice)
+        {
             (self.run.tell)(Event::Note(&note));
         }
         Ok(choice)
