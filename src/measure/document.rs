@@ -1,15 +1,21 @@
 //! The document of a run before its first case.
 
+use std::collections::BTreeMap;
+
 use super::host;
 use super::planning::rotation_bytes;
 use super::session::Options;
 use crate::record::{
-    Caveat, Clock, Device, DeviceType, Preset, Protocol, Record, Reference, SCHEMA_VERSION, Selection, Tool,
+    Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, Preset, Protocol, Record, Reference, SCHEMA_VERSION,
+    Selection, Tool,
 };
 use crate::units::{FlopPerSecond, Seconds};
 
-/// Smoke for what reaches less than an integrated GPU, full for what a discrete one reaches.
-pub(super) fn choose_preset(f32_rate: FlopPerSecond) -> (Preset, String) {
+/// Smoke for what reaches less than an integrated GPU, full for what a discrete one reaches; smoke where nobody knows.
+pub(super) fn choose_preset(f32_rate: Option<FlopPerSecond>) -> (Preset, String) {
+    let Some(f32_rate) = f32_rate else {
+        return (Preset::Smoke, "chosen because the f32 rate could not be measured".to_owned());
+    };
     let preset = match f32_rate.get() {
         rate if rate < 200e9 => Preset::Smoke,
         rate if rate < 5e12 => Preset::Quick,
@@ -23,8 +29,10 @@ pub(super) fn protocol(
     preset_reason: String,
     clock: Clock,
     device: &Device,
+    ceilings: &BTreeMap<CeilingKind, Ceiling>,
     options: &Options,
 ) -> Protocol {
+    let cache = ceilings.get(&CeilingKind::CacheRead).and_then(|roof| roof.last_level_cache?.bytes());
     let software = device.device_type == DeviceType::Software;
     Protocol {
         preset,
@@ -33,7 +41,7 @@ pub(super) fn protocol(
         seed: options.seed,
         clock,
         runtime_checks: options.runtime_checks,
-        rotation_bytes: rotation_bytes(device),
+        rotation_bytes: rotation_bytes(device, cache),
         target_relative_ci: if software { 0.05 } else { 0.01 },
         sample_budget_s: Seconds::new(match preset {
             // Many times as many cases in the same minutes.
@@ -71,7 +79,7 @@ pub(super) fn document(
         device: device.clone(),
         protocol,
         caveats,
-        ceilings: std::collections::BTreeMap::new(),
+        ceilings: BTreeMap::new(),
         reference,
         time_spent: None,
         planned,

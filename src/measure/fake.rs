@@ -1,5 +1,7 @@
 //! A kernel without meaning and an executor without a device, for the tests of choice, schedule and journal.
 
+mod probes;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -149,6 +151,16 @@ pub(super) struct Fake {
     pub(super) prepared: Cell<usize>,
     /// What goes wrong.
     pub(super) faults: Vec<Fault>,
+    /// Probes' shaders that give a wrong result for a type.
+    pub(super) wrong_probes: Vec<(&'static str, Element)>,
+    /// Errors in place of preparing a shader, so many times.
+    pub(super) broken: Vec<(&'static str, LaunchError, Cell<usize>)>,
+    /// Subgroups of a workgroup.
+    pub(super) subgroups: u32,
+    /// The buffer sets that each shader was last prepared with ...
+    pub(super) sets: RefCell<BTreeMap<&'static str, u32>>,
+    /// ... and the bytes of one set of the last plan.
+    pub(super) set_bytes: Rc<Cell<u64>>,
 }
 
 /// The step of a case at which something goes wrong.
@@ -177,6 +189,11 @@ impl Fake {
             refused: BTreeMap::new(),
             prepared: Cell::new(0),
             faults: Vec::new(),
+            wrong_probes: Vec::new(),
+            broken: Vec::new(),
+            subgroups: 4,
+            sets: RefCell::default(),
+            set_bytes: Rc::default(),
         }
     }
 
@@ -194,6 +211,7 @@ impl Fake {
 struct Ready<'a> {
     fake: &'a Fake,
     plan: Plan,
+    inputs: Tensors,
     selected: Range<usize>,
 }
 
@@ -205,15 +223,21 @@ impl Executor for Rc<Fake> {
 }
 
 impl Executor for Fake {
-    fn prepare(&self, plan: &Plan, _inputs: &Tensors, _sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
+    fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         self.prepared.set(self.prepared.get() + 1);
         self.fail(plan, Step::Prepare)?;
         let launch = &plan.launches[0];
+        if let Some((_, error, times)) = self.broken.iter().find(|(name, _, n)| *name == launch.shader && n.get() > 0) {
+            times.set(times.get() - 1);
+            return Err(error.clone());
+        }
+        self.sets.borrow_mut().insert(launch.shader, sets);
+        self.set_bytes.set(plan.bytes_of_a_set());
         if let Some(words) = self.refused.get(&launch.grid[0]).filter(|_| launch.shader == "probe_launch") {
             return Err(LaunchError::Refused((*words).to_owned()));
         }
         let selected = 0..plan.launches.len();
-        Ok(Box::new(Ready { fake: self, plan: plan.clone(), selected }))
+        Ok(Box::new(Ready { fake: self, plan: plan.clone(), inputs: inputs.clone(), selected }))
     }
 }
 
@@ -230,9 +254,18 @@ impl Prepared for Ready<'_> {
         self.selected = launches.unwrap_or(0..self.plan.launches.len());
     }
 
-    fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
+    fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
         self.fake.fail(&self.plan, Step::Read)?;
-        let right = !self.fake.wrong.contains(&self.plan.launches[0].grid[0]);
-        Ok(u32::from(right).to_le_bytes().to_vec())
+        let launch = &self.plan.launches[0];
+        let mut bytes = probes::result(launch, buffer, &self.inputs, self.fake.subgroups);
+        let is_wrong = if launch.shader == "probe_launch" {
+            self.fake.wrong.contains(&launch.grid[0])
+        } else {
+            self.fake.wrong_probes.contains(&(launch.shader, launch.element))
+        };
+        if is_wrong {
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x40);
+        }
+        Ok(bytes)
     }
 }

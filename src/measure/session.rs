@@ -161,9 +161,10 @@ pub fn run(
     let (device, clock) = (machine.info, machine.has_device_clock);
     let account = Rc::new(Account::default());
     let accounted = |inner| -> Box<dyn Executor> { Box::new(Accounted { inner, account: Rc::clone(&account) }) };
-    let executor = accounted(machine.executor);
+    let mut executor = accounted(machine.executor);
     let reopen = machine.reopen;
-    let mut journal = open(executor.as_ref(), device, clock, options, path, interrupted, tell)?;
+    let mut journal =
+        open(&mut executor, &mut || reopen().map(accounted), device, clock, options, path, interrupted, tell)?;
     let (mut cache, note) = match &options.tuning_cache {
         Some(directory) => TuningCache::open(directory, device, options.runtime_checks),
         None => (TuningCache::in_memory(), None),
@@ -250,8 +251,10 @@ impl Run<'_> {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that a run is made of")]
 fn open(
-    executor: &dyn Executor,
+    executor: &mut Box<dyn Executor>,
+    reopen: &mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
     device: &Device,
     has_device_clock: bool,
     options: &Options,
@@ -267,7 +270,8 @@ fn open(
         }
         _ => {
             let sampling = Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None };
-            ceilings::measure(executor, device, options.seed, &sampling, interrupted, |kind, ceiling| {
+            let protocol = run::Protocol { seed: options.seed, sets: 1, effort: u64::MAX, sampling, interrupted };
+            ceilings::measure(executor, reopen, device, &protocol, |kind, ceiling| {
                 tell(Event::Ceiling(kind, ceiling.value));
             })
             .map_err(|error| match error {
@@ -276,17 +280,20 @@ fn open(
             })?
         }
     };
-    let f32_rate = ceilings.found.get(&CeilingKind::FmaF32).map_or(0.0, |ceiling| ceiling.value);
+    for left_out in &ceilings.left_out {
+        tell(Event::Note(&format!("{} left out: {}", left_out.id, left_out.reason)));
+    }
+    let f32_rate = ceilings.found.get(&CeilingKind::FmaF32).map(|ceiling| FlopPerSecond::new(ceiling.value));
     let (preset, preset_reason) = match (options.preset, &before) {
         (Some(preset), _) => (preset, "asked for".to_owned()),
         (None, Some(record)) => (record.protocol.preset, record.protocol.preset_reason.clone()),
-        (None, None) => choose_preset(FlopPerSecond::new(f32_rate)),
+        (None, None) => choose_preset(f32_rate),
     };
     let planned = planning::cases(preset, &options.selection, &options.only)?;
     let planned: Vec<String> = planned.into_iter().map(|case| case.id).collect();
     let clock = if has_device_clock { Clock::Device } else { Clock::Wall };
     let reference = ceilings.found.get(&CeilingKind::FmaF32).and_then(|fma| reference::describe(fma, device));
-    let protocol = protocol(preset, preset_reason.clone(), clock, device, options);
+    let protocol = protocol(preset, preset_reason.clone(), clock, device, &ceilings.found, options);
     let mut fresh = document(device, protocol, reference, planned);
     fresh.ceilings = ceilings.found;
     fresh.left_out = ceilings.left_out;

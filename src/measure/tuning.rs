@@ -27,6 +27,9 @@ pub fn is_over(spent: Seconds, longest: Seconds) -> bool {
 const RUN_AT_ROOF: Seconds = Seconds::new(20e-3);
 const RUN_AT_ROOF_SOFTWARE: Seconds = Seconds::new(0.25e-3);
 
+/// Stands for the roof of arithmetic where it could not be measured: an integrated GPU's, so that a trial is short on any.
+const UNKNOWN_ROOF: FlopPerSecond = FlopPerSecond::new(200e9);
+
 /// The operations beyond which a trial takes a smaller size ([`Kernel::smaller`]).
 pub fn most_flop(roof: FlopPerSecond, software: bool) -> Flop {
     let run = if software { RUN_AT_ROOF_SOFTWARE } else { RUN_AT_ROOF };
@@ -111,8 +114,8 @@ pub fn choose(
     let clock = TrialClock::start();
     let (software, rotation_bytes) = (on.is_software(), on.protocol.rotation_bytes);
     let (mut candidates, mut rejected, mut lasting) = (Vec::new(), Vec::new(), true);
-    let roof = on.fma_ceiling(Element::F32);
-    let smaller = roof.and_then(|roof| case.spec.kernel.smaller(most_flop(roof, software)));
+    let roof = on.fma_ceiling(Element::F32).unwrap_or(UNKNOWN_ROOF);
+    let smaller = case.spec.kernel.smaller(most_flop(roof, software));
     let kernel = smaller.as_deref().unwrap_or(case.spec.kernel.as_ref());
     let mut best: Option<(&'static str, Seconds)> = None;
     let (mut begun, mut longest) = (Seconds::ZERO, Seconds::ZERO);

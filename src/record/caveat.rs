@@ -47,6 +47,11 @@ pub enum Caveat {
         /// The fraction reached.
         fraction: f64,
     },
+    /// A ceiling that this case runs under could not be measured, so the roofline is of the others alone.
+    MissingCeiling {
+        /// Which.
+        ceiling: CeilingKind,
+    },
     /// The reference kernel beside this case ran at another speed than in the rest of the run, and again when the case
     /// was repeated.
     ReferenceMoved {
@@ -90,6 +95,12 @@ impl fmt::Display for Caveat {
             Self::AboveCeiling { ceiling, fraction } => write!(
                 f,
                 "above the ceiling: {fraction:.2} of the measured {}; that ceiling is too low, or the input was cached",
+                ceiling.label()
+            ),
+            Self::MissingCeiling { ceiling } => write!(
+                f,
+                "no ceiling: the device's {} could not be measured, so its roofline is that of the \
+                 others alone",
                 ceiling.label()
             ),
             Self::ReferenceMoved { ratio } => write!(
