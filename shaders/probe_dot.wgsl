@@ -1,22 +1,24 @@
-// Roof of packed int8 arithmetic: 8 independent sums of dot4(x, factor), 16 steps a round, unrolled by hand: a compiler that
-// does not unroll would time its loop. All sums share x, as the columns of a product share a row, which is what counts where
-// the bytes are taken apart first; x moves on each step, so none can be left out. Integers wrap, so the result is exact.
+// Roof of packed int8 arithmetic: 8 sums of dot4(x, factor), 16 steps a round, unrolled by hand: a compiler that does not
+// unroll would time its loop. All sums of a step share x, as the columns of a product share a row, which is what counts where
+// the bytes are taken apart first. No operation may be uncounted, and two products in a row of one sum may have no factor in
+// common, or a compiler that takes the bytes apart is free to add before it multiplies: so x is one of the sums, in turn, and
+// the factors take turns. The sum that comes next is added to first: the other seven hide its latency. Integers wrap, so the
+// result is exact.
 override WORKGROUP: u32 = 64u;
 
 struct Params {
     rounds: u32,
     factor: u32, // four int8
-    step: u32,
+    spread: u32, // what the sums begin apart by
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> start: array<i32>;           // [invocations]
+@group(0) @binding(1) var<storage, read> start: array<u32>;           // [invocations]
 @group(0) @binding(2) var<storage, read_write> finish: array<i32>;    // [invocations]
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    var x = bitcast<u32>(start[id.x]);
-    let step = params.step;
+    let first = start[id.x];
     let f0 = params.factor;
     let f1 = params.factor ^ (1u * 0x09050301u);
     let f2 = params.factor ^ (2u * 0x09050301u);
@@ -25,63 +27,64 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let f5 = params.factor ^ (5u * 0x09050301u);
     let f6 = params.factor ^ (6u * 0x09050301u);
     let f7 = params.factor ^ (7u * 0x09050301u);
-    var a = 0;
-    var b = 0;
-    var c = 0;
-    var d = 0;
-    var e = 0;
-    var f = 0;
-    var g = 0;
-    var h = 0;
+    var a = bitcast<i32>(first);
+    var b = bitcast<i32>(first + 1u * params.spread);
+    var c = bitcast<i32>(first + 2u * params.spread);
+    var d = bitcast<i32>(first + 3u * params.spread);
+    var e = bitcast<i32>(first + 4u * params.spread);
+    var f = bitcast<i32>(first + 5u * params.spread);
+    var g = bitcast<i32>(first + 6u * params.spread);
+    var h = bitcast<i32>(first + 7u * params.spread);
+    var x = first;
     for (var round = 0u; round < params.rounds; round++) {
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
-        x += step;
-        a += dot4I8Packed(x, f0); b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3);
-        e += dot4I8Packed(x, f4); f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7);
+        x = bitcast<u32>(a);
+        b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3); e += dot4I8Packed(x, f4);
+        f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7); a += dot4I8Packed(x, f0);
+        x = bitcast<u32>(b);
+        c += dot4I8Packed(x, f3); d += dot4I8Packed(x, f4); e += dot4I8Packed(x, f5); f += dot4I8Packed(x, f6);
+        g += dot4I8Packed(x, f7); h += dot4I8Packed(x, f0); a += dot4I8Packed(x, f1); b += dot4I8Packed(x, f2);
+        x = bitcast<u32>(c);
+        d += dot4I8Packed(x, f5); e += dot4I8Packed(x, f6); f += dot4I8Packed(x, f7); g += dot4I8Packed(x, f0);
+        h += dot4I8Packed(x, f1); a += dot4I8Packed(x, f2); b += dot4I8Packed(x, f3); c += dot4I8Packed(x, f4);
+        x = bitcast<u32>(d);
+        e += dot4I8Packed(x, f7); f += dot4I8Packed(x, f0); g += dot4I8Packed(x, f1); h += dot4I8Packed(x, f2);
+        a += dot4I8Packed(x, f3); b += dot4I8Packed(x, f4); c += dot4I8Packed(x, f5); d += dot4I8Packed(x, f6);
+        x = bitcast<u32>(e);
+        f += dot4I8Packed(x, f1); g += dot4I8Packed(x, f2); h += dot4I8Packed(x, f3); a += dot4I8Packed(x, f4);
+        b += dot4I8Packed(x, f5); c += dot4I8Packed(x, f6); d += dot4I8Packed(x, f7); e += dot4I8Packed(x, f0);
+        x = bitcast<u32>(f);
+        g += dot4I8Packed(x, f3); h += dot4I8Packed(x, f4); a += dot4I8Packed(x, f5); b += dot4I8Packed(x, f6);
+        c += dot4I8Packed(x, f7); d += dot4I8Packed(x, f0); e += dot4I8Packed(x, f1); f += dot4I8Packed(x, f2);
+        x = bitcast<u32>(g);
+        h += dot4I8Packed(x, f5); a += dot4I8Packed(x, f6); b += dot4I8Packed(x, f7); c += dot4I8Packed(x, f0);
+        d += dot4I8Packed(x, f1); e += dot4I8Packed(x, f2); f += dot4I8Packed(x, f3); g += dot4I8Packed(x, f4);
+        x = bitcast<u32>(h);
+        a += dot4I8Packed(x, f7); b += dot4I8Packed(x, f0); c += dot4I8Packed(x, f1); d += dot4I8Packed(x, f2);
+        e += dot4I8Packed(x, f3); f += dot4I8Packed(x, f4); g += dot4I8Packed(x, f5); h += dot4I8Packed(x, f6);
+        x = bitcast<u32>(a);
+        b += dot4I8Packed(x, f1); c += dot4I8Packed(x, f2); d += dot4I8Packed(x, f3); e += dot4I8Packed(x, f4);
+        f += dot4I8Packed(x, f5); g += dot4I8Packed(x, f6); h += dot4I8Packed(x, f7); a += dot4I8Packed(x, f0);
+        x = bitcast<u32>(b);
+        c += dot4I8Packed(x, f3); d += dot4I8Packed(x, f4); e += dot4I8Packed(x, f5); f += dot4I8Packed(x, f6);
+        g += dot4I8Packed(x, f7); h += dot4I8Packed(x, f0); a += dot4I8Packed(x, f1); b += dot4I8Packed(x, f2);
+        x = bitcast<u32>(c);
+        d += dot4I8Packed(x, f5); e += dot4I8Packed(x, f6); f += dot4I8Packed(x, f7); g += dot4I8Packed(x, f0);
+        h += dot4I8Packed(x, f1); a += dot4I8Packed(x, f2); b += dot4I8Packed(x, f3); c += dot4I8Packed(x, f4);
+        x = bitcast<u32>(d);
+        e += dot4I8Packed(x, f7); f += dot4I8Packed(x, f0); g += dot4I8Packed(x, f1); h += dot4I8Packed(x, f2);
+        a += dot4I8Packed(x, f3); b += dot4I8Packed(x, f4); c += dot4I8Packed(x, f5); d += dot4I8Packed(x, f6);
+        x = bitcast<u32>(e);
+        f += dot4I8Packed(x, f1); g += dot4I8Packed(x, f2); h += dot4I8Packed(x, f3); a += dot4I8Packed(x, f4);
+        b += dot4I8Packed(x, f5); c += dot4I8Packed(x, f6); d += dot4I8Packed(x, f7); e += dot4I8Packed(x, f0);
+        x = bitcast<u32>(f);
+        g += dot4I8Packed(x, f3); h += dot4I8Packed(x, f4); a += dot4I8Packed(x, f5); b += dot4I8Packed(x, f6);
+        c += dot4I8Packed(x, f7); d += dot4I8Packed(x, f0); e += dot4I8Packed(x, f1); f += dot4I8Packed(x, f2);
+        x = bitcast<u32>(g);
+        h += dot4I8Packed(x, f5); a += dot4I8Packed(x, f6); b += dot4I8Packed(x, f7); c += dot4I8Packed(x, f0);
+        d += dot4I8Packed(x, f1); e += dot4I8Packed(x, f2); f += dot4I8Packed(x, f3); g += dot4I8Packed(x, f4);
+        x = bitcast<u32>(h);
+        a += dot4I8Packed(x, f7); b += dot4I8Packed(x, f0); c += dot4I8Packed(x, f1); d += dot4I8Packed(x, f2);
+        e += dot4I8Packed(x, f3); f += dot4I8Packed(x, f4); g += dot4I8Packed(x, f5); h += dot4I8Packed(x, f6);
     }
     finish[id.x] = a ^ b ^ c ^ d ^ e ^ f ^ g ^ h;
 }

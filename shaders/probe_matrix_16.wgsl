@@ -1,25 +1,32 @@
 // Roof of cooperative matrices of 16 x 16, f16 operands and f32 sums: four independent chains c <- a * b + c and
-// c <- (-a) * b + c in turns, so that sums neither grow nor settle, and one more product at the end. A workgroup is one
-// subgroup; where a driver splits it into smaller ones, each computes and stores the same, and the rate is understated.
+// c <- (-a) * b + c in turns, so that sums neither grow nor settle, and one more product at the end. Each subgroup of a
+// workgroup computes tiles of its own, and each workgroup says how many subgroups it had: only what was computed is counted.
 enable f16;
 enable wgpu_cooperative_matrix;
 
-override WORKGROUP: u32 = 32u;
+override WORKGROUP: u32 = 128u;
 
 const SIZE: u32 = 16u;
 const STEPS: u32 = 8u;
 
 struct Params {
     rounds: u32,
+    subgroups: u32, // of a workgroup, as many as c has room for
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<f16>;            // [2, SIZE, SIZE]: a and -a
 @group(0) @binding(2) var<storage, read> b: array<f16>;            // [4, SIZE, SIZE]: one for each chain
-@group(0) @binding(3) var<storage, read_write> c: array<f32>;      // [workgroups, 4, SIZE, SIZE]
+@group(0) @binding(3) var<storage, read_write> c: array<f32>;      // [workgroups, subgroups, 4, SIZE, SIZE]
+@group(0) @binding(4) var<storage, read_write> ran: array<u32>;    // [workgroups]: subgroups
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
-fn main(@builtin(workgroup_id) group: vec3<u32>) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+) {
     let tile = SIZE * SIZE;
     let plus = coopLoadT<coop_mat16x16<f16, A>>(&a[0], SIZE);
     let minus = coopLoadT<coop_mat16x16<f16, A>>(&a[tile], SIZE);
@@ -43,9 +50,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>) {
             c3 = coopMultiplyAdd(minus, b3, c3);
         }
     }
-    let at = group.x * 4u * tile;
+    // More subgroups than there is room for share the last tiles; what `ran` says then is refused.
+    let at = (group.x * params.subgroups + min(subgroup, params.subgroups - 1u)) * 4u * tile;
     coopStoreT(coopMultiplyAdd(plus, b0, c0), &c[at], SIZE);
     coopStoreT(coopMultiplyAdd(plus, b1, c1), &c[at + tile], SIZE);
     coopStoreT(coopMultiplyAdd(plus, b2, c2), &c[at + 2u * tile], SIZE);
     coopStoreT(coopMultiplyAdd(plus, b3, c3), &c[at + 3u * tile], SIZE);
+    if index == 0u {
+        ran[group.x] = subgroups;
+    }
 }

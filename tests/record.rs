@@ -9,11 +9,11 @@ use std::path::Path;
 use proptest::prelude::*;
 use supernode_bench::kernels::Operation;
 use supernode_bench::record::{
-    Bound, CacheState, Candidate, Case, CeilingKind, Journal, LeftOut, MemorySource, Part, Reading, Record,
-    RecordError, Reference, Rejected, ResumeError, SCHEMA_VERSION, Second, Selection, Tuning, load, parse, save,
-    schema, write_atomically,
+    Bound, CachePoint, CacheState, Candidate, Case, Ceiling, CeilingKind, FmaForm, Journal, LastLevelCache, LeftOut,
+    MemorySource, Part, Reading, Record, RecordError, Reference, Rejected, ResumeError, SCHEMA_VERSION, Second,
+    Selection, Tuning, load, parse, save, schema, write_atomically,
 };
-use supernode_bench::units::{Flop, Seconds};
+use supernode_bench::units::{Bytes, BytesPerSecond, Flop, Seconds};
 
 fn whole() -> Record {
     fixture::record("Example X1", &fixture::FAST)
@@ -255,6 +255,76 @@ fn the_gate_with_the_most_slots_over_so_many_experts_stands_for_a_document() {
     assert_eq!(found(None), Some(vec![7, 7]));
     assert_eq!(found(Some(3)), Some(vec![2, 4, 6]));
     assert_eq!(found(Some(256)), None);
+}
+
+/// A document whose warm case is under a cache's roof.
+fn with_cache() -> Record {
+    let mut record = tuned();
+    let point = |mib: u32, rate: f64| CachePoint {
+        working_set_bytes: Bytes::new(f64::from(mib << 20)),
+        bytes_per_s: BytesPerSecond::new(rate),
+        invocations: 16_384,
+    };
+    let points = vec![point(2, 9e12), point(4, 7e12), point(8, 4e12)];
+    let (form, workgroup) = (Some(FmaForm::Outer), Some(256));
+    let fma = record.ceilings[&CeilingKind::FmaF32].clone();
+    record.ceilings.insert(CeilingKind::FmaF32, Ceiling { form, workgroup, ..fma.clone() });
+    let roof = Ceiling {
+        value: 9e12,
+        working_set_bytes: Some(points[0].working_set_bytes),
+        last_level_cache: Some(LastLevelCache::Measured { bytes: points[1].working_set_bytes }),
+        points,
+        ..fma
+    };
+    record.ceilings.insert(CeilingKind::CacheRead, roof);
+    let case = &mut record.cases[0];
+    case.cache = CacheState::Warm;
+    // Under the roof of 4 MiB, not of the fastest 2.
+    case.achieved.fractions.insert(CeilingKind::CacheRead, case.achieved.bytes_per_s.get() / 7e12);
+    record
+}
+
+#[test]
+fn how_a_roof_was_found_is_written_and_read_and_may_be_absent() {
+    let record = with_cache();
+    let text = serde_json::to_vec(&record).unwrap();
+    assert_eq!(parse(&text, Path::new("a.json")).unwrap(), record);
+    let validator = jsonschema::validator_for(&schema()).unwrap();
+    assert!(validator.is_valid(&serde_json::to_value(&record).unwrap()));
+    let mut old = serde_json::to_value(small()).unwrap();
+    old["schema_version"] = 3.into();
+    for field in ["form", "workgroup", "points", "last_level_cache"] {
+        assert!(old["ceilings"]["fma_f32"].get(field).is_none(), "{field} is written where there is nothing to say");
+    }
+    let read = parse(old.to_string().as_bytes(), Path::new("old.json")).unwrap();
+    assert_eq!(read.ceilings[&CeilingKind::FmaF32].form, None);
+}
+
+#[test]
+fn working_sets_that_cannot_be_are_refused() {
+    let roof = |kind: CeilingKind, edit: fn(&mut Ceiling)| {
+        refusal_of(with_cache(), |record| edit(record.ceilings.get_mut(&kind).unwrap()))
+    };
+    let cache = |edit: fn(&mut Ceiling)| roof(CeilingKind::CacheRead, edit);
+    assert!(cache(|c| c.points.reverse()).contains("do not grow"));
+    assert!(cache(|c| c.points[1].bytes_per_s = BytesPerSecond::new(-1.0)).contains("below zero"));
+    assert!(cache(|c| c.points[1].invocations = 0).contains("zero"));
+    assert!(cache(|c| c.points = vec![c.points[0]; 100]).contains("64 are the most"));
+    let without_the_fastest = |c: &mut Ceiling| {
+        c.points.remove(0);
+    };
+    assert!(cache(without_the_fastest).contains("not among the points"));
+    assert!(cache(|c| c.value = 1e12).contains("9e12"));
+    let elsewhere = |c: &mut Ceiling| {
+        c.last_level_cache = Some(LastLevelCache::AtLeast { bytes: Bytes::new(3e6) });
+    };
+    assert!(cache(elsewhere).contains("not among the points"));
+    assert!(roof(CeilingKind::FmaF32, |c| c.workgroup = Some(0)).contains("zero"));
+    assert!(roof(CeilingKind::FmaF32, |c| c.last_level_cache = Some(LastLevelCache::NotSeen)).contains("no cache's"));
+    let fraction = refusal_of(with_cache(), |record| {
+        *record.cases[0].achieved.fractions.get_mut(&CeilingKind::CacheRead).unwrap() *= 3.0;
+    });
+    assert!(fraction.contains("CacheRead"), "{fraction}");
 }
 
 #[test]

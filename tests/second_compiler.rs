@@ -15,7 +15,7 @@ use naga::{Module, ShaderStage};
 use serde::Serialize;
 use supernode_bench::kernels::cases::{Capacity, preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
-use supernode_bench::kernels::unit_probes::{MIN_CACHE_BYTES, UnitProbe};
+use supernode_bench::kernels::unit_probes::{CACHE_INVOCATIONS, MIN_CACHE_BYTES, UnitProbe};
 use supernode_bench::kernels::{Element, Kernel, Launch, subgroup_probe};
 use supernode_bench::record::Preset;
 use supernode_bench::specs::Model;
@@ -53,8 +53,13 @@ fn pipelines() -> Vec<Pipeline> {
     for case in &cases {
         case.kernel.plan(case.variant, case.element).launches.iter().for_each(&mut add);
     }
-    let probes =
-        [Probe::Fma { invocations: 64, rounds: 1 }, Probe::Read { bytes: 1 }, Probe::Copy { bytes: 1 }, Probe::Launch];
+    let probes = [
+        Probe::Fma { invocations: 64, rounds: 1 },
+        Probe::Outer { invocations: 64, rounds: 1 },
+        Probe::Read { bytes: 1 },
+        Probe::Copy { bytes: 1 },
+        Probe::Launch,
+    ];
     for probe in &probes {
         for &element in probe.elements() {
             probe.plan("probe", element).launches.iter().for_each(&mut add);
@@ -66,7 +71,7 @@ fn pipelines() -> Vec<Pipeline> {
         UnitProbe::Matrix { size: 8, workgroups: 1, subgroup, rounds: 1 },
         UnitProbe::Matrix { size: 16, workgroups: 1, subgroup, rounds: 1 },
         UnitProbe::Write { bytes: 1 },
-        UnitProbe::Cache { bytes: MIN_CACHE_BYTES, passes: 1 },
+        UnitProbe::Cache { bytes: MIN_CACHE_BYTES, passes: 1, invocations: CACHE_INVOCATIONS[0] },
     ];
     for probe in &unit_probes {
         for &element in probe.elements() {

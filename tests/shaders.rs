@@ -9,7 +9,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, TypeInner};
 use supernode_bench::kernels::cases::{Capacity, preset_cases, verification_cases};
 use supernode_bench::kernels::probes::Probe;
-use supernode_bench::kernels::unit_probes::{MIN_CACHE_BYTES, UnitProbe};
+use supernode_bench::kernels::unit_probes::{CACHE_INVOCATIONS, MIN_CACHE_BYTES, UnitProbe};
 use supernode_bench::kernels::{Element, Kernel, Launch, Plan, Role, SHADERS, STORAGE, subgroup_probe, wgsl};
 use supernode_bench::record::Preset;
 use supernode_bench::specs::Model;
@@ -34,15 +34,20 @@ fn plans() -> Vec<Plan> {
             Model::builtin_names().iter().map(|name| Model::load(name).expect("built in")).collect();
         cases.extend(preset_cases(preset, &models, &Capacity::unlimited()));
     }
-    let probes =
-        [Probe::Fma { invocations: 64, rounds: 1 }, Probe::Read { bytes: 1 }, Probe::Copy { bytes: 1 }, Probe::Launch];
+    let probes = [
+        Probe::Fma { invocations: 64, rounds: 1 },
+        Probe::Outer { invocations: 64, rounds: 1 },
+        Probe::Read { bytes: 1 },
+        Probe::Copy { bytes: 1 },
+        Probe::Launch,
+    ];
     let probes = probes.iter().map(|probe| probe.plan("probe", Element::F32));
     let units = [
         UnitProbe::Dot { invocations: 64, rounds: 1 },
         UnitProbe::Matrix { size: 8, workgroups: 1, subgroup: 32, rounds: 1 },
         UnitProbe::Matrix { size: 16, workgroups: 1, subgroup: 32, rounds: 1 },
         UnitProbe::Write { bytes: 1 },
-        UnitProbe::Cache { bytes: MIN_CACHE_BYTES, passes: 1 },
+        UnitProbe::Cache { bytes: MIN_CACHE_BYTES, passes: 1, invocations: CACHE_INVOCATIONS[0] },
     ];
     let units = units.iter().map(|probe| probe.plan("probe", Element::F32));
     let cases = cases.iter().map(|case| case.kernel.plan(case.variant, case.element));

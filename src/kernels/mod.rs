@@ -178,7 +178,7 @@ impl Output {
 }
 
 /// A size as a 32-bit word of a kernel's parameters; sizes beyond are refused before a launch, by the binding limit.
-fn word(size: usize) -> u32 {
+pub(crate) fn word(size: usize) -> u32 {
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 

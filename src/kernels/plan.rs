@@ -59,6 +59,8 @@ pub enum Role {
     Input,
     /// Compared with the twin.
     Output,
+    /// An output of which each set of inputs has its own: for probes that write past every cache.
+    Rotated,
     /// Passed between launches.
     Scratch,
 }
@@ -133,6 +135,12 @@ impl Plan {
             operations.insert(unit, self.work.flop);
         }
         operations
+    }
+
+    /// What each set of buffers adds: inputs, and outputs that rotate with them.
+    pub fn bytes_of_a_set(&self) -> u64 {
+        let rotates = |buffer: &&Buffer| matches!(buffer.role, Role::Input | Role::Rotated);
+        self.buffers.iter().filter(rotates).map(|buffer| buffer.size_bytes).sum()
     }
 
     /// The largest buffer, which has to fit one binding.

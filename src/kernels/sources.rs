@@ -57,6 +57,7 @@ shaders![
     "probe_launch",
     "probe_matrix_16",
     "probe_matrix_8",
+    "probe_outer",
     "probe_read",
     "probe_subgroup",
     "probe_write",

@@ -79,7 +79,7 @@ impl Bench {
         }
         let plan = kernel.plan(spec.variant, spec.element);
         let inputs = kernel.inputs(spec.variant, spec.element, 1);
-        let sets = planning::buffer_sets(&plan, planning::rotation_bytes(&self.gpu.info), CacheState::Cold);
+        let sets = planning::buffer_sets(&plan, planning::rotation_bytes(&self.gpu.info, None), CacheState::Cold);
         let prepared = self.gpu.prepare(&plan, &inputs, sets).map_err(|error| fail(error.to_string()))?;
         Ok(BenchCase { work: plan.work, prepared })
     }

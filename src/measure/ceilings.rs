@@ -1,29 +1,35 @@
 //! The roofs of the device, measured in the same run as the kernels.
+//!
+//! Where a probe can be written or launched in several ways, the fastest is the roof, and the record says which it was. A
+//! probe that fails costs its roof and no other: cases are then placed under those that are there.
+
+mod arithmetic;
+mod traffic;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 
 use super::run::{self, KernelCase, RunError};
-use super::sampling::Sampling;
-use super::{Executor, Prepared, launch};
-use crate::kernels::probes::Probe;
-use crate::kernels::unit_probes::{MIN_CACHE_BYTES, UnitProbe};
+use super::{Executor, LaunchError, Prepared};
 use crate::kernels::{Element, Kernel};
-use crate::record::{Ceiling, CeilingKind, Device, LeftOut, Quantity};
-use crate::units::{Bytes, Seconds};
+use crate::record::{Ceiling, CeilingKind, Device, DeviceType, LeftOut, Quantity};
+use crate::units::Seconds;
 
-/// A probe of arithmetic should take this long: past any launch cost, far from a watchdog.
-const ARITHMETIC_TIME: Seconds = Seconds::new(10e-3);
-/// Enough threads to fill any device of today.
-const MAX_INVOCATIONS: usize = 1 << 19;
-/// Subgroups that do.
-const MAX_SUBGROUPS: usize = 1 << 14;
-const MAX_ROUNDS: usize = 1 << 14;
-/// Working sets that are read for the cache's roof: from what the caches of single cores no longer hold whole to what
-/// the last-level caches of today's large devices still do.
-const CACHE_BYTES: [usize; 5] = [2 << 20, 4 << 20, 8 << 20, 16 << 20, 32 << 20];
-/// What a cache probe reads in all.
-const CACHE_TRAFFIC: usize = 128 << 20;
+/// All roofs, in the order in which they are measured: the cache's end is seen beside the memory's roof.
+const KINDS: [CeilingKind; 10] = [
+    CeilingKind::Launch,
+    CeilingKind::Submit,
+    CeilingKind::MemoryRead,
+    CeilingKind::MemoryWrite,
+    CeilingKind::MemoryCopy,
+    CeilingKind::FmaF32,
+    CeilingKind::FmaF16,
+    CeilingKind::CacheRead,
+    CeilingKind::DotI8,
+    CeilingKind::MatrixF16,
+];
+/// Without any of these there is nothing to compare a kernel with.
+const BASIC: [CeilingKind; 3] = [CeilingKind::Launch, CeilingKind::MemoryRead, CeilingKind::FmaF32];
 
 /// The measured roofs, and those that this device does not have, with the reason.
 #[derive(Debug, Default)]
@@ -34,53 +40,66 @@ pub struct Ceilings {
     pub left_out: Vec<LeftOut>,
 }
 
-/// A roof to measure: its kind, the probe, and the type that it runs in.
-type Planned = (CeilingKind, Box<dyn Kernel>, Element);
-
-/// Measures one roof after the other and hands each to `found` as soon as it stands.
+/// Measures one roof after the other and hands each to `found` as soon as it stands. Of the protocol, the sets are chosen
+/// by the probes. A device that a probe loses is opened again for the probes after it.
 ///
 /// # Errors
-/// [`RunError`] where a probe of the basic roofs fails: without roofs there is nothing to compare a kernel with.
+/// [`RunError::Interrupted`]; [`RunError::Launch`] where the device does not come back; the first error where neither f32
+/// arithmetic nor reading nor launching could be measured.
 pub fn measure(
-    executor: &dyn Executor,
+    executor: &mut Box<dyn Executor>,
+    reopen: &mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
     device: &Device,
-    seed: u64,
-    sampling: &Sampling,
-    interrupted: &AtomicBool,
+    protocol: &run::Protocol,
     mut found: impl FnMut(CeilingKind, &Ceiling),
 ) -> Result<Ceilings, RunError> {
     let mut ceilings = Ceilings::default();
-    let mut protocol = run::Protocol { seed, sets: 1, effort: u64::MAX, sampling: *sampling, interrupted };
-    for (kind, probe, element) in probes(executor, device, seed)? {
-        protocol.sampling.runs_per_sample = match kind {
-            CeilingKind::Launch => Some(100),
-            CeilingKind::Submit => Some(1),
-            _ => None,
-        };
-        let ceiling = ceiling(executor, kind, &*probe, element, &protocol)?;
-        found(kind, &ceiling);
-        ceilings.found.insert(kind, ceiling);
-    }
-    protocol.sampling.runs_per_sample = None;
-    let mut unit = |kind: CeilingKind, measured: Result<Ceiling, RunError>| match measured {
-        Ok(ceiling) => {
-            found(kind, &ceiling);
-            ceilings.found.insert(kind, ceiling);
-            Ok(())
+    let mut first = None;
+    for kind in KINDS {
+        if let Some(reason) = arithmetic::lacks(kind, device) {
+            ceilings.left_out.push(left_out(kind, reason));
+            continue;
         }
-        Err(RunError::Interrupted) => Err(RunError::Interrupted),
-        Err(error) => {
-            ceilings.left_out.push(LeftOut { id: format!("ceiling/{}", key(kind)), reason: error.to_string() });
-            Ok(())
+        let bench = Bench { executor: executor.as_ref(), device, protocol: *protocol, roofs: &ceilings.found };
+        match bench.roof(kind) {
+            Ok(ceiling) => {
+                found(kind, &ceiling);
+                ceilings.found.insert(kind, ceiling);
+            }
+            Err(RunError::Interrupted) => return Err(RunError::Interrupted),
+            Err(error) => {
+                ceilings.left_out.push(left_out(kind, error.to_string()));
+                if let RunError::Launch(lost) = &error
+                    && lost.ends_the_device()
+                {
+                    open_again(executor, lost, reopen)?;
+                }
+                first.get_or_insert(error);
+            }
         }
-    };
-    unit(CeilingKind::CacheRead, cache(executor, &protocol))?;
-    unit(CeilingKind::DotI8, dot(executor, &protocol))?;
-    match matrix_probe(device) {
-        Err(reason) => ceilings.left_out.push(LeftOut { id: "ceiling/matrix_f16".to_owned(), reason }),
-        Ok(probe) => unit(CeilingKind::MatrixF16, matrix(executor, probe, &protocol))?,
     }
-    Ok(ceilings)
+    match first {
+        Some(error) if !BASIC.iter().any(|kind| ceilings.found.contains_key(kind)) => Err(error),
+        _ => Ok(ceilings),
+    }
+}
+
+fn left_out(kind: CeilingKind, reason: String) -> LeftOut {
+    LeftOut { id: format!("ceiling/{}", key(kind)), reason }
+}
+
+fn open_again(
+    executor: &mut Box<dyn Executor>,
+    lost: &LaunchError,
+    reopen: &mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
+) -> Result<(), RunError> {
+    let opened = reopen().map_err(|problem| LaunchError::Device(format!("{lost}; {problem}")))?;
+    let gone = std::mem::replace(executor, opened);
+    if matches!(lost, LaunchError::Hung(_)) {
+        // Closing it would wait for the work that never ends.
+        std::mem::forget(gone);
+    }
+    Ok(())
 }
 
 /// The kind's name in a document.
@@ -99,120 +118,99 @@ fn key(kind: CeilingKind) -> &'static str {
     }
 }
 
-fn probes(executor: &dyn Executor, device: &Device, seed: u64) -> Result<Vec<Planned>, RunError> {
-    let limit = |name: &str| device.limits.get(name).copied().unwrap_or(128 << 20);
-    let bytes = limit("max_storage_buffer_binding_size").min(limit("max_buffer_size")).min(256 << 20);
-    let bytes = usize::try_from(bytes).unwrap_or(128 << 20);
-    let fma = |element| {
-        let probe = |invocations, rounds| Probe::Fma { invocations, rounds };
-        sized(executor, probe, [4096, MAX_INVOCATIONS], 32, element, seed)
-    };
-    let mut probes: Vec<Planned> = vec![
-        (CeilingKind::Launch, Box::new(Probe::Launch), Element::F32),
-        (CeilingKind::Submit, Box::new(Probe::Launch), Element::F32),
-        (CeilingKind::MemoryRead, Box::new(Probe::Read { bytes }), Element::F32),
-        (CeilingKind::MemoryWrite, Box::new(UnitProbe::Write { bytes }), Element::F32),
-        (CeilingKind::MemoryCopy, Box::new(Probe::Copy { bytes }), Element::F32),
-        (CeilingKind::FmaF32, Box::new(fma(Element::F32)?), Element::F32),
-    ];
-    if device.features.iter().any(|feature| feature == "shader_f16") {
-        probes.push((CeilingKind::FmaF16, Box::new(fma(Element::F16)?), Element::F16));
+/// Whether nothing more can be tried after this.
+fn ends_the_search(error: &RunError) -> bool {
+    match error {
+        RunError::Interrupted => true,
+        RunError::Launch(error) => error.ends_the_device(),
+        RunError::Wrong(_) => false,
     }
-    Ok(probes)
 }
 
-fn ceiling(
-    executor: &dyn Executor,
-    kind: CeilingKind,
-    probe: &dyn Kernel,
+/// What a probe is measured with.
+struct Bench<'a> {
+    executor: &'a dyn Executor,
+    device: &'a Device,
+    protocol: run::Protocol<'a>,
+    /// Roofs that were measured before.
+    roofs: &'a BTreeMap<CeilingKind, Ceiling>,
+}
+
+/// A probe and how it is run.
+#[derive(Clone, Copy)]
+struct Attempt<'a> {
+    probe: &'a dyn Kernel,
+    variant: &'a str,
     element: Element,
-    protocol: &run::Protocol,
-) -> Result<Ceiling, RunError> {
-    let measured =
-        run::verify_and_sample(executor, &KernelCase { kernel: probe, variant: "probe", element }, protocol)?;
-    let work = probe.plan("probe", element).work;
-    let median = measured.sampled.timing.median_s;
-    let value = match kind.quantity() {
-        Quantity::FlopPerSecond | Quantity::OperationsPerSecond => (work.flop / median).get(),
-        Quantity::BytesPerSecond => (work.bytes() / median).get(),
-        Quantity::Seconds if kind == CeilingKind::Submit => measured.sampled.timing.wall_median_s.get(),
-        Quantity::Seconds => median.get(),
-    };
-    let (verification, timing) = (measured.verification, measured.sampled.timing);
-    Ok(Ceiling { value, work, working_set_bytes: None, verification, timing })
+    sets: u32,
 }
 
-/// The fastest of several working sets: the largest cache that answers.
-fn cache(executor: &dyn Executor, protocol: &run::Protocol) -> Result<Ceiling, RunError> {
-    let mut best: Option<Ceiling> = None;
-    for bytes in CACHE_BYTES {
-        debug_assert!(bytes % MIN_CACHE_BYTES == 0 && bytes.is_power_of_two());
-        let probe = UnitProbe::Cache { bytes, passes: CACHE_TRAFFIC / bytes };
-        let mut found = ceiling(executor, CeilingKind::CacheRead, &probe, Element::F32, protocol)?;
-        found.working_set_bytes = Some(Bytes::new(bytes as f64));
-        if best.as_ref().is_none_or(|best| found.value > best.value) {
-            best = Some(found);
-        }
-    }
-    best.ok_or(RunError::Interrupted)
-}
-
-fn dot(executor: &dyn Executor, protocol: &run::Protocol) -> Result<Ceiling, RunError> {
-    let probe = |invocations, rounds| UnitProbe::Dot { invocations, rounds };
-    let probe = sized(executor, probe, [4096, MAX_INVOCATIONS], 1, Element::F32, protocol.seed)?;
-    ceiling(executor, CeilingKind::DotI8, &probe, Element::F32, protocol)
-}
-
-/// A probe of the largest f16 matrices that the adapter multiplies into f32 sums, or why there is none.
-fn matrix_probe(device: &Device) -> Result<UnitProbe, String> {
-    let subgroup = device.limits.get("max_subgroup_size").copied().unwrap_or(32);
-    let subgroup = usize::try_from(subgroup).unwrap_or(32).max(1);
-    let mut reason = String::new();
-    for size in [16, 8] {
-        let probe = UnitProbe::Matrix { size, workgroups: 64, subgroup, rounds: 8 };
-        match launch::missing(&probe.plan("probe", Element::F32), device) {
-            None => return Ok(probe),
-            Some(missing) if reason.is_empty() => reason = missing,
-            Some(_) => {}
-        }
-    }
-    Err(reason)
-}
-
-fn matrix(executor: &dyn Executor, probe: UnitProbe, protocol: &run::Protocol) -> Result<Ceiling, RunError> {
-    let UnitProbe::Matrix { size, subgroup, .. } = probe else { return Err(RunError::Interrupted) };
-    let probe = |workgroups, rounds| UnitProbe::Matrix { size, workgroups, subgroup, rounds };
-    let probe = sized(executor, probe, [64, MAX_SUBGROUPS], 8, Element::F32, protocol.seed)?;
-    ceiling(executor, CeilingKind::MatrixF16, &probe, Element::F32, protocol)
-}
-
-/// Finds a size that takes [`ARITHMETIC_TIME`]: threads first, from the least to the most, until the device is full,
-/// then rounds.
-fn sized<P: Kernel>(
-    executor: &dyn Executor,
-    probe: impl Fn(usize, usize) -> P,
-    [mut threads, most]: [usize; 2],
-    mut rounds: usize,
-    element: Element,
-    seed: u64,
-) -> Result<P, RunError> {
-    loop {
-        let candidate = probe(threads, rounds);
-        let plan = candidate.plan("probe", element);
-        let mut prepared = executor.prepare(&plan, &candidate.inputs("probe", element, seed), 1)?;
-        let time = shortest(prepared.as_mut())?;
-        if time >= ARITHMETIC_TIME || rounds >= MAX_ROUNDS {
-            return Ok(candidate);
-        }
-        if threads < most {
-            threads = (threads * 4).min(most);
-        } else {
-            rounds *= 4;
-        }
+impl<'a> Attempt<'a> {
+    /// On one set of buffers, in the first variant.
+    fn of(probe: &'a dyn Kernel, element: Element) -> Self {
+        Self { probe, variant: "probe", element, sets: 1 }
     }
 }
 
-fn shortest(prepared: &mut dyn Prepared) -> Result<Seconds, RunError> {
+impl Bench<'_> {
+    fn roof(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
+        if self.protocol.interrupted.load(Ordering::Relaxed) {
+            return Err(RunError::Interrupted);
+        }
+        match kind {
+            CeilingKind::Launch | CeilingKind::Submit => self.launch(kind),
+            CeilingKind::MemoryRead | CeilingKind::MemoryWrite | CeilingKind::MemoryCopy => self.memory(kind),
+            CeilingKind::CacheRead => self.cache(),
+            CeilingKind::FmaF32 => self.fma(kind, Element::F32),
+            CeilingKind::FmaF16 => self.fma(kind, Element::F16),
+            CeilingKind::DotI8 => self.dot(),
+            CeilingKind::MatrixF16 => self.matrix(),
+        }
+    }
+
+    fn is_software(&self) -> bool {
+        self.device.device_type == DeviceType::Software
+    }
+
+    /// Verifies and samples a probe.
+    fn measured(&self, kind: CeilingKind, attempt: Attempt) -> Result<Ceiling, RunError> {
+        let Attempt { probe, variant, element, sets } = attempt;
+        let mut protocol = run::Protocol { sets, ..self.protocol };
+        protocol.sampling.runs_per_sample = match kind {
+            CeilingKind::Launch => Some(100),
+            CeilingKind::Submit => Some(1),
+            _ => None,
+        };
+        if kind == CeilingKind::CacheRead {
+            // There are many working sets, and the roof is the fastest of them.
+            protocol.sampling.budget = protocol.sampling.budget / 4.0;
+        }
+        let measured =
+            run::verify_and_sample(self.executor, &KernelCase { kernel: probe, variant, element }, &protocol)?;
+        let (verification, timing) = (measured.verification, measured.sampled.timing);
+        let work = probe.plan(variant, element).work;
+        let median = timing.median_s;
+        let value = match kind.quantity() {
+            Quantity::FlopPerSecond | Quantity::OperationsPerSecond => (work.flop / median).get(),
+            Quantity::BytesPerSecond => (work.bytes() / median).get(),
+            Quantity::Seconds if kind == CeilingKind::Submit => timing.wall_median_s.get(),
+            Quantity::Seconds => median.get(),
+        };
+        let (form, workgroup, working_set_bytes, last_level_cache) = (None, None, None, None);
+        let points = Vec::new();
+        Ok(Ceiling { value, work, working_set_bytes, form, workgroup, points, last_level_cache, verification, timing })
+    }
+
+    /// A probe ready to run, without its twin.
+    fn prepared(&self, attempt: Attempt) -> Result<Box<dyn Prepared + '_>, LaunchError> {
+        let Attempt { probe, variant, element, sets } = attempt;
+        let inputs = probe.inputs(variant, element, self.protocol.seed);
+        self.executor.prepare(&probe.plan(variant, element), &inputs, sets)
+    }
+}
+
+/// The shortest of a few laps of one run.
+fn shortest(prepared: &mut dyn Prepared) -> Result<Seconds, LaunchError> {
     let mut time = Seconds::new(f64::INFINITY);
     for _ in 0..3 {
         let lap = prepared.run(1)?;
@@ -220,3 +218,6 @@ fn shortest(prepared: &mut dyn Prepared) -> Result<Seconds, RunError> {
     }
     Ok(time)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,14 @@
 //! The document of a run before its first case.
 
+use std::collections::BTreeMap;
+
 use super::estimate::Estimate;
 use super::host;
 use super::planning::rotation_bytes;
 use super::session::{Options, SessionError};
 use crate::record::{
-    Caveat, Clock, Device, DeviceType, Preset, Protocol, Record, Reference, SCHEMA_VERSION, Selection, Tool,
+    Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, Preset, Protocol, Record, Reference, SCHEMA_VERSION,
+    Selection, Tool,
 };
 use crate::units::{FlopPerSecond, Seconds};
 
@@ -30,12 +33,16 @@ pub(super) struct ChosenPreset {
 pub(super) fn choose_preset(
     asked: Option<Preset>,
     device: &Device,
-    f32_rate: FlopPerSecond,
+    f32_rate: Option<FlopPerSecond>,
     estimated: &dyn Fn(Preset) -> Result<Estimate, SessionError>,
 ) -> Result<ChosenPreset, SessionError> {
     if let Some(preset) = asked {
         return Ok(ChosenPreset { preset, reason: "asked for".to_owned(), estimate: estimated(preset)? });
     }
+    let Some(f32_rate) = f32_rate else {
+        let reason = "chosen because the f32 rate could not be measured".to_owned();
+        return Ok(ChosenPreset { preset: Preset::Smoke, reason, estimate: estimated(Preset::Smoke)? });
+    };
     let patience = if f32_rate >= LEAST_FOR_FULL { PATIENCE_WITH_FAST } else { PATIENCE };
     let is_gpu = device.device_type != DeviceType::Software && f32_rate >= LEAST_FOR_QUICK;
     let is_large = is_gpu
@@ -60,8 +67,10 @@ pub(super) fn protocol(
     preset_reason: String,
     clock: Clock,
     device: &Device,
+    ceilings: &BTreeMap<CeilingKind, Ceiling>,
     options: &Options,
 ) -> Protocol {
+    let cache = ceilings.get(&CeilingKind::CacheRead).and_then(|roof| roof.last_level_cache?.bytes());
     let software = device.device_type == DeviceType::Software;
     Protocol {
         preset,
@@ -70,7 +79,7 @@ pub(super) fn protocol(
         seed: options.seed,
         clock,
         runtime_checks: options.runtime_checks,
-        rotation_bytes: rotation_bytes(device),
+        rotation_bytes: rotation_bytes(device, cache),
         target_relative_ci: if software { 0.05 } else { 0.01 },
         sample_budget_s: Seconds::new(match preset {
             // Many times as many cases in the same minutes.
@@ -104,7 +113,7 @@ pub(super) fn document(
         device: device.clone(),
         protocol,
         caveats,
-        ceilings: std::collections::BTreeMap::new(),
+        ceilings: BTreeMap::new(),
         reference,
         time_spent: None,
         planned,

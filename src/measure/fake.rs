@@ -1,5 +1,7 @@
 //! A kernel without meaning and an executor without a device, for the tests of choice, schedule and journal.
 
+mod probes;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -164,6 +166,16 @@ pub(super) struct Fake {
     pub(super) faults: Vec<Fault>,
     /// What the first run of a prepared plan takes beyond its others: the driver compiles then.
     pub(super) first_run_s: f64,
+    /// Probes' shaders that give a wrong result for a type.
+    pub(super) wrong_probes: Vec<(&'static str, Element)>,
+    /// Errors in place of preparing a shader, so many times.
+    pub(super) broken: Vec<(&'static str, LaunchError, Cell<usize>)>,
+    /// Subgroups of a workgroup.
+    pub(super) subgroups: u32,
+    /// The buffer sets that each shader was last prepared with ...
+    pub(super) sets: RefCell<BTreeMap<&'static str, u32>>,
+    /// ... and the bytes of one set of the last plan.
+    pub(super) set_bytes: Rc<Cell<u64>>,
 }
 
 /// The step of a case at which something goes wrong.
@@ -194,6 +206,11 @@ impl Fake {
             prepared: Cell::new(0),
             faults: Vec::new(),
             first_run_s: 0.0,
+            wrong_probes: Vec::new(),
+            broken: Vec::new(),
+            subgroups: 4,
+            sets: RefCell::default(),
+            set_bytes: Rc::default(),
         }
     }
 
@@ -211,6 +228,7 @@ impl Fake {
 struct Ready<'a> {
     fake: &'a Fake,
     plan: Plan,
+    inputs: Tensors,
     selected: Range<usize>,
     has_run: bool,
 }
@@ -223,15 +241,22 @@ impl Executor for Rc<Fake> {
 }
 
 impl Executor for Fake {
-    fn prepare(&self, plan: &Plan, _inputs: &Tensors, _sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
+    fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         self.prepared.set(self.prepared.get() + 1);
         self.fail(plan, Step::Prepare)?;
         let launch = &plan.launches[0];
+        if let Some((_, error, times)) = self.broken.iter().find(|(name, _, n)| *name == launch.shader && n.get() > 0) {
+            times.set(times.get() - 1);
+            return Err(error.clone());
+        }
+        self.sets.borrow_mut().insert(launch.shader, sets);
+        self.set_bytes.set(plan.bytes_of_a_set());
         if let Some(words) = self.refused.get(&launch.grid[0]).filter(|_| launch.shader == "probe_launch") {
             return Err(LaunchError::Refused((*words).to_owned()));
         }
         let selected = 0..plan.launches.len();
-        Ok(Box::new(Ready { fake: self, plan: plan.clone(), selected, has_run: false }))
+        let inputs = inputs.clone();
+        Ok(Box::new(Ready { fake: self, plan: plan.clone(), inputs, selected, has_run: false }))
     }
 }
 
@@ -253,10 +278,24 @@ impl Prepared for Ready<'_> {
         self.selected = launches.unwrap_or(0..self.plan.launches.len());
     }
 
-    fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
+    fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
         self.fake.fail(&self.plan, Step::Read)?;
-        let is_among = |variants: &[u32]| variants.contains(&self.plan.launches[0].grid[0]);
-        let echo = [!is_among(&self.fake.wrong), !is_among(&self.fake.racy)];
-        Ok(echo.into_iter().flat_map(|right| u32::from(right).to_le_bytes()).collect())
+        let launch = &self.plan.launches[0];
+        let is_probe = launch.shader != "probe_launch";
+        let mut bytes = probes::result(launch, buffer, &self.inputs, self.fake.subgroups);
+        let is_wrong = if is_probe {
+            self.fake.wrong_probes.contains(&(launch.shader, launch.element))
+        } else {
+            self.fake.wrong.contains(&launch.grid[0])
+        };
+        if is_wrong {
+            bytes.iter_mut().for_each(|byte| *byte ^= 0x40);
+        }
+        if !is_probe && self.plan.buffers.len() > 2 {
+            // The second element of a fake kernel, which its twin does not look at.
+            bytes.truncate(4);
+            bytes.extend(u32::from(self.fake.racy.contains(&launch.grid[0])).to_le_bytes());
+        }
+        Ok(bytes)
     }
 }

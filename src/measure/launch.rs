@@ -93,10 +93,10 @@ impl<'a> GpuPlan<'a> {
     fn new(gpu: &'a Gpu, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Self, LaunchError> {
         let mut steps = Vec::new();
         let mut buffers = BTreeMap::new();
-        // Inputs have a copy a set; outputs and scratch are shared, which also keeps runs of one sample in order.
+        // Inputs have a copy per set; other buffers are shared, which also keeps runs of one sample in order.
         let mut copies: Vec<Vec<wgpu::Buffer>> = Vec::new();
         for buffer in &plan.buffers {
-            let count = if buffer.role == Role::Input { sets } else { 1 };
+            let count = if matches!(buffer.role, Role::Input | Role::Rotated) { sets } else { 1 };
             let all: Vec<wgpu::Buffer> =
                 (0..count).map(|_| storage_buffer(&gpu.device, buffer.name, buffer.size_bytes)).collect();
             match inputs.get(buffer.name) {

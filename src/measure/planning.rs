@@ -9,7 +9,7 @@ use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models};
 use crate::kernels::{DeviceClass, Element, Family, Kernel, Phase, Plan, Target};
 use crate::record::{CacheState, Ceiling, CeilingKind, Device, DeviceType, Preset, Record, Selection};
 use crate::specs::Model;
-use crate::units::{BytesPerSecond, FlopPerSecond};
+use crate::units::{Bytes, BytesPerSecond, FlopPerSecond};
 
 /// One case of a run.
 #[derive(Debug, Clone)]
@@ -215,15 +215,46 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> V
     planned
 }
 
-/// Cases that are measured warm as well: those that stream weights or a cache once, where the caches tell most.
+/// Inputs of a warm case at most: what the largest last-level caches of today hold.
+const MOST_WARM_BYTES: u64 = 256 << 20;
+
+/// Cases that are measured warm as well: those that stream weights or a cache once, where the caches tell most, and whose
+/// inputs some cache can hold.
 fn runs_warm(spec: &CaseSpec) -> bool {
     let streams = matches!(spec.kernel.name(), "gate_up" | "decode");
-    streams && spec.phase == Phase::Decode && matches!(spec.element, Element::F32 | Element::F16)
+    let fits = || super::roofs::input_bytes(&spec.kernel.plan(spec.variant, spec.element)) <= MOST_WARM_BYTES;
+    streams && spec.phase == Phase::Decode && matches!(spec.element, Element::F32 | Element::F16) && fits()
 }
 
-/// Past the last-level cache of a server CPU, and of the largest GPU caches of today.
-pub(super) fn rotation_bytes(device: &Device) -> u64 {
-    if device.device_type == DeviceType::Software { 64 << 20 } else { 512 << 20 }
+/// What inputs rotate over at least: past the last-level cache of a server CPU on a software adapter; elsewhere past the
+/// largest of most GPUs, and many times past the one that was seen, within what [`memory_share`] leaves.
+pub(super) fn rotation_bytes(device: &Device, cache: Option<Bytes>) -> u64 {
+    if device.device_type == DeviceType::Software {
+        return 64 << 20;
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a measured working set, at most 512 MiB"
+    )]
+    let cache = cache.map_or(0, |cache| cache.get() as u64);
+    cache.saturating_mul(CACHES_APART).max(512 << 20).min(memory_share(device))
+}
+
+/// So many last-level caches lie between two uses of the same inputs: what stays of them is no large share.
+const CACHES_APART: u64 = 8;
+/// What probes and rotations may take where the memory of the device is not known.
+const UNKNOWN_MEMORY_SHARE: u64 = 1 << 30;
+
+/// What probes and rotations may take of a device's memory: a quarter.
+pub(super) fn memory_share(device: &Device) -> u64 {
+    memory_bytes(device).map_or(UNKNOWN_MEMORY_SHARE, |memory| memory / 4)
+}
+
+/// Memory of the device, where it is known: an integrated one has the host's.
+fn memory_bytes(device: &Device) -> Option<u64> {
+    let host = (device.device_type == DeviceType::Integrated).then(|| super::host::describe().memory_bytes);
+    host.filter(|bytes| *bytes > 0)
 }
 
 /// Sets of inputs that together exceed the rotation, within reason; one for a warm case.
@@ -240,6 +271,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::kernels::matmul::{Matmul, MatmulRole};
 
     fn smoke(selection: &Selection) -> Vec<PlannedCase> {
         cases(Preset::Smoke, selection, &[], &PlannedFor::anything()).unwrap()
@@ -280,6 +312,43 @@ mod tests {
         let warm: Vec<&PlannedCase> = planned.iter().filter(|case| case.cache == CacheState::Warm).collect();
         assert!((2..=16).contains(&warm.len()), "{}", warm.len());
         assert!(warm.iter().all(|case| case.id.ends_with("/warm")));
+    }
+
+    #[test]
+    fn a_case_whose_inputs_no_cache_holds_is_not_run_warm() {
+        let spec = |tokens: usize, hidden: usize| CaseSpec {
+            kernel: Arc::new(Matmul { role: MatmulRole::GateUp, ..Matmul::dense(tokens, hidden, 4096) }),
+            variant: "streamed_8x256",
+            element: Element::F32,
+            model: "m".to_owned(),
+            phase: Phase::Decode,
+            scale_divisor: 1,
+        };
+        // Gate and up: two matrices of 4 bytes an element.
+        let [fits, too_large] = [4096, 16_384].map(|hidden| spec(1, hidden));
+        assert!(runs_warm(&fits));
+        assert!(!runs_warm(&too_large));
+        let planned = cases(Preset::Full, &Selection::Tuned, &[], &PlannedFor::anything()).unwrap();
+        let bytes = |case: &PlannedCase| {
+            super::super::roofs::input_bytes(&case.spec.kernel.plan(case.spec.variant, case.spec.element))
+        };
+        let warm = planned.iter().filter(|case| case.cache == CacheState::Warm);
+        assert!(warm.map(bytes).max().is_some_and(|most| most <= MOST_WARM_BYTES));
+    }
+
+    fn device(device_type: DeviceType) -> Device {
+        Device { device_type, ..super::super::fake::device() }
+    }
+
+    #[test]
+    fn inputs_rotate_past_the_cache_that_was_seen_and_stay_within_a_share_of_memory() {
+        let mib = |size: u64| Bytes::new((size << 20) as f64);
+        let discrete = device(DeviceType::Discrete);
+        let rotation = |cache| rotation_bytes(&discrete, cache) >> 20;
+        assert_eq!([None, Some(mib(32)), Some(mib(96)), Some(mib(512))].map(rotation), [512, 512, 768, 1024]);
+        assert_eq!(rotation_bytes(&device(DeviceType::Software), Some(mib(64))), 64 << 20);
+        let shared = super::super::host::describe().memory_bytes;
+        assert_eq!(memory_share(&device(DeviceType::Integrated)), shared / 4);
     }
 
     #[test]

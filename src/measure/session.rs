@@ -172,9 +172,10 @@ pub fn run(
     let (device, clock) = (machine.info, machine.has_device_clock);
     let account = Rc::new(Account::default());
     let accounted = |inner| -> Box<dyn Executor> { Box::new(Accounted { inner, account: Rc::clone(&account) }) };
-    let executor = accounted(machine.executor);
+    let mut executor = accounted(machine.executor);
     let reopen = machine.reopen;
-    let mut journal = open(executor.as_ref(), device, clock, options, path, interrupted, tell)?;
+    let mut journal =
+        open(&mut executor, &mut || reopen().map(accounted), device, clock, options, path, interrupted, tell)?;
     let (mut cache, note) = match &options.tuning_cache {
         Some(directory) => TuningCache::open(directory, device, options.runtime_checks),
         None => (TuningCache::in_memory(), None),
@@ -263,8 +264,10 @@ impl Run<'_> {
     }
 }
 
+#[expect(clippy::too_many_arguments, reason = "all that a run is made of")]
 fn open(
-    executor: &dyn Executor,
+    executor: &mut Box<dyn Executor>,
+    reopen: &mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
     device: &Device,
     has_device_clock: bool,
     options: &Options,
@@ -282,7 +285,8 @@ fn open(
             let pace = if device.device_type == DeviceType::Software { Pace::SOFTWARE } else { Pace::ROOF };
             let budget = Seconds::new(0.5);
             let sampling = Sampling { target_relative_ci: 0.02, budget, runs_per_sample: None, pace };
-            ceilings::measure(executor, device, options.seed, &sampling, interrupted, |kind, ceiling| {
+            let protocol = run::Protocol { seed: options.seed, sets: 1, effort: u64::MAX, sampling, interrupted };
+            ceilings::measure(executor, reopen, device, &protocol, |kind, ceiling| {
                 tell(Event::Ceiling(kind, ceiling.value));
             })
             .map_err(|error| match error {
@@ -291,12 +295,15 @@ fn open(
             })?
         }
     };
-    let f32_rate = ceilings.found.get(&CeilingKind::FmaF32).map_or(0.0, |ceiling| ceiling.value);
+    for left_out in &ceilings.left_out {
+        tell(Event::Note(&format!("{} left out: {}", left_out.id, left_out.reason)));
+    }
+    let f32_rate = ceilings.found.get(&CeilingKind::FmaF32).map(|ceiling| FlopPerSecond::new(ceiling.value));
     let clock = if has_device_clock { Clock::Device } else { Clock::Wall };
     let reference = ceilings.found.get(&CeilingKind::FmaF32).and_then(|fma| reference::describe(fma, device));
     let on = PlannedFor::device(device, &ceilings.found);
     let empty = |preset, reason: &str| {
-        let protocol = protocol(preset, reason.to_owned(), clock, device, options);
+        let protocol = protocol(preset, reason.to_owned(), clock, device, &ceilings.found, options);
         let mut empty = document(device, protocol, reference.clone(), Vec::new());
         empty.ceilings = ceilings.found.clone();
         empty
@@ -307,7 +314,7 @@ fn open(
         Ok(estimate::estimate(&planned(preset)?, &record, &HostRates::here(&record.host)))
     };
     let asked = options.preset.or(before.as_ref().map(|record| record.protocol.preset));
-    let chosen = choose_preset(asked, device, FlopPerSecond::new(f32_rate), &estimated)?;
+    let chosen = choose_preset(asked, device, f32_rate, &estimated)?;
     let reason = match (&before, options.preset) {
         (Some(record), None) => record.protocol.preset_reason.clone(),
         _ => chosen.reason,

@@ -19,7 +19,9 @@ use crate::kernels::{
     BestVariant, Computed, Element, Extent, Family, Kernel, Metric, Operation, Output, Plan, Role, Tensors,
     Verification, Work,
 };
-use crate::record::{CacheState, Ceiling, CeilingKind, Clock, Device, DeviceType, MemorySource, Record, Timing};
+use crate::record::{
+    CacheState, Ceiling, CeilingKind, Clock, Device, DeviceType, LastLevelCache, MemorySource, Record, Timing,
+};
 use crate::specs::DeviceProfile;
 use crate::units::{Bytes, BytesPerSecond, Flop, Seconds};
 
@@ -149,6 +151,10 @@ pub(super) fn ceilings(profile: &DeviceProfile) -> BTreeMap<CeilingKind, Ceiling
         value,
         work,
         working_set_bytes: None,
+        form: None,
+        workgroup: None,
+        points: Vec::new(),
+        last_level_cache: None,
         verification: right(),
         timing: timing.clone(),
     };
@@ -163,6 +169,11 @@ pub(super) fn ceilings(profile: &DeviceProfile) -> BTreeMap<CeilingKind, Ceiling
     found.extend(
         rates.matrix_f16_flop_per_s.as_ref().map(|r| (CeilingKind::MatrixF16, ceiling(r.value, Work::default()))),
     );
+    let cache = Bytes::new(profile.memory.last_level_cache_bytes.value);
+    let read = ceiling(rates.cache_bytes_per_s.value, Work::default());
+    let last_level_cache = Some(LastLevelCache::Measured { bytes: cache });
+    let read = Ceiling { working_set_bytes: Some(cache * 0.5), last_level_cache, ..read };
+    found.insert(CeilingKind::CacheRead, read);
     found
 }
 
@@ -267,11 +278,11 @@ impl Machine {
     /// One run of launches at the full clock.
     fn full_clock(&self, plan: &Plan, launches: &Range<usize>) -> f64 {
         let part = plan.parts.iter().find(|part| part.launches == *launches);
-        let work = part.map_or(plan.work, |part| part.work);
         let operations: BTreeMap<Operation, Flop> =
             part.map_or_else(|| plan.operations(), |part| part.operations.clone());
-        let limits = Limits { work: &work, operations: &operations, launches: launches.len(), cache: CacheState::Cold };
-        let (roofline, _) = limits.roofline(&self.under);
+        let of_plan = Limits::of_case(plan, &operations, CacheState::Cold);
+        let work = part.map_or(of_plan.work, |part| &part.work);
+        let (roofline, _) = Limits { work, launches: launches.len(), ..of_plan }.roofline(&self.under);
         let shader = plan.launches[launches.clone()].iter().map(|launch| launch.shader);
         let share = shader.map(|shader| self.share(plan, shader)).fold(1.0, f64::min);
         roofline.get() / share

@@ -34,6 +34,9 @@ const MOST_BYTES: Bytes = Bytes::new((256 << 20) as f64);
 /// On a software adapter, likewise.
 const MOST_BYTES_SOFTWARE: Bytes = Bytes::new((16 << 20) as f64);
 
+/// Stands for the roof of arithmetic where it could not be measured: an integrated GPU's, so that a trial is short on any.
+const UNKNOWN_ROOF: FlopPerSecond = FlopPerSecond::new(200e9);
+
 /// What one run of a trial may do, beyond which a smaller size stands in ([`Kernel::smaller`]).
 pub fn most(roof: FlopPerSecond, memory: Option<BytesPerSecond>, software: bool) -> Extent {
     let (run, most) = if software { (RUN_AT_ROOF_SOFTWARE, MOST_BYTES_SOFTWARE) } else { (RUN_AT_ROOF, MOST_BYTES) };
@@ -126,7 +129,7 @@ pub enum TrialError {
 
 /// The case at the size of its trial, where it is tried at a smaller one.
 pub fn at_trial_size(kernel: &dyn Kernel, on: &Record) -> Option<Box<dyn Kernel>> {
-    let roof = on.fma_ceiling(Element::F32)?;
+    let roof = on.fma_ceiling(Element::F32).unwrap_or(UNKNOWN_ROOF);
     kernel.smaller(most(roof, on.memory_ceiling(), on.is_software()))
 }
 

@@ -47,6 +47,11 @@ pub enum Caveat {
         /// The fraction reached.
         fraction: f64,
     },
+    /// A ceiling that this case runs under could not be measured, so the roofline is of the others alone.
+    MissingCeiling {
+        /// Which.
+        ceiling: CeilingKind,
+    },
     /// The reference kernel beside this case ran at another speed than in the rest of the run, and again when the case
     /// was repeated.
     ReferenceMoved {
@@ -100,6 +105,12 @@ impl fmt::Display for Caveat {
             Self::SlowCompilation { seconds } => {
                 write!(f, "slow compilation: the driver took {seconds:.1} s to compile this kernel")
             }
+            Self::MissingCeiling { ceiling } => write!(
+                f,
+                "no ceiling: the device's {} could not be measured, so its roofline is that of the \
+                 others alone",
+                ceiling.label()
+            ),
             Self::ReferenceMoved { ratio } => write!(
                 f,
                 "reference moved: a fixed kernel beside this case took {ratio:.2} times its usual time, and again after \

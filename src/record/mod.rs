@@ -6,6 +6,7 @@
 
 mod case;
 mod caveat;
+mod ceiling;
 mod io;
 mod journal;
 mod lock;
@@ -19,12 +20,14 @@ use serde::{Deserialize, Serialize};
 
 pub use case::{Achieved, Bound, CacheState, Candidate, Case, LeftOut, Part, Rejected, Second, Timing, Tuning};
 pub use caveat::Caveat;
+pub use ceiling::{CachePoint, Ceiling, CeilingKind, LastLevelCache, Quantity};
 pub use io::{RecordError, load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
 pub use lock::{Lock, Locked};
 pub(crate) use validate::printable;
 
-use crate::kernels::{Element, Operation, Work};
+pub use crate::kernels::probes::FmaForm;
+use crate::kernels::{Element, Operation};
 pub use crate::kernels::{Metric, Verification, Worst};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
@@ -326,90 +329,6 @@ pub enum Clock {
     Wall,
 }
 
-/// The kinds of measured roof.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CeilingKind {
-    /// Independent fused multiply-adds in registers, f32; FLOP/s.
-    FmaF32,
-    /// The same in f16; FLOP/s.
-    FmaF16,
-    /// Packed dot products of four int8 with int32 accumulation; integer operations a second, 8 a dot product.
-    DotI8,
-    /// Cooperative-matrix multiply-adds, f16 operands and f32 accumulation; FLOP/s.
-    MatrixF16,
-    /// Streaming reads; byte/s.
-    MemoryRead,
-    /// Streaming writes; byte/s.
-    MemoryWrite,
-    /// Streaming copy, bytes read plus bytes written; byte/s.
-    MemoryCopy,
-    /// Repeated reads of a working set that fits the last-level cache; byte/s.
-    CacheRead,
-    /// Device time of one empty launch inside a batch; seconds.
-    Launch,
-    /// Wall time from submission to completion of one empty launch; seconds.
-    Submit,
-}
-
-/// What the value of a ceiling counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quantity {
-    /// Floating-point operations a second.
-    FlopPerSecond,
-    /// Integer operations a second.
-    OperationsPerSecond,
-    /// Bytes a second.
-    BytesPerSecond,
-    /// Seconds.
-    Seconds,
-}
-
-/// One measured roof.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Ceiling {
-    /// FLOP/s, byte/s or seconds, by its kind.
-    pub value: f64,
-    /// What one launch did.
-    pub work: Work,
-    /// The memory that was read again and again, for a cache's roof.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub working_set_bytes: Option<Bytes>,
-    /// That the probe computed what it should.
-    pub verification: Verification,
-    /// The samples behind the value.
-    pub timing: Timing,
-}
-
-impl CeilingKind {
-    /// Its name for people.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::FmaF32 => "FMA f32",
-            Self::FmaF16 => "FMA f16",
-            Self::DotI8 => "int8 dot",
-            Self::MatrixF16 => "matrix f16",
-            Self::MemoryRead => "memory read",
-            Self::MemoryWrite => "memory write",
-            Self::MemoryCopy => "memory copy",
-            Self::CacheRead => "cache read",
-            Self::Launch => "launch",
-            Self::Submit => "submit and wait",
-        }
-    }
-
-    /// What its value counts.
-    pub const fn quantity(self) -> Quantity {
-        match self {
-            Self::FmaF32 | Self::FmaF16 | Self::MatrixF16 => Quantity::FlopPerSecond,
-            Self::DotI8 => Quantity::OperationsPerSecond,
-            Self::MemoryRead | Self::MemoryWrite | Self::MemoryCopy | Self::CacheRead => Quantity::BytesPerSecond,
-            Self::Launch | Self::Submit => Quantity::Seconds,
-        }
-    }
-}
-
 impl Record {
     /// The case with this id.
     pub fn case(&self, id: &str) -> Option<&Case> {
@@ -433,23 +352,20 @@ impl Record {
     /// The measured roof of a typed operation, and which it is; `None` where the device has none. Operands in f16 may be
     /// multiplied as they are or widened first: the faster of the two is the roof.
     pub fn operation_ceiling(&self, operation: Operation) -> Option<(CeilingKind, FlopPerSecond)> {
-        let kinds: &[CeilingKind] = match operation {
-            Operation::F32 => &[CeilingKind::FmaF32],
-            Operation::F16 => &[CeilingKind::FmaF32, CeilingKind::FmaF16],
-            Operation::DotI8 => &[CeilingKind::DotI8],
-            Operation::MatrixF16 => &[CeilingKind::MatrixF16],
-        };
-        self.fastest(kinds).map(|(kind, value)| (kind, FlopPerSecond::new(value)))
+        let found = self.fastest(CeilingKind::of_operation(operation));
+        found.map(|(kind, value)| (kind, FlopPerSecond::new(value)))
     }
 
-    /// The measured roof of memory, streaming read or copy, whichever is faster; or of the cache for a warm case.
-    pub fn traffic_ceiling(&self, cache: CacheState) -> Option<(CeilingKind, BytesPerSecond)> {
-        let memory: &[CeilingKind] = &[CeilingKind::MemoryRead, CeilingKind::MemoryCopy];
-        let warm = match cache {
-            CacheState::Cold => None,
-            CacheState::Warm => self.fastest(&[CeilingKind::CacheRead, CeilingKind::MemoryRead]),
-        };
-        warm.or_else(|| self.fastest(memory)).map(|(kind, value)| (kind, BytesPerSecond::new(value)))
+    /// The measured roof of traffic, and which it is: memory, streaming read or copy, whichever is faster; or the cache for
+    /// a warm case that reads no more than fits it.
+    pub fn traffic_ceiling(&self, cache: CacheState, input: Bytes) -> Option<(CeilingKind, BytesPerSecond)> {
+        let memory = self.fastest(&[CeilingKind::MemoryRead, CeilingKind::MemoryCopy]);
+        let memory = memory.map(|(kind, value)| (kind, BytesPerSecond::new(value)));
+        let roof = self.ceilings.get(&CeilingKind::CacheRead).filter(|_| cache == CacheState::Warm);
+        let rate = roof.and_then(|roof| roof.rate_of_working_set(input));
+        // A cache that is slower than memory is no roof.
+        let rate = rate.filter(|rate| memory.is_none_or(|(_, memory)| *rate > memory));
+        rate.map(|rate| (CeilingKind::CacheRead, rate)).or(memory)
     }
 
     fn fastest(&self, kinds: &[CeilingKind]) -> Option<(CeilingKind, f64)> {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{
-    Achieved, CacheState, Case, Caveat, Ceiling, CeilingKind, Device, Host, Part, Protocol, Quantity, Record,
-    RecordError, Reference, Selection, TimeSpent, Timing, Tuning, Verification,
+    Achieved, CacheState, Case, Caveat, Ceiling, CeilingKind, Device, Host, LastLevelCache, Part, Protocol, Quantity,
+    Record, RecordError, Reference, Selection, TimeSpent, Timing, Tuning, Verification,
 };
 use crate::kernels::Work;
 use crate::printable::is_unprintable;
 pub(crate) use crate::printable::printable;
-use crate::units::Seconds;
+use crate::units::{Bytes, Seconds};
 
 /// The longest text of any field, in characters.
 pub(super) const MAX_TEXT: usize = 1000;
@@ -163,7 +163,7 @@ fn caveats(caveats: &[Caveat]) -> Checked {
         | Caveat::AboveCeiling { fraction: value, .. }
         | Caveat::ReferenceMoved { ratio: value }
         | Caveat::SlowCompilation { seconds: value } => number("caveats", *value),
-        Caveat::SoftwareAdapter | Caveat::WallClock | Caveat::Cached { .. } => Ok(()),
+        Caveat::SoftwareAdapter | Caveat::WallClock | Caveat::Cached { .. } | Caveat::MissingCeiling { .. } => Ok(()),
     })
 }
 
@@ -176,9 +176,41 @@ fn ceiling(kind: CeilingKind, ceiling: &Ceiling) -> Checked {
         }
     }
     number("working_set_bytes", ceiling.working_set_bytes.unwrap_or_default().get())?;
+    ceiling.workgroup.map_or(Ok(()), |workgroup| at_least_one("workgroup", workgroup))?;
+    working_sets(kind, ceiling)?;
     work(&ceiling.work)?;
     timing(&ceiling.timing).map_err(|p| p.within("timing"))?;
     verified(&ceiling.verification).map_err(|p| p.within("verification"))
+}
+
+/// The most working sets of a cache's roof.
+const MAX_POINTS: usize = 64;
+
+/// They are a cache's, grow, and the roof and the end of the cache are among them.
+fn working_sets(kind: CeilingKind, ceiling: &Ceiling) -> Checked {
+    let Ceiling { points, last_level_cache, .. } = ceiling;
+    if kind != CeilingKind::CacheRead && !(points.is_empty() && last_level_cache.is_none()) {
+        return Err(Problem::new("points", "of a roof that is no cache's"));
+    }
+    count("points", points.len(), MAX_POINTS)?;
+    for point in points {
+        positive("points.working_set_bytes", point.working_set_bytes.get())?;
+        positive("points.bytes_per_s", point.bytes_per_s.get())?;
+        at_least_one("points.invocations", point.invocations)?;
+    }
+    if points.windows(2).any(|pair| pair[0].working_set_bytes >= pair[1].working_set_bytes) {
+        return Err(Problem::new("points", "working sets that do not grow"));
+    }
+    let of = |bytes: Bytes| points.iter().find(|point| point.working_set_bytes == bytes);
+    match ceiling.working_set_bytes.and_then(of) {
+        Some(fastest) => ratio("points.bytes_per_s", fastest.bytes_per_s.get(), ceiling.value)?,
+        None if points.is_empty() => {}
+        None => return Err(Problem::new("working_set_bytes", "not among the points")),
+    }
+    match last_level_cache.and_then(LastLevelCache::bytes) {
+        Some(bytes) if of(bytes).is_none() => Err(Problem::new("last_level_cache.bytes", "not among the points")),
+        _ => Ok(()),
+    }
 }
 
 fn case(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked {
@@ -249,7 +281,13 @@ fn fractions(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked 
         };
         number(&format!("{kind:?}"), *fraction)?;
         if kind.quantity() == Quantity::BytesPerSecond {
-            ratio(&format!("{kind:?}"), *fraction, case.achieved.bytes_per_s.get() / ceiling.value)?;
+            let rate = case.achieved.bytes_per_s.get();
+            let of = |roof: f64| ratio(&format!("{kind:?}"), *fraction, rate / roof);
+            // A cache's roof is lower for a larger working set.
+            let lower = ceiling.points.iter().any(|point| of(point.bytes_per_s.get()).is_ok());
+            if !lower {
+                of(ceiling.value)?;
+            }
         }
     }
     let is_cache = case.achieved.fractions.contains_key(&CeilingKind::CacheRead);

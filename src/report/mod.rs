@@ -18,9 +18,10 @@ pub use page::{Page, page};
 use crate::kernels::{Element, Family, Phase};
 use crate::projection::{self, NumberType, Projection, Provenance};
 use crate::record::{
-    CacheState, Case, Ceiling, CeilingKind, Clock, DeviceType, Preset, Quantity, Record, Timing, printable,
+    CacheState, Case, Ceiling, CeilingKind, Clock, DeviceType, FmaForm, LastLevelCache, Preset, Quantity, Record,
+    Timing, printable,
 };
-use crate::units::{BytesPerSecond, FlopPerSecond, Seconds, with_prefix};
+use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds, with_prefix};
 
 /// The style sheet of every page.
 const STYLE: &str = include_str!("page/page.css");
@@ -130,6 +131,28 @@ fn ceiling_value(kind: CeilingKind, ceiling: &Ceiling) -> String {
         Quantity::BytesPerSecond => BytesPerSecond::new(ceiling.value).to_string(),
         Quantity::Seconds => Seconds::new(ceiling.value).to_string(),
     }
+}
+
+/// How a ceiling was found, where there is something to say.
+fn ceiling_note(ceiling: &Ceiling) -> Option<String> {
+    let mut words = Vec::new();
+    match ceiling.form {
+        Some(FmaForm::Chains) => words.push("chains".to_owned()),
+        Some(FmaForm::Outer) => words.push("outer products".to_owned()),
+        None => {}
+    }
+    words.extend(ceiling.workgroup.map(|workgroup| format!("workgroups of {workgroup}")));
+    words.extend(ceiling.working_set_bytes.map(|bytes| format!("{} MiB", mebibytes(bytes))));
+    words.extend(ceiling.last_level_cache.map(|cache| match cache {
+        LastLevelCache::Measured { bytes } => format!("cache ends after {} MiB", mebibytes(bytes)),
+        LastLevelCache::AtLeast { bytes } => format!("cache of at least {} MiB", mebibytes(bytes)),
+        LastLevelCache::NotSeen => "no cache seen".to_owned(),
+    }));
+    (!words.is_empty()).then(|| words.join(", "))
+}
+
+fn mebibytes(bytes: Bytes) -> String {
+    format!("{:.0}", bytes.get() / f64::from(1 << 20))
 }
 
 const fn ceiling_name(kind: CeilingKind) -> &'static str {

@@ -5,8 +5,8 @@ use maud::{Markup, html};
 use super::claims::Row;
 use super::terminal::bound_name;
 use super::{
-    best, ceiling_name, ceiling_value, clean, grouped_digits, groups, number_type_name, percent, phase_name,
-    provenance_name, relative_interval,
+    best, ceiling_name, ceiling_note, ceiling_value, clean, grouped_digits, groups, number_type_name, percent,
+    phase_name, provenance_name, relative_interval,
 };
 use crate::projection::{Interval, Plan, Projection};
 use crate::record::{Case, Metric, Record, Timing, Verification};
@@ -65,7 +65,7 @@ fn word(text: &str) -> Markup {
 pub(super) fn ceilings(record: &Record) -> Markup {
     let rows = record.ceilings.iter().map(|(kind, ceiling)| {
         vec![
-            word(ceiling_name(*kind)),
+            html! { (ceiling_name(*kind)) @if let Some(note) = ceiling_note(ceiling) { " (" (note) ")" } },
             word(&ceiling_value(*kind, ceiling)),
             word(&interval(&ceiling.timing)),
             word(&ceiling.timing.samples_s.len().to_string()),

@@ -10,8 +10,8 @@ use anstyle::Style;
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::{
-    best, ceiling_name, ceiling_value, clean, clock_name, device_type_name, grouped_digits, groups, percent,
-    preset_name, relative_interval, short, tool,
+    best, ceiling_name, ceiling_note, ceiling_value, clean, clock_name, device_type_name, grouped_digits, groups,
+    percent, preset_name, relative_interval, short, tool,
 };
 use crate::record::{Bound, CacheState, Case, Record, Second, Tuning};
 use crate::units::Seconds;
@@ -152,10 +152,12 @@ fn ceilings(out: &mut String, record: &Record) {
         return;
     }
     title(out, "Ceilings, measured in the same run");
-    let mut table = plain(&[CellAlignment::Left, CellAlignment::Right, CellAlignment::Right]);
+    let (left, right) = (CellAlignment::Left, CellAlignment::Right);
+    let mut table = plain(&[left, right, right, left]);
     for (kind, ceiling) in &record.ceilings {
         let interval = format!("±{}", percent(relative_or_zero(ceiling.value, &ceiling.timing)));
-        table.add_row([ceiling_name(*kind).to_owned(), ceiling_value(*kind, ceiling), interval]);
+        let note = ceiling_note(ceiling).unwrap_or_default();
+        table.add_row([ceiling_name(*kind).to_owned(), ceiling_value(*kind, ceiling), interval, note]);
     }
     push_lines(out, &table);
 }

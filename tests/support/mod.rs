@@ -82,6 +82,10 @@ pub(crate) fn record() -> Record {
         value,
         work: Work::default(),
         working_set_bytes: None,
+        form: None,
+        workgroup: None,
+        points: Vec::new(),
+        last_level_cache: None,
         verification: verification(),
         timing: timing(1e-3),
     };

@@ -47,7 +47,7 @@ fn play(name: &str) -> Played {
     let reference = Reference { invocations: 1 << 19, rounds: 64, threshold: 1.1, readings: Vec::new() };
     let on = PlannedFor::device(&device, &ceilings);
     let empty = |preset| {
-        let protocol = protocol(preset, "chosen".to_owned(), Clock::Device, &device, &options());
+        let protocol = protocol(preset, "chosen".to_owned(), Clock::Device, &device, &ceilings, &options());
         let mut record = document(&device, protocol, Some(reference.clone()), Vec::new());
         record.ceilings = ceilings.clone();
         record
@@ -56,7 +56,7 @@ fn play(name: &str) -> Played {
     let planned = |preset| planning::cases(preset, &Selection::Tuned, &[], &on).unwrap();
     let estimated = |preset| Ok(estimate::estimate(&planned(preset), &empty(preset), machine.host()));
     let rate = FlopPerSecond::new(profile.rates.fma_f32_flop_per_s.value);
-    let chosen = choose_preset(None, &device, rate, &estimated).unwrap();
+    let chosen = choose_preset(None, &device, Some(rate), &estimated).unwrap();
     let planned = simulated::hollowed(planned(chosen.preset));
     let mut record = empty(chosen.preset);
     record.planned = planned.iter().map(|case| case.id.clone()).collect();

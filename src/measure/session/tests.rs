@@ -20,6 +20,10 @@ fn ceiling(value: f64) -> Ceiling {
         value,
         work: Work::default(),
         working_set_bytes: None,
+        form: None,
+        workgroup: None,
+        points: Vec::new(),
+        last_level_cache: None,
         verification: Verification {
             metric: Metric::Exact,
             value: 0.0,
@@ -60,7 +64,8 @@ fn options(selection: Selection) -> Options {
 
 fn record(planned: &[PlannedCase]) -> Record {
     let options = options(Selection::Tuned);
-    let protocol = protocol(Preset::Smoke, "asked for".to_owned(), Clock::Device, &fake::device(), &options);
+    let ceilings = BTreeMap::new();
+    let protocol = protocol(Preset::Smoke, "asked for".to_owned(), Clock::Device, &fake::device(), &ceilings, &options);
     let reference = Reference { invocations: 64, rounds: 1, threshold: 1.1, readings: Vec::new() };
     let ids = planned.iter().map(|case| case.id.clone()).collect();
     let mut record = document(&fake::device(), protocol, Some(reference), ids);
@@ -547,4 +552,59 @@ fn memory_that_runs_out_leaves_a_variant_or_a_case_out_and_is_no_fault_of_the_ke
     assert_eq!((names(&outcome.record), outcome.opened), (vec!["before", "after"], 1));
     assert_eq!(outcome.record.left_out[0].reason, "out of memory: allocation failed");
     assert!(outcome.record.complete && outcome.record.rejected.is_empty());
+}
+
+#[test]
+fn a_document_without_a_roof_of_arithmetic_or_a_reference_takes_cases_and_they_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let planned = fake::planned(&[SINGLE, LAYER]);
+    let mut bare = record(&planned);
+    bare.ceilings.remove(&CeilingKind::FmaF32);
+    bare.reference = None;
+    let journal = Journal::create(&folder.path().join("a.json"), bare).unwrap();
+    let outcome = continue_with(steady(), &planned, journal, TuningCache::in_memory(), usize::MAX);
+    outcome.result.unwrap();
+    assert_eq!(names(&outcome.record), ["single", "whole"]);
+    for case in &outcome.record.cases {
+        assert!(case.caveats.contains(&Caveat::MissingCeiling { ceiling: CeilingKind::FmaF32 }), "{:?}", case.caveats);
+        assert!(!case.achieved.fractions.contains_key(&CeilingKind::FmaF32));
+    }
+}
+
+#[test]
+fn a_run_on_a_device_whose_arithmetic_cannot_be_measured_takes_the_smallest_preset_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    // No time really passes, and the parts of the run must not take longer than the whole.
+    let mut fake = Fake::new(|_, _| 2e-7);
+    let refused = || LaunchError::Refused("no such thing".to_owned());
+    let shaders = ["probe_fma", "probe_outer", "probe_cache", "probe_dot"];
+    fake.broken = shaders.map(|shader| (shader, refused(), Cell::new(usize::MAX))).to_vec();
+    let fake = Rc::new(fake);
+    let limits = ["max_storage_buffer_binding_size", "max_buffer_size"].map(|name| (name.to_owned(), 8 << 20));
+    let device = Device { limits: limits.into(), ..fake::device() };
+    let mut reopen = || Err("nobody asked".to_owned());
+    let executor = Box::new(Rc::clone(&fake));
+    let machine = Machine { info: &device, has_device_clock: true, executor, reopen: &mut reopen };
+    let only = vec!["expert_matmul/combine/gather/f32/qwen3-30b-a3b/decode".to_owned()];
+    let options = Options { preset: None, only, selection: Selection::AllVariants, ..options(Selection::Tuned) };
+    let mut notes = Vec::new();
+    let interrupted = AtomicBool::new(false);
+    let record = run(machine, &options, &folder.path().join("a.json"), &interrupted, &mut |event| {
+        if let Event::Note(note) = event {
+            notes.push(note.to_owned());
+        }
+    })
+    .unwrap();
+    assert!(record.complete && record.reference.is_none());
+    assert_eq!(record.protocol.preset, Preset::Smoke);
+    assert!(record.protocol.preset_reason.contains("could not be measured"), "{}", record.protocol.preset_reason);
+    let left_out: Vec<&str> = record.left_out.iter().map(|left_out| &*left_out.id).collect();
+    for kind in ["fma_f32", "cache_read", "dot_i8"] {
+        let id = format!("ceiling/{kind}");
+        assert!(left_out.contains(&&*id), "{left_out:?}");
+        assert!(notes.iter().any(|note| note.starts_with(&*id)), "{notes:?}");
+    }
+    assert!(record.ceilings.contains_key(&CeilingKind::MemoryRead));
+    // The one case needs larger buffers than this device has.
+    assert_eq!((record.planned.len(), record.cases.len(), record.rejected.len()), (1, 0, 0));
 }

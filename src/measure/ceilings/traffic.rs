@@ -1,0 +1,192 @@
+//! Roofs of launches, memory and the last-level cache.
+
+use super::{Attempt, Bench, ends_the_search};
+use crate::kernels::probes::Probe;
+use crate::kernels::unit_probes::{CACHE_INVOCATIONS, MIN_CACHE_BYTES, UnitProbe, cache_step};
+use crate::kernels::{Element, Kernel, Plan, word};
+use crate::measure::LaunchError;
+use crate::measure::planning::memory_share;
+use crate::measure::run::RunError;
+use crate::record::{CachePoint, Ceiling, CeilingKind, LastLevelCache};
+use crate::units::{Bytes, BytesPerSecond};
+
+/// A buffer of a memory probe at most.
+const MEMORY_BYTES: u64 = 256 << 20;
+/// Between two uses of the same memory lies as much as no cache holds any part of.
+const MEMORY_APART: u64 = 2 << 30;
+/// Working sets that are read for the cache's roof: from what the caches of single cores no longer hold whole ...
+const LEAST_CACHE_BYTES: usize = 2 * MIN_CACHE_BYTES;
+/// ... to what no cache of today holds; on a software adapter, whose time is dear, to what no CPU's share of one does.
+const MOST_CACHE_BYTES: usize = 512 << 20;
+const MOST_CACHE_BYTES_SOFTWARE: usize = 64 << 20;
+/// What a cache probe reads in all, unless the working set is larger: far more than a launch costs.
+const CACHE_TRAFFIC: usize = 512 << 20;
+const CACHE_TRAFFIC_SOFTWARE: usize = 64 << 20;
+/// What is this many times as fast as memory is clearly no memory.
+const CLEARLY: f64 = 1.1;
+/// So many working sets that memory could have delivered show that the cache has ended.
+const BEYOND: usize = 2;
+
+impl Bench<'_> {
+    pub(super) fn launch(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
+        self.measured(kind, Attempt::of(&Probe::Launch, Element::F32))
+    }
+
+    /// A stream over more sets of buffers than any cache holds; over fewer where memory runs out.
+    pub(super) fn memory(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
+        let bytes = self.buffer_bytes(MEMORY_BYTES);
+        let probe: Box<dyn Kernel> = match kind {
+            CeilingKind::MemoryWrite => Box::new(UnitProbe::Write { bytes }),
+            CeilingKind::MemoryCopy => Box::new(Probe::Copy { bytes }),
+            _ => Box::new(Probe::Read { bytes }),
+        };
+        let mut sets = self.sets(&probe.plan("probe", Element::F32));
+        loop {
+            match self.measured(kind, Attempt { sets, ..Attempt::of(&*probe, Element::F32) }) {
+                Err(RunError::Launch(LaunchError::OutOfMemory(_))) if sets > 1 => sets /= 2,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Buffer sets that a memory probe rotates over: one on a software adapter, where the larger part of any buffer is in
+    /// memory.
+    fn sets(&self, plan: &Plan) -> u32 {
+        if self.is_software() {
+            return 1;
+        }
+        // To whole MiB: a few words beside the buffers shall not cost a set.
+        let one = plan.bytes_of_a_set().max(1 << 20) >> 20 << 20;
+        let sets = MEMORY_APART.div_ceil(one).min(memory_share(self.device) / one);
+        u32::try_from(sets.max(1)).unwrap_or(1)
+    }
+
+    /// The length of a buffer that the adapter can bind, up to `most`.
+    fn buffer_bytes(&self, most: u64) -> usize {
+        let limit = |name: &str| self.device.limits.get(name).copied().unwrap_or(128 << 20);
+        let bytes = limit("max_storage_buffer_binding_size").min(limit("max_buffer_size")).min(most);
+        usize::try_from(bytes).unwrap_or(128 << 20)
+    }
+
+    /// The fastest of several working sets, with all of them beside it and where the cache ends.
+    pub(super) fn cache(&self) -> Result<Ceiling, RunError> {
+        let most = if self.is_software() { MOST_CACHE_BYTES_SOFTWARE } else { MOST_CACHE_BYTES };
+        let most = self.buffer_bytes(most as u64);
+        let memory = self.memory_rate();
+        let (mut points, mut best): (Vec<CachePoint>, Option<Ceiling>) = (Vec::new(), None);
+        let sizes = std::iter::successors(Some(LEAST_CACHE_BYTES), |bytes| Some(bytes * 2));
+        for bytes in sizes.take_while(|bytes| *bytes <= most) {
+            match self.working_set(bytes) {
+                Ok((point, ceiling)) => {
+                    points.push(point);
+                    if best.as_ref().is_none_or(|best| ceiling.value > best.value) {
+                        best = Some(ceiling);
+                    }
+                }
+                Err(error) if best.is_none() || ends_the_search(&error) => return Err(error),
+                // Memory ran out, or a limit was met: the smaller ones stand.
+                Err(_) => break,
+            }
+            if has_ended(&points, memory) {
+                break;
+            }
+        }
+        let last_level_cache = Some(end(&points, memory));
+        let nothing = || LaunchError::Refused(format!("the adapter binds no buffer of {LEAST_CACHE_BYTES} bytes"));
+        Ok(Ceiling { points, last_level_cache, ..best.ok_or_else(nothing)? })
+    }
+
+    /// One working set, read by fewer threads and by more, whichever are faster.
+    fn working_set(&self, bytes: usize) -> Result<(CachePoint, Ceiling), RunError> {
+        let traffic = if self.is_software() { CACHE_TRAFFIC_SOFTWARE } else { CACHE_TRAFFIC };
+        let threads = if self.is_software() { &CACHE_INVOCATIONS[..1] } else { &CACHE_INVOCATIONS[..] };
+        let mut best: Option<(CachePoint, Ceiling)> = None;
+        for &invocations in threads.iter().filter(|threads| cache_step(**threads) <= bytes) {
+            let probe = UnitProbe::Cache { bytes, passes: (traffic / bytes).max(1), invocations };
+            let found = self.measured(CeilingKind::CacheRead, Attempt::of(&probe, Element::F32))?;
+            let point = CachePoint {
+                working_set_bytes: Bytes::new(bytes as f64),
+                bytes_per_s: BytesPerSecond::new(found.value),
+                invocations: word(invocations),
+            };
+            if best.as_ref().is_none_or(|(best, _)| point.bytes_per_s > best.bytes_per_s) {
+                best = Some((point, Ceiling { working_set_bytes: Some(point.working_set_bytes), ..found }));
+            }
+        }
+        best.ok_or(RunError::Interrupted)
+    }
+
+    fn memory_rate(&self) -> Option<BytesPerSecond> {
+        let kinds = [CeilingKind::MemoryRead, CeilingKind::MemoryCopy];
+        let rates = kinds.iter().filter_map(|kind| self.roofs.get(kind));
+        rates.map(|roof| BytesPerSecond::new(roof.value)).reduce(BytesPerSecond::max)
+    }
+}
+
+fn beats(point: &CachePoint, memory: BytesPerSecond) -> bool {
+    point.bytes_per_s > memory * CLEARLY
+}
+
+/// Whether the rate was above memory's and is no longer.
+fn has_ended(points: &[CachePoint], memory: Option<BytesPerSecond>) -> bool {
+    let Some(memory) = memory else { return false };
+    let beyond = points.iter().rev().take_while(|point| !beats(point, memory)).count();
+    (BEYOND..points.len()).contains(&beyond)
+}
+
+fn end(points: &[CachePoint], memory: Option<BytesPerSecond>) -> LastLevelCache {
+    let last = memory.and_then(|memory| points.iter().rposition(|point| beats(point, memory)));
+    match last.map(|last| (points[last].working_set_bytes, last + 1 == points.len())) {
+        None => LastLevelCache::NotSeen,
+        Some((bytes, true)) => LastLevelCache::AtLeast { bytes },
+        Some((bytes, false)) => LastLevelCache::Measured { bytes },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: f64 = 1048576.0;
+
+    /// Working sets from 2 MiB on, each twice the one before, with rates in units of the memory's.
+    fn points(rates: &[f64]) -> Vec<CachePoint> {
+        let point = |(size, rate): (i32, &f64)| CachePoint {
+            working_set_bytes: Bytes::new(2f64.powi(size) * MIB),
+            bytes_per_s: BytesPerSecond::new(*rate * 1e9),
+            invocations: 16_384,
+        };
+        (1..).zip(rates).map(point).collect()
+    }
+
+    fn seen(rates: &[f64]) -> LastLevelCache {
+        end(&points(rates), Some(BytesPerSecond::new(1e9)))
+    }
+
+    #[test]
+    fn the_cache_ends_with_the_largest_working_set_that_beats_memory_clearly() {
+        assert_eq!(
+            seen(&[5.0, 5.0, 3.0, 2.9, 1.5, 1.05, 1.0]),
+            LastLevelCache::Measured { bytes: Bytes::new(32.0 * MIB) }
+        );
+        // In the smallest set too few loads are in flight.
+        assert_eq!(seen(&[0.9, 4.0, 1.0]), LastLevelCache::Measured { bytes: Bytes::new(4.0 * MIB) });
+    }
+
+    #[test]
+    fn a_cache_without_a_knee_is_at_least_as_large_or_not_seen() {
+        assert_eq!(seen(&[5.0, 4.0, 3.0]), LastLevelCache::AtLeast { bytes: Bytes::new(8.0 * MIB) });
+        assert_eq!(seen(&[1.0, 0.9, 1.09]), LastLevelCache::NotSeen);
+        assert_eq!(end(&points(&[5.0, 1.0]), None), LastLevelCache::NotSeen);
+    }
+
+    #[test]
+    fn the_search_ends_after_two_working_sets_beyond_the_cache_and_not_before_it() {
+        let ended = |rates: &[f64]| has_ended(&points(rates), Some(BytesPerSecond::new(1e9)));
+        assert!(!ended(&[1.0, 0.9]), "the first two are read by too few threads");
+        assert!(!ended(&[5.0, 1.0]));
+        assert!(!ended(&[5.0, 1.0, 1.3]));
+        assert!(ended(&[5.0, 1.0, 0.9]));
+        assert!(!has_ended(&points(&[5.0, 1.0, 0.9]), None));
+    }
+}

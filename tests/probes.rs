@@ -1,0 +1,74 @@
+//! The probes of the roofs on a real adapter, hardware or software, with all checks on as well: a roof is only as good as
+//! what its probe computed.
+
+#![cfg(feature = "gpu")]
+
+use supernode_bench::kernels::probes::{FmaForm, Probe};
+use supernode_bench::kernels::unit_probes::{CACHE_INVOCATIONS, MATRIX_WORKGROUP, UnitProbe, cache_step};
+use supernode_bench::kernels::{Element, Kernel};
+use supernode_bench::measure::gpu::{self, Gpu, Selection};
+use supernode_bench::measure::{Executor, launch, run};
+
+fn open(runtime_checks: bool) -> Gpu {
+    gpu::select(&Selection::default())
+        .and_then(|listed| listed.open(runtime_checks))
+        .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
+}
+
+/// Every probe in a size that an adapter in software has done in a moment.
+fn probes() -> Vec<Box<dyn Kernel>> {
+    let mut probes: Vec<Box<dyn Kernel>> = vec![
+        Box::new(Probe::Launch),
+        Box::new(Probe::Read { bytes: 8 << 20 }),
+        Box::new(Probe::Copy { bytes: 1 << 20 }),
+        Box::new(UnitProbe::Write { bytes: 1 << 20 }),
+        Box::new(UnitProbe::Dot { invocations: 1024, rounds: 7 }),
+    ];
+    for form in FmaForm::ALL {
+        // Counts of rounds after which the sums of the outer product are each time others.
+        probes.extend([31, 32, 33].map(|rounds| Box::new(form.probe(1024, rounds)) as Box<dyn Kernel>));
+    }
+    for invocations in CACHE_INVOCATIONS {
+        let bytes = 2 * cache_step(invocations);
+        probes.push(Box::new(UnitProbe::Cache { bytes, passes: 3, invocations }));
+    }
+    probes
+}
+
+/// Subgroups of a workgroup of the matrix probe, as the adapter says.
+fn subgroups(gpu: &Gpu, size: usize) -> usize {
+    let probe = UnitProbe::Matrix { size, workgroups: 1, subgroup: 8, rounds: 1 };
+    let plan = probe.plan("probe", Element::F32);
+    let mut prepared = gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1).expect("prepares");
+    prepared.run(1).expect("runs");
+    prepared.read("ran").expect("reads")[0].into()
+}
+
+#[test]
+fn every_probe_matches_its_twin_in_every_variant_and_type() {
+    for gpu in [open(true), open(false)] {
+        let mut probes = probes();
+        for size in [8, 16] {
+            let probe = UnitProbe::Matrix { size, workgroups: 1, subgroup: 8, rounds: 1 };
+            match launch::missing(&probe.plan("probe", Element::F32), &gpu.info) {
+                Some(reason) => println!("not run, matrices of {size}: {reason}"),
+                None => {
+                    let subgroup = MATRIX_WORKGROUP / subgroups(&gpu, size);
+                    probes.push(Box::new(UnitProbe::Matrix { size, workgroups: 5, subgroup, rounds: 3 }));
+                }
+            }
+        }
+        for probe in &probes {
+            for &element in probe.elements() {
+                for variant in probe.variants() {
+                    if launch::missing(&probe.plan(variant, element), &gpu.info).is_some() {
+                        continue;
+                    }
+                    let verification = run::verify(&gpu, probe.as_ref(), variant, element, 9, u64::MAX)
+                        .unwrap_or_else(|error| panic!("{probe:?} {variant} {element}: {error}"));
+                    assert!(verification.passed(), "{probe:?} {variant} {element}: {verification:?}");
+                }
+            }
+        }
+    }
+}
