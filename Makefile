@@ -2,6 +2,7 @@
 # make test    all tests, every shader under a second WGSL compiler, the report page in a browser
 # make validate-vulkan   the verification suite under Vulkan's validation layers
 # make verify-matrices   the verification suite, cooperative matrices included, on a current Mesa in a folder (7 minutes)
+# make compile-elsewhere   what that Mesa's drivers of seven devices offer, and every pipeline through their compilers
 # make spirv-val   every pipeline as SPIR-V under the validator of that Mesa's distribution, which knows matrices
 # make lint    formatting, clippy and docs, warnings denied
 # Each installs what it needs on Debian and Ubuntu, and says so; what takes a current Mesa puts it into target/ instead.
@@ -10,7 +11,7 @@ CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test browser-test second-compiler validate-vulkan verify-matrices spirv-val lint driver
+.PHONY: bench test browser-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -37,6 +38,12 @@ verify-matrices:
 	@sh tests/current-mesa/install.sh
 	$(CARGO) build --release --locked
 	sh tests/current-mesa/run.sh llvmpipe supernode verify --backend vulkan $(ARGS)
+
+# Nothing runs on these devices, which are not there; LIMIT_S seconds each (300), DEVICES="apple-m1 adreno-740" for some.
+compile-elsewhere:
+	@sh tests/current-mesa/install.sh
+	$(CARGO) build --release --locked
+	@sh tests/current-mesa/compile.sh $(DEVICES)
 
 spirv-val:
 	@sh tests/current-mesa/install.sh || echo "spirv-val: NOT RUN on cooperative matrices, unless the installed one is new enough"

@@ -38,6 +38,15 @@ impl Progress {
         }
     }
 
+    /// What is begun, as a line where there is no bar: the last one to be seen where a driver ends the process.
+    #[cfg(feature = "gpu")]
+    pub(super) fn begin(&self, what: &str) {
+        match &self.bar {
+            Some(bar) => bar.set_message(what.to_owned()),
+            None => self.line(what),
+        }
+    }
+
     /// A step is done; `line` tells of it where there is no bar.
     #[cfg(feature = "gpu")]
     pub(super) fn step(&self, line: &str) {

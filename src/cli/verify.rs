@@ -1,5 +1,7 @@
 //! `supernode verify`: every kernel variant against its CPU twin.
 
+mod compile;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -15,11 +17,12 @@ use crate::kernels::{Element, Family, Kernel, Verification};
 use crate::measure::accuracy::accuracy;
 use crate::measure::run::RunError;
 use crate::measure::{gpu::Gpu, launch};
+use crate::record::Preset;
 
 /// Compare every kernel variant with its CPU twin on small and odd shapes
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code 1 when a variant is wrong.\n\nExamples:\n  supernode verify\n  supernode verify --only attention --runtime-checks"
+    after_help = "Exit code 1 when a variant is wrong, or with --compile-only when a pipeline is refused.\n\nExamples:\n  supernode verify\n  supernode verify --only attention --runtime-checks\n  supernode verify --compile-only --limit-s 300"
 )]
 pub(super) struct Args {
     #[command(flatten)]
@@ -30,6 +33,15 @@ pub(super) struct Args {
     /// Seed of the inputs
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Only compile: every pipeline of the presets and of this suite, with its time; nothing runs on the device
+    #[arg(long)]
+    compile_only: bool,
+    /// Of this preset only
+    #[arg(long, requires = "compile_only")]
+    preset: Option<Preset>,
+    /// Begin no pipeline after so many seconds; those left are listed
+    #[arg(long, value_name = "SECONDS", requires = "compile_only")]
+    limit_s: Option<u64>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -56,12 +68,11 @@ const ALL: u64 = u64::MAX;
 
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     let interrupted = interrupt_flag()?;
-    let gpu = args.device.open()?;
-    let mut cases = verification_cases();
-    cases.retain(|case| args.only.is_empty() || args.only.iter().any(|part| case.id().contains(part)));
-    if cases.is_empty() {
-        return Err(Error::Input(format!("--only {}: no case contains this", args.only.join(" "))));
+    if args.compile_only {
+        return compile::run(args, interrupted);
     }
+    let gpu = args.device.open()?;
+    let cases = chosen(verification_cases(), &args.only)?;
     let progress = Progress::new(cases.len(), args.json);
     let mut lines = Vec::new();
     for case in &cases {
@@ -83,6 +94,15 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         return Err(Error::Negative(format!("{failed} of {} cases are wrong on {}", lines.len(), gpu.info.name)));
     }
     Ok(())
+}
+
+/// The cases whose ids contain one of `parts`; all where there are none.
+fn chosen(mut cases: Vec<CaseSpec>, parts: &[String]) -> Result<Vec<CaseSpec>, Error> {
+    cases.retain(|case| parts.is_empty() || parts.iter().any(|part| case.id().contains(part)));
+    if cases.is_empty() {
+        return Err(Error::Input(format!("--only {}: no case contains this", parts.join(" "))));
+    }
+    Ok(cases)
 }
 
 fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> Line {

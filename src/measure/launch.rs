@@ -281,7 +281,7 @@ impl Step {
     }
 }
 
-fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
+pub(super) fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
     let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
     // Only what the shader is to blame for.
     let refused = |error| if let LaunchError::Refused(message) = error { refuse(message) } else { error };

@@ -8,6 +8,7 @@ pub mod accounting;
 pub mod accuracy;
 pub mod bench;
 pub mod ceilings;
+pub mod compile;
 mod document;
 pub mod estimate;
 #[cfg(test)]
