@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::gpu::Gpu;
 use super::{LaunchError, launch};
-use crate::kernels::cases::{CaseSpec, preset_cases, preset_models, verification_cases};
+use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models, verification_cases};
 use crate::kernels::{Element, Family, Launch, Plan};
 use crate::record::Preset;
 use crate::specs::{Model, SpecError};
@@ -91,7 +91,7 @@ pub fn cases(preset: Option<Preset>) -> Result<Vec<CaseSpec>, SpecError> {
         if preset.is_none_or(|preset| preset == each) {
             let models: Result<Vec<Model>, SpecError> =
                 preset_models(each).iter().map(|name| Model::load(name)).collect();
-            cases.extend(preset_cases(each, &models?));
+            cases.extend(preset_cases(each, &models?, &Capacity::unlimited()));
         }
     }
     Ok(cases)

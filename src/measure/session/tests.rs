@@ -581,7 +581,7 @@ fn a_run_on_a_device_whose_arithmetic_cannot_be_measured_takes_the_smallest_pres
     fake.broken = shaders.map(|shader| (shader, refused(), Cell::new(usize::MAX))).to_vec();
     let fake = Rc::new(fake);
     let limits = ["max_storage_buffer_binding_size", "max_buffer_size"].map(|name| (name.to_owned(), 8 << 20));
-    let device = Device { limits: limits.into(), ..fake::device() };
+    let device = Device { limits: limits.into(), device_type: DeviceType::Software, ..fake::device() };
     let mut reopen = || Err("nobody asked".to_owned());
     let executor = Box::new(Rc::clone(&fake));
     let machine = Machine { info: &device, has_device_clock: true, executor, reopen: &mut reopen };
