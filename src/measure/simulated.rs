@@ -20,7 +20,8 @@ use crate::kernels::{
     Verification, Work,
 };
 use crate::record::{
-    CacheState, Ceiling, CeilingKind, Clock, Device, DeviceType, LastLevelCache, MemorySource, Record, Timing,
+    CachePoint, CacheState, Ceiling, CeilingKind, Clock, Device, DeviceType, LastLevelCache, MemorySource, Record,
+    Timing,
 };
 use crate::specs::DeviceProfile;
 use crate::units::{Bytes, BytesPerSecond, Flop, Seconds};
@@ -172,7 +173,9 @@ pub(super) fn ceilings(profile: &DeviceProfile) -> BTreeMap<CeilingKind, Ceiling
     let cache = Bytes::new(profile.memory.last_level_cache_bytes.value);
     let read = ceiling(rates.cache_bytes_per_s.value, Work::default());
     let last_level_cache = Some(LastLevelCache::Measured { bytes: cache });
-    let read = Ceiling { working_set_bytes: Some(cache * 0.5), last_level_cache, ..read };
+    let bytes_per_s = BytesPerSecond::new(read.value);
+    let points = vec![CachePoint { working_set_bytes: cache, bytes_per_s, invocations: 1 << 14 }];
+    let read = Ceiling { working_set_bytes: Some(cache), last_level_cache, points, ..read };
     found.insert(CeilingKind::CacheRead, read);
     found
 }
