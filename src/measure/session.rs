@@ -1,28 +1,30 @@
 //! A whole run: ceilings, choice of the preset, every case into the journal as soon as it is done.
 
+mod cases;
+
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
+
+pub(super) use cases::EFFORT;
+use cases::{REFERENCE, Session};
 
 use super::accounting::{Account, Accounted};
 use super::ceilings::{self, Ceilings};
 use super::document::{choose_preset, document, protocol};
 use super::estimate::{self, Estimate, HostRates};
-use super::finals::{self, Finals, Lost};
 use super::planning::{self, PlannedCase, PlannedFor};
-use super::reference::{self, Watch};
-use super::roofs::{self, Limits};
+use super::reference;
 use super::run::{self, RunError};
-use super::sampling::{Pace, Sampling, SamplingError};
-use super::tuning::{self, Choice, TrialError};
+use super::sampling::{Pace, Sampling};
 use super::tuning_cache::TuningCache;
-use super::{Executor, LaunchError, launch};
-use crate::kernels::{Kernel, Plan};
+use super::{Executor, LaunchError};
 use crate::record::{
-    Case, Caveat, CeilingKind, Clock, Device, DeviceType, Journal, LeftOut, Preset, Reading, Record, RecordError,
-    Rejected, ResumeError, Selection, Tuning, load,
+    Case, CeilingKind, Clock, Device, DeviceType, Journal, LeftOut, Preset, Record, RecordError, Rejected, ResumeError,
+    Selection, Tuning, load,
 };
+
 use crate::specs::SpecError;
 use crate::units::{FlopPerSecond, Seconds};
 
@@ -127,24 +129,8 @@ pub enum SessionError {
     Interrupted,
 }
 
-/// Multiply-adds of the twin that one verification may cost.
-pub(super) const EFFORT: u64 = 8_000_000;
-/// No submission on hardware that is predicted to take longer: a tenth of what Windows gives a GPU, and what a desktop
-/// that the GPU also draws bears.
-const LONGEST_SUBMISSION: Seconds = Seconds::new(0.2);
-/// A variant reaches at least this share of the roof, or is tried at a smaller size before it is trusted with the case.
-const LEAST_SHARE: f64 = 0.02;
-/// A CPU that poses as a GPU has no watchdog, but minutes are dear.
-const LONGEST_LAUNCH_SOFTWARE: Seconds = Seconds::new(0.5);
-/// All buffers of a case together; more than this and a small device would swap.
-const MOST_BYTES: u64 = 4 << 30;
 /// So many losses of the device without a finished case between them, and it is not the kernels.
 const MOST_LOSSES: usize = 3;
-/// Stands for the reference kernel where a case is named.
-const REFERENCE: &str = "reference";
-/// Readings of the reference kernel before the first case: enough to judge the next.
-const FIRST_READINGS: usize = 3;
-
 /// A device, and a way to open it again after it was lost.
 pub struct Machine<'a> {
     /// What the record says about it.
@@ -328,333 +314,6 @@ fn open(
     let done = record.planned.iter().filter(|id| journal.done(id)).count();
     tell(Event::Planned { cases, done, preset: chosen.preset, reason: &reason, estimate: &chosen.estimate });
     Ok(journal)
-}
-
-/// A run on one opening of the device.
-struct Session<'a, 'r> {
-    executor: &'a dyn Executor,
-    run: &'a mut Run<'r>,
-    watch: Option<Watch<'a>>,
-}
-
-impl<'r> Session<'_, 'r> {
-    fn all(&mut self, planned: &[PlannedCase]) -> Result<(), SessionError> {
-        let record = self.run.journal.record();
-        if let Some(reference) = &record.reference {
-            let (seed, software) = (record.protocol.seed, record.is_software());
-            let watch = Watch::new(self.executor, reference, seed, software, self.run.interval);
-            self.watch = Some(watch.map_err(|error| device_error(REFERENCE, error))?);
-        }
-        self.first_readings()?;
-        for case in planned {
-            if self.run.journal.done(&case.id) {
-                continue;
-            }
-            self.check_interrupt()?;
-            (self.run.tell)(Event::Started(&case.id));
-            self.one_case(&self.with_tuned_parts(case, planned))?;
-        }
-        Ok(self.run.journal.finish()?)
-    }
-
-    fn check_interrupt(&self) -> Result<(), SessionError> {
-        if self.run.interrupted.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
-    }
-
-    fn first_readings(&mut self) -> Result<(), SessionError> {
-        let there = self.run.journal.record().reference.as_ref().map_or(0, |reference| reference.readings.len());
-        for _ in there..FIRST_READINGS {
-            self.check_interrupt()?;
-            if let Some(reading) = self.reading()? {
-                self.run.journal.push_reading(reading)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn reading(&mut self) -> Result<Option<Reading>, SessionError> {
-        let done = self.run.journal.record().cases.len();
-        let Some(watch) = &mut self.watch else { return Ok(None) };
-        match watch.read(done, self.run.interrupted) {
-            Ok(reading) => Ok(Some(reading)),
-            Err(SamplingError::Interrupted) => Err(SessionError::Interrupted),
-            Err(SamplingError::Launch(error)) => Err(device_error(REFERENCE, error)),
-        }
-    }
-
-    /// A reading after a case, and by what factor it moved, if it did.
-    fn watch(&mut self) -> Result<Option<f64>, SessionError> {
-        if !self.watch.as_ref().is_some_and(Watch::is_due) {
-            return Ok(None);
-        }
-        let Some(reading) = self.reading()? else { return Ok(None) };
-        let ratio = self.run.journal.record().reference.as_ref().and_then(|all| reference::moved(all, &reading));
-        self.run.journal.push_reading(reading)?;
-        Ok(ratio)
-    }
-
-    /// A layer takes inside what the trials of its kernels have chosen, at the shape that is most like theirs.
-    fn with_tuned_parts(&self, case: &PlannedCase, planned: &[PlannedCase]) -> PlannedCase {
-        let record = self.run.journal.record();
-        let target = planning::target(&record.device);
-        let best = |part: &dyn Kernel, element| planning::best_known(part, element, planned, record, &target);
-        match case.spec.kernel.with_parts(case.spec.element, &best) {
-            Some(kernel) => case.with_kernel(kernel.into()),
-            None => case.clone(),
-        }
-    }
-
-    fn one_case(&mut self, case: &PlannedCase) -> Result<(), SessionError> {
-        let chosen = match self.choose(case)? {
-            Outcome::Chosen(chosen) => chosen,
-            Outcome::LeftOut(left_out) => return self.run.leave_out(left_out),
-            Outcome::NoneRight => {
-                let reason = "no variant of it gave a right result on this device".to_owned();
-                return self.run.reject(Rejected { id: case.id.clone(), reason, verification: None });
-            }
-        };
-        if let Some(time) = chosen.predicted.filter(|time| *time > LONGEST_SUBMISSION) {
-            return self.with_fewer_rows(case, time);
-        }
-        let record = self.run.journal.record().clone();
-        let protocol = self.protocol(&record);
-        let executor = self.executor;
-        match finals::finals(executor, case, &chosen.ranked, &protocol, &record) {
-            Ok(finals) => {
-                self.reject_all(&finals.rejected)?;
-                self.sample(case, finals, chosen.tuning, &protocol)
-            }
-            Err(Lost { variant, error, rejected }) => {
-                self.reject_all(&rejected)?;
-                self.failed(case, variant, error)
-            }
-        }
-    }
-
-    /// Samples what the finals left, again where the reference kernel moved, and writes it down.
-    fn sample(
-        &mut self,
-        case: &PlannedCase,
-        finals: Finals<'_>,
-        tuning: Option<Tuning>,
-        protocol: &run::Protocol,
-    ) -> Result<(), SessionError> {
-        let Finals { variant, mut verified, second, .. } = finals;
-        let mut measured = verified.sample(&protocol.sampling, protocol.interrupted);
-        let mut moved = None;
-        if measured.is_ok()
-            && let Some(ratio) = self.watch()?
-        {
-            // Once more; where it moved again, or still, the case says so.
-            (self.run.tell)(Event::Repeated(&case.id, ratio));
-            self.check_interrupt()?;
-            measured = verified.sample(&protocol.sampling, protocol.interrupted);
-            let again = self.reading()?;
-            if let (Some(reading), Some(all)) = (again, self.run.journal.record().reference.clone()) {
-                moved = reference::moved(&all, &reading);
-                self.run.journal.push_reading(reading)?;
-            }
-        }
-        let run = match measured {
-            Ok(run) => run,
-            Err(error) => return self.failed(case, variant, error),
-        };
-        let tuning = tuning.map(|tuning| Tuning { second, ..tuning });
-        let plan = case.spec.kernel.plan(variant, case.spec.element);
-        let mut done = roofs::case(case, variant, &plan, run, tuning, self.run.journal.record());
-        done.caveats.extend(moved.map(|ratio| Caveat::ReferenceMoved { ratio }));
-        done.caveats.extend(slow_compilation(done.tuning.as_ref()));
-        self.run.journal.push_case(done.clone())?;
-        (self.run.tell)(Event::Measured(&done));
-        Ok(())
-    }
-
-    fn reject_all(&mut self, rejected: &[Rejected]) -> Result<(), SessionError> {
-        for rejected in rejected {
-            if !self.run.journal.done(&rejected.id) {
-                self.run.reject(rejected.clone())?;
-            }
-        }
-        Ok(())
-    }
-
-    fn failed(&mut self, case: &PlannedCase, variant: &str, error: RunError) -> Result<(), SessionError> {
-        match error {
-            RunError::Interrupted => Err(SessionError::Interrupted),
-            RunError::Launch(error) if error.ends_the_device() => {
-                let id = if case.candidates.len() > 1 { case.spec.id_as(variant) } else { case.id.clone() };
-                Err(device_error(&id, error))
-            }
-            RunError::Launch(error @ LaunchError::OutOfMemory(_)) => {
-                self.run.leave_out(LeftOut { id: case.id.clone(), reason: error.to_string() })
-            }
-            error => {
-                let reason = error.to_string();
-                let verification = if let RunError::Wrong(verification) = error { Some(*verification) } else { None };
-                self.run.reject(Rejected { id: case.id.clone(), reason, verification })
-            }
-        }
-    }
-
-    /// Measures the case with half as many rows, and says so in the place of the one that would take too long.
-    fn with_fewer_rows(&mut self, case: &PlannedCase, time: Seconds) -> Result<(), SessionError> {
-        let why = format!("a run is predicted to take {time}, and no submission may take over {LONGEST_SUBMISSION}");
-        let Some(kernel) = case.spec.kernel.fewer_rows() else {
-            return self.run.leave_out(LeftOut { id: case.id.clone(), reason: why });
-        };
-        let smaller = case.resized(kernel.into());
-        if !self.run.journal.done(&smaller.id) {
-            self.one_case(&smaller)?;
-        }
-        let reason = format!("{why}: see {}", smaller.id);
-        self.run.leave_out(LeftOut { id: case.id.clone(), reason })
-    }
-
-    fn protocol(&self, record: &Record) -> run::Protocol<'r> {
-        run::Protocol {
-            seed: record.protocol.seed,
-            sets: 1,
-            effort: EFFORT,
-            sampling: Sampling {
-                target_relative_ci: record.protocol.target_relative_ci,
-                budget: record.protocol.sample_budget_s,
-                runs_per_sample: None,
-                pace: Pace::on(record.is_software()),
-            },
-            interrupted: self.run.interrupted,
-        }
-    }
-
-    /// The variants to let run against each other, or why there is none.
-    fn choose(&mut self, case: &PlannedCase) -> Result<Outcome, SessionError> {
-        let left_out = |reason: String| Outcome::LeftOut(LeftOut { id: case.id.clone(), reason });
-        if let [only] = *case.candidates.as_slice() {
-            let record = self.run.journal.record();
-            let plan = case.spec.kernel.plan(only, case.spec.element);
-            if let Some(reason) = unfit(case, only, &plan, record) {
-                return Ok(left_out(reason));
-            }
-            if record.is_software() || is_short(case, &plan, record) {
-                return Ok(Outcome::Chosen(Chosen { ranked: vec![only], tuning: None, predicted: None }));
-            }
-        }
-        let choice = match self.run.cache.get(case) {
-            Some(choice) => choice,
-            None => self.try_all(case)?,
-        };
-        let tuned = case.candidates.len() > 1;
-        if tuned {
-            (self.run.tell)(Event::Tuned(&case.id, &choice.tuning));
-        }
-        self.reject_all(&choice.rejected)?;
-        let reason = choice.tuning.candidates.iter().find_map(|candidate| candidate.reason.clone());
-        let Some(best) = choice.ranked.first() else {
-            let rejected = self.run.journal.record().rejected.iter().any(|r| is_of(case, &r.id));
-            return Ok(match reason {
-                _ if rejected => Outcome::NoneRight,
-                reason => left_out(reason.unwrap_or_else(|| "no variant suits it".to_owned())),
-            });
-        };
-        let record = self.run.journal.record();
-        let predicted = |variant: &str| {
-            let time = choice.tuning.candidates.iter().find(|c| c.variant == variant).and_then(|c| c.time_s);
-            let time = time.filter(|_| !record.is_software())?;
-            Some(tuning::predicted(case, variant, time, record))
-        };
-        let is_bearable = |variant: &str| predicted(variant).is_none_or(|time| time <= LONGEST_SUBMISSION);
-        // The best stays, to be measured with fewer rows where even it takes long.
-        let ranked = choice.ranked.iter().copied().filter(|variant| variant == best || is_bearable(variant)).collect();
-        let predicted = predicted(best);
-        Ok(Outcome::Chosen(Chosen { ranked, tuning: tuned.then_some(choice.tuning), predicted }))
-    }
-
-    fn try_all(&mut self, case: &PlannedCase) -> Result<Choice, SessionError> {
-        let record = self.run.journal.record();
-        let protocol = self.protocol(record);
-        let unfit = |variant: &str, plan: &Plan| unfit(case, variant, plan, record);
-        let mut told = |variant: &'static str| (self.run.tell)(Event::Trying(&case.id, variant));
-        let choice = tuning::choose(self.executor, case, &protocol, record, &unfit, &mut told);
-        let choice = choice.map_err(|error| match error {
-            TrialError::Device { variant, error } => device_error(&case.spec.id_as(variant), error),
-            TrialError::Interrupted => SessionError::Interrupted,
-        })?;
-        // What a single variant takes is no choice.
-        if case.candidates.len() > 1
-            && let Some(note) = self.run.cache.put(case, &choice)
-        {
-            (self.run.tell)(Event::Note(&note));
-        }
-        Ok(choice)
-    }
-}
-
-/// What a trial leaves.
-enum Outcome {
-    Chosen(Chosen),
-    /// The device cannot run the case.
-    LeftOut(LeftOut),
-    /// All variants were wrong.
-    NoneRight,
-}
-
-struct Chosen {
-    /// The fastest first.
-    ranked: Vec<&'static str>,
-    tuning: Option<Tuning>,
-    /// One run of the fastest at the sizes of the case, on hardware.
-    predicted: Option<Seconds>,
-}
-
-/// Whether even a slow variant is within the longest submission, so that no trial has to tell.
-fn is_short(case: &PlannedCase, plan: &Plan, record: &Record) -> bool {
-    let (best, _) = Limits::of_case(plan, &plan.operations(), case.cache).roofline(record);
-    best <= LONGEST_SUBMISSION * LEAST_SHARE
-}
-
-/// A pipeline that takes longer to compile is a finding.
-const SLOW_COMPILATION: Seconds = Seconds::new(2.0);
-
-fn slow_compilation(tuning: Option<&Tuning>) -> Option<Caveat> {
-    let slowest = tuning?.candidates.iter().filter_map(|c| c.compilation_s).reduce(Seconds::max)?;
-    (slowest > SLOW_COMPILATION).then_some(Caveat::SlowCompilation { seconds: slowest.get() })
-}
-
-/// Whether an id is that of a variant of the case.
-fn is_of(case: &PlannedCase, id: &str) -> bool {
-    case.candidates.iter().any(|variant| case.spec.id_as(variant) == id)
-}
-
-fn device_error(id: &str, error: LaunchError) -> SessionError {
-    SessionError::Device { id: id.to_owned(), error }
-}
-
-/// Why the device cannot run this variant of the case, if it cannot.
-fn unfit(case: &PlannedCase, variant: &str, plan: &Plan, record: &Record) -> Option<String> {
-    let device = &record.device;
-    if let Some(reason) = planning::target(device).refuses(case.spec.kernel.name(), variant) {
-        return Some(reason);
-    }
-    if let Some(reason) = launch::missing(plan, device) {
-        return Some(reason);
-    }
-    let limit = |name: &str| device.limits.get(name).copied().unwrap_or(u64::MAX);
-    let largest = plan.largest_buffer_bytes();
-    for name in ["max_storage_buffer_binding_size", "max_buffer_size"] {
-        if largest > limit(name) {
-            return Some(format!("needs a buffer of {largest} bytes, the adapter's {name} is {}", limit(name)));
-        }
-    }
-    if plan.total_bytes() > MOST_BYTES {
-        return Some(format!("needs {} bytes in all, this tool stops at {MOST_BYTES}", plan.total_bytes()));
-    }
-    let axis = u64::from(plan.largest_grid_axis());
-    if axis > limit("max_compute_workgroups_per_dimension") {
-        return Some(format!("needs {axis} workgroups along one axis, more than the adapter allows"));
-    }
-    let longest = if record.is_software() { LONGEST_LAUNCH_SOFTWARE } else { LONGEST_SUBMISSION };
-    let (best, _) = Limits::of_case(plan, &plan.operations(), case.cache).roofline(record);
-    (best > longest)
-        .then(|| format!("would take {best} at this device's ceilings; runs beyond {longest} are not tried"))
 }
 
 #[cfg(test)]

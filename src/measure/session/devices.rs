@@ -10,6 +10,7 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::super::simulated::{self, Machine, Seen};
+use super::cases::LONGEST_SUBMISSION;
 use super::*;
 use crate::record::{Clock, Reference};
 use crate::specs::DeviceProfile;

@@ -1,11 +1,12 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use super::super::fake::{self, Fake, FakeKernel, Fault, Step, VARIANTS};
 use super::*;
 use crate::kernels::Work;
-use crate::record::{Ceiling, Clock, Metric, Reference, Timing, Verification};
+use crate::record::{Caveat, Ceiling, Clock, Metric, Reference, Timing, Verification};
 
 const SINGLE: FakeKernel = FakeKernel { name: "single", parts: 0, rows: None };
 const LAYER: FakeKernel = FakeKernel { name: "whole", parts: 3, ..SINGLE };
