@@ -1,6 +1,8 @@
 //! Two variants of a kernel compared over their whole outputs: right ones agree whatever their layout, and one wrong element
 //! where no sample of the twin falls is seen.
 
+#![expect(clippy::cast_possible_truncation, reason = "a right kernel stores f32")]
+
 use supernode_bench::kernels::gating::{Gate, Logits, TopK};
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
 use supernode_bench::kernels::routing::{Load, NONE};
@@ -44,7 +46,7 @@ fn variants_with_other_tiles_agree_and_one_wrong_element_is_seen() {
     };
     let whole = agreement(&c);
     assert!(whole.passed() && whole.checked == 50 * 37, "{whole:?}");
-    let at = c.iter().rposition(|value| value.is_finite()).unwrap() - 5;
+    let at = c.iter().rposition(|value| value.is_finite()).expect("some rows are filled") - 5;
     let right = c[at];
     for wrong in [right + 0.01, f32::NAN, f32::INFINITY] {
         c[at] = wrong;
@@ -62,7 +64,7 @@ fn gates_agree_unless_one_chose_an_expert_that_the_twin_would_not() {
         let scores = twin::gating::scores(&gate, &inputs["logits"], &inputs["bias"], token);
         let chosen = twin::gating::chosen(&gate, &scores);
         for &expert in &chosen {
-            experts.push(u32::try_from(expert).unwrap());
+            experts.push(u32::try_from(expert).expect("of sixteen"));
             weights.push(twin::gating::weight(&gate, &scores, &chosen, expert) as f32);
         }
     }
@@ -78,6 +80,6 @@ fn gates_agree_unless_one_chose_an_expert_that_the_twin_would_not() {
         top_k.agreement(ours, theirs, Element::F32)
     };
     assert!(agreement(&experts).passed());
-    experts[7] = (0..16).find(|expert| !experts[6..8].contains(expert)).unwrap();
+    experts[7] = (0..16).find(|expert| !experts[6..8].contains(expert)).expect("sixteen are more than two");
     assert!(!agreement(&experts).passed());
 }

@@ -236,7 +236,8 @@ impl<'r> Session<'_, 'r> {
                 return Ok(left_out(reason));
             }
             if record.is_software() || is_short(case, &plan, record) {
-                return Ok(Outcome::Chosen(Chosen { ranked: vec![only], tuning: None, predicted: None }));
+                let chosen = Chosen { ranked: vec![only], tuning: None, predicted: None };
+                return Ok(Outcome::Chosen(Box::new(chosen)));
             }
         }
         let choice = match self.run.cache.get(case) {
@@ -266,7 +267,8 @@ impl<'r> Session<'_, 'r> {
         // The best stays, to be measured with fewer rows where even it takes long.
         let ranked = choice.ranked.iter().copied().filter(|variant| variant == best || is_bearable(variant)).collect();
         let predicted = predicted(best);
-        Ok(Outcome::Chosen(Chosen { ranked, tuning: tuned.then_some(choice.tuning), predicted }))
+        let tuning = tuned.then_some(choice.tuning);
+        Ok(Outcome::Chosen(Box::new(Chosen { ranked, tuning, predicted })))
     }
 
     fn try_all(&mut self, case: &PlannedCase) -> Result<Choice, SessionError> {
@@ -291,7 +293,7 @@ impl<'r> Session<'_, 'r> {
 
 /// What a trial leaves.
 enum Outcome {
-    Chosen(Chosen),
+    Chosen(Box<Chosen>),
     /// The device cannot run the case.
     LeftOut(LeftOut),
     /// All variants were wrong.
