@@ -238,7 +238,7 @@ fn where_memory_runs_out_the_stream_takes_half_as_many_sets_and_half_again() {
 
 #[test]
 fn the_cache_roof_keeps_every_working_set_by_the_faster_number_of_threads_and_says_where_the_cache_ends() {
-    // 8 MiB of memory in 20 ms; a working set takes so long for 512 MiB that it is 5, 3 and 1 times as fast.
+    // 8 MiB of memory in 20 ms; a working set takes so long for 64 MiB that it is 5, 3 and 1 times as fast.
     let memory = f64::from(8 << 20) / RUN;
     let rates = [5.0, 3.0, 1.0].map(|times| times * memory);
     let set_bytes = Rc::new(Cell::new(0));
@@ -251,7 +251,7 @@ fn the_cache_roof_keeps_every_working_set_by_the_faster_number_of_threads_and_sa
         };
         // 4 MiB are read faster by 64 Ki threads, 8 MiB are not; 2 MiB are too few for them.
         let slow = matches!((workgroups, seen.get() >> 20), (256, 4) | (1024, 8));
-        if shader == "probe_cache" { f64::from(512 << 20) / rate * if slow { 1.5 } else { 1.0 } } else { RUN }
+        if shader == "probe_cache" { f64::from(64 << 20) / rate * if slow { 1.5 } else { 1.0 } } else { RUN }
     });
     fake.set_bytes = set_bytes;
     let fake = only(fake, &["probe_read", "probe_cache"]);

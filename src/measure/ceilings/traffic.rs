@@ -8,7 +8,7 @@ use crate::measure::LaunchError;
 use crate::measure::planning::memory_share;
 use crate::measure::run::RunError;
 use crate::record::{CachePoint, Ceiling, CeilingKind, LastLevelCache};
-use crate::units::{Bytes, BytesPerSecond};
+use crate::units::{Bytes, BytesPerSecond, Seconds};
 
 /// A buffer of a memory probe at most.
 const MEMORY_BYTES: u64 = 256 << 20;
@@ -19,9 +19,10 @@ const LEAST_CACHE_BYTES: usize = 2 * MIN_CACHE_BYTES;
 /// ... to what no cache of today holds; on a software adapter, whose time is dear, to what no CPU's share of one does.
 const MOST_CACHE_BYTES: usize = 512 << 20;
 const MOST_CACHE_BYTES_SOFTWARE: usize = 64 << 20;
-/// What a cache probe reads in all, unless the working set is larger: far more than a launch costs.
-const CACHE_TRAFFIC: usize = 512 << 20;
-const CACHE_TRAFFIC_SOFTWARE: usize = 64 << 20;
+/// What a cache probe reads in all, unless the working set is larger: as much as memory would give in this time, which is far
+/// more than a launch costs, within bounds.
+const CACHE_TIME: Seconds = Seconds::new(10e-3);
+const CACHE_TRAFFIC: [f64; 2] = [(64 << 20) as f64, (512 << 20) as f64];
 /// What is this many times as fast as memory is clearly no memory.
 const CLEARLY: f64 = 1.1;
 /// So many working sets that memory could have delivered show that the cache has ended.
@@ -98,11 +99,14 @@ impl Bench<'_> {
 
     /// One working set, read by fewer threads and by more, whichever are faster.
     fn working_set(&self, bytes: usize) -> Result<(CachePoint, Ceiling), RunError> {
-        let traffic = if self.is_software() { CACHE_TRAFFIC_SOFTWARE } else { CACHE_TRAFFIC };
+        let [least, most] = CACHE_TRAFFIC;
+        let traffic = self.memory_rate().map_or(least, |rate| (rate * CACHE_TIME).get().clamp(least, most));
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
+        let passes = (traffic as usize / bytes).max(1);
         let threads = if self.is_software() { &CACHE_INVOCATIONS[..1] } else { &CACHE_INVOCATIONS[..] };
         let mut best: Option<(CachePoint, Ceiling)> = None;
         for &invocations in threads.iter().filter(|threads| cache_step(**threads) <= bytes) {
-            let probe = UnitProbe::Cache { bytes, passes: (traffic / bytes).max(1), invocations };
+            let probe = UnitProbe::Cache { bytes, passes, invocations };
             let found = self.measured(CeilingKind::CacheRead, Attempt::of(&probe, Element::F32))?;
             let point = CachePoint {
                 working_set_bytes: Bytes::new(bytes as f64),

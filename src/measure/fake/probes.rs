@@ -1,5 +1,7 @@
 //! What the probes' shaders compute, line by line, for the executor without a device.
 
+#![expect(clippy::cast_possible_truncation, reason = "the numbers of a shader have 32 bits")]
+
 use crate::kernels::{Launch, Tensor, Tensors};
 
 /// The bytes of an output of a probe; none for other kernels.
