@@ -9,7 +9,7 @@ use supernode_bench::kernels::probes::{FmaForm, Probe};
 use supernode_bench::kernels::unit_probes::{CACHE_INVOCATIONS, MATRIX_WORKGROUP, UnitProbe, cache_step};
 use supernode_bench::kernels::{Element, Kernel};
 use supernode_bench::measure::gpu::{self, Gpu, Selection};
-use supernode_bench::measure::sampling::Sampling;
+use supernode_bench::measure::sampling::{Pace, Sampling};
 use supernode_bench::measure::{Executor, launch, run};
 use supernode_bench::units::Seconds;
 
@@ -81,14 +81,19 @@ fn every_probe_matches_its_twin_in_every_variant_and_type() {
 fn streams_over_several_sets_of_buffers_are_right_and_timed() {
     let gpu = open(false);
     let interrupted = AtomicBool::new(false);
-    let sampling = Sampling { target_relative_ci: 1.0, budget: Seconds::ZERO, runs_per_sample: Some(5) };
+    let (budget, pace) = (Seconds::ZERO, Pace::SOFTWARE);
+    let sampling = Sampling { target_relative_ci: 1.0, budget, runs_per_sample: Some(5), pace };
     let protocol = run::Protocol { seed: 3, sets: 3, effort: u64::MAX, sampling, interrupted: &interrupted };
     let bytes = 8 << 20;
     let probes: [Box<dyn Kernel>; 3] =
         [Box::new(Probe::Read { bytes }), Box::new(Probe::Copy { bytes }), Box::new(UnitProbe::Write { bytes })];
     for probe in &probes {
-        let run = run::verify_and_sample(&gpu, probe.as_ref(), "probe", Element::F32, &protocol)
-            .unwrap_or_else(|error| panic!("{probe:?}: {error}"));
+        let run = run::verify_and_sample(
+            &gpu,
+            &run::KernelCase { kernel: probe.as_ref(), variant: "probe", element: Element::F32 },
+            &protocol,
+        )
+        .unwrap_or_else(|error| panic!("{probe:?}: {error}"));
         assert_eq!(run.sampled.timing.buffer_sets, 3);
         assert!(run.sampled.timing.median_s.is_positive());
     }
