@@ -272,4 +272,34 @@ mod tests {
         let a = &inputs["a"];
         assert!((0..8).all(|i| a.at(&[0, i, 7 - i]) == -a.at(&[1, i, 7 - i]) && a.at(&[0, i, 7 - i]) != 0.0));
     }
+
+    /// The factor of each statement `NAME = fma(FACTOR, ...` or `NAME += dot4I8Packed(x, FACTOR)`, by name and in order.
+    fn factors(shader: &str) -> BTreeMap<String, Vec<String>> {
+        let text = super::super::wgsl(shader, Element::F32).unwrap();
+        let mut factors: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for statement in text.split([';', '\n']).map(str::trim) {
+            let outer = statement.split_once(" = fma(").map(|(name, rest)| (name, rest.split(',').next().unwrap()));
+            let dot =
+                statement.split_once(" += dot4I8Packed(x, ").map(|(name, rest)| (name, rest.trim_end_matches(')')));
+            if let Some((name, factor)) = outer.or(dot) {
+                factors.entry(name.to_owned()).or_default().push(factor.to_owned());
+            }
+        }
+        factors
+    }
+
+    #[test]
+    fn no_sum_of_a_probe_takes_the_same_factor_twice_in_a_row() {
+        // Where it does, compilers that take a product apart add first and multiply once.
+        for (shader, sums, steps) in [("probe_outer", 4, 16), ("probe_dot", 8, 16)] {
+            let mut factors = factors(shader);
+            factors.retain(|name, _| !["p", "q"].contains(&&**name));
+            assert_eq!(factors.len(), sums, "{shader}");
+            for (name, factors) in factors {
+                assert_eq!(factors.len(), steps, "{shader} {name}");
+                let around = factors.iter().zip(factors.iter().cycle().skip(1));
+                assert!(around.clone().all(|(one, next)| one != next), "{shader} {name}: {factors:?}");
+            }
+        }
+    }
 }

@@ -248,13 +248,7 @@ const UNKNOWN_MEMORY_SHARE: u64 = 1 << 30;
 
 /// What probes and rotations may take of a device's memory: a quarter.
 pub(super) fn memory_share(device: &Device) -> u64 {
-    memory_bytes(device).map_or(UNKNOWN_MEMORY_SHARE, |memory| memory / 4)
-}
-
-/// Memory of the device, where it is known: an integrated one has the host's.
-fn memory_bytes(device: &Device) -> Option<u64> {
-    let host = (device.device_type == DeviceType::Integrated).then(|| super::host::describe().memory_bytes);
-    host.filter(|bytes| *bytes > 0)
+    device.memory_bytes.map_or(UNKNOWN_MEMORY_SHARE, |memory| memory / 4)
 }
 
 /// Sets of inputs that together exceed the rotation, within reason; one for a warm case.

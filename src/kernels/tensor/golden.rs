@@ -151,7 +151,7 @@ fn operands_of_attention_and_of_a_layer_keep_their_bits() {
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 128 };
     let prefill = Prefill { heads, value_dim: 128, q_len: 70, kv_len: 70, causal: true };
     let gate = Gate { experts: 8, top_k: 2, sigmoid: false, groups: 1, kept_groups: 1, renormalise: true, scale: 1.0 };
-    let layer = MoeLayer { gate, tokens: 37, hidden: 130, intermediate: 70 };
+    let layer = MoeLayer { gate, tokens: 37, hidden: 130, intermediate: 70, router: None, scoring: None };
     let got: Vec<(String, u64)> = [Element::F32, Element::F16]
         .into_iter()
         .flat_map(|element| {

@@ -4,8 +4,10 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 
 use super::super::fake::{self, Fake, FakeKernel, Fault, Step, VARIANTS};
+use super::super::tuning;
 use super::*;
-use crate::kernels::Work;
+use crate::kernels::cases::CaseSpec;
+use crate::kernels::{Element, Kernel, Phase, Target, Work};
 use crate::record::{Caveat, Ceiling, Clock, Metric, Reference, Timing, Verification};
 
 const SINGLE: FakeKernel = FakeKernel { name: "single", parts: 0, rows: None };
@@ -608,4 +610,31 @@ fn a_run_on_a_device_whose_arithmetic_cannot_be_measured_takes_the_smallest_pres
     assert!(record.ceilings.contains_key(&CeilingKind::MemoryRead));
     // The one case needs larger buffers than this device has.
     assert_eq!((record.planned.len(), record.cases.len(), record.rejected.len()), (1, 0, 0));
+}
+
+#[test]
+fn a_trial_is_short_where_nobody_knows_the_roof_of_arithmetic() {
+    let kernel = crate::kernels::matmul::Matmul::dense(2048, 2048, 2048);
+    let variant = kernel.default_variant(&Target::default());
+    let spec = CaseSpec {
+        kernel: std::sync::Arc::new(kernel),
+        variant,
+        element: Element::F32,
+        model: "m".to_owned(),
+        phase: Phase::Prefill,
+        scale_divisor: 1,
+    };
+    let (id, spec) = (spec.id(), std::sync::Arc::new(spec));
+    let case = PlannedCase { spec, id, cache: crate::record::CacheState::Cold, candidates: vec![variant] };
+    let mut bare = record(&[]);
+    bare.ceilings.clear();
+    let interrupted = AtomicBool::new(false);
+    let sampling =
+        Sampling { target_relative_ci: 1.0, budget: Seconds::ZERO, runs_per_sample: None, pace: Pace::SOFTWARE };
+    let protocol = run::Protocol { seed: 1, sets: 1, effort: EFFORT, sampling, interrupted: &interrupted };
+    let choice = tuning::choose(&steady(), &case, &protocol, &bare, &|_, _| None, &mut |_| {}).unwrap();
+    // A fifth of a teraflop a second for 20 ms, where the whole takes 17 GFLOP.
+    let shape = &choice.tuning.smaller_shape;
+    let flop: u64 = 2 * ["tokens", "k", "n"].iter().map(|size| shape[*size]).product::<u64>();
+    assert!(flop <= 4_000_000_000, "{shape:?}");
 }
