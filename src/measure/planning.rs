@@ -341,8 +341,8 @@ mod tests {
         let rotation = |cache| rotation_bytes(&discrete, cache) >> 20;
         assert_eq!([None, Some(mib(32)), Some(mib(96)), Some(mib(512))].map(rotation), [512, 512, 768, 1024]);
         assert_eq!(rotation_bytes(&device(DeviceType::Software), Some(mib(64))), 64 << 20);
-        let shared = super::super::host::describe().memory_bytes;
-        assert_eq!(memory_share(&device(DeviceType::Integrated)), shared / 4);
+        let small = Device { memory_bytes: Some(1 << 30), ..device(DeviceType::Integrated) };
+        assert_eq!((memory_share(&small), rotation_bytes(&small, Some(mib(512)))), (256 << 20, 256 << 20));
     }
 
     #[test]

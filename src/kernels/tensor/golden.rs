@@ -100,6 +100,7 @@ fn quantised_tensors_keep_their_bits() {
     );
 }
 
+/// Since records of version 4 the activations of a product are drawn by token slot, and rows that pad an expert hold zeros.
 #[test]
 fn operands_of_matmuls_keep_their_bits() {
     let matmul =
@@ -132,16 +133,16 @@ fn operands_of_matmuls_keep_their_bits() {
             ("gate_up 1 bf16", 0xF4B8_F5E9_17AB_5578),
             ("gate_up 1 int8", 0x312D_91AF_9F23_BF29),
             ("gate_up 1 int4", 0x75C6_5883_1C71_8B31),
-            ("down 8 f32", 0xAE40_BB13_CE3B_AAF2),
-            ("down 8 f16", 0xFE2E_7906_0BE4_F98E),
-            ("down 8 bf16", 0xB5A0_41EE_BFA6_3440),
-            ("down 8 int8", 0x629A_F4FA_B478_6FE1),
-            ("down 8 int4", 0xA3CF_75EB_ED10_66A9),
-            ("dense 1 f32", 0x0426_F6FE_C98F_2A47),
-            ("dense 1 f16", 0xC6B0_E847_282D_118E),
-            ("dense 1 bf16", 0x5F9B_4C39_547A_6409),
-            ("dense 1 int8", 0xB703_E91B_D241_58FD),
-            ("dense 1 int4", 0x3AD0_0936_E168_A00D),
+            ("down 8 f32", 0xF723_FA89_9DCE_59A8),
+            ("down 8 f16", 0x1631_6E14_F40F_7C58),
+            ("down 8 bf16", 0x6492_D3DF_7D73_8998),
+            ("down 8 int8", 0x7C4E_8D28_2F2F_5A45),
+            ("down 8 int4", 0x6D10_AA83_FD57_A125),
+            ("dense 1 f32", 0x5AD2_CC15_1BD9_FEAA),
+            ("dense 1 f16", 0x3416_A1BD_A689_044D),
+            ("dense 1 bf16", 0x256C_9897_7A3B_FF01),
+            ("dense 1 int8", 0x8909_55FC_F647_22B5),
+            ("dense 1 int4", 0x21B7_BFFE_E4F3_7141),
         ],
     );
 }
