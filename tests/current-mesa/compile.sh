@@ -4,11 +4,11 @@
 #   DEVICE.json          what `supernode devices --json` prints
 #   DEVICE.compile.txt   what `supernode verify --compile-only` prints
 #   summary.txt          a line a device, of this run's devices
-# LIMIT_S (default 300): seconds after which no further pipeline of a device is begun; those left are listed.
+# LIMIT_S (default 600): seconds after which no further pipeline of a device is begun; those left are listed.
 set -eu
 here=$(dirname "$0")
 out=${FOLDER:-$here/../data/devices}
-limit=${LIMIT_S:-300}
+limit=${LIMIT_S:-600}
 [ $# -gt 0 ] || set -- $(sh "$here/run.sh")
 mkdir -p "$out"
 export MESA_SHADER_CACHE_DISABLE=true # a compiler is timed, not its cache
@@ -49,7 +49,7 @@ for device in "$@"; do
         continue
         ;;
     esac
-    seconds=$(sed -n 's/.*: \([0-9.]*\) s$/\1/p' "$file" | tail -n 1)
+    seconds=$(sed -n 's/^\([0-9.]*\) s on .*/\1/p' "$file")
     # "497 pipelines: 471 compiled, 3 slow, 0 refused, 26 left out, 0 not tried"
     tail -n 1 "$file" | tr -dc '0-9 \n' | {
         read -r all compiled slow refused left_out not_tried
