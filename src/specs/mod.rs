@@ -9,7 +9,7 @@ mod error;
 mod fabric;
 pub mod grid;
 mod model;
-#[cfg(test)]
+#[cfg(all(test, feature = "gpu"))]
 mod profile;
 mod set;
 mod sourced;
@@ -21,7 +21,7 @@ pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
 pub use grid::{Grid, Point};
 pub use model::{Attention, Model, Moe, Scoring};
-#[cfg(test)]
+#[cfg(all(test, feature = "gpu"))]
 pub(crate) use profile::DeviceProfile;
 pub use set::Settings;
 pub use sourced::{Checked, NumberType, Provenance, Sourced};
