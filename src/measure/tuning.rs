@@ -17,7 +17,7 @@ use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
 /// What the device and its compiler may take in one trial. A trial that ends before its candidates do is made again in the
 /// next run, so this is for drivers that take seconds for each of them.
-pub const FIRST_USE: Seconds = Seconds::new(10.0);
+pub const FIRST_USE: Seconds = Seconds::new(20.0);
 
 /// Whether a trial whose runs and compilations have taken `spent`, `longest` of it for one variant, tries no further one:
 /// it might not end within [`FIRST_USE`].
@@ -279,7 +279,7 @@ impl<'a> Trial<'a> {
         let begun = self.spent;
         let case = KernelCase { kernel: self.kernel, variant, element };
         let mut computed = run::computed(self.executor, &case, &protocol, &mut self.made)?;
-        let first = computed.first.wall;
+        let first = self.judge.cost(&computed.first);
         let prepared = computed.prepared.as_mut();
         let pipelines = prepared.compilation();
         let mut laps = Laps { prepared, judge: self.judge, spent: Seconds::ZERO };

@@ -169,7 +169,7 @@ pub struct Candidate {
     pub variant: String,
     /// Time of one run; `None` where it was not timed.
     pub time_s: Option<Seconds>,
-    /// What the driver took to compile it; `None` where it was not compiled, or had been before.
+    /// What the driver took to compile it (CPU time on a software adapter); `None` where it was not compiled, or had been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compilation_s: Option<Seconds>,
     /// Why it was not timed.

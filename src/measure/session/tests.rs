@@ -268,7 +268,7 @@ fn a_trial_that_ended_early_is_not_kept() {
         let outcome = go_with(fake, &[SINGLE], open(), usize::MAX);
         outcome.record.cases[0].tuning.clone().unwrap()
     };
-    let early = run(6.0);
+    let early = run(12.0);
     assert!(early.candidates.iter().any(|c| c.reason.as_deref().is_some_and(|r| r.starts_with("not tried"))));
     assert!(!run(0.0).cached && run(0.0).cached);
 }
