@@ -278,10 +278,16 @@ impl Kernel for Matmul {
     fn inputs_from(&self, made: &mut Made, variant: &str, element: Element, seed: u64) -> Tensors {
         let variant = Variant::of(variant);
         let layout = routing::layout(&self.slots(seed), self.experts, variant.row_tile);
-        let given = if self.gathers() { self.tokens } else { self.rows() };
-        let a = made.tensor("a", 0, || operands::activations(given, self.k, element, seed ^ 0xA));
-        // Whatever the padding, a slot has the same numbers.
-        let a = if self.gathers() { a } else { a.rows_in_order(&layout.slot_of_row) };
+        let rows = layout.slot_of_row.len();
+        let mut activations = |given, in_memory| {
+            made.tensor("a", in_memory, || operands::activations(given, in_memory, self.k, element, seed ^ 0xA))
+        };
+        // Whatever the padding, a slot has the same numbers. With one expert, slots are in order already.
+        let a = match (self.gathers(), self.experts) {
+            (true, _) => activations(self.tokens, self.tokens),
+            (false, 1) => activations(self.rows(), rows),
+            (false, _) => activations(self.rows(), self.rows()).rows_in_order(&layout.slot_of_row),
+        };
         let mut inputs = Tensors::from([
             ("a", a),
             ("b", made.tensor("b", variant.width, || operands::weights(self, variant, element, seed ^ 0xB))),

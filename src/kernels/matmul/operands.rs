@@ -40,12 +40,13 @@ fn axis(dim: usize, step: usize, count: usize) -> Axis {
     Axis { dim, step, count }
 }
 
-/// [rows, k], each row with its scale in int8.
-pub(super) fn activations(rows: usize, k: usize, element: Element, seed: u64) -> Tensor {
-    let axes = [axis(0, 1, rows), axis(1, 1, padded_k(k, element))];
+/// [rows, k], each row with its scale in int8; in memory so many rows, of which those beyond hold zeros.
+pub(super) fn activations(rows: usize, in_memory: usize, k: usize, element: Element, seed: u64) -> Tensor {
+    let axes = [axis(0, 1, in_memory), axis(1, 1, padded_k(k, element))];
     let dims = [rows, k];
     if element == Element::Int8 {
-        let scaling = Scaling { block: vec![1, k], axes: vec![axis(0, 1, rows), axis(1, 1, 1)], element: Element::F32 };
+        let scaling =
+            Scaling { block: vec![1, k], axes: vec![axis(0, 1, in_memory), axis(1, 1, 1)], element: Element::F32 };
         return Tensor::random_quantised(&dims, &axes, element, &scaling, 1.0, seed);
     }
     Tensor::random_in_order(&dims, &axes, element.activation(), 1.0, seed)
