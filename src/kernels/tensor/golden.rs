@@ -1,0 +1,173 @@
+//! The bits of operands. Records name the seed of what they measured, so a seed must give the same operands for ever,
+//! however they are drawn.
+
+use super::*;
+use crate::kernels::attention::{Heads, Prefill};
+use crate::kernels::gating::Gate;
+use crate::kernels::layer::MoeLayer;
+use crate::kernels::matmul::{Matmul, MatmulRole};
+use crate::kernels::routing::Load;
+use crate::kernels::{Kernel, Tensors};
+
+/// FNV-1a, 64 bits.
+fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
+    let bytes = parts.into_iter().flatten();
+    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3))
+}
+
+fn all(inputs: &Tensors) -> u64 {
+    hash(inputs.values().map(Tensor::bytes))
+}
+
+fn assert_bits(got: &[(String, u64)], want: &[(&str, u64)]) {
+    let listed: Vec<String> = got.iter().map(|(name, hash)| format!("(\"{name}\", {hash:#018x}),\n")).collect();
+    let same = got.len() == want.len() && got.iter().zip(want).all(|(got, want)| (got.0.as_str(), got.1) == *want);
+    assert!(same, "the bits are now\n{}", listed.concat());
+}
+
+#[test]
+fn tensors_keep_their_bits() {
+    let random = |dims: &[usize], padded: &[usize], element| {
+        let tensor = Tensor::random(dims, padded, element, 0.5, 7);
+        (format!("{element} {dims:?} in {padded:?}"), hash([tensor.bytes()]))
+    };
+    let axis = |dim, step, count| Axis { dim, step, count };
+    let in_order = |name: &str, dims: &[usize], axes: &[Axis]| {
+        let tensor = Tensor::random_in_order(dims, axes, Element::F16, 0.5, 7);
+        (name.to_owned(), hash([tensor.bytes()]))
+    };
+    let got = [
+        random(&[300], &[300], Element::F32),
+        random(&[70_001], &[70_004], Element::F16),
+        random(&[5, 7], &[6, 8], Element::F16),
+        random(&[3, 70_001], &[3, 70_004], Element::F32),
+        random(&[2, 3, 5], &[2, 4, 8], Element::Bf16),
+        random(&[1, 300, 700], &[1, 304, 704], Element::Bf16),
+        random(&[2, 3, 4, 5], &[2, 3, 4, 8], Element::F32),
+        random(&[2, 50, 40, 33], &[2, 50, 41, 36], Element::F16),
+        in_order("panels of four", &[2, 3, 5], &[axis(0, 1, 2), axis(2, 4, 2), axis(1, 1, 3), axis(2, 1, 4)]),
+        in_order("columns outside", &[2, 300, 201], &[axis(0, 1, 2), axis(2, 1, 204), axis(1, 1, 301)]),
+        in_order(
+            "every fourth outside",
+            &[1, 400, 400],
+            &[axis(0, 1, 1), axis(2, 1, 4), axis(1, 1, 400), axis(2, 4, 100)],
+        ),
+    ];
+    assert_bits(
+        &got,
+        &[
+            ("f32 [300] in [300]", 0x2F56_A1BD_4B8C_6D13),
+            ("f16 [70001] in [70004]", 0xFF31_58FA_1D9E_A2AC),
+            ("f16 [5, 7] in [6, 8]", 0x8A70_C690_CC2D_7A36),
+            ("f32 [3, 70001] in [3, 70004]", 0x2CF0_4434_0F46_761B),
+            ("bf16 [2, 3, 5] in [2, 4, 8]", 0x1DAE_B1FB_4BFA_060C),
+            ("bf16 [1, 300, 700] in [1, 304, 704]", 0x516B_21A6_CCE7_87ED),
+            ("f32 [2, 3, 4, 5] in [2, 3, 4, 8]", 0x4DE3_A908_4AA9_7510),
+            ("f16 [2, 50, 40, 33] in [2, 50, 41, 36]", 0x002B_B89E_EBB8_0A24),
+            ("panels of four", 0xEF79_67D2_4461_0CA4),
+            ("columns outside", 0x0F8A_8CBD_C819_F4C3),
+            ("every fourth outside", 0xAB7F_3E1E_7818_7BFA),
+        ],
+    );
+}
+
+#[test]
+fn quantised_tensors_keep_their_bits() {
+    let axis = |dim, step, count| Axis { dim, step, count };
+    let quantised = |element, dims: &[usize], axes: &[Axis], block: &[usize], scale_axes: &[Axis], scale| {
+        let scaling = Scaling { block: block.to_vec(), axes: scale_axes.to_vec(), element: scale };
+        let tensor = Tensor::random_quantised(dims, axes, element, &scaling, 0.5, 7);
+        let scales = tensor.scales().map(Tensor::bytes).unwrap_or_default();
+        (format!("{element} {dims:?} by {block:?}"), hash([tensor.bytes(), scales]))
+    };
+    let rows = [axis(0, 1, 300), axis(1, 1, 1008)];
+    let words = |columns| [axis(0, 1, 2), axis(1, 8, 24), axis(2, 1, columns), axis(1, 1, 8)];
+    let scales = |columns| [axis(0, 1, 2), axis(1, 1, 6), axis(2, 1, columns)];
+    let got = [
+        quantised(Element::Int8, &[300, 1001], &rows, &[1, 1001], &[axis(0, 1, 300), axis(1, 1, 1)], Element::F32),
+        quantised(Element::Int4, &[300, 1001], &rows, &[1, 16], &[axis(0, 1, 300), axis(1, 1, 63)], Element::Bf16),
+        quantised(Element::Int4, &[2, 187, 500], &words(501), &[1, 32, 1], &scales(501), Element::F16),
+        quantised(Element::Int8, &[2, 187, 500], &words(504), &[1, 32, 3], &scales(168), Element::F16),
+    ];
+    assert_bits(
+        &got,
+        &[
+            ("int8 [300, 1001] by [1, 1001]", 0x36D0_BACB_8C3D_9E84),
+            ("int4 [300, 1001] by [1, 16]", 0x8CA2_CC7A_88FB_3FCA),
+            ("int4 [2, 187, 500] by [1, 32, 1]", 0x8F7A_CDBF_2D74_DDC6),
+            ("int8 [2, 187, 500] by [1, 32, 3]", 0x0AC1_0837_26CB_5737),
+        ],
+    );
+}
+
+#[test]
+fn operands_of_matmuls_keep_their_bits() {
+    let matmul =
+        |role, experts, k, n| Matmul { role, experts, tokens: 24, top_k: experts.min(2), k, n, load: Load::Uniform };
+    let shapes = [
+        matmul(MatmulRole::GateUp, 8, 200, 150),
+        matmul(MatmulRole::GateUp, 1, 777, 300),
+        matmul(MatmulRole::Down, 8, 150, 200),
+        matmul(MatmulRole::Dense, 1, 777, 700),
+    ];
+    let mut got = Vec::new();
+    for (shape, element) in shapes.iter().flat_map(|shape| Element::ALL.map(|element| (shape, element))) {
+        // Panels of 64, 128 and 256 columns.
+        let mut variants = vec!["blocked_8x64", "tiled_64x128", "streamed_8x256"];
+        variants.retain(|variant| shape.variant_elements(variant).contains(&element));
+        let inputs: Vec<Tensors> = variants.iter().map(|variant| shape.inputs(variant, element, 11)).collect();
+        let bits = hash(inputs.iter().flat_map(|inputs| inputs.values().map(Tensor::bytes)));
+        got.push((format!("{} {} {element}", shape.name(), shape.experts), bits));
+    }
+    assert_bits(
+        &got,
+        &[
+            ("gate_up 8 f32", 0x1A53_BC89_F0CE_A697),
+            ("gate_up 8 f16", 0xF6CB_AC32_060B_1886),
+            ("gate_up 8 bf16", 0x9506_A38E_23E0_2343),
+            ("gate_up 8 int8", 0xB734_B384_BF6F_037D),
+            ("gate_up 8 int4", 0x8B5A_0091_18AC_55FD),
+            ("gate_up 1 f32", 0x2FB1_9C1B_DA93_3129),
+            ("gate_up 1 f16", 0xCB67_24B7_5603_1BD7),
+            ("gate_up 1 bf16", 0xF4B8_F5E9_17AB_5578),
+            ("gate_up 1 int8", 0x312D_91AF_9F23_BF29),
+            ("gate_up 1 int4", 0x75C6_5883_1C71_8B31),
+            ("down 8 f32", 0xAE40_BB13_CE3B_AAF2),
+            ("down 8 f16", 0xFE2E_7906_0BE4_F98E),
+            ("down 8 bf16", 0xB5A0_41EE_BFA6_3440),
+            ("down 8 int8", 0x629A_F4FA_B478_6FE1),
+            ("down 8 int4", 0xA3CF_75EB_ED10_66A9),
+            ("dense 1 f32", 0x0426_F6FE_C98F_2A47),
+            ("dense 1 f16", 0xC6B0_E847_282D_118E),
+            ("dense 1 bf16", 0x5F9B_4C39_547A_6409),
+            ("dense 1 int8", 0xB703_E91B_D241_58FD),
+            ("dense 1 int4", 0x3AD0_0936_E168_A00D),
+        ],
+    );
+}
+
+#[test]
+fn operands_of_attention_and_of_a_layer_keep_their_bits() {
+    let heads = Heads { heads: 4, kv_heads: 2, head_dim: 128 };
+    let prefill = Prefill { heads, value_dim: 128, q_len: 70, kv_len: 70, causal: true };
+    let gate = Gate { experts: 8, top_k: 2, sigmoid: false, groups: 1, kept_groups: 1, renormalise: true, scale: 1.0 };
+    let layer = MoeLayer { gate, tokens: 37, hidden: 130, intermediate: 70 };
+    let got: Vec<(String, u64)> = [Element::F32, Element::F16]
+        .into_iter()
+        .flat_map(|element| {
+            [
+                (format!("prefill {element}"), all(&prefill.inputs("matrix_16", element, 11))),
+                (format!("layer {element}"), all(&layer.inputs("blocked_8x64", element, 11))),
+            ]
+        })
+        .collect();
+    assert_bits(
+        &got,
+        &[
+            ("prefill f32", 0xFA0D_E7F4_1005_7D16),
+            ("layer f32", 0xCD4E_20E0_32D9_EDF0),
+            ("prefill f16", 0xDE43_D15D_6210_9362),
+            ("layer f16", 0x2592_E5AB_69C9_86CF),
+        ],
+    );
+}

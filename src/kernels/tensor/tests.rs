@@ -1,0 +1,90 @@
+use super::*;
+
+#[test]
+fn padding_is_zero_and_everything_else_is_not() {
+    let tensor = Tensor::random(&[2, 3, 5], &[2, 4, 8], Element::F16, 1.0, 7);
+    for (expert, row, column) in (0..2).flat_map(|e| (0..4).flat_map(move |r| (0..8).map(move |c| (e, r, c)))) {
+        let value = tensor.at(&[expert, row, column]);
+        assert_eq!(value == 0.0, row >= 3 || column >= 5, "at {expert} {row} {column}: {value}");
+    }
+}
+
+#[test]
+fn random_numbers_have_the_asked_deviation_and_repeat_for_a_seed() {
+    let draw = |seed| Tensor::random(&[64, 64], &[64, 64], Element::F32, 0.5, seed);
+    let tensor = draw(1);
+    let variance: f64 =
+        (0..64).flat_map(|i| (0..64).map(move |j| (i, j))).map(|(i, j)| tensor.at(&[i, j]).powi(2)).sum::<f64>()
+            / 4096.0;
+    assert!((variance.sqrt() - 0.5).abs() < 0.02, "deviation {}", variance.sqrt());
+    assert_eq!(tensor.bytes(), draw(1).bytes());
+    assert_ne!(tensor.bytes(), draw(2).bytes());
+}
+
+#[test]
+fn all_types_round_the_same_numbers() {
+    let exact = Tensor::random(&[3, 5], &[3, 5], Element::F32, 1.0, 7);
+    for (element, padded, error) in [(Element::F16, [4, 8], 1e-3), (Element::Bf16, [4, 6], 8e-3)] {
+        let rounded = Tensor::random(&[3, 5], &padded, element, 1.0, 7);
+        for (row, column) in (0..3).flat_map(|i| (0..5).map(move |j| (i, j))) {
+            let (got, want) = (rounded.at(&[row, column]), exact.at(&[row, column]));
+            assert!((got - want).abs() <= error * want.abs(), "{element} {row} {column}: {got} {want}");
+        }
+    }
+}
+
+/// Weights [experts, k, n] with `count` neighbours along k in a word, k padded to 64 and n to 8.
+fn weights(element: Element, count: usize, block: usize, scale: Element) -> Tensor {
+    let axis = |dim, step, count| Axis { dim, step, count };
+    let axes = [axis(0, 1, 2), axis(1, count, 64 / count), axis(2, 1, 8), axis(1, 1, count)];
+    let scaling =
+        Scaling { block: vec![1, block, 1], axes: vec![axis(0, 1, 2), axis(1, 1, 2), axis(2, 1, 8)], element: scale };
+    Tensor::random_quantised(&[2, 37, 5], &axes, element, &scaling, 1.0, 7)
+}
+
+#[test]
+fn quantised_numbers_are_within_half_a_step_of_what_they_stand_for() {
+    let exact = Tensor::random(&[2, 37, 5], &[2, 37, 5], Element::F32, 1.0, 7);
+    for (tensor, most) in
+        [(weights(Element::Int8, 4, 37, Element::F32), 127.0), (weights(Element::Int4, 8, 32, Element::F16), 7.0)]
+    {
+        for (e, k, n) in (0..2).flat_map(|e| (0..37).flat_map(move |k| (0..5).map(move |n| (e, k, n)))) {
+            let (got, want) = (tensor.at(&[e, k, n]), exact.at(&[e, k, n]));
+            // No number is beyond 3.5, so no step is beyond that over the largest code; f16 rounds the scale.
+            assert!((got - want).abs() <= 0.51 * 3.5 / most, "{e} {k} {n}: {got} {want}");
+        }
+    }
+}
+
+#[test]
+fn packed_words_hold_neighbours_along_k_with_the_first_lowest() {
+    let tensor = weights(Element::Int8, 4, 37, Element::F32);
+    let scale = tensor.scales().unwrap().at(&[1, 0, 3]);
+    // Expert 1, k 8..12, column 3: word (16 * 1 + 2) * 8 + 3.
+    let word = &tensor.bytes()[((16 + 2) * 8 + 3) * 4..][..4];
+    for (i, &byte) in word.iter().enumerate() {
+        assert_eq!(f64::from(i8::from_le_bytes([byte])) * scale, tensor.at(&[1, 8 + i, 3]));
+    }
+    let tensor = weights(Element::Int4, 8, 32, Element::F16);
+    let scale = tensor.scales().unwrap().at(&[1, 1, 4]);
+    // k 32..40 of expert 1, column 4: k 37 and more are padding.
+    let at = ((8 + 4) * 8 + 4) * 4;
+    let word = u32::from_le_bytes(tensor.bytes()[at..at + 4].try_into().unwrap());
+    for i in 0..8 {
+        let code = f64::from((word >> (4 * i)) & 0xF) - 8.0;
+        let want = if i < 5 { tensor.at(&[1, 32 + i, 4]) } else { 0.0 };
+        assert_eq!(code * scale, want, "{i}");
+    }
+}
+
+#[test]
+fn given_values_take_the_places_that_the_layout_has_for_them() {
+    let axis = |dim, step, count| Axis { dim, step, count };
+    let axes = [axis(0, 1, 2), axis(2, 4, 2), axis(1, 1, 3), axis(2, 1, 4)];
+    let drawn = Tensor::random_in_order(&[2, 3, 5], &axes, Element::F16, 1.0, 7);
+    let values: Vec<f32> = (0u8..30).map(f32::from).collect();
+    let tensor = drawn.with_values(&values);
+    assert_eq!(tensor.at(&[1, 2, 4]), 29.0);
+    assert_eq!(tensor.at(&[0, 1, 3]), 8.0);
+    assert_eq!(tensor.bytes().len(), 2 * 2 * 3 * 4 * 2);
+}
