@@ -191,20 +191,8 @@ impl Kernel for MoeLayer {
         take(&mut down, "b", "down_b");
         // The router reads whole tiles of rows; those beyond the tokens are nobody's.
         let rows = inputs["router_slot_of_row"].dims()[0].max(self.tokens);
-        let padded = self.hidden.next_multiple_of(4);
-        let widened: Vec<f32> = (0..rows)
-            .flat_map(|row| (0..padded).map(move |column| (row, column)))
-            .map(|(row, column)| {
-                let inside = row < self.tokens && column < self.hidden;
-                #[expect(clippy::cast_possible_truncation, reason = "the tensor holds f32 or f16")]
-                if inside { inputs[x].at(&[row, column]) as f32 } else { 0.0 }
-            })
-            .collect();
-        let bytes = widened.iter().flat_map(|value| value.to_le_bytes()).collect();
-        inputs.insert(
-            x_router,
-            Tensor::from_bytes(&[rows, self.hidden], &[rows, padded], Kind::Float(Element::F32), bytes),
-        );
+        let widened = inputs[x].widened(rows, self.hidden.next_multiple_of(4));
+        inputs.insert(x_router, widened);
         inputs
     }
 

@@ -1,13 +1,18 @@
 //! Operands as bytes with dimensions: what goes to the device is exactly what the twin reads.
 
+mod draw;
+mod parts;
+mod random;
+
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use self::draw::{Indices, Place};
+use self::random::{decode_at, encode};
 use super::Element;
 
 /// A dense array in row-major order whose dimensions may be padded in memory; padding holds zeros.
@@ -86,6 +91,12 @@ impl From<Element> for Kind {
     }
 }
 
+impl Axis {
+    fn row_major(dims: &[usize]) -> Vec<Self> {
+        (0..).zip(dims).map(|(dim, &count)| Self { dim, step: 1, count }).collect()
+    }
+}
+
 impl Layout {
     fn new(dims: &[usize], axes: &[Axis]) -> Self {
         let mut tables: Vec<Vec<usize>> = dims.iter().map(|&dim| vec![0; dim]).collect();
@@ -102,8 +113,7 @@ impl Layout {
     }
 
     fn row_major(dims: &[usize], padded: &[usize]) -> Self {
-        let axes: Vec<Axis> = (0..).zip(padded).map(|(dim, &count)| Axis { dim, step: 1, count }).collect();
-        Self::new(dims, &axes)
+        Self::new(dims, &Axis::row_major(padded))
     }
 
     fn offset(&self, index: &[usize]) -> usize {
@@ -113,64 +123,17 @@ impl Layout {
 }
 
 impl Tensor {
-    /// Zero-mean numbers of standard deviation `sigma` (the sum of four uniforms, so within 3.5 sigma), the same for the
-    /// same seed on every platform. `padded` gives the dimensions in memory, each at least as large as in `dims`. All
-    /// types round the same numbers, whatever the padding.
-    pub fn random(dims: &[usize], padded: &[usize], element: Element, sigma: f64, seed: u64) -> Self {
-        let axes: Vec<Axis> = (0..).zip(padded).map(|(dim, &count)| Axis { dim, step: 1, count }).collect();
-        Self::random_in_order(dims, &axes, element, sigma, seed)
-    }
-
-    /// As [`Tensor::random`], with any order in memory that begins with the first dimension.
-    pub fn random_in_order(dims: &[usize], axes: &[Axis], element: Element, sigma: f64, seed: u64) -> Self {
-        let mut tensor = Self::zeros(dims, Layout::new(dims, axes), element.into());
-        let size = tensor.kind.bits() / 8;
-        let slab = Slab { layout: &tensor.layout, dims, sigma, seed };
-        Arc::make_mut(&mut tensor.bytes).par_chunks_mut(slab.length(axes) * size).enumerate().for_each(
-            |(outer, bytes)| {
-                slab.draw(outer, |at, value| encode(value, element, &mut bytes[at * size..(at + 1) * size]));
-            },
-        );
-        tensor
-    }
-
-    /// As [`Tensor::random_in_order`], quantised: `int8` or `int4` codes, symmetric, with the largest magnitude that
-    /// shares a scale at the largest code.
-    pub fn random_quantised(
-        dims: &[usize],
-        axes: &[Axis],
-        element: Element,
-        scaling: &Scaling,
-        sigma: f64,
-        seed: u64,
-    ) -> Self {
-        let scale_dims: Vec<usize> = dims.iter().zip(&scaling.block).map(|(dim, block)| dim.div_ceil(*block)).collect();
-        let mut scales = Self::zeros(&scale_dims, Layout::new(&scale_dims, &scaling.axes), scaling.element.into());
-        let mut codes = Self::zeros(dims, Layout::new(dims, axes), element.into());
-        let slab = Slab { layout: &codes.layout, dims, sigma, seed };
-        let shared = Slab { layout: &shared(&scales.layout, dims, &scaling.block), ..slab };
-        let code_bytes = slab.length(axes) * codes.kind.bits() / 8;
-        let scale_bytes = slab.length(&scaling.axes) * scales.kind.bits() / 8;
-        Arc::make_mut(&mut codes.bytes)
-            .par_chunks_mut(code_bytes)
-            .zip(Arc::make_mut(&mut scales.bytes).par_chunks_mut(scale_bytes))
-            .enumerate()
-            .for_each(|(outer, (codes, scales))| {
-                quantise(&slab, &shared, outer, element, scaling.element, codes, scales);
-            });
-        codes.scales = Some((Box::new(scales), scaling.block.clone()));
-        codes
-    }
-
     /// The same layout with other numbers, given in row-major order of the dimensions; only for floating-point types.
     pub fn with_values(&self, values: &[f32]) -> Self {
         let Kind::Float(element) = self.kind else { return self.clone() };
         let mut tensor = self.clone();
         let size = self.kind.bits() / 8;
         let bytes = Arc::make_mut(&mut tensor.bytes);
-        for (at, value) in (Indices { dims: &self.dims, next: 0 }).zip(values) {
-            let offset = self.layout.offset(&at);
-            encode(*value, element, &mut bytes[offset * size..(offset + 1) * size]);
+        let ranges = self.ranges();
+        let mut indices = Indices::of(&ranges);
+        for value in values {
+            let Some(at) = indices.next() else { break };
+            encode(&[*value], element, &mut bytes[self.layout.offset(at) * size..][..size]);
         }
         tensor
     }
@@ -179,8 +142,10 @@ impl Tensor {
     pub fn with_codes(&self, code: impl Fn(&[usize]) -> i8) -> Self {
         let mut tensor = self.clone();
         let bytes = Arc::make_mut(&mut tensor.bytes);
-        for at in (Indices { dims: &self.dims, next: 0 }) {
-            bytes[self.layout.offset(&at)] = code(&at).to_ne_bytes()[0];
+        let ranges = self.ranges();
+        let mut indices = Indices::of(&ranges);
+        while let Some(at) = indices.next() {
+            bytes[self.layout.offset(at)] = code(at).to_ne_bytes()[0];
         }
         if let Some((scales, _)) = &mut tensor.scales {
             let ones = vec![1.0; scales.dims.iter().product()];
@@ -208,10 +173,30 @@ impl Tensor {
     }
 
     fn zeros(dims: &[usize], layout: Layout, kind: Kind) -> Self {
-        // A code of 8 is the zero of int4.
-        let zero = if kind == Kind::Float(Element::Int4) { 0x88 } else { 0 };
-        let bytes = vec![zero; (layout.length * kind.bits()).div_ceil(8).next_multiple_of(4).max(4)];
+        let mut bytes = vec![0; (layout.length * kind.bits()).div_ceil(8).next_multiple_of(4).max(4)];
+        if kind == Kind::Float(Element::Int4) {
+            // A code of 8 is the zero of int4.
+            bytes.par_chunks_mut(1 << 20).for_each(|bytes| bytes.fill(0x88));
+        }
         Self { dims: dims.to_vec(), layout, kind, bytes: Arc::new(bytes), scales: None }
+    }
+
+    fn ranges(&self) -> Vec<Range<usize>> {
+        self.dims.iter().map(|&dim| 0..dim).collect()
+    }
+
+    /// The floating-point numbers of a matrix in f32, rows one after another with `columns` in memory; padding and further
+    /// rows hold zeros.
+    pub(super) fn widened(&self, rows: usize, columns: usize) -> Self {
+        let ranges = self.ranges();
+        let place = Place::new(&self.layout, &ranges, 0);
+        let mut bytes = vec![0; rows * columns * 4];
+        bytes.par_chunks_mut((columns * 4).max(1)).zip(0..self.dims[0]).for_each(|(bytes, row)| {
+            let mut numbers = vec![0.0; self.dims[1]];
+            place.runs(&[row], |columns, at, stride| decode_at(self, at, stride, &mut numbers[columns]));
+            encode(&numbers, Element::F32, bytes);
+        });
+        Self::from_bytes(&[rows, self.dims[1]], &[rows, columns], Element::F32.into(), bytes)
     }
 
     /// Dimensions without padding.
@@ -269,153 +254,6 @@ impl Tensor {
 
 /// No quantised tensor has more dimensions.
 const MOST_DIMS: usize = 4;
-
-/// The part of a tensor that belongs to one index of the first dimension.
-#[derive(Clone, Copy)]
-struct Slab<'a> {
-    layout: &'a Layout,
-    dims: &'a [usize],
-    sigma: f64,
-    seed: u64,
-}
-
-impl Slab<'_> {
-    /// Elements in memory; the first axis is the first dimension.
-    fn length(&self, axes: &[Axis]) -> usize {
-        axes[1..].iter().map(|axis| axis.count).product::<usize>().max(1)
-    }
-
-    /// Draws the slab's numbers row by row and hands on each with its place in the slab.
-    fn draw(&self, outer: usize, mut put: impl FnMut(usize, f32)) {
-        if outer >= self.dims[0] {
-            return;
-        }
-        let tables = &self.layout.tables;
-        let (columns, rows) = match tables.len() {
-            1 => (None, 1),
-            n => (Some(&tables[n - 1]), self.dims[1..n - 1].iter().product()),
-        };
-        for row in 0..rows {
-            let mut rest = row;
-            let mut at = 0;
-            for table in tables[1..].iter().rev().skip(1) {
-                at += table[rest % table.len()];
-                rest /= table.len();
-            }
-            let mut draw = Draw::new(self.seed, (outer * rows + row) as u64, self.sigma);
-            match columns {
-                Some(columns) => columns.iter().for_each(|column| put(at + column, draw.next())),
-                None => put(0, draw.next()),
-            }
-        }
-    }
-}
-
-/// Where the scale of an element is, by the element's index.
-fn shared(scales: &Layout, dims: &[usize], block: &[usize]) -> Layout {
-    let tables = scales.tables.iter().zip(dims.iter().zip(block));
-    let tables = tables.map(|(table, (&dim, block))| (0..dim).map(|i| table[i / block]).collect()).collect();
-    Layout { tables, strides: scales.strides.clone(), length: scales.length }
-}
-
-fn quantise(
-    slab: &Slab,
-    shared: &Slab,
-    outer: usize,
-    element: Element,
-    scale_element: Element,
-    codes: &mut [u8],
-    scales: &mut [u8],
-) {
-    let size = Kind::from(scale_element).bits() / 8;
-    let mut scale = vec![0f32; scales.len() / size];
-    shared.draw(outer, |at, value| scale[at] = scale[at].max(value.abs()));
-    let (most, zero) = if element == Element::Int8 { (127.0, 0) } else { (7.0, 8) };
-    for (scale, out) in scale.iter_mut().zip(scales.chunks_exact_mut(size)) {
-        encode(*scale / most, scale_element, out);
-        // Codes are chosen for the scale as it is stored.
-        *scale = decode_float(scale_element, out);
-    }
-    let mut divisors = Vec::new();
-    shared.draw(outer, |at, _| divisors.push(scale[at]));
-    let mut divisors = divisors.into_iter();
-    slab.draw(outer, |at, value| {
-        let Some(divisor) = divisors.next() else { return };
-        #[expect(clippy::cast_possible_truncation, reason = "clamped before the cast")]
-        let code = (value / divisor).round().clamp(-most, most) as i8 + zero;
-        let [code] = code.to_le_bytes();
-        if element == Element::Int8 {
-            codes[at] = code;
-        } else {
-            let (byte, shift) = (&mut codes[at / 2], at % 2 * 4);
-            *byte = *byte & !(0xF << shift) | code << shift;
-        }
-    });
-}
-
-/// All indices of some dimensions, the last one fastest.
-struct Indices<'a> {
-    dims: &'a [usize],
-    next: usize,
-}
-
-impl Iterator for Indices<'_> {
-    type Item = Vec<usize>;
-    fn next(&mut self) -> Option<Vec<usize>> {
-        let mut rest = self.next;
-        self.next += 1;
-        let mut at = vec![0; self.dims.len()];
-        for (i, &dim) in at.iter_mut().zip(self.dims).rev() {
-            *i = rest % dim;
-            rest /= dim;
-        }
-        (rest == 0).then_some(at)
-    }
-}
-
-/// The numbers of one row.
-struct Draw {
-    rng: ChaCha8Rng,
-    scale: f32,
-}
-
-impl Draw {
-    fn new(seed: u64, stream: u64, sigma: f64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(stream);
-        // The sum of four uniforms on 0..65536 has mean 2 * 65535 and standard deviation 65536 / sqrt(3).
-        #[expect(clippy::cast_possible_truncation, reason = "inputs are f32 by definition")]
-        let scale = (sigma * 3f64.sqrt() / 65536.0) as f32;
-        Self { rng, scale }
-    }
-
-    fn next(&mut self) -> f32 {
-        let bits = self.rng.next_u64();
-        let sum = (0..4).map(|i| ((bits >> (16 * i)) & 0xFFFF) as i32).sum::<i32>();
-        #[expect(clippy::cast_precision_loss, reason = "below 2^18")]
-        let value = (sum - 2 * 65535) as f32 * self.scale;
-        if value == 0.0 { self.scale } else { value }
-    }
-}
-
-/// Stores a number in a floating-point type.
-fn encode(value: f32, element: Element, out: &mut [u8]) {
-    match element {
-        Element::F32 => out.copy_from_slice(&value.to_le_bytes()),
-        Element::F16 => out.copy_from_slice(&f16::from_f32(value).to_le_bytes()),
-        Element::Bf16 => out.copy_from_slice(&bf16::from_f32(value).to_le_bytes()),
-        Element::Int8 | Element::Int4 => unreachable!("integers come from random_quantised"),
-    }
-}
-
-fn decode_float(element: Element, bytes: &[u8]) -> f32 {
-    match (element, bytes) {
-        (Element::F32, &[a, b, c, d]) => f32::from_le_bytes([a, b, c, d]),
-        (Element::F16, &[a, b]) => f16::from_le_bytes([a, b]).to_f32(),
-        (Element::Bf16, &[a, b]) => bf16::from_le_bytes([a, b]).to_f32(),
-        _ => f32::NAN,
-    }
-}
 
 #[cfg(test)]
 mod golden;

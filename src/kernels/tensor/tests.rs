@@ -1,3 +1,7 @@
+use std::sync::Mutex;
+
+use super::parts::{Order, Part};
+use super::random::round;
 use super::*;
 
 #[test]
@@ -87,4 +91,72 @@ fn given_values_take_the_places_that_the_layout_has_for_them() {
     assert_eq!(tensor.at(&[1, 2, 4]), 29.0);
     assert_eq!(tensor.at(&[0, 1, 3]), 8.0);
     assert_eq!(tensor.bytes().len(), 2 * 2 * 3 * 4 * 2);
+}
+
+/// Bytes of the parts that the memory of these axes is divided into; each byte belongs to one.
+fn parts(axes: &[Axis], bits: usize, block: &[usize]) -> Vec<usize> {
+    let length: usize = axes.iter().map(|axis| axis.count).product();
+    let mut bytes = vec![0u8; length * bits / 8];
+    let sizes = Mutex::new(Vec::new());
+    Part::whole(&Order { axes, bits, block }, &mut bytes).divide(&|part| {
+        part.bytes.iter_mut().for_each(|byte| *byte += 1);
+        sizes.lock().unwrap().push(part.bytes.len());
+    });
+    assert!(bytes.iter().all(|byte| *byte == 1));
+    sizes.into_inner().unwrap()
+}
+
+#[test]
+fn one_matrix_is_divided_among_many_cores() {
+    let axis = |dim, step, count| Axis { dim, step, count };
+    let (k, n) = (2048, 2048);
+    for width in [64, 256] {
+        let panels = |k_step, k_count, inside| {
+            [axis(0, 1, 1), axis(2, width, n / width), axis(1, k_step, k_count), axis(2, 1, width), axis(1, 1, inside)]
+        };
+        for (axes, bits, block) in [
+            (panels(1, k, 1), 32, [1, 1, 1]),
+            (panels(8, k / 8, 8), 4, [1, 1, 1]),
+            // Scales: one for a column, and one for 32 of it.
+            (panels(1, 1, 1), 32, [1, k, 1]),
+            (panels(1, k / 32, 1), 16, [1, 32, 1]),
+        ] {
+            let sizes = parts(&axes, bits, &block);
+            let (most, all) = (sizes.iter().max().unwrap(), sizes.iter().sum::<usize>());
+            assert!(sizes.len() >= 32 && most * 32 <= all, "{width} {bits}: {sizes:?}");
+        }
+    }
+}
+
+#[test]
+fn memory_is_not_divided_where_its_parts_would_not_be_boxes_or_whole_bytes() {
+    let axis = |dim, step, count| Axis { dim, step, count };
+    // Neighbours along the columns are in memory far from one another.
+    let axes = [axis(1, 1, 64), axis(0, 1, 1024), axis(1, 64, 64)];
+    assert_eq!(parts(&axes, 32, &[1, 1]), [4 * 64 * 64 * 1024]);
+    let axes = [axis(0, 1, 2), axis(1, 1, 100_001)];
+    assert_eq!(parts(&axes, 4, &[1, 1]), [100_001]);
+}
+
+#[test]
+fn codes_are_rounded_as_f32_rounds() {
+    for step in -127 * 64..=127 * 64_i16 {
+        let value = f32::from(step) / 64.0;
+        for value in [value.next_down(), value, value.next_up()] {
+            assert_eq!(f32::from(round(value)), value.round(), "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_widened_matrix_holds_the_same_numbers_and_zeros_around_them() {
+    for element in [Element::F32, Element::F16, Element::Bf16] {
+        let narrow = Tensor::random(&[3, 70], &[4, 72], element, 1.0, 7);
+        let wide = narrow.widened(5, 76);
+        assert_eq!((wide.dims(), wide.bytes().len()), ([5, 70].as_slice(), 5 * 76 * 4));
+        for (row, column) in (0..5).flat_map(|i| (0..76).map(move |j| (i, j))) {
+            let want = if row < 3 && column < 70 { narrow.at(&[row, column]) } else { 0.0 };
+            assert_eq!(wide.at(&[row, column]), want, "{element} {row} {column}");
+        }
+    }
 }
