@@ -19,6 +19,10 @@ const MIN_LANES: u64 = 8;
 /// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
 const MOST_MATRIX_LANES: u64 = 64;
 
+/// Bytes of the block that buffers are poisoned from: few enough to upload for each plan, and enough that the largest
+/// buffers take some hundred copies.
+const POISON_BLOCK: u64 = 4 << 20;
+
 impl Executor for Gpu {
     fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         let scopes = Scopes::open(self);
@@ -95,19 +99,21 @@ impl<'a> GpuPlan<'a> {
         let mut buffers = BTreeMap::new();
         // Inputs have a copy per set; other buffers are shared, which also keeps runs of one sample in order.
         let mut copies: Vec<Vec<wgpu::Buffer>> = Vec::new();
+        let mut poisoned = Vec::new();
         for buffer in &plan.buffers {
             let count = if matches!(buffer.role, Role::Input | Role::Rotated) { sets } else { 1 };
             let all: Vec<wgpu::Buffer> =
                 (0..count).map(|_| storage_buffer(&gpu.device, buffer.name, buffer.size_bytes)).collect();
             match inputs.get(buffer.name) {
                 Some(tensor) if buffer.role == Role::Input => upload(gpu, &all, tensor.bytes())?,
-                _ => upload(gpu, &all, &poison(buffer.size_bytes))?,
-            }
-            if buffer.role != Role::Input {
-                clear(gpu, &all, &buffer.padding);
+                _ => poisoned.extend(all.iter().cloned()),
             }
             buffers.insert(buffer.name, all[0].clone());
             copies.push(all);
+        }
+        poison(gpu, &poisoned);
+        for (buffer, all) in plan.buffers.iter().zip(&copies).filter(|(buffer, _)| buffer.role != Role::Input) {
+            clear(gpu, all, &buffer.padding);
         }
         let mut compilation = Duration::ZERO;
         for launch in &plan.launches {
@@ -352,9 +358,22 @@ fn storage_buffer(device: &wgpu::Device, name: &str, size: u64) -> wgpu::Buffer 
     })
 }
 
-fn poison(size: u64) -> Vec<u8> {
-    let words = usize::try_from(size / 4).unwrap_or(0);
-    POISON_WORD.to_le_bytes().repeat(words)
+/// Fills buffers on the device, from a block of its own: a copy may not stay within one buffer.
+fn poison(gpu: &Gpu, buffers: &[wgpu::Buffer]) {
+    let largest = buffers.iter().map(wgpu::Buffer::size).max().unwrap_or(0);
+    let block = storage_buffer(&gpu.device, "poison", largest.clamp(4, POISON_BLOCK));
+    let words = usize::try_from(block.size() / 4).unwrap_or(0);
+    gpu.queue.write_buffer(&block, 0, &POISON_WORD.to_le_bytes().repeat(words));
+    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+    for buffer in buffers {
+        let mut filled = 0;
+        while filled < buffer.size() {
+            let size = block.size().min(buffer.size() - filled);
+            encoder.copy_buffer_to_buffer(&block, 0, buffer, filled, size);
+            filled += size;
+        }
+    }
+    gpu.queue.submit([encoder.finish()]);
 }
 
 /// Zeros these bytes of each copy.
@@ -563,5 +582,18 @@ mod tests {
         assert_eq!(offered(&with_subgroups([32, 32], &[128])), [true, false], "matrices share a tile among four");
         assert_eq!(offered(&with_subgroups([64, 128], &[])), [true, false], "nothing seen");
         assert_eq!(offered(&with_subgroups([64, 128], &[64])), [true, true]);
+    }
+
+    #[test]
+    fn buffers_that_nothing_wrote_hold_poison_to_their_last_word() {
+        let gpu = open();
+        for size in [4, 16, POISON_BLOCK - 4, POISON_BLOCK, POISON_BLOCK + 4, 3 * POISON_BLOCK + 20] {
+            let mut plan = Probe::Launch.plan("probe", Element::F32);
+            plan.buffers[1].size_bytes = size;
+            let inputs = Probe::Launch.inputs("probe", Element::F32, 1);
+            let bytes = gpu.prepare(&plan, &inputs, 1).unwrap().read("echo").unwrap();
+            assert_eq!(bytes.len() as u64, size);
+            assert!(bytes.as_chunks().0.iter().all(|word| u32::from_le_bytes(*word) == POISON_WORD), "{size}");
+        }
     }
 }
