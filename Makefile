@@ -39,7 +39,7 @@ verify-matrices:
 	$(CARGO) build --release --locked
 	sh tests/current-mesa/run.sh llvmpipe supernode verify --backend vulkan $(ARGS)
 
-# Nothing runs on these devices, which are not there; LIMIT_S seconds each (300), DEVICES="apple-m1 adreno-740" for some.
+# Nothing runs on these devices, which are not there; LIMIT_S seconds each (600), DEVICES="apple-m1 adreno-740" for some.
 compile-elsewhere:
 	@sh tests/current-mesa/install.sh
 	$(CARGO) build --release --locked

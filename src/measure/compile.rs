@@ -97,7 +97,8 @@ pub fn cases(preset: Option<Preset>) -> Result<Vec<CaseSpec>, SpecError> {
     Ok(cases)
 }
 
-/// The different pipelines of some cases, by family and name. The probes of the ceilings are not among them.
+/// The different pipelines of some cases, by family; in a family one of each shader, then the next of each, so that an early
+/// end leaves no shader out. The probes of the ceilings are not among them.
 pub fn pipelines<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Vec<Pipeline> {
     let mut found: BTreeMap<(String, String), Pipeline> = BTreeMap::new();
     for case in cases {
@@ -111,8 +112,16 @@ pub fn pipelines<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Vec<Pipel
         }
     }
     let mut pipelines: Vec<Pipeline> = found.into_values().collect();
-    pipelines.sort_by(|a, b| (a.family, &a.name).cmp(&(b.family, &b.name)));
-    pipelines
+    pipelines.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut seen: BTreeMap<(Family, &str), usize> = BTreeMap::new();
+    let mut turns: Vec<(Family, usize, Pipeline)> = Vec::with_capacity(pipelines.len());
+    for pipeline in pipelines {
+        let turn = seen.entry((pipeline.family, pipeline.shader)).or_default();
+        turns.push((pipeline.family, *turn, pipeline));
+        *turn += 1;
+    }
+    turns.sort_by_key(|(family, turn, _)| (*family, *turn));
+    turns.into_iter().map(|(_, _, pipeline)| pipeline).collect()
 }
 
 impl Pipeline {
@@ -176,6 +185,16 @@ mod tests {
             of_layers < pipelines.len() / 10,
             "{of_layers}: most of a layer's launches are those of a kernel alone"
         );
+    }
+
+    #[test]
+    fn every_shader_of_a_family_has_its_turn_before_one_has_its_second() {
+        let pipelines = pipelines(&cases(None).unwrap());
+        for family in [Family::Gating, Family::ExpertMatmul, Family::Attention] {
+            let order: Vec<&str> = pipelines.iter().filter(|p| p.family == family).map(|p| p.shader).collect();
+            let shaders: BTreeSet<&str> = order.iter().copied().collect();
+            assert_eq!(order.iter().take(shaders.len()).copied().collect::<BTreeSet<_>>(), shaders, "{family}");
+        }
     }
 
     #[test]

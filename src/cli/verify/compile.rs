@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::super::progress::Progress;
 use super::super::{Error, print, print_json};
 use super::{Args, chosen};
+use crate::kernels::Family;
 use crate::measure::compile::{self, Compilation, Outcome, Pipeline, SLOW};
 use crate::measure::gpu::Gpu;
 use crate::record::Device;
@@ -101,7 +102,7 @@ fn count(done: &[Compilation], outcome: Outcome) -> usize {
 }
 
 fn total<'a>(done: impl IntoIterator<Item = &'a Compilation>) -> Seconds {
-    Seconds::new(done.into_iter().filter_map(|compilation| compilation.seconds).map(Seconds::get).sum())
+    done.into_iter().filter_map(|compilation| compilation.seconds).sum()
 }
 
 /// The slowest first.
@@ -142,7 +143,7 @@ fn report(device: &Device, done: &[Compilation]) -> String {
     }
     out += "\n";
     let (driver, seconds) = (format!("{} {}", device.driver, device.driver_info), total(done).get());
-    item(&mut out, "", &format!("{} ({}, {driver}): {seconds:.1} s", device.name, device.backend));
+    item(&mut out, "", &format!("{seconds:.1} s on {} ({}, {driver})", device.name, device.backend));
     let _ = writeln!(out, "{}", counts(done));
     out
 }
@@ -184,9 +185,9 @@ fn item(out: &mut String, head: &str, text: &str) {
 }
 
 fn families(done: &[Compilation]) -> String {
-    let mut families: BTreeMap<String, Vec<&Compilation>> = BTreeMap::new();
+    let mut families: BTreeMap<Family, Vec<&Compilation>> = BTreeMap::new();
     for compilation in done {
-        families.entry(compilation.pipeline.family.to_string()).or_default().push(compilation);
+        families.entry(compilation.pipeline.family).or_default().push(compilation);
     }
     let mut table = Table::new();
     let headings = ["family", "all", "compiled", "seconds", "slowest", "refused", "left out", "not tried"];
@@ -201,7 +202,7 @@ fn families(done: &[Compilation]) -> String {
         let number = |outcome| of.iter().filter(|compilation| compilation.outcome == outcome).count().to_string();
         let slowest = of.iter().filter_map(|compilation| Some(compilation.seconds?.get())).fold(0.0, f64::max);
         table.add_row([
-            family,
+            family.to_string(),
             of.len().to_string(),
             number(Outcome::Compiled),
             format!("{:.1}", total(of.iter().copied()).get()),
