@@ -1,7 +1,7 @@
 # make bench   the main job: verify, measure, project and report on this machine's best adapter (into out/)
 # make test    all tests, every shader under a second WGSL compiler, the report page in a browser
 # make validate-vulkan   the verification suite under Vulkan's validation layers
-# make verify-matrices   the verification suite, cooperative matrices included, on a current Mesa in a folder (7 minutes)
+# make verify-matrices   the verification suite, cooperative matrices included, on a current Mesa in a folder (2 to 7 minutes)
 # make compile-elsewhere   what that Mesa's drivers of seven devices offer, and every pipeline through their compilers
 # make spirv-val   every pipeline as SPIR-V under the validator of that Mesa's distribution, which knows matrices
 # make lint    formatting, clippy and docs, warnings denied

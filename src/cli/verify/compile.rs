@@ -178,8 +178,11 @@ fn reasons(out: &mut String, done: &[Compilation], outcome: Outcome, title: &str
 
 /// A line that begins with `head`; what does not fit goes on below its text.
 fn item(out: &mut String, head: &str, text: &str) {
-    let below = " ".repeat(head.len().max(2));
+    let below = if head.trim().is_empty() { head.len() + 2 } else { head.len() };
+    let below = " ".repeat(below);
     let options = textwrap::Options::new(COLUMNS).initial_indent(head).subsequent_indent(&below).break_words(false);
+    // A version number is one word.
+    let options = options.word_splitter(textwrap::WordSplitter::NoHyphenation);
     out.push_str(&textwrap::fill(text, options));
     out.push('\n');
 }
