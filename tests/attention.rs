@@ -7,16 +7,17 @@ use proptest::test_runner::{Config, TestRunner};
 use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
 use supernode_bench::kernels::gating::{Gate, Logits, Sort, TopK};
 use supernode_bench::kernels::routing::Load;
-use supernode_bench::kernels::{Element, Kernel};
-use supernode_bench::measure::gpu::{self, Gpu, Selection};
-use supernode_bench::measure::{launch, run};
+use supernode_bench::kernels::{Element, Kernel, KernelCase};
+use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use supernode_bench::measure::launch;
+use supernode_bench::measure::verify::once;
 
 /// Each shape compiles shaders of its own, which costs more than running them.
 const SHAPES: u32 = 6;
 
 /// Draws shapes, a variant and a type for each, and compares with the twin under runtime checks.
 fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
-    let gpu = gpu::select(&Selection::default())
+    let gpu = gpu::select(&AdapterChoice::default())
         .and_then(|listed| listed.open(true))
         .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"));
     let mut runner = TestRunner::new(Config { cases: SHAPES, max_shrink_iters: 8, ..Config::default() });
@@ -24,7 +25,8 @@ fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
         .run(&(shapes, any::<usize>(), any::<u64>()), |(kernel, pick, seed)| {
             let ways = ways(&gpu, &kernel);
             let (variant, element) = ways[pick % ways.len()];
-            let verification = run::verify(&gpu, &kernel, variant, element, seed, u64::MAX)
+            let case = KernelCase { kernel: &kernel, variant, storage: element };
+            let verification = once(&gpu, &case, seed, u64::MAX)
                 .map_err(|error| TestCaseError::fail(format!("{kernel:?} {variant} {element}: {error}")))?;
             prop_assert!(verification.passed(), "{kernel:?} {variant} {element}: {verification:?}");
             Ok(())

@@ -7,6 +7,7 @@ pub mod attention;
 pub mod cases;
 mod compare;
 pub mod gating;
+mod kernel_case;
 pub mod layer;
 pub mod matmul;
 mod plan;
@@ -26,6 +27,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use compare::{Metric, Verification, Worst};
+pub use kernel_case::KernelCase;
 pub use plan::{Buffer, Launch, POISON_WORD, PartOf, Plan, Role};
 pub use sources::{SHADERS, STORAGE, wgsl};
 pub use target::{DeviceClass, Target, is_narrow};

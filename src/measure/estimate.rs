@@ -1,10 +1,11 @@
 //! What a run will take: minutes, memory, and the longest submission, from the plan of its cases and a few rates.
 //!
-//! It decides which preset is small enough for a first run, and tells people before they wait. The simulated devices of
+//! It decides which preset is small enough for a first run, and is shown to people before they wait. The simulated devices of
 //! the tests hold it to what a session really does.
 
+use super::options::EFFORT;
 use super::planning::{PlannedCase, buffer_sets};
-use super::roofs::{Limits, input_bytes};
+use super::roofs::Limits;
 use super::sampling::Pace;
 use super::tuning;
 use crate::kernels::{Plan, Role};
@@ -33,12 +34,12 @@ const MOST_CORES: f64 = 16.0;
 const MOVED: BytesPerSecond = BytesPerSecond::new(4e9);
 
 impl HostRates {
-    /// Of the machine that a record tells of.
+    /// Of the computer that a record describes.
     pub fn here(host: &Host) -> Self {
         Self::of(f64::from(host.logical_cpus), MOVED)
     }
 
-    /// Of a machine with so many cores.
+    /// Of a computer with so many cores.
     pub fn of(cores: f64, moved: BytesPerSecond) -> Self {
         let cores = cores.clamp(1.0, MOST_CORES);
         Self { drawn: BytesPerSecond::new(DRAWN_PER_CORE * cores), moved, checked_per_s: CHECKED_PER_CORE * cores }
@@ -94,7 +95,7 @@ struct Sizes {
 
 fn sizes(case: &PlannedCase, plan: &Plan, on: &Record) -> Sizes {
     let bytes = |bytes: u64| Bytes::new(bytes as f64);
-    let inputs = input_bytes(plan);
+    let inputs = plan.input_bytes();
     let outputs = plan.buffers.iter().filter(|b| b.role == Role::Output).map(|b| b.size_bytes).sum();
     let sets = u64::from(buffer_sets(plan, on.protocol.rotation_bytes, case.cache));
     let (at_roof, _) = Limits::of_case(plan, &plan.operations(), case.cache).roofline(on);
@@ -118,7 +119,7 @@ fn of_case(case: &PlannedCase, on: &Record, host: &HostRates) -> Estimate {
     let finalists = if case.candidates.len() > 1 { 2.0 } else { 1.0 };
     let made = whole.inputs * as_f32 / host.drawn;
     let moved = (whole.inputs + whole.outputs) / host.moved;
-    let compared = Seconds::new(super::session::EFFORT as f64 / host.checked_per_s) + whole.outputs / host.moved;
+    let compared = Seconds::new(EFFORT as f64 / host.checked_per_s) + whole.outputs / host.moved;
     let run = whole.at_roof / WINNER_SHARE;
     let pace = Pace::on(on.is_software());
     let parts = plan.parts.len() as f64;

@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::planning::PlannedCase;
-use super::{Executor, Lap, LaunchError, Prepared};
+use super::planning::{BEST, PlannedCase};
+use super::executor::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
     Buffer, Element, Family, Kernel, Kind, Launch, Metric, Operation, Output, PartOf, Phase, Plan, Role, Tensor,
@@ -96,16 +96,7 @@ impl Kernel for FakeKernel {
     /// Of the two elements the twin sees the first alone, however much it may look at.
     fn verify(&self, _inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
         let error = if outputs["echo"].index_at(&[0]) == 1 { 0.0 } else { 1.0 };
-        Verification {
-            metric: Metric::Exact,
-            value: error,
-            tolerance: 0.0,
-            worst_error: error,
-            worst_tolerance: 0.0,
-            checked: 1,
-            total: 2,
-            worst: None,
-        }
+        Verification { value: error, worst_error: error, total: 2, ..Verification::exact() }
     }
 }
 
@@ -124,7 +115,7 @@ pub(super) fn planned(kernels: &[FakeKernel]) -> Vec<PlannedCase> {
         .map(|kernel| {
             let spec = Arc::new(spec(kernel));
             PlannedCase {
-                id: spec.id_as(super::planning::BEST),
+                id: spec.id_as(BEST),
                 spec,
                 cache: CacheState::Cold,
                 candidates: VARIANTS.to_vec(),
@@ -163,7 +154,7 @@ pub(super) struct Fake {
     /// Plans prepared so far, of probes and kernels.
     pub(super) prepared: Cell<usize>,
     /// What goes wrong.
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<Failure>,
     /// What the first run of a prepared plan takes beyond its others: the driver compiles then.
     pub(super) first_run_s: f64,
     /// Probes' shaders that give a wrong result for a type.
@@ -180,7 +171,7 @@ pub(super) struct Fake {
 
 /// The step of a case at which something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ScriptStep {
     Prepare,
     Run,
     Read,
@@ -188,10 +179,10 @@ pub(super) enum Step {
 
 /// An error in place of a kernel's variant (its index) at a step, so many times.
 #[derive(Debug, Clone)]
-pub(super) struct Fault {
+pub(super) struct Failure {
     pub(super) kernel: &'static str,
     pub(super) variant: u32,
-    pub(super) step: Step,
+    pub(super) step: ScriptStep,
     pub(super) error: LaunchError,
     pub(super) times: Cell<usize>,
 }
@@ -214,7 +205,7 @@ impl Fake {
         }
     }
 
-    fn fail(&self, plan: &Plan, step: Step) -> Result<(), LaunchError> {
+    fn fail(&self, plan: &Plan, step: ScriptStep) -> Result<(), LaunchError> {
         let (kernel, variant) = (plan.buffers.last().map(|buffer| buffer.name), plan.launches[0].grid[0]);
         let due = self.faults.iter().find(|fault| {
             Some(fault.kernel) == kernel && fault.variant == variant && fault.step == step && fault.times.get() > 0
@@ -243,7 +234,7 @@ impl Executor for Rc<Fake> {
 impl Executor for Fake {
     fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         self.prepared.set(self.prepared.get() + 1);
-        self.fail(plan, Step::Prepare)?;
+        self.fail(plan, ScriptStep::Prepare)?;
         let launch = &plan.launches[0];
         if let Some((_, error, times)) = self.broken.iter().find(|(name, _, n)| *name == launch.shader && n.get() > 0) {
             times.set(times.get() - 1);
@@ -262,7 +253,7 @@ impl Executor for Fake {
 
 impl Prepared for Ready<'_> {
     fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
-        self.fake.fail(&self.plan, Step::Run)?;
+        self.fake.fail(&self.plan, ScriptStep::Run)?;
         let mut time = self.fake.time.borrow_mut();
         let share =
             |launch: &Launch| if launch.shader == "probe_launch" { f64::from(launch.grid[1]) / 8.0 } else { 1.0 };
@@ -279,7 +270,7 @@ impl Prepared for Ready<'_> {
     }
 
     fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
-        self.fake.fail(&self.plan, Step::Read)?;
+        self.fake.fail(&self.plan, ScriptStep::Read)?;
         let launch = &self.plan.launches[0];
         let is_probe = launch.shader != "probe_launch";
         let mut bytes = probes::result(launch, buffer, &self.inputs, self.fake.subgroups);

@@ -36,7 +36,7 @@ pub fn process_cpu_time() -> Option<Seconds> {
     Some(Seconds::new(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9))
 }
 
-/// CPU time of this process so far: not told on this system.
+/// CPU time of this process so far: this system does not report it.
 #[cfg(not(unix))]
 pub fn process_cpu_time() -> Option<Seconds> {
     None

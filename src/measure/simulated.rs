@@ -11,9 +11,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::estimate::HostRates;
+use super::options::EFFORT;
 use super::planning::PlannedCase;
-use super::roofs::{Limits, input_bytes};
-use super::{Executor, Lap, LaunchError, Prepared};
+use super::roofs::Limits;
+use super::executor::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
     BestVariant, Computed, Element, Extent, Family, Kernel, Metric, Operation, Output, Plan, Role, Tensors,
@@ -35,16 +36,7 @@ fn hollow(kernel: Box<dyn Kernel>) -> Box<dyn Kernel> {
 }
 
 fn right() -> Verification {
-    Verification {
-        metric: Metric::Exact,
-        value: 0.0,
-        tolerance: 0.0,
-        worst_error: 0.0,
-        worst_tolerance: 0.0,
-        checked: 1,
-        total: 1,
-        worst: None,
-    }
+    Verification::exact()
 }
 
 impl Kernel for Hollow {
@@ -136,29 +128,8 @@ pub(super) fn device(profile: &DeviceProfile) -> Device {
 pub(super) fn ceilings(profile: &DeviceProfile) -> BTreeMap<CeilingKind, Ceiling> {
     let rates = &profile.rates;
     let time = Seconds::new(1e-3);
-    let timing = Timing {
-        clock: Clock::Device,
-        runs_per_sample: 1,
-        buffer_sets: 1,
-        warmup_runs: 1,
-        samples_s: vec![time],
-        median_s: time,
-        mad_s: Seconds::ZERO,
-        ci95_s: [time, time],
-        wall_median_s: time,
-        cpu_median_s: None,
-    };
-    let ceiling = |value: f64, work: Work| Ceiling {
-        value,
-        work,
-        working_set_bytes: None,
-        form: None,
-        workgroup: None,
-        points: Vec::new(),
-        last_level_cache: None,
-        verification: right(),
-        timing: timing.clone(),
-    };
+    let timing = Timing::of(vec![time]);
+    let ceiling = |value: f64, work: Work| Ceiling::of(value, work, right(), timing.clone());
     let mut found = BTreeMap::from([
         (CeilingKind::FmaF32, ceiling(rates.fma_f32_flop_per_s.value, Work::default())),
         (CeilingKind::FmaF16, ceiling(rates.fma_f16_flop_per_s.value, Work::default())),
@@ -219,7 +190,7 @@ pub(super) struct Seen {
 }
 
 /// A device of a profile.
-pub(super) struct Machine {
+pub(super) struct SimulatedDevice {
     profile: DeviceProfile,
     host: HostRates,
     /// The record's roofs, under which kernels are timed.
@@ -231,7 +202,7 @@ pub(super) struct Machine {
     last: Cell<f64>,
 }
 
-impl Machine {
+impl SimulatedDevice {
     pub(super) fn new(profile: DeviceProfile, under: Record) -> Rc<Self> {
         let host = HostRates::of(profile.host.cores.value, BytesPerSecond::new(profile.host.upload_bytes_per_s.value));
         Rc::new(Self {
@@ -318,7 +289,7 @@ impl Machine {
 
 /// A plan on the device.
 struct Ready<'a> {
-    machine: &'a Machine,
+    machine: &'a SimulatedDevice,
     plan: Plan,
     selected: Range<usize>,
     bytes: u64,
@@ -334,7 +305,7 @@ impl Drop for Ready<'_> {
     }
 }
 
-impl Executor for Rc<Machine> {
+impl Executor for Rc<SimulatedDevice> {
     fn prepare(&self, plan: &Plan, _inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         let machine = self.as_ref();
         let largest = plan.largest_buffer_bytes();
@@ -342,7 +313,7 @@ impl Executor for Rc<Machine> {
         if largest > limit {
             return Err(LaunchError::Refused(format!("a buffer of {largest} bytes exceeds the limit of {limit}")));
         }
-        let inputs = input_bytes(plan);
+        let inputs = plan.input_bytes();
         let bytes = inputs * u64::from(sets - 1) + plan.total_bytes();
         machine.bytes.set(machine.bytes.get() + bytes);
         {
@@ -397,7 +368,7 @@ impl Prepared for Ready<'_> {
         // The host verifies once, and looks at whole outputs after that; the device stays at work.
         let outputs = self.plan.buffers.iter().filter(|buffer| buffer.role == Role::Output);
         let outputs = Bytes::new(outputs.map(|buffer| buffer.size_bytes).sum::<u64>() as f64);
-        let twin = super::session::EFFORT as f64 / self.machine.host.checked_per_s;
+        let twin = EFFORT as f64 / self.machine.host.checked_per_s;
         let host = if self.verified { (outputs / self.machine.host.moved).get() } else { twin };
         self.verified = true;
         self.machine.work(host);

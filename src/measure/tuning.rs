@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::accounting::verifying;
+use super::executor::{Executor, Lap, LaunchError, Prepared};
 use super::host::process_cpu_time;
 use super::planning::{PlannedCase, buffer_sets};
 use super::roofs::Limits;
-use super::run::{self, KernelCase, Protocol, RunError};
 use super::sampling::until_steady;
-use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{Element, Extent, Kernel, Made, Plan};
-use crate::record::{Candidate, Record, Rejected, Tuning, printable};
+use super::time_spent::verifying;
+use super::verify::{self, CaseProtocol, RunError};
+use crate::kernels::{Element, Extent, Kernel, KernelCase, Made, Plan};
+use crate::printable::printable;
+use crate::record::{Candidate, Record, Rejected, Tuning};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
 /// What the device and its compiler may take in one trial. A trial that ends before its candidates do is made again in the
@@ -25,8 +26,8 @@ pub fn is_over(spent: Seconds, longest: Seconds) -> bool {
     spent + longest > FIRST_USE
 }
 
-/// What one run of a trial may take at the roofs: where it would take longer, a smaller size of the kernel stands in. Some
-/// variants reach a few per cent of them, and no submission should near a desktop's watchdog.
+/// The most that one run of a trial may take at the roofs; beyond it, the kernel is tried at a smaller size. Some variants
+/// reach a few per cent of the roofs, and no submission should take as long as a desktop's watchdog allows.
 const RUN_AT_ROOF: Seconds = Seconds::new(2e-3);
 const RUN_AT_ROOF_SOFTWARE: Seconds = Seconds::new(0.25e-3);
 /// The most that a trial on hardware reads: beyond any cache, and made in a fraction of a second.
@@ -34,10 +35,10 @@ const MOST_BYTES: Bytes = Bytes::new((256 << 20) as f64);
 /// On a software adapter, likewise.
 const MOST_BYTES_SOFTWARE: Bytes = Bytes::new((16 << 20) as f64);
 
-/// Stands for the roof of arithmetic where it could not be measured: an integrated GPU's, so that a trial is short on any.
+/// Used for the roof of arithmetic where it could not be measured: that of an integrated GPU, so that every trial is short.
 const UNKNOWN_ROOF: FlopPerSecond = FlopPerSecond::new(200e9);
 
-/// What one run of a trial may do, beyond which a smaller size stands in ([`Kernel::smaller`]).
+/// What one run of a trial may do; beyond it, the kernel is tried at a smaller size ([`Kernel::smaller`]).
 pub fn most(roof: FlopPerSecond, memory: Option<BytesPerSecond>, software: bool) -> Extent {
     let (run, most) = if software { (RUN_AT_ROOF_SOFTWARE, MOST_BYTES_SOFTWARE) } else { (RUN_AT_ROOF, MOST_BYTES) };
     // A share of the reading that a run may take is no use below what fills the device.
@@ -155,7 +156,7 @@ pub fn predicted(case: &PlannedCase, variant: &str, time: Seconds, on: &Record) 
 pub fn choose(
     executor: &dyn Executor,
     case: &PlannedCase,
-    protocol: &Protocol,
+    protocol: &CaseProtocol,
     on: &Record,
     unfit: &dyn Fn(&str, &Plan) -> Option<String>,
     tell: &mut dyn FnMut(&'static str),
@@ -193,7 +194,7 @@ struct Trial<'a> {
     executor: &'a dyn Executor,
     kernel: &'a dyn Kernel,
     case: &'a PlannedCase,
-    protocol: &'a Protocol<'a>,
+    protocol: &'a CaseProtocol<'a>,
     judge: Judge,
     rotation_bytes: u64,
     made: Made,
@@ -211,7 +212,7 @@ impl<'a> Trial<'a> {
         executor: &'a dyn Executor,
         kernel: &'a dyn Kernel,
         case: &'a PlannedCase,
-        protocol: &'a Protocol<'a>,
+        protocol: &'a CaseProtocol<'a>,
         on: &Record,
     ) -> Self {
         Self {
@@ -269,26 +270,20 @@ impl<'a> Trial<'a> {
 
     /// The time of one run and that of compilation, once the result was found right.
     fn time(&mut self, variant: &'static str) -> Result<(Seconds, Seconds), RunError> {
-        let element = self.case.spec.element;
-        let plan = self.kernel.plan(variant, element);
-        let protocol = Protocol {
-            sets: buffer_sets(&plan, self.rotation_bytes, self.case.cache),
-            effort: EFFORT,
-            ..*self.protocol
-        };
+        let case = KernelCase { kernel: self.kernel, variant, storage: self.case.spec.element };
+        let sets = buffer_sets(&case.plan(), self.rotation_bytes, self.case.cache);
         let begun = self.spent;
-        let case = KernelCase { kernel: self.kernel, variant, element };
-        let mut computed = run::computed(self.executor, &case, &protocol, &mut self.made)?;
+        let mut computed = verify::computed(self.executor, &case, self.protocol.seed, sets, &mut self.made)?;
         let first = self.judge.cost(&computed.first);
-        let prepared = computed.prepared.as_mut();
-        let pipelines = prepared.compilation();
-        let mut laps = Laps { prepared, judge: self.judge, spent: Seconds::ZERO };
-        let (inputs, outputs) = (&computed.inputs, &computed.outputs);
-        let verification = verifying(self.executor, || self.kernel.verify(inputs, outputs, element, protocol.effort));
+        // A trial is brief, so the device need not be kept busy meanwhile.
+        let verification = verifying(self.executor, || case.verify(&computed.inputs, &computed.outputs, EFFORT));
         if !verification.passed() {
             return Err(RunError::Wrong(Box::new(verification)));
         }
-        let time = laps.brief(self.best, &protocol)?;
+        let prepared = computed.prepared.as_mut();
+        let pipelines = prepared.compilation();
+        let mut laps = Laps { prepared, judge: self.judge, spent: Seconds::ZERO };
+        let time = laps.brief(self.best, self.protocol)?;
         // The first run carries the rest of the driver's compilation, so no variant is judged by it.
         let compilation = pipelines + (first - time).max(Seconds::ZERO);
         self.spent += pipelines + first + laps.spent;
@@ -355,7 +350,7 @@ struct Laps<'a> {
 
 impl Laps<'_> {
     /// The time of one run, by a few laps.
-    fn brief(&mut self, best: Option<Seconds>, protocol: &Protocol) -> Result<Seconds, RunError> {
+    fn brief(&mut self, best: Option<Seconds>, protocol: &CaseProtocol) -> Result<Seconds, RunError> {
         if !self.judge.is_software() {
             until_steady(self.prepared, WARM_UP, protocol.interrupted)?;
             self.spent += WARM_UP;

@@ -1,6 +1,6 @@
 //! Roofs of the units that multiply.
 
-use super::{Attempt, Bench, ends_the_search, shortest};
+use super::bench::{Attempt, Bench, ends_the_search, shortest};
 use crate::kernels::probes::{FMA_WORKGROUPS, FmaForm, Probe};
 use crate::kernels::unit_probes::{MATRIX_WORKGROUP, UnitProbe};
 use crate::kernels::{Element, Kernel};
@@ -72,7 +72,7 @@ impl Bench<'_> {
         }
         for contender in self.ranked(contenders, element, &mut problem)? {
             let Contender { form, probe, variant, workgroup } = contender;
-            match self.measured(kind, Attempt { variant, ..Attempt::of(&probe, element) }) {
+            match self.measured(kind, Attempt::of_variant(&probe, variant, element)) {
                 Ok(ceiling) => return Ok(Ceiling { form: Some(form), workgroup: Some(workgroup), ..ceiling }),
                 Err(error) if ends_the_search(&error) => return Err(error),
                 // A wrong result is no roof; the next fastest may be one.
@@ -91,7 +91,7 @@ impl Bench<'_> {
     ) -> Result<Vec<Contender>, RunError> {
         let mut running: Vec<(Contender, Box<dyn Prepared + '_>, Seconds)> = Vec::new();
         for contender in contenders {
-            let attempt = Attempt { variant: contender.variant, ..Attempt::of(&contender.probe, element) };
+            let attempt = Attempt::of_variant(&contender.probe, contender.variant, element);
             match self.prepared(attempt) {
                 Ok(prepared) => running.push((contender, prepared, Seconds::new(f64::INFINITY))),
                 Err(error) if error.ends_the_device() => return Err(error.into()),

@@ -1,6 +1,6 @@
 //! Roofs of launches, memory and the last-level cache.
 
-use super::{Attempt, Bench, ends_the_search};
+use super::bench::{Attempt, Bench, ends_the_search};
 use crate::kernels::probes::Probe;
 use crate::kernels::unit_probes::{CACHE_INVOCATIONS, MIN_CACHE_BYTES, UnitProbe, cache_step};
 use crate::kernels::{Element, Kernel, Plan, word};
@@ -56,7 +56,7 @@ impl Bench<'_> {
         if self.is_software() {
             return 1;
         }
-        // To whole MiB: a few words beside the buffers shall not cost a set.
+        // In whole MiB, so that a few words more than the buffers do not cost a set.
         let one = plan.bytes_of_a_set().max(1 << 20) >> 20 << 20;
         let sets = MEMORY_APART.div_ceil(one).min(memory_share(self.device) / one);
         u32::try_from(sets.max(1)).unwrap_or(1)
@@ -69,7 +69,7 @@ impl Bench<'_> {
         usize::try_from(bytes).unwrap_or(128 << 20)
     }
 
-    /// The fastest of several working sets, with all of them beside it and where the cache ends.
+    /// The fastest of several working sets, with the list of all of them and the size where the cache ends.
     pub(super) fn cache(&self) -> Result<Ceiling, RunError> {
         let most = if self.is_software() { MOST_CACHE_BYTES_SOFTWARE } else { MOST_CACHE_BYTES };
         let most = self.buffer_bytes(most as u64);
@@ -85,7 +85,7 @@ impl Bench<'_> {
                     }
                 }
                 Err(error) if best.is_none() || ends_the_search(&error) => return Err(error),
-                // Memory ran out, or a limit was met: the smaller ones stand.
+                // Memory ran out, or a limit was reached: the smaller ones remain.
                 Err(_) => break,
             }
             if has_ended(&points, memory) {

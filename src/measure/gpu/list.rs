@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::describe::describe;
-use super::{Backend, GpuError, Listed, Selection};
+use super::types::{AdapterChoice, Backend, GpuError, Listed};
 use crate::record::{Device, DeviceType};
 
 /// What goes beyond this share of the memory that the system grants is out of memory. Without a limit drivers move
@@ -51,7 +51,7 @@ fn enumerate(backends: wgpu::Backends) -> Vec<Listed> {
 ///
 /// # Errors
 /// [`GpuError::None`], [`GpuError::Selection`].
-pub fn select(selection: &Selection) -> Result<Listed, GpuError> {
+pub fn select(selection: &AdapterChoice) -> Result<Listed, GpuError> {
     let mut adapters = list(selection.backend);
     if adapters.is_empty() {
         return Err(GpuError::None { backend: selection.backend });

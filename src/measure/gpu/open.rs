@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::{Gpu, GpuError, Listed, MATRIX, PATIENCE, WANTED};
+use super::types::{Gpu, GpuError, Listed, MATRIX, PATIENCE, WANTED};
 use crate::kernels::{Tensors, subgroup_probe};
 use crate::measure::{Executor, LaunchError};
 
@@ -12,7 +12,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Listed {
     /// Opens the device with every feature and limit that the kernels can use, and looks which sizes of subgroups it
-    /// runs. What did not work out on the way stands in [`Gpu::notes`].
+    /// runs. [`Gpu::notes`] says what did not work out on the way.
     ///
     /// # Errors
     /// [`GpuError::Open`].
@@ -137,7 +137,7 @@ mod tests {
     use wgpu::Features;
 
     use super::*;
-    use crate::measure::gpu::{Selection, select};
+    use crate::measure::gpu::{AdapterChoice, select};
 
     const ALL: Features = Features::SUBGROUP.union(Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
@@ -174,7 +174,7 @@ mod tests {
     }
 
     fn listed() -> Listed {
-        select(&Selection::default()).unwrap()
+        select(&AdapterChoice::default()).unwrap()
     }
 
     #[test]

@@ -4,15 +4,16 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::sampling::{SamplingError, until_steady};
-use super::{Executor, LaunchError, Prepared, stats};
+use super::executor::{Executor, LaunchError, Prepared};
 use crate::kernels::probes::Probe;
 use crate::kernels::{Element, Kernel};
 use crate::record::{Ceiling, Device, DeviceType, Reading, Reference};
+use crate::statistics;
 use crate::units::Seconds;
 
 /// Laps of one reading.
 const LAPS: usize = 3;
-/// Two readings are at least this far apart: a reading takes about 30 ms.
+/// The least time between two readings; a reading takes about 30 ms.
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
 /// Readings before the first that is judged.
 const LEAST_BEFORE: usize = 3;
@@ -77,7 +78,7 @@ impl<'a> Watch<'a> {
         Ok(Reading {
             at_s: Seconds::new(self.began.elapsed().as_secs_f64()),
             cases_done: u32::try_from(cases_done).unwrap_or(u32::MAX),
-            median_s: stats::summarise(&times).map_or(Seconds::ZERO, |summary| summary.median),
+            median_s: statistics::summarise(&times).map_or(Seconds::ZERO, |summary| summary.median),
         })
     }
 }
@@ -88,7 +89,7 @@ pub(super) fn moved(reference: &Reference, reading: &Reading) -> Option<f64> {
         return None;
     }
     let before: Vec<Seconds> = reference.readings.iter().map(|reading| reading.median_s).collect();
-    let usual = stats::summarise(&before)?.median;
+    let usual = statistics::summarise(&before)?.median;
     if !usual.is_positive() {
         return None;
     }

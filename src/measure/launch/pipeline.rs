@@ -1,0 +1,90 @@
+//! Shaders and pipelines, each compiled once per device, and wgpu's errors as values.
+
+use std::borrow::Cow;
+
+use super::super::executor::LaunchError;
+use super::super::gpu::Gpu;
+use crate::kernels::Launch;
+
+/// The pipeline of a launch, compiled at its first use.
+///
+/// # Errors
+/// [`LaunchError::Shader`] where the driver refuses the shader; else as any call of the device.
+pub(in crate::measure) fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
+    let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
+    // Only what the shader is to blame for.
+    let refused = |error| if let LaunchError::Refused(message) = error { refuse(message) } else { error };
+    let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
+    let key = format!("{:?}\n{source}", launch.overrides);
+    if let Some(pipeline) = gpu.pipelines.lock().ok().and_then(|pipelines| pipelines.get(&key).cloned()) {
+        return Ok(pipeline);
+    }
+    let scopes = Scopes::open(gpu);
+    let module = shader_module(gpu, launch.shader, source);
+    scopes.close().map_err(refused)?;
+    let constants: Vec<(&str, f64)> = launch.overrides.iter().map(|(name, value)| (*name, *value)).collect();
+    let scopes = Scopes::open(gpu);
+    let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+        label: Some(launch.shader),
+        layout: None,
+        module: &module,
+        entry_point: Some("main"),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            constants: &constants,
+            zero_initialize_workgroup_memory: gpu.runtime_checks,
+        },
+        cache: None,
+    });
+    scopes.close().map_err(refused)?;
+    if let Ok(mut pipelines) = gpu.pipelines.lock() {
+        pipelines.insert(key, pipeline.clone());
+    }
+    Ok(pipeline)
+}
+
+/// With checks wgpu bounds every index and every loop, which halves the rate of tight loops and is no part of a kernel.
+#[expect(
+    unsafe_code,
+    reason = "the shaders are our own, and the tests run every one of them with all checks on and compares the results"
+)]
+fn shader_module(gpu: &Gpu, label: &str, source: Cow<'static, str>) -> wgpu::ShaderModule {
+    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source) };
+    if gpu.runtime_checks {
+        return gpu.device.create_shader_module(descriptor);
+    }
+    // SAFETY: indices stay inside the buffers that the plan sizes, and every loop ends; see the reason above.
+    unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
+}
+
+/// Catches what goes wrong inside as an error value; without it wgpu would panic.
+pub(super) struct Scopes<'a> {
+    gpu: &'a Gpu,
+    guards: Vec<wgpu::ErrorScopeGuard>,
+}
+
+impl<'a> Scopes<'a> {
+    pub(super) fn open(gpu: &'a Gpu) -> Self {
+        let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
+        Self { gpu, guards: filters.into_iter().map(|filter| gpu.device.push_error_scope(filter)).collect() }
+    }
+
+    pub(super) fn close(self) -> Result<(), LaunchError> {
+        let mut first = None;
+        for guard in self.guards.into_iter().rev() {
+            first = first.or(pollster::block_on(guard.pop()));
+        }
+        // A lost device refuses everything from then on, for reasons that name the call and not the loss.
+        if let Some(why) = self.gpu.lost() {
+            return Err(LaunchError::Device(one_line(&why)));
+        }
+        match first {
+            None => Ok(()),
+            Some(wgpu::Error::OutOfMemory { source }) => Err(LaunchError::OutOfMemory(one_line(&source.to_string()))),
+            Some(error) => Err(LaunchError::Refused(one_line(&error.to_string()))),
+        }
+    }
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
