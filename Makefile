@@ -33,11 +33,13 @@ second-compiler:
 validate-vulkan: driver
 	@sh tests/validate-vulkan.sh
 
-# A current Mesa's software driver multiplies matrices of 8 x 8, those of older ones none.
+# A current Mesa's software driver multiplies matrices of 8 x 8, those of older ones none. BUILD=debug takes the program that
+# the tests have built.
+BUILD ?= release
 verify-matrices:
 	@sh tests/current-mesa/install.sh
-	$(CARGO) build --release --locked
-	sh tests/current-mesa/run.sh llvmpipe supernode verify --backend vulkan $(ARGS)
+	$(CARGO) build $(if $(filter release,$(BUILD)),--release) --locked
+	sh tests/current-mesa/run.sh llvmpipe $${CARGO_TARGET_DIR:-target}/$(BUILD)/supernode verify --backend vulkan $(ARGS)
 
 # Nothing runs on these devices, which are not there; LIMIT_S seconds each (600), DEVICES="apple-m1 adreno-740" for some.
 compile-elsewhere:
