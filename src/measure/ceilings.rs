@@ -1,7 +1,7 @@
 //! The roofs of the device, measured in the same run as the kernels.
 //!
-//! Where a probe can be written or launched in several ways, the fastest is the roof, and the record says which it was. A
-//! probe that fails costs its roof and no other: cases are then placed under those that are there.
+//! Where a probe can be written or launched in several ways, the fastest is the roof, and the record says which it was. If a
+//! probe fails, only its roof is missing, and cases are judged by the others.
 
 mod arithmetic;
 mod bench;
@@ -42,8 +42,8 @@ pub struct Ceilings {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Measures one roof after the other and hands each to `found` as soon as it is measured. Of the protocol, the sets are chosen
-/// by the probes. A device that a probe loses is opened again for the probes after it.
+/// Measures one roof after the other and passes each to `found` at once. The probes choose their own number of sets, whatever
+/// the protocol says. If a probe loses the device, it is opened again for the next one.
 ///
 /// # Errors
 /// [`RunError::Interrupted`]; [`RunError::Launch`] where the device does not come back; the first error where neither f32

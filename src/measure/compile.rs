@@ -16,7 +16,7 @@ use crate::record::Preset;
 use crate::specs::{Model, SpecError};
 use crate::units::Seconds;
 
-/// A pipeline that takes longer is worth a mark: a run has some ten of each family to wait for.
+/// A pipeline that takes longer is marked: a run compiles about ten per family.
 pub const SLOW: Seconds = Seconds::new(2.0);
 
 /// A shader's text with the constants of a launch: what a driver compiles.
@@ -41,7 +41,7 @@ pub struct ShaderPipeline {
     plan: Plan,
 }
 
-/// What became of a pipeline.
+/// The result of one compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CompileOutcome {
@@ -51,7 +51,7 @@ pub enum CompileOutcome {
     Refused,
     /// The device lacks what it needs.
     LeftOut,
-    /// It was not its turn before the end.
+    /// The time ended before its turn.
     NotTried,
 }
 
@@ -61,7 +61,7 @@ pub struct Compilation {
     /// Which.
     #[serde(flatten)]
     pub pipeline: ShaderPipeline,
-    /// What became of it.
+    /// The result.
     pub outcome: CompileOutcome,
     /// Wall time from the shader's text to the pipeline, wgpu's own share included; `None` where nothing was compiled.
     pub seconds: Option<Seconds>,
@@ -70,7 +70,7 @@ pub struct Compilation {
 }
 
 impl Compilation {
-    /// One that was not its turn.
+    /// A pipeline whose turn did not come.
     pub fn not_tried(pipeline: &ShaderPipeline, why: &str) -> Self {
         let (pipeline, why) = (pipeline.clone(), Some(why.to_owned()));
         Self { pipeline, outcome: CompileOutcome::NotTried, seconds: None, why }
@@ -98,8 +98,8 @@ pub fn cases(preset: Option<Preset>) -> Result<Vec<CaseSpec>, SpecError> {
     Ok(cases)
 }
 
-/// The different pipelines of some cases, by family; in a family one of each shader, then the next of each, so that an early
-/// end leaves no shader out. The probes of the ceilings are not among them.
+/// The different pipelines of some cases, by family. Within a family every shader comes once before one comes twice, so
+/// that an early end leaves no shader out. Probes are not included.
 pub fn pipelines<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Vec<ShaderPipeline> {
     let mut found: BTreeMap<(String, String), ShaderPipeline> = BTreeMap::new();
     for case in cases {
@@ -142,7 +142,7 @@ impl ShaderPipeline {
     }
 }
 
-/// Compiles a pipeline on a device, once a `Gpu`: what was compiled there before takes no time.
+/// Compiles a pipeline on a device, once per `Gpu`: a pipeline that was compiled there before takes no time.
 ///
 /// # Errors
 /// [`LaunchError::Device`] where the device is lost, and nothing more will compile.

@@ -1,4 +1,4 @@
-//! What `cargo bench` needs of this module: prepared, verified cases that give device time for a number of runs.
+//! The seam to `cargo bench`: verified cases that return the device time of a number of runs.
 
 use std::time::Duration;
 

@@ -30,7 +30,7 @@ const CHECKED_PER_CORE: f64 = 30e6;
 /// Cores that share one memory: more do not draw faster.
 const MOST_CORES: f64 = 16.0;
 
-/// To and from a device over PCIe 3 or on a shared memory, of which a copy takes two turns: assumed, and slow for most.
+/// Assumed rate of copies to and from a device: PCIe 3, or a shared memory that is read and written. Most are faster.
 const MOVED: BytesPerSecond = BytesPerSecond::new(4e9);
 
 impl HostRates {
@@ -57,7 +57,7 @@ pub struct Estimate {
     pub device_bytes: Bytes,
 }
 
-/// Shares of the roof that kernels are taken to reach where nothing was measured: the winner of a trial, and the others.
+/// Assumed shares of the roof that kernels reach: the winner of a trial, and the others.
 const WINNER_SHARE: f64 = 0.3;
 const OTHER_SHARE: f64 = 0.1;
 /// A typical pipeline.
@@ -114,7 +114,7 @@ fn of_case(case: &PlannedCase, on: &Record, host: &HostRates) -> Estimate {
     let element = case.spec.element;
     let plan = case.spec.kernel.plan(variant, element);
     let whole = sizes(case, &plan, on);
-    // Quantised operands are drawn twice, narrow ones in fewer bytes: in all about as f32.
+    // Quantised operands are drawn twice but have fewer bytes, so making them takes about as long as f32.
     let as_f32 = 32.0 / element.weight_bits() as f64;
     let finalists = if case.candidates.len() > 1 { 2.0 } else { 1.0 };
     let made = whole.inputs * as_f32 / host.drawn;
@@ -145,7 +145,7 @@ fn trial(case: &PlannedCase, on: &Record, host: &HostRates) -> Seconds {
     let plan = kernel.plan(case.candidates[0], case.spec.element);
     let sizes = sizes(case, &plan, on);
     let as_f32 = 32.0 / case.spec.element.weight_bits() as f64;
-    // Few layouts are made anew; each variant is brought to the device.
+    // A trial makes operands for about two layouts, and copies them to the device for each variant.
     let made = sizes.inputs * as_f32 / host.drawn * 2.0;
     let laps = (sizes.at_roof / OTHER_SHARE).max(LAP) * TRIAL_LAPS;
     let one = COMPILATION + laps + TRIAL_WARM_UP + (sizes.inputs + sizes.outputs) / host.moved;

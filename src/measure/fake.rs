@@ -38,7 +38,7 @@ const FIXED_ROWS: u32 = 8;
 impl FakeKernel {
     fn launch(variant: &str, rows: u32) -> Launch {
         let index = VARIANTS.iter().position(|known| *known == variant).unwrap();
-        // A field that another branch adds to `Launch` is filled in by the probe's own plan.
+        // Starts from a probe's launch, so that new fields of `Launch` need no change here.
         let plan = crate::kernels::probes::Probe::Launch.plan("probe", Element::F32);
         let mut launch = plan.launches.into_iter().next().unwrap();
         launch.grid = [u32::try_from(index).unwrap(), rows, 1];
@@ -93,7 +93,7 @@ impl Kernel for FakeKernel {
     fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
         vec![Output { name: "echo", dims: vec![2], padded: vec![2], kind: Kind::Index }]
     }
-    /// Of the two elements the twin sees the first alone, however much it may look at.
+    /// The twin checks the first of the two elements only, whatever the effort.
     fn verify(&self, _inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
         let error = if outputs["echo"].index_at(&[0]) == 1 { 0.0 } else { 1.0 };
         Verification { value: error, worst_error: error, total: 2, ..Verification::exact() }
@@ -147,7 +147,7 @@ pub(super) struct Fake {
     time: RefCell<Box<Time>>,
     /// Variants that give a wrong result.
     pub(super) wrong: Vec<u32>,
-    /// Variants whose result is wrong where no twin looks.
+    /// Variants whose result is wrong in the element that the twin does not check.
     pub(super) racy: Vec<u32>,
     /// Variants that are refused, with the driver's words.
     pub(super) refused: BTreeMap<u32, &'static str>,
@@ -283,7 +283,7 @@ impl Prepared for Ready<'_> {
             bytes.iter_mut().for_each(|byte| *byte ^= 0x40);
         }
         if !is_probe && self.plan.buffers.len() > 2 {
-            // The second element of a fake kernel, which its twin does not look at.
+            // The second element of a fake kernel, which its twin does not check.
             bytes.truncate(4);
             bytes.extend(u32::from(self.fake.racy.contains(&launch.grid[0])).to_le_bytes());
         }

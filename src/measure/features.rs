@@ -3,7 +3,7 @@
 use crate::kernels::Plan;
 use crate::record::Device;
 
-/// The subgroup kernels share this many rows among the lanes of a subgroup.
+/// The subgroup kernels divide this many rows among the lanes of a subgroup.
 const MIN_LANES: u64 = 8;
 /// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
 const MOST_MATRIX_LANES: u64 = 64;
@@ -36,7 +36,7 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     None
 }
 
-/// Why kernels with subgroups cannot run in those of this device, if they cannot.
+/// The reason why kernels with subgroups cannot run in those of this device, if there is one.
 fn subgroups_unfit(device: &Device, matrix: bool) -> Option<String> {
     let seen = !device.subgroup_sizes_seen.is_empty();
     let have = if seen { "the device has" } else { "the adapter may have" };
@@ -48,7 +48,8 @@ fn subgroups_unfit(device: &Device, matrix: bool) -> Option<String> {
         .then(|| format!("needs subgroups of at most {MOST_MATRIX_LANES} invocations, {have} some of {most}"))
 }
 
-/// The feature of square matrices, f16 operands with f32 sums (f32 operands, which Metal has too, have no kernel yet), of the size `8x8` or `16x16`.
+/// The feature of square matrices of the size `8x8` or `16x16`, with f16 operands and f32 sums. No kernel uses f32 operands,
+/// which Metal has too.
 fn matrix_feature(size: &str) -> String {
     let depth = size.split('x').next().unwrap_or_default();
     format!("cooperative_matrix_{size}x{depth}_f16_f32")

@@ -12,23 +12,23 @@ use crate::kernels::{Made, Verification};
 use crate::record::{Record, Rejected, Second};
 use crate::units::Seconds;
 
-/// Pairs of laps at most, and at least where they are long.
+/// The most pairs of laps, and the fewest where they are long.
 const PAIRS: usize = 6;
 const LEAST_PAIRS: usize = 2;
-/// Pairs end here.
+/// Pairs of laps end after this time.
 const TIME: Seconds = Seconds::new(0.15);
 /// On hardware both are warm before they are compared.
 const WARM_UP: Seconds = Seconds::new(30e-3);
 /// Multiply-adds of the twin where two outputs differ and the wrong one must be found.
 const DISPUTE: u64 = 400_000_000;
 
-/// What is left to be measured.
+/// The variant that is measured, and what happened to the others.
 pub(super) struct Finals<'a> {
     /// Its name.
     pub(super) variant: &'static str,
     /// Ready to be sampled.
     pub(super) verified: Verified<'a>,
-    /// The one that it beat.
+    /// The variant that it beat.
     pub(super) second: Option<Second>,
     /// Those that were wrong at this size.
     pub(super) rejected: Vec<Rejected>,
@@ -80,7 +80,7 @@ pub(super) fn finals<'a>(ring: Ring<'a, '_>, ranked: &[&'static str]) -> Result<
         Ok(theirs) => theirs,
         Err(RunError::Launch(error)) if error.ends_the_device() => return Err(lost(RunError::Launch(error))),
         Err(RunError::Interrupted) => return Err(lost(RunError::Interrupted)),
-        // The first one is right whatever becomes of the second.
+        // A failure of the second variant does not affect the first.
         Err(error) => {
             if !is_limit(&error) {
                 rejected.push(ring.wrong(second, &error));
@@ -92,7 +92,7 @@ pub(super) fn finals<'a>(ring: Ring<'a, '_>, ranked: &[&'static str]) -> Result<
     if !agreement.passed() {
         return ring.disputed([(first, ours), (second, theirs)], &agreement, rejected);
     }
-    // What the twin found right for one is right for both.
+    // The whole outputs agree, so the twin's verdict holds for both.
     let mut theirs = theirs.found_right(&ring.case.kernel_case(second), verification.clone());
     let mut ours = ours.found_right(&ring.case.kernel_case(first), verification);
     drop(made);
@@ -118,7 +118,7 @@ impl<'a> Ring<'a, '_> {
         if verification.passed() { Ok((computed, verification)) } else { Err(RunError::Wrong(Box::new(verification))) }
     }
 
-    /// What the second one computed, prepared while the first keeps the device busy as far as the host's work goes.
+    /// What the second variant computed. The first keeps the device busy while the host makes its operands.
     fn rival(
         &self,
         variant: &'static str,
@@ -194,7 +194,7 @@ impl<'a> Ring<'a, '_> {
             if self.protocol.interrupted.load(std::sync::atomic::Ordering::Relaxed) {
                 return Err(RunError::Interrupted);
             }
-            // Each goes first as often as the other.
+            // Each side goes first equally often.
             let order = if pairs % 2 == 0 { [0, 1] } else { [1, 0] };
             for index in order {
                 spent += sides[index].lap()?;
@@ -207,7 +207,7 @@ impl<'a> Ring<'a, '_> {
     }
 }
 
-/// One of the two.
+/// One of the two variants, with its laps.
 struct Side<'s, 'a> {
     verified: &'s mut Verified<'a>,
     runs: u32,

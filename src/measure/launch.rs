@@ -36,7 +36,7 @@ struct GpuPlan<'a> {
     timestamps: Option<Timestamps>,
     sets: u32,
     next_set: u32,
-    /// What the driver took for those pipelines that it had not compiled before.
+    /// The time in which the driver compiled those pipelines that it had not compiled before.
     compilation: Duration,
     /// The last lap, per run.
     each: Option<Seconds>,
@@ -129,7 +129,7 @@ impl<'a> GpuPlan<'a> {
         let bytes = read_mapped(self.gpu, &t.readable)?;
         // The range may be mapped at any address, so the words are copied and not cast in place.
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
-        // A clock that runs backwards has nothing to say.
+        // A clock that runs backwards says nothing.
         let elapsed = ticks[1].checked_sub(ticks[0]).filter(|elapsed| *elapsed > 0);
         Ok(elapsed.map(|elapsed| Seconds::new(elapsed as f64 * t.period_ns * 1e-9)))
     }

@@ -60,8 +60,8 @@ impl PlannedCase {
     }
 }
 
-/// The variant that was measured for a kernel most like this one, by useful work and arithmetic intensity; where none was,
-/// the most promising. Kernels are alike that have the same variants.
+/// The variant that was measured for the most similar kernel; where none was, the most promising one. Similar kernels have
+/// the same variants; the distance is that of useful work and arithmetic intensity, in logarithms.
 pub(super) fn best_known(
     part: &dyn Kernel,
     element: Element,
@@ -99,7 +99,7 @@ fn first_possible(
     among.iter().copied().find(|variant| launch::missing(&part.plan(variant, element), &record.device).is_none())
 }
 
-/// Rows per expert decide more than size does which variant wins.
+/// Which variant wins depends more on the rows per expert than on the size.
 const INTENSITY_WEIGHT: f64 = 2.0;
 
 /// What a plan is made for.
@@ -132,11 +132,12 @@ impl PlannedFor {
     }
 }
 
-/// All buffers of a case, in f32: with the two best variants of it on the device at once, and operands and results of both on
-/// the host, a run stays within 4 GB of host memory.
+/// The most bytes of all buffers of a case, in f32. A run then stays within 4 GB of host memory: the host holds operands
+/// and results of the two best variants at once.
 const CASE_BYTES: u64 = 1 << 30;
 
-/// The two best variants with all their copies take at most four such shares, and half of the memory is left to others.
+/// A case may take this part of the device's memory. The two best variants with all their copies take at most four such
+/// shares, so half of the memory is left to others.
 const CASES_IN_MEMORY: u64 = 8;
 
 /// What decides the order in which variants are tried on a device.
@@ -146,7 +147,7 @@ pub fn target(device: &Device) -> Target {
         _ if device.vendor == "Apple" || device.name.starts_with("Apple") => DeviceClass::Apple,
         DeviceType::Discrete => DeviceClass::Discrete,
         DeviceType::Integrated => DeviceClass::Integrated,
-        // A GPU behind virtualisation is mostly a data centre's.
+        // A virtualised GPU is mostly one of a data centre.
         DeviceType::Virtual => DeviceClass::Discrete,
         DeviceType::Unknown => DeviceClass::Unknown,
     };
@@ -209,7 +210,7 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> V
     let names: Vec<&'static str> = group.iter().map(|spec| spec.variant).collect();
     let names = group.first().map_or_else(Vec::new, |spec| target.candidates(spec.kernel.as_ref(), &names));
     let rank = |spec: &CaseSpec| names.iter().position(|name| *name == spec.variant).unwrap_or(names.len());
-    // Stable: the most promising first, then what is not worth trying here, as the kernel lists it.
+    // The sort is stable: the most promising first, then the rest in the kernel's own order.
     group.sort_by_key(rank);
     let is_layer = group.iter().all(|spec| spec.kernel.family() == Family::Layer);
     let mut planned = Vec::new();
@@ -222,7 +223,7 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> V
     };
     match selection {
         Selection::Tuned | Selection::Default => group.truncate(1),
-        // Every variant of the kernels inside is measured by itself; the layer takes what a trial chooses.
+        // Every variant of the kernels inside is measured by itself. For the layer a trial chooses.
         Selection::AllVariants if is_layer => group.truncate(1),
         Selection::AllVariants => {}
         Selection::Named { variant } => group.retain(|spec| spec.variant == variant),
@@ -237,8 +238,8 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> V
 /// The most bytes of inputs of a warm case: what the largest last-level caches of today hold.
 const MOST_WARM_BYTES: u64 = 256 << 20;
 
-/// Cases that are measured warm as well: those that stream weights or a cache once, where the caches tell most, and whose
-/// inputs some cache can hold.
+/// Whether a case is measured warm as well. Such a case streams weights or a cache once, so that caches matter most, and
+/// some device's last-level cache can hold its inputs.
 fn runs_warm(spec: &CaseSpec) -> bool {
     let streams = matches!(spec.kernel.name(), "gate_up" | "decode");
     let fits = || spec.kernel.plan(spec.variant, spec.element).input_bytes() <= MOST_WARM_BYTES;
@@ -263,15 +264,15 @@ pub(super) fn rotation_bytes(device: &Device, cache: Option<Bytes>) -> u64 {
 
 /// Inputs rotate over this many times the last-level cache, so that little of them stays cached between two uses.
 const CACHES_APART: u64 = 8;
-/// What probes and rotations may take where the memory of the device is not known.
+/// The bytes that probes and rotations may take where the memory of the device is unknown.
 const UNKNOWN_MEMORY_SHARE: u64 = 1 << 30;
 
-/// What probes and rotations may take of a device's memory: a quarter.
+/// The bytes that probes and rotations may take of a device's memory: a quarter.
 pub(super) fn memory_share(device: &Device) -> u64 {
     device.memory_bytes.map_or(UNKNOWN_MEMORY_SHARE, |memory| memory / 4)
 }
 
-/// Sets of inputs that together exceed the rotation, within reason; one for a warm case.
+/// The number of sets of inputs that together exceed `rotation_bytes`, at most [`MAX_SETS`]; one for a warm case.
 pub(super) fn buffer_sets(plan: &Plan, rotation_bytes: u64, cache: CacheState) -> u32 {
     if cache == CacheState::Warm {
         return 1;
@@ -338,7 +339,7 @@ mod tests {
             phase: Phase::Decode,
             scale_divisor: 1,
         };
-        // Gate and up: two matrices of 4 bytes an element.
+        // Gate and up: two matrices of 4 bytes per element.
         let [fits, too_large] = [4096, 16_384].map(|hidden| spec(1, hidden));
         assert!(runs_warm(&fits));
         assert!(!runs_warm(&too_large));

@@ -1,20 +1,20 @@
-//! The preset of a run that nobody asked for one.
+//! The preset of a run where the user names none.
 
 use super::estimate::Estimate;
 use super::planning::PlanError;
 use crate::record::{Device, DeviceType, Preset};
 use crate::units::{FlopPerSecond, Seconds};
 
-/// The longest first run that nobody asked to be longer: on a device as fast as [`LEAST_FOR_FULL`], and on a slower one.
+/// The longest run by default: on a device at least as fast as [`LEAST_FOR_FULL`], and on a slower one.
 const PATIENCE_WITH_FAST: Seconds = Seconds::new(300.0);
 const PATIENCE: Seconds = Seconds::new(480.0);
-/// Below this an adapter is a CPU, or as slow as one.
+/// A slower adapter is a CPU, or no faster than one.
 const LEAST_FOR_QUICK: FlopPerSecond = FlopPerSecond::new(200e9);
-/// What all models at their true sizes ask for.
+/// The least rate and memory for all models at their true sizes.
 const LEAST_FOR_FULL: FlopPerSecond = FlopPerSecond::new(30e12);
 const MEMORY_FOR_FULL: u64 = 16_000_000_000;
 
-/// A preset, why it, and what it will take.
+/// A preset, the reason for it, and the estimated cost.
 pub(super) struct ChosenPreset {
     pub(super) preset: Preset,
     pub(super) reason: String,

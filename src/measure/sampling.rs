@@ -16,28 +16,28 @@ pub struct Sampling {
     pub budget: Seconds,
     /// Runs in one sample; as many as make it long enough for the clock where `None`.
     pub runs_per_sample: Option<u32>,
-    /// How the device is brought to its clocks.
+    /// How long the device is kept busy before and during the samples.
     pub pace: Pace,
 }
 
-/// How long a device must be busy before its times count, and how much of them.
+/// How long a device must be busy before its times count, and how long it is sampled at least.
 ///
-/// A GPU between two kernels clocks down within milliseconds, and takes longer to come back: two laps of a sleeping one
-/// agree as well as those of one at work.
+/// An idle GPU lowers its clocks within milliseconds and takes longer to raise them. Two equal laps therefore prove
+/// nothing: both may be of a sleeping device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// Work before the first sample, at least; where zero, two laps that agree within 5 % are enough.
+    /// The least busy time before the first sample. Where it is zero, two laps that agree within 5 % are enough.
     pub warm_up: Seconds,
-    /// Samples go on until they hold so much work.
+    /// The least busy time of all samples together.
     pub sampled: Seconds,
 }
 
 impl Pace {
-    /// A CPU that poses as a GPU: it has no clocks of its own to wait for, and time is dear.
+    /// A CPU that poses as a GPU: it need not be woken, and every second counts.
     pub const SOFTWARE: Self = Self { warm_up: Seconds::ZERO, sampled: Seconds::ZERO };
     /// A kernel on hardware.
     pub const HARDWARE: Self = Self { warm_up: Seconds::new(0.3), sampled: Seconds::new(0.1) };
-    /// A roof on hardware: everything is judged by it.
+    /// A roof on hardware: longer, because every case is judged by it.
     pub const ROOF: Self = Self { warm_up: Seconds::new(0.5), sampled: Seconds::new(0.1) };
 
     /// For kernels on a device.
@@ -45,13 +45,13 @@ impl Pace {
         if software { Self::SOFTWARE } else { Self::HARDWARE }
     }
 
-    /// For what is timed right after another kernel, on a device that is at work already.
+    /// For a kernel that is timed right after another, on a device that is busy already.
     pub fn at_once(self) -> Self {
         Self { warm_up: self.warm_up * 0.1, sampled: self.sampled * 0.3 }
     }
 }
 
-/// Samples of one plan, and what they say about themselves.
+/// Samples of one plan, and the caveats that follow from them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampled {
     /// For the record.
@@ -81,11 +81,11 @@ const WINDOW_LAP: Seconds = Seconds::new(10e-3);
 /// ... and so many windows in a row must agree within this share.
 const STEADY_WINDOWS: usize = 3;
 const STEADY: f64 = 0.02;
-/// A device that is not steady after so many times the warm-up never will be: the samples tell.
+/// The warm-up ends after this many times its least length, steady or not: the samples show a drift.
 const LONGEST_WARM_UP: f64 = 4.0;
 /// A sample by the device's clock lasts at least this long, so that one tick is negligible ...
 const DEVICE_SAMPLE: Seconds = Seconds::new(1e-3);
-/// ... and one by the wall clock this long, so that submission and wait are little.
+/// ... and one by the wall clock this long, so that submission and wait are negligible.
 const WALL_SAMPLE: Seconds = Seconds::new(20e-3);
 const MAX_RUNS_PER_SAMPLE: u32 = 1000;
 /// Device time over wall time at most, with a tick and a rounding to spare ...
@@ -124,8 +124,7 @@ pub fn sample(
     Ok(sampled)
 }
 
-/// A clock that wraps costs a lap its timestamp, and the lap is dropped. Where half of them have none, the device's clock
-/// is not to be trusted for any.
+/// Drops laps whose timestamps wrapped. If half of the laps have none, the device's clock is not trusted at all.
 fn by_one_clock(mut laps: Vec<Lap>) -> (Vec<Lap>, Clock) {
     let timed = laps.iter().filter(|lap| lap.device.is_some()).count();
     if 2 * timed <= laps.len() {
@@ -135,7 +134,7 @@ fn by_one_clock(mut laps: Vec<Lap>) -> (Vec<Lap>, Clock) {
     (laps, Clock::Device)
 }
 
-/// A plan whose device clock is not looked at.
+/// A plan that hides its device clock.
 struct Blind<'a>(&'a mut dyn Prepared);
 
 impl Prepared for Blind<'_> {
@@ -230,7 +229,7 @@ fn warm_up(
     Ok(MAX_WARMUP_LAPS * runs)
 }
 
-/// Keeps the device busy for at least `busy`, and until its times have settled. Gives the runs that this took.
+/// Keeps the device busy for at least `busy`, and until its times have settled. Returns the number of runs.
 pub(super) fn until_steady(
     prepared: &mut dyn Prepared,
     busy: Seconds,

@@ -1,8 +1,8 @@
-//! Devices that are not here, played by the clock of their profiles: a whole session runs on each in a moment.
+//! Simulated devices, made from profiles: a whole session runs on each within a second.
 //!
-//! Time is a number that work moves on. A device has a clock that rises under load and falls in idle moments, compiles,
-//! loses patience with long submissions, and refuses what is beyond its limits or its memory. Kernels reach assumed shares
-//! of its roofs; the results are always right, and nothing is computed.
+//! Time is a number that work increases. A device's clock rises under load and falls when it is idle. The device compiles,
+//! stops long submissions by its watchdog, and refuses what exceeds its limits or its memory. Kernels reach assumed shares
+//! of its roofs. Nothing is computed, and the results are always right.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -240,7 +240,7 @@ impl SimulatedDevice {
             self.busy.set(0.0);
         }
         let slow = (clock.rise_s.value - self.busy.get()).max(0.0);
-        // What the slow part gets done, in seconds of the full clock.
+        // The work of the slow part, in seconds at the full clock.
         let done = slow * clock.idle_share.value;
         let taken = if full <= done { full / clock.idle_share.value } else { slow + full - done };
         self.busy.set(self.busy.get() + taken);
@@ -294,7 +294,7 @@ struct Ready<'a> {
     selected: Range<usize>,
     bytes: u64,
     compilation: f64,
-    /// One run of what is selected, at the full clock.
+    /// The time of one run of the selected launches at the full clock.
     each: f64,
     verified: bool,
 }
@@ -321,7 +321,7 @@ impl Executor for Rc<SimulatedDevice> {
             seen.largest_buffer = seen.largest_buffer.max(largest);
             seen.most_bytes = seen.most_bytes.max(machine.bytes.get());
         }
-        // Operands are drawn and brought over; copies and poison are the device's own work.
+        // The host draws operands and uploads them; the device makes copies and poison.
         let bytes_of = |bytes: u64| Bytes::new(bytes as f64);
         machine.pass((bytes_of(inputs) / machine.host.drawn + bytes_of(inputs) / machine.host.moved).get());
         let compilation = machine.compile(plan);
@@ -365,7 +365,7 @@ impl Prepared for Ready<'_> {
 
     fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
         work();
-        // The host verifies once, and looks at whole outputs after that; the device stays at work.
+        // The host verifies once and then compares whole outputs, while the device stays busy.
         let outputs = self.plan.buffers.iter().filter(|buffer| buffer.role == Role::Output);
         let outputs = Bytes::new(outputs.map(|buffer| buffer.size_bytes).sum::<u64>() as f64);
         let twin = EFFORT as f64 / self.machine.host.checked_per_s;

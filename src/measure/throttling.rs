@@ -1,4 +1,4 @@
-//! A fixed kernel timed between the cases: where no clock of the device can be read, it shows throttling.
+//! A fixed kernel that is timed between the cases. It shows throttling even where a device reports no clocks.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use crate::units::Seconds;
 const LAPS: usize = 3;
 /// The least time between two readings; a reading takes about 30 ms.
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
-/// Readings before the first that is judged.
+/// The number of readings before the first that is judged.
 const LEAST_BEFORE: usize = 3;
 
-/// The reference kernel of a device: the probe of f32 arithmetic, at the size at which it was measured.
+/// The reference kernel of a device: the probe of f32 arithmetic at the size of its roof.
 pub(super) fn describe(fma: &Ceiling, device: &Device) -> Option<Reference> {
-    // A device of its own changes its clocks by a tenth; a CPU that poses as one also has other work to do.
+    // A GPU's clocks vary by a tenth. A CPU that poses as one has other work to do as well.
     let threshold = if device.device_type == DeviceType::Software { 1.5 } else { 1.1 };
     let (invocations, rounds) = Probe::fma_size(&fma.work)?;
     Some(Reference {
@@ -31,7 +31,7 @@ pub(super) fn describe(fma: &Ceiling, device: &Device) -> Option<Reference> {
     })
 }
 
-/// On hardware the kernel runs for this long before it is read, so that a reading after work of the host is no slower.
+/// On hardware the kernel runs for this long before a reading, so that a device that was idle is awake again.
 const WARM_UP: Seconds = Seconds::new(0.1);
 
 /// The kernel ready to run.

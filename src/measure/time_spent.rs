@@ -1,4 +1,4 @@
-//! Where the time of a run goes: an executor around the executor that adds up what it sees.
+//! Where the time of a run goes: an executor that wraps another and adds up its times.
 
 use std::cell::Cell;
 use std::ops::Range;

@@ -45,8 +45,8 @@ struct Trial {
     cost_cpu_s: Option<Seconds>,
 }
 
-/// The directory for the files: `supernode-bench` under `$XDG_CACHE_HOME` or `~/.cache`, or what the system has in its
-/// place. `None` where there is no home.
+/// The directory for the files: `supernode-bench` under `$XDG_CACHE_HOME`, `~/.cache` or the system's equivalent. `None`
+/// where there is no home.
 pub fn directory() -> Option<PathBuf> {
     use etcetera::BaseStrategy as _;
     etcetera::base_strategy::choose_base_strategy().ok().map(|base| base.cache_dir().join(env!("CARGO_PKG_NAME")))
@@ -73,7 +73,7 @@ impl TuningCache {
         (Self { path: Some(path), content }, note)
     }
 
-    /// Drops every trial, so that all are made again and take the old ones' place.
+    /// Drops every trial, so that all are made again and replace the old ones.
     pub fn forget(&mut self) {
         self.content.trials.clear();
     }

@@ -8,7 +8,7 @@ use super::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::{Computed, Element, KernelCase, Made, Plan, Tensor, Tensors, Verification};
 use crate::record::Timing;
 
-/// A right and timed result.
+/// A result that was right and was then timed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Measured {
     /// The comparison that it passed.
@@ -197,7 +197,7 @@ fn verified<'a>(
     Ok(computed.found_right(case, verification))
 }
 
-/// Something of verification, done while the device keeps its clocks.
+/// Does a part of verification on the host while the device goes on running, so that it keeps its clocks.
 pub(super) fn while_busy<T: Send>(
     executor: &dyn Executor,
     prepared: &mut dyn Prepared,

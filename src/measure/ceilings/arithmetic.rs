@@ -10,11 +10,11 @@ use crate::measure::{LaunchError, Prepared};
 use crate::record::{Ceiling, CeilingKind, Device};
 use crate::units::{FlopPerSecond, Seconds};
 
-/// A probe of arithmetic should take this long: past any launch cost, far from a watchdog.
+/// The time that a probe of arithmetic should take: far above the cost of a launch, far below any watchdog.
 const ARITHMETIC_TIME: Seconds = Seconds::new(10e-3);
 /// Enough threads to fill any device of today.
 const MAX_INVOCATIONS: usize = 1 << 19;
-/// Subgroups that do.
+/// Enough subgroups to fill any device of today.
 const MAX_SUBGROUPS: usize = 1 << 14;
 /// The smallest subgroups that a matrix kernel is run with.
 const MIN_LANES: usize = 8;

@@ -1,4 +1,4 @@
-//! One probe: verified and sampled, or timed in a few laps where the fastest of several is looked for.
+//! One probe: verified and sampled, or only timed in a few laps to find the fastest of several.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::kernels::{Element, Kernel, KernelCase, Made};
 use crate::record::{Ceiling, CeilingKind, Device, DeviceType, Quantity};
 use crate::units::Seconds;
 
-/// Whether nothing more can be tried after this.
+/// Whether no other form of a probe can be tried after this error.
 pub(super) fn ends_the_search(error: &RunError) -> bool {
     match error {
         RunError::Interrupted => true,

@@ -10,22 +10,22 @@ use crate::measure::run::RunError;
 use crate::record::{CachePoint, Ceiling, CeilingKind, LastLevelCache};
 use crate::units::{Bytes, BytesPerSecond, Seconds};
 
-/// A buffer of a memory probe at most.
+/// The most bytes of a memory probe's buffer.
 const MEMORY_BYTES: u64 = 256 << 20;
-/// Between two uses of the same memory lies as much as no cache holds any part of.
+/// The bytes that are touched between two uses of the same memory: more than any cache holds.
 const MEMORY_APART: u64 = 2 << 30;
-/// Working sets that are read for the cache's roof: from what the caches of single cores no longer hold whole ...
+/// The smallest working set for the cache's roof: more than the caches of single cores hold ...
 const LEAST_CACHE_BYTES: usize = 2 * MIN_CACHE_BYTES;
-/// ... to what no cache of today holds; on a software adapter, whose time is dear, to what no CPU's share of one does.
+/// ... and the largest: more than any cache of today holds, or on a software adapter more than a CPU's share of one.
 const MOST_CACHE_BYTES: usize = 512 << 20;
 const MOST_CACHE_BYTES_SOFTWARE: usize = 64 << 20;
-/// What a cache probe reads in all, unless the working set is larger: as much as memory would give in this time, which is far
-/// more than a launch costs, within bounds.
+/// A cache probe reads as many bytes as memory would deliver in this time, within bounds, or its whole working set if that
+/// is more. The time is far above the cost of a launch.
 const CACHE_TIME: Seconds = Seconds::new(10e-3);
 const CACHE_TRAFFIC: [f64; 2] = [(64 << 20) as f64, (512 << 20) as f64];
-/// What is this many times as fast as memory is clearly no memory.
+/// A working set that is read this many times as fast as memory is in a cache.
 const CLEARLY: f64 = 1.1;
-/// So many working sets that memory could have delivered show that the cache has ended.
+/// The cache has ended once this many working sets in a row were no faster than memory.
 const BEYOND: usize = 2;
 
 impl Bench<'_> {
@@ -33,7 +33,7 @@ impl Bench<'_> {
         self.measured(kind, Attempt::of(&Probe::Launch, Element::F32))
     }
 
-    /// A stream over more sets of buffers than any cache holds; over fewer where memory runs out.
+    /// A stream over more sets of buffers than any cache holds, or over fewer if memory runs out.
     pub(super) fn memory(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
         let bytes = self.buffer_bytes(MEMORY_BYTES);
         let probe: Box<dyn Kernel> = match kind {
@@ -50,8 +50,8 @@ impl Bench<'_> {
         }
     }
 
-    /// Buffer sets that a memory probe rotates over: one on a software adapter, where the larger part of any buffer is in
-    /// memory.
+    /// The number of buffer sets that a memory probe rotates over. One is enough on a software adapter, whose buffers are
+    /// mostly in memory.
     fn sets(&self, plan: &Plan) -> u32 {
         if self.is_software() {
             return 1;

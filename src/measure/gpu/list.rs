@@ -6,8 +6,8 @@ use super::describe::describe;
 use super::types::{AdapterChoice, Backend, GpuError, Listed};
 use crate::record::{Device, DeviceType};
 
-/// What goes beyond this share of the memory that the system grants is out of memory. Without a limit drivers move
-/// buffers to the host's memory and say nothing.
+/// Allocations beyond this share of the memory that the system grants fail. Without a limit, drivers silently move buffers to
+/// the host's memory.
 const MOST_OF_BUDGET_PERCENT: u8 = 90;
 
 /// All adapters: discrete GPUs first, software last. A device that shows up under several APIs is listed once, under
@@ -47,7 +47,7 @@ fn enumerate(backends: wgpu::Backends) -> Vec<Listed> {
     kept
 }
 
-/// The adapter that the selection names.
+/// The adapter of the user's choice.
 ///
 /// # Errors
 /// [`GpuError::None`], [`GpuError::Selection`].

@@ -27,8 +27,7 @@ pub(super) fn of(device_type: DeviceType, heaps: &[Heap]) -> Option<(u64, Memory
     }
 }
 
-/// A second local heap is a window onto the first that the host can write, on some drivers beside it and on others
-/// part of it, so sizes are not added.
+/// Sizes of local heaps are not added: a second one is a window for the host, and on some drivers part of the first.
 fn largest_local(heaps: &[Heap]) -> Option<u64> {
     heaps.iter().filter(|heap| heap.device_local).map(|heap| heap.bytes).max().filter(|bytes| *bytes > 0)
 }

@@ -52,7 +52,7 @@ impl Listed {
     }
 }
 
-/// A device that does not let its subgroups be seen is opened all the same.
+/// A device whose subgroup sizes cannot be measured is opened nevertheless.
 fn open_and_see(
     mut open: impl FnMut() -> Result<Gpu, GpuError>,
     see: impl FnOnce(&mut Gpu) -> Result<Vec<u32>, LaunchError>,
@@ -66,7 +66,7 @@ fn open_and_see(
         Err(error) => error,
     };
     if error.ends_the_device() {
-        // Closing it would wait for what hangs.
+        // Closing it would wait for the hung work.
         std::mem::forget(gpu);
         gpu = open()?;
     }
@@ -74,12 +74,12 @@ fn open_and_see(
     Ok(gpu)
 }
 
-/// What an opening gave, and with which features.
+/// An opened device, and the features that it was opened with.
 #[derive(Debug, PartialEq)]
 struct Opened<T> {
     got: T,
     features: wgpu::Features,
-    /// What had to be done without, and why.
+    /// Features that had to be given up, with the reasons.
     note: Option<String>,
 }
 

@@ -91,7 +91,7 @@ pub struct Gpu {
     pub info: Device,
 }
 
-/// The longest work that is ever submitted takes a second by the roofs; a device a hundred times slower has hung.
+/// The longest submission takes a second by the roofs; a device that is a hundred times slower has hung.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Features that decide which variants exist or how they are timed.

@@ -9,8 +9,8 @@ use super::super::gpu::Gpu;
 use crate::kernels::{Launch, POISON_WORD};
 use crate::units::Seconds;
 
-/// Bytes of the block that buffers are poisoned from: few enough to upload for each plan, and enough that the largest
-/// buffers take some hundred copies.
+/// Bytes of the block that buffers are poisoned from. It is small enough to upload for each plan, and large enough that the
+/// largest buffers take a few hundred copies.
 pub(super) const POISON_BLOCK: u64 = 4 << 20;
 
 pub(super) fn params_buffer(gpu: &Gpu, launch: &Launch) -> Option<wgpu::Buffer> {
@@ -39,7 +39,7 @@ pub(super) fn storage_buffer(device: &wgpu::Device, name: &str, size: u64) -> wg
     })
 }
 
-/// Fills buffers on the device, from a block of its own: a copy may not stay within one buffer.
+/// Fills buffers with poison on the device. The source is a block of its own, because no copy may stay within one buffer.
 pub(super) fn poison(gpu: &Gpu, buffers: &[wgpu::Buffer]) {
     let largest = buffers.iter().map(wgpu::Buffer::size).max().unwrap_or(0);
     let block = storage_buffer(&gpu.device, "poison", largest.clamp(4, POISON_BLOCK));
@@ -69,8 +69,8 @@ pub(super) fn clear(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &Range<u64>) {
     gpu.queue.submit([encoder.finish()]);
 }
 
-/// Writes the first copy from the host, in pieces that do not double the memory, and the others from the first. A piece
-/// waits for the one before: on their way they lie where host and device both see, which may be a window of 256 MiB.
+/// Writes the first copy from the host and the others from the first. The host writes in pieces, so that memory is not needed
+/// twice. Each piece waits for the one before, because both may have to fit a shared window of 256 MiB.
 pub(super) fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) -> Result<(), LaunchError> {
     const PIECE: usize = 64 << 20;
     let first = &copies[0];

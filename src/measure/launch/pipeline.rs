@@ -12,7 +12,7 @@ use crate::kernels::Launch;
 /// [`LaunchError::Shader`] where the driver refuses the shader; else as any call of the device.
 pub(in crate::measure) fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
     let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
-    // Only what the shader is to blame for.
+    // Lost devices and full memory are not the shader's fault.
     let refused = |error| if let LaunchError::Refused(message) = error { refuse(message) } else { error };
     let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
     let key = format!("{:?}\n{source}", launch.overrides);
@@ -42,7 +42,7 @@ pub(in crate::measure) fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::Co
     Ok(pipeline)
 }
 
-/// With checks wgpu bounds every index and every loop, which halves the rate of tight loops and is no part of a kernel.
+/// Runtime checks bound every index and every loop, which halves the rate of tight loops and is no part of a kernel.
 #[expect(
     unsafe_code,
     reason = "the shaders are our own, and the tests run every one of them with all checks on and compares the results"
@@ -56,7 +56,7 @@ fn shader_module(gpu: &Gpu, label: &str, source: Cow<'static, str>) -> wgpu::Sha
     unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
 }
 
-/// Catches what goes wrong inside as an error value; without it wgpu would panic.
+/// Turns the errors of the calls inside into values; without it wgpu would panic.
 pub(super) struct Scopes<'a> {
     gpu: &'a Gpu,
     guards: Vec<wgpu::ErrorScopeGuard>,
@@ -73,7 +73,7 @@ impl<'a> Scopes<'a> {
         for guard in self.guards.into_iter().rev() {
             first = first.or(pollster::block_on(guard.pop()));
         }
-        // A lost device refuses everything from then on, for reasons that name the call and not the loss.
+        // A lost device refuses every later call, and its reasons name the call and not the loss.
         if let Some(why) = self.gpu.lost() {
             return Err(LaunchError::Device(one_line(&why)));
         }

@@ -1,4 +1,4 @@
-//! The cases of a run on one opening of the device: choose, let the two best run in turn, sample, write down.
+//! The cases of a run on one opening of the device: choose, run the two best in turn, sample, record.
 
 use std::sync::atomic::Ordering;
 
@@ -18,14 +18,15 @@ use crate::kernels::{Kernel, Plan};
 use crate::record::{Caveat, LeftOut, Reading, Record, Rejected, Tuning};
 use crate::units::Seconds;
 
-/// No submission on hardware that is predicted to take longer: a tenth of what Windows gives a GPU, and what a desktop
-/// that the GPU also draws bears.
+/// No submission on hardware may be predicted to take longer. It is a tenth of Windows' limit, and a desktop that the same
+/// GPU draws stays usable.
 pub(super) const LONGEST_SUBMISSION: Seconds = Seconds::new(0.2);
-/// A variant reaches at least this share of the roof, or is tried at a smaller size before it is trusted with the case.
+/// A variant is assumed to reach at least this share of the roof. If the case is too long for that, it is tried at a smaller
+/// size first.
 const LEAST_SHARE: f64 = 0.02;
-/// A CPU that poses as a GPU has no watchdog, but minutes are dear.
+/// A CPU that poses as a GPU has no watchdog, but a run must end within minutes.
 const LONGEST_LAUNCH_SOFTWARE: Seconds = Seconds::new(0.5);
-/// All buffers of a case together; more than this and a small device would swap.
+/// The most bytes of all buffers of a case; with more, a small device would swap.
 const MOST_BYTES: u64 = 4 << 30;
 /// The name of the reference kernel where errors name a case.
 pub(super) const REFERENCE: &str = "reference";
@@ -84,7 +85,7 @@ impl<'r> Session<'_, 'r> {
         }
     }
 
-    /// A reading after a case, and by what factor it moved, if it did.
+    /// Takes a reading after a case. Returns the factor by which it moved, if it did.
     fn watch(&mut self) -> Result<Option<f64>, SessionError> {
         if !self.watch.as_ref().is_some_and(Watch::is_due) {
             return Ok(None);
@@ -95,7 +96,7 @@ impl<'r> Session<'_, 'r> {
         Ok(ratio)
     }
 
-    /// A layer takes inside what the trials of its kernels have chosen, at the shape that is most like theirs.
+    /// A layer with the variants that the trials of its kernels have chosen, at the most similar shapes.
     fn with_tuned_parts(&self, case: &PlannedCase, planned: &[PlannedCase]) -> PlannedCase {
         let record = self.state.journal.record();
         let target = planning::target(&record.device);
@@ -133,7 +134,7 @@ impl<'r> Session<'_, 'r> {
         }
     }
 
-    /// Samples what the finals left, again where the reference kernel moved, and writes it down.
+    /// Samples the winner of the finals, once more if the reference kernel moved, and records it.
     fn sample(
         &mut self,
         case: &PlannedCase,
@@ -147,7 +148,7 @@ impl<'r> Session<'_, 'r> {
         if measured.is_ok()
             && let Some(ratio) = self.watch()?
         {
-            // Once more; where it moved again, or still, the case says so.
+            // Sampled once more; if the reference has moved again, the case gets a caveat.
             (self.state.tell)(Event::Repeated(&case.id, ratio));
             self.check_interrupt()?;
             measured = verified.sample(&protocol.sampling, protocol.interrupted);
@@ -198,7 +199,7 @@ impl<'r> Session<'_, 'r> {
         }
     }
 
-    /// Measures the case with half as many rows, and says so in the place of the one that would take too long.
+    /// Measures the case with half as many rows. The original one is left out, with the reason.
     fn with_fewer_rows(&mut self, case: &PlannedCase, time: Seconds) -> Result<(), SessionError> {
         let why = format!("a run is predicted to take {time}, and no submission may take over {LONGEST_SUBMISSION}");
         let Some(kernel) = case.spec.kernel.fewer_rows() else {
@@ -227,7 +228,7 @@ impl<'r> Session<'_, 'r> {
         }
     }
 
-    /// The variants to let run against each other, or why there is none.
+    /// The variants that run against each other, or the reason why there is none.
     fn choose(&mut self, case: &PlannedCase) -> Result<Outcome, SessionError> {
         let left_out = |reason: String| Outcome::LeftOut(LeftOut { id: case.id.clone(), reason });
         if let [only] = *case.candidates.as_slice() {
@@ -265,7 +266,7 @@ impl<'r> Session<'_, 'r> {
             Some(tuning::predicted(case, variant, time, record))
         };
         let is_bearable = |variant: &str| predicted(variant).is_none_or(|time| time <= LONGEST_SUBMISSION);
-        // The best stays, to be measured with fewer rows where even it takes long.
+        // The best one stays: if even it takes long, it is measured with fewer rows.
         let ranked = choice.ranked.iter().copied().filter(|variant| variant == best || is_bearable(variant)).collect();
         let predicted = predicted(best);
         let tuning = tuned.then_some(choice.tuning);
