@@ -69,6 +69,9 @@ pub enum LaunchError {
         /// What the driver said.
         message: String,
     },
+    /// The shader or launch is larger than the device allows, which is no fault of the kernel.
+    #[error("too large for the device: {0}")]
+    TooLarge(String),
     /// A buffer, binding or launch was refused.
     #[error("launch was refused: {0}")]
     Refused(String),

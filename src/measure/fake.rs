@@ -149,8 +149,8 @@ pub(super) struct Fake {
     pub(super) wrong: Vec<u32>,
     /// Variants whose result is wrong in the element that the twin does not check.
     pub(super) racy: Vec<u32>,
-    /// Variants that are refused, with the driver's words.
-    pub(super) refused: BTreeMap<u32, &'static str>,
+    /// Variants that are refused, with the driver's error.
+    pub(super) refused: BTreeMap<u32, LaunchError>,
     /// Plans prepared so far, of probes and kernels.
     pub(super) prepared: Cell<usize>,
     /// What goes wrong.
@@ -242,8 +242,8 @@ impl Executor for Fake {
         }
         self.sets.borrow_mut().insert(launch.shader, sets);
         self.set_bytes.set(plan.bytes_of_a_set());
-        if let Some(words) = self.refused.get(&launch.grid[0]).filter(|_| launch.shader == "probe_launch") {
-            return Err(LaunchError::Refused((*words).to_owned()));
+        if let Some(error) = self.refused.get(&launch.grid[0]).filter(|_| launch.shader == "probe_launch") {
+            return Err(error.clone());
         }
         let selected = 0..plan.launches.len();
         let inputs = inputs.clone();

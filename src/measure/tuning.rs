@@ -331,13 +331,7 @@ pub(super) fn regret(default: &str, candidates: &[Candidate]) -> Option<f64> {
 
 /// Whether an error only says that the configuration is too large for this device, which is no fault of the kernel.
 pub(super) fn is_limit(error: &RunError) -> bool {
-    match error {
-        RunError::Launch(LaunchError::Shader { message, .. } | LaunchError::Refused(message)) => {
-            message.contains("limit") || message.contains("exceeds")
-        }
-        RunError::Launch(LaunchError::OutOfMemory(_)) => true,
-        _ => false,
-    }
+    matches!(error, RunError::Launch(LaunchError::TooLarge(_) | LaunchError::OutOfMemory(_)))
 }
 
 /// Laps of one variant.

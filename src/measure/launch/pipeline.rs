@@ -13,7 +13,11 @@ use crate::kernels::Launch;
 pub(in crate::measure) fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
     let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
     // Lost devices and full memory are not the shader's fault.
-    let refused = |error| if let LaunchError::Refused(message) = error { refuse(message) } else { error };
+    let refused = |error| match error {
+        LaunchError::Refused(message) => refuse(message),
+        LaunchError::TooLarge(message) => LaunchError::TooLarge(format!("shader {}: {message}", launch.shader)),
+        other => other,
+    };
     let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
     let key = format!("{:?}\n{source}", launch.overrides);
     if let Some(pipeline) = gpu.pipelines.lock().ok().and_then(|pipelines| pipelines.get(&key).cloned()) {
@@ -80,11 +84,38 @@ impl<'a> Scopes<'a> {
         match first {
             None => Ok(()),
             Some(wgpu::Error::OutOfMemory { source }) => Err(LaunchError::OutOfMemory(one_line(&source.to_string()))),
-            Some(error) => Err(LaunchError::Refused(one_line(&error.to_string()))),
+            Some(error) => Err(refusal(one_line(&error.to_string()))),
         }
     }
 }
 
+/// wgpu says only in words that a limit of the device was met; this is the one place that reads them.
+fn refusal(message: String) -> LaunchError {
+    let is_limit = message.contains("Limits::") || message.contains(" limit") || message.contains("exceeds");
+    if is_limit { LaunchError::TooLarge(message) } else { LaunchError::Refused(message) }
+}
+
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wgpu_s_words_about_limits_are_told_from_other_refusals() {
+        let too_large = [
+            "Workgroup size [512, 1, 1] (512 total invocations) must be less or equal to the per-dimension limit \
+             `Limits::max_compute_workgroup_size_{x,y,z}` of [256, 256, 64] and the total invocation limit \
+             `Limits::max_compute_invocations_per_workgroup` of 256",
+            "Buffer size 4294967296 is greater than the maximum buffer size (2147483648), see `Limits::max_buffer_size`",
+            "workgroup storage exceeds the limit of 32768 bytes",
+        ];
+        for message in too_large {
+            assert!(matches!(refusal(message.to_owned()), LaunchError::TooLarge(_)), "{message}");
+        }
+        let refused = "The global variable is not present in the pipeline layout";
+        assert!(matches!(refusal(refused.to_owned()), LaunchError::Refused(_)));
+    }
 }

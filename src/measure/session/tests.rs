@@ -159,7 +159,7 @@ fn a_first_run_that_carries_the_drivers_compilation_changes_no_choice() {
 fn a_wrong_variant_is_rejected_aloud_and_one_beyond_a_limit_is_only_listed() {
     let mut fake = steady();
     fake.wrong = vec![1];
-    fake.refused = BTreeMap::from([(2, "workgroup storage exceeds the limit of 32768 bytes")]);
+    fake.refused = BTreeMap::from([(2, LaunchError::TooLarge("more storage than 32768 bytes".to_owned()))]);
     let outcome = go(fake, &[SINGLE]);
     outcome.result.unwrap();
     assert_eq!(outcome.record.cases[0].variant, "slow");
@@ -254,7 +254,7 @@ fn a_trial_that_ended_early_is_not_kept() {
 #[test]
 fn a_variant_that_the_driver_refuses_without_a_limit_is_rejected_aloud() {
     let mut fake = steady();
-    fake.refused = BTreeMap::from([(2, "internal compiler error")]);
+    fake.refused = BTreeMap::from([(2, LaunchError::Refused("internal compiler error".to_owned()))]);
     assert_eq!(go(fake, &[SINGLE]).record.rejected.len(), 1);
 }
 
