@@ -134,8 +134,12 @@ fn bare(text: &str) -> String {
             from.find('\n').map_or("", |end| &from[end..])
         } else if from.starts_with('"') {
             let mut escaped = false;
-            let end = from[1..].find(|c| !std::mem::replace(&mut escaped, c == '\\' && !escaped) && c == '"');
-            end.map_or("", |end| &from[end + 2..])
+            let end = from[1..].char_indices().find(|(_, c)| {
+                let ends = !escaped && *c == '"';
+                escaped = !escaped && *c == '\\';
+                ends
+            });
+            end.map_or("", |(end, _)| &from[end + 2..])
         } else if from.starts_with("'\"'") {
             &from[3..]
         } else {

@@ -81,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     if args.list {
         let preset = args.common.preset.unwrap_or(Preset::Full);
         let planned = planning::cases(preset, &args.common.selection(), &args.common.only, &PlannedFor::anything());
-        let planned = planned.map_err(|error| as_cli_error(&error))?;
+        let planned = planned.map_err(|error| Error::Input(error.to_string()))?;
         let ids: Vec<String> = planned.into_iter().map(|case| case.id).collect();
         return if args.json { print_json(&ids) } else { print(&(ids.join("\n") + "\n")) };
     }

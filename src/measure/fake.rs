@@ -12,7 +12,7 @@ use super::planning::{BEST, PlannedCase};
 use super::executor::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    Buffer, Element, Family, Kernel, Kind, Launch, Metric, Operation, Output, PartOf, Phase, Plan, Role, Tensor,
+    Buffer, Element, Family, Kernel, Kind, Launch, Operation, Output, PartOf, Phase, Plan, Role, Tensor,
     Tensors, Verification, Work,
 };
 use crate::record::{CacheState, Device, DeviceType};

@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::kernels::Kernel;
     use crate::kernels::matmul::Matmul;
-    use crate::record::{CachePoint, Ceiling, Clock, LastLevelCache, Metric, Preset, Selection, Verification};
+    use crate::record::{CachePoint, Ceiling, Clock, LastLevelCache, Preset, Selection, Timing, Verification};
     use crate::units::BytesPerSecond;
 
     fn ceiling(value: f64) -> Ceiling {

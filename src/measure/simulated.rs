@@ -17,11 +17,11 @@ use super::roofs::Limits;
 use super::executor::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    BestVariant, Computed, Element, Extent, Family, Kernel, Metric, Operation, Output, Plan, Role, Tensors,
+    BestVariant, Computed, Element, Extent, Family, Kernel, Operation, Output, Plan, Role, Tensors,
     Verification, Work,
 };
 use crate::record::{
-    CachePoint, CacheState, Ceiling, CeilingKind, Clock, Device, DeviceType, LastLevelCache, MemorySource, Record,
+    CachePoint, CacheState, Ceiling, CeilingKind, Device, DeviceType, LastLevelCache, MemorySource, Record,
     Timing,
 };
 use crate::specs::DeviceProfile;

@@ -12,7 +12,7 @@ use crate::units::Seconds;
 
 /// Running sums of a run.
 #[derive(Debug)]
-pub struct Account {
+pub(super) struct Account {
     began: Instant,
     kernels: Cell<Seconds>,
     preparation: Cell<Seconds>,
@@ -36,7 +36,7 @@ fn add(sum: &Cell<Seconds>, time: Seconds) {
 
 impl Account {
     /// What was spent so far.
-    pub fn spent(&self) -> TimeSpent {
+    pub(super) fn spent(&self) -> TimeSpent {
         TimeSpent {
             wall_s: since(self.began),
             kernels_s: self.kernels.get(),

@@ -10,13 +10,13 @@ use crate::units::Seconds;
 /// The longest text of any field, in characters.
 pub(super) const MAX_TEXT: usize = 1000;
 /// How far a stored ratio may be from the same ratio recomputed, relative.
-const RATIO_SLACK: f64 = 0.01;
+pub(super) const RATIO_SLACK: f64 = 0.01;
 
 /// A value that cannot be, and where it is in the document.
 #[derive(Debug)]
 pub(super) struct Problem {
     pub(super) at: String,
-    what: String,
+    pub(super) what: String,
 }
 
 pub(super) type Checked = Result<(), Problem>;

@@ -6,7 +6,7 @@ use super::case::{Achieved, CacheState, Case, LayerPart, Tuning};
 use super::caveat::Caveat;
 use super::ceiling::{Ceiling, CeilingKind, LastLevelCache, Quantity};
 use super::check::{
-    Checked, Problem, at_least_one, count, finite, named, named_numbers, number, ordered, positive, ratio, text, unique,
+    Checked, Problem, at_least_one, count, finite, named, named_numbers, number, ordered, positive, ratio, RATIO_SLACK, text, unique,
 };
 use super::device::{Device, Host};
 use super::document::Record;

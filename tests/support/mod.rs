@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use supernode_bench::kernels::{Element, Family, Phase as KernelPhase, Work};
 use supernode_bench::record::{
-    Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Metric, Preset, Protocol,
+    Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Preset, Protocol,
     Record, SCHEMA_VERSION, Selection, Timing, Tool, Verification,
 };
 use supernode_bench::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};

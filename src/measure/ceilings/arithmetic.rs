@@ -5,7 +5,7 @@ use crate::kernels::probes::{FMA_WORKGROUPS, FmaForm, Probe};
 use crate::kernels::unit_probes::{MATRIX_WORKGROUP, UnitProbe};
 use crate::kernels::{Element, Kernel};
 use crate::measure::launch;
-use crate::measure::run::RunError;
+use crate::measure::verify::RunError;
 use crate::measure::{LaunchError, Prepared};
 use crate::record::{Ceiling, CeilingKind, Device};
 use crate::units::{FlopPerSecond, Seconds};

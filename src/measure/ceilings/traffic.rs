@@ -6,7 +6,7 @@ use crate::kernels::unit_probes::{CACHE_INVOCATIONS, MIN_CACHE_BYTES, UnitProbe,
 use crate::kernels::{Element, Kernel, Plan, word};
 use crate::measure::LaunchError;
 use crate::measure::planning::memory_share;
-use crate::measure::run::RunError;
+use crate::measure::verify::RunError;
 use crate::record::{CachePoint, Ceiling, CeilingKind, LastLevelCache};
 use crate::units::{Bytes, BytesPerSecond, Seconds};
 

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-
 use std::time::Duration;
 
 use super::super::fake::{self, Fake, FakeKernel, Failure, ScriptStep, VARIANTS};
@@ -12,11 +11,15 @@ use super::super::into_record::{document, protocol};
 use super::super::options::EFFORT;
 use super::super::sampling::{Pace, Sampling};
 use super::super::verify::CaseProtocol;
-use super::super::{planning, tuning};
+use super::super::tuning;
 use super::*;
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{Element, Kernel, Phase, Target, Work};
-use crate::record::{Caveat, Ceiling, Clock, Metric, Reference, Timing, Verification};
+use crate::record::{
+    Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, Journal, Preset, Reference, Selection, Timing,
+    Verification, load,
+};
+use crate::units::Seconds;
 
 const SINGLE: FakeKernel = FakeKernel { name: "single", parts: 0, rows: None };
 const LAYER: FakeKernel = FakeKernel { name: "whole", parts: 3, ..SINGLE };
