@@ -89,13 +89,13 @@ fn table(cases: &[&Case]) -> String {
     text
 }
 
-/// A matrix product as experts x [rows per expert x k x n]; other shapes as named sizes.
+/// A matrix product as experts x [m x n x k] with m rows per expert; other shapes as named sizes.
 fn shape(case: &Case) -> String {
     let size = |name: &str| case.shape.get(name).copied();
-    let product = || Some((size("experts")?, size("tokens")? * size("top_k")?, size("k")?, size("n")?));
+    let product = || Some((size("experts")?, size("tokens")? * size("top_k")?, size("n")?, size("k")?));
     match product() {
-        Some((1, rows, k, n)) => format!("[{rows} x {k} x {n}]"),
-        Some((experts, rows, k, n)) => format!("{experts} x [{} x {k} x {n}]", rows / experts),
+        Some((1, m, n, k)) => format!("[{m} x {n} x {k}]"),
+        Some((experts, rows, n, k)) => format!("{experts} x [{} x {n} x {k}]", rows / experts),
         None => {
             let named: Vec<String> = case.shape.iter().map(|(name, size)| format!("{name} {size}")).collect();
             named.join(", ")
