@@ -136,7 +136,7 @@ fn the_result_tables_show_the_committed_record() {
 fn typed(command: &str, paragraphs: usize) -> String {
     let output = output(command);
     let shown: Vec<&str> = output.trim_end().split("\n\n").take(paragraphs).collect();
-    format!("    {command}\n\n```text\n{}\n```\n", shown.join("\n\n"))
+    format!("\n    {command}\n\n```text\n{}\n```\n", shown.join("\n\n"))
 }
 
 #[test]
