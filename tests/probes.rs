@@ -69,8 +69,13 @@ fn every_probe_matches_its_twin_in_every_variant_and_type() {
                     if launch::missing(&probe.plan(variant, element), &gpu.info).is_some() {
                         continue;
                     }
-                    let verification = verify::once(&gpu, &KernelCase { kernel: probe.as_ref(), variant, storage: element }, 9, u64::MAX)
-                        .unwrap_or_else(|error| panic!("{probe:?} {variant} {element}: {error}"));
+                    let verification = verify::once(
+                        &gpu,
+                        &KernelCase { kernel: probe.as_ref(), variant, storage: element },
+                        9,
+                        u64::MAX,
+                    )
+                    .unwrap_or_else(|error| panic!("{probe:?} {variant} {element}: {error}"));
                     assert!(verification.passed(), "{probe:?} {variant} {element}: {verification:?}");
                 }
             }

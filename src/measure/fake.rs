@@ -8,12 +8,12 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::planning::{BEST, PlannedCase};
 use super::executor::{Executor, Lap, LaunchError, Prepared};
+use super::planning::{BEST, PlannedCase};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    Buffer, Element, Family, Kernel, Kind, Launch, Operation, Output, PartOf, Phase, Plan, Role, Tensor,
-    Tensors, Verification, Work,
+    Buffer, Element, Family, Kernel, Kind, Launch, Operation, Output, PartOf, Phase, Plan, Role, Tensor, Tensors,
+    Verification, Work,
 };
 use crate::record::{CacheState, Device, DeviceType};
 use crate::units::{Bytes, Flop, Seconds};
@@ -114,12 +114,7 @@ pub(super) fn planned(kernels: &[FakeKernel]) -> Vec<PlannedCase> {
         .iter()
         .map(|kernel| {
             let spec = Arc::new(spec(kernel));
-            PlannedCase {
-                id: spec.id_as(BEST),
-                spec,
-                cache: CacheState::Cold,
-                candidates: VARIANTS.to_vec(),
-            }
+            PlannedCase { id: spec.id_as(BEST), spec, cache: CacheState::Cold, candidates: VARIANTS.to_vec() }
         })
         .collect()
 }

@@ -344,9 +344,7 @@ mod tests {
         assert!(runs_warm(&fits));
         assert!(!runs_warm(&too_large));
         let planned = cases(Preset::Full, &Selection::Tuned, &[], &PlannedFor::anything()).unwrap();
-        let bytes = |case: &PlannedCase| {
-            case.spec.kernel.plan(case.spec.variant, case.spec.element).input_bytes()
-        };
+        let bytes = |case: &PlannedCase| case.spec.kernel.plan(case.spec.variant, case.spec.element).input_bytes();
         let warm = planned.iter().filter(|case| case.cache == CacheState::Warm);
         assert!(warm.map(bytes).max().is_some_and(|most| most <= MOST_WARM_BYTES));
     }
