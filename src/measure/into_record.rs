@@ -6,7 +6,7 @@ use super::host;
 use super::options::Options;
 use super::planning::{PlannedCase, rotation_bytes};
 use super::roofs::{Limits, int8_flop};
-use super::verify::Measured;
+use super::verify::MeasuredCase;
 use crate::kernels::{PartOf, Plan};
 use crate::record::{
     Bound, CacheState, Case, Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, LayerPart, Preset, Protocol,
