@@ -114,8 +114,11 @@ pub(super) fn readings(
         }
     }
     asked.answer(done);
+    let mut projections: Vec<&Projection> =
+        asked.answered.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
+    projections.sort_by(|a, b| a.model.cmp(&b.model));
     let mut caveats = Vec::new();
-    for projection in asked.answered.iter().filter_map(|(_, answer)| answer.as_ref().ok()) {
+    for projection in projections {
         add_new(&mut caveats, &projection.caveats);
     }
     Ok((open.into_iter().map(|open| read(claim, open, &asked)).collect(), caveats))
