@@ -29,7 +29,7 @@ fn table(record: &Record) -> String {
          |---|---|---|---|---|--:|--:|--:|--:|\n",
     );
     for case in best.values() {
-        let shape: Vec<String> = case.shape.iter().map(|(name, size)| format!("{name} {size}")).collect();
+        let shape = supernode_bench::report::shape(&case.shape);
         let bound = format!("{:?}", case.achieved.bound_by).to_lowercase();
         let _ = writeln!(
             text,
@@ -38,7 +38,7 @@ fn table(record: &Record) -> String {
             case.phase,
             case.element,
             case.variant,
-            shape.join(", "),
+            shape,
             case.timing.median_s,
             case.achieved.flop_per_s,
             case.achieved.bytes_per_s,
