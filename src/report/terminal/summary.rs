@@ -130,10 +130,9 @@ fn best_cases(out: &mut String, record: &Record) {
     });
     let shown = if best.len() > MOST_BEST { MOST_BEST - 1 } else { best.len() };
     for case in best.values().take(shown) {
-        let rate = match case.achieved.bound_by {
-            Bound::Memory => case.achieved.bytes_per_s.to_string(),
-            Bound::Compute | Bound::Launch => case.achieved.flop_per_s.to_string(),
-        };
+        let counts_bytes = case.achieved.bound_by == Bound::Memory || !case.achieved.flop_per_s.is_positive();
+        let rate =
+            if counts_bytes { case.achieved.bytes_per_s.to_string() } else { case.achieved.flop_per_s.to_string() };
         table.add_row([
             words::family(case.family).to_owned(),
             case.element.to_string(),
@@ -194,7 +193,7 @@ fn measured_line(row: &ProjectedRow) -> String {
     match &row.comparison.on {
         Ok(on) => {
             let rate = four_digits(on.tokens_per_s_per_chip.median);
-            format!("{} of the measured device: {rate} in {model} {phase}.", row.request.chips)
+            format!("{} of the measured device: {rate} tokens/s per chip in {model} {phase}.", row.request.chips)
         }
         Err(_) => format!("{} of the measured device: {model} {phase} does not fit.", row.request.chips),
     }
@@ -206,7 +205,7 @@ fn where_to_look(out: &mut String, summary: &RunSummary<'_>) {
     let _ = writeln!(out, "page    {}", summary.page.display());
     let commands = [
         ("report RECORD --details", "all cases, ceilings, trials, caveats"),
-        ("project RECORD", "this device: intervals, plans, sources"),
+        ("project RECORD", "plans, intervals and sources"),
         ("compare RECORD OTHER", "another record, case by case"),
     ];
     for (i, (command, what)) in commands.iter().enumerate() {
