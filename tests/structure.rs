@@ -195,8 +195,10 @@ fn used(text: &str) -> Vec<(Segments, bool)> {
     }
     for root in ["crate::", "self::", "super::"] {
         for (at, _) in code.match_indices(root) {
-            let is_start = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
-            if is_start {
+            let before = &code[..at];
+            let is_start = !before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
+            // A visibility names a module without using it.
+            if is_start && !before.ends_with("pub(in ") {
                 let end = code[at..].find(|c: char| !c.is_alphanumeric() && c != '_' && c != ':');
                 let path = &code[at..end.map_or(code.len(), |end| at + end)];
                 let segments = path.split("::").filter(|segment| !segment.is_empty());
