@@ -172,7 +172,7 @@ pub fn moe_layer(rank: &Rank<'_>, moe: &Moe, setting: &PassSetting<'_>, attentio
 }
 
 /// The fastest way to run a layer, and its program. Two micro-batches may share the cores in each way of
-/// [`CoreSharing`].
+/// `CoreSharing`.
 pub fn best_period(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> (Period, Vec<Node>) {
     let whole = program(rank, layer, setting, CoreSharing::Blocks);
     if setting.streams < 2 {

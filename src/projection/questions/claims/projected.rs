@@ -116,7 +116,8 @@ pub(super) fn readings(
     asked.answer(done);
     let mut projections: Vec<&Projection> =
         asked.answered.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
-    projections.sort_by(|a, b| a.model.cmp(&b.model));
+    let key = |projection: &Projection| (projection.model.clone(), projection.fabric.clone(), projection.phase.name());
+    projections.sort_by_cached_key(|projection| key(projection));
     let mut caveats = Vec::new();
     for projection in projections {
         add_new(&mut caveats, &projection.caveats);
