@@ -115,7 +115,7 @@ fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> Line {
         left_out: false,
         verification: None,
         error_of_type: None,
-        of: (kernel.family(), case.element),
+        of: (case.family, case.element),
     };
     if line.problem.is_some() {
         line.left_out = true;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{Launch, POISON_WORD, Plan, Role, Tensors};
+use crate::kernels::{Launch, Need, POISON_WORD, Plan, Role, Tensors};
 use crate::record::{Device, DeviceType};
 use crate::units::Seconds;
 
@@ -456,22 +456,17 @@ impl Timestamps {
     }
 }
 
-/// What a plan needs that the device lacks, in words. What a shader needs is read off the shader.
+/// What a plan needs that the device lacks, in words.
 pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
-    let lack = |feature: &str| lacks(feature).then(|| format!("the adapter lacks the feature {feature}"));
     for launch in &plan.launches {
-        let text = launch.wgsl().unwrap_or_default();
-        let matrix = ["8x8", "16x16"].into_iter().find(|size| text.contains(&format!("coop_mat{size}")));
-        let lacking = lack("shader_f16")
-            .filter(|_| text.contains("enable f16;"))
-            .or_else(|| lack("subgroup").filter(|_| text.contains("subgroup")))
-            .or_else(|| matrix.and_then(|size| lack(&matrix_feature(size))));
-        if lacking.is_some() {
-            return lacking;
+        let mut features = launch.needs.iter().filter_map(|need| feature(*need));
+        if let Some(feature) = features.find(|feature| lacks(feature)) {
+            return Some(format!("the adapter lacks the feature {feature}"));
         }
-        if (matrix.is_some() || text.contains("subgroup"))
-            && let Some(problem) = subgroups_unfit(device, matrix.is_some())
+        let matrix = launch.needs.contains(&Need::Matrix8) || launch.needs.contains(&Need::Matrix16);
+        if launch.needs.contains(&Need::Subgroup)
+            && let Some(problem) = subgroups_unfit(device, matrix)
         {
             return Some(problem);
         }
@@ -482,6 +477,18 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
         }
     }
     None
+}
+
+/// The adapter's feature for a need; `None` if every adapter has it. The matrices have f16 operands and f32 sums: Metal
+/// also has them with f32 operands, but no kernel uses those yet.
+fn feature(need: Need) -> Option<&'static str> {
+    match need {
+        Need::ShaderF16 => Some("shader_f16"),
+        Need::Subgroup => Some("subgroup"),
+        Need::Matrix8 => Some("cooperative_matrix_8x8x8_f16_f32"),
+        Need::Matrix16 => Some("cooperative_matrix_16x16x16_f16_f32"),
+        Need::PackedDot => None,
+    }
 }
 
 /// Why kernels with subgroups cannot run in those of this device, if they cannot.
@@ -496,29 +503,24 @@ fn subgroups_unfit(device: &Device, matrix: bool) -> Option<String> {
         .then(|| format!("needs subgroups of at most {MOST_MATRIX_LANES} invocations, {have} some of {most}"))
 }
 
-/// The feature of square matrices, f16 operands with f32 sums (f32 operands, which Metal has too, have no kernel yet), of the size `8x8` or `16x16`.
-fn matrix_feature(size: &str) -> String {
-    let depth = size.split('x').next().unwrap_or_default();
-    format!("cooperative_matrix_{size}x{depth}_f16_f32")
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::kernels::probes::Probe;
+    use crate::kernels::matmul::Matmul;
+    use crate::kernels::probes::{FmaForm, FmaProbe, LaunchProbe};
     use crate::kernels::{Element, Kernel};
     use crate::measure::gpu::{Selection, select};
 
     /// Multiply-adds for some hundred milliseconds on a software adapter.
-    const LONG: Probe = Probe::Fma { invocations: 1 << 16, rounds: 512 };
+    const LONG: FmaProbe = FmaForm::Chains.probe(1 << 16, 512);
 
     fn open() -> Gpu {
         select(&Selection::default()).unwrap().open(false).unwrap()
     }
 
-    fn prepare<'a>(gpu: &'a Gpu, probe: &Probe) -> Result<Box<dyn Prepared + 'a>, LaunchError> {
+    fn prepare<'a>(gpu: &'a Gpu, probe: &dyn Kernel) -> Result<Box<dyn Prepared + 'a>, LaunchError> {
         let plan = probe.plan("probe", Element::F32);
         gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1)
     }
@@ -526,14 +528,14 @@ mod tests {
     #[test]
     fn a_lost_device_is_told_from_a_refused_launch_and_another_opening_works() {
         let gpu = open();
-        let mut prepared = prepare(&gpu, &Probe::Launch).unwrap();
+        let mut prepared = prepare(&gpu, &LaunchProbe).unwrap();
         prepared.run(1).unwrap();
         gpu.device.destroy();
         let error = prepared.run(1).unwrap_err();
         assert!(matches!(error, LaunchError::Device(_)), "{error:?}");
-        let error = prepare(&gpu, &Probe::Launch).err();
+        let error = prepare(&gpu, &LaunchProbe).err();
         assert!(matches!(error, Some(LaunchError::Device(_))), "{error:?}");
-        prepare(&open(), &Probe::Launch).unwrap().run(1).unwrap();
+        prepare(&open(), &LaunchProbe).unwrap().run(1).unwrap();
     }
 
     #[test]
@@ -545,7 +547,7 @@ mod tests {
         assert!(matches!(error, LaunchError::Hung(_)), "{error:?}");
         // As a session does: closing it would wait.
         std::mem::forget(gpu);
-        prepare(&open(), &Probe::Launch).unwrap().run(1).unwrap();
+        prepare(&open(), &LaunchProbe).unwrap().run(1).unwrap();
     }
     /// A device with every feature, as one that reports such a range of subgroup sizes and ran in those seen.
     fn with_subgroups(reported: [u64; 2], seen: &[u32]) -> Device {
@@ -561,11 +563,9 @@ mod tests {
 
     /// Whether each of a kernel with subgroups and one with matrices of 8 x 8 can run.
     fn offered(device: &Device) -> [bool; 2] {
-        ["matmul_subgroup", "matmul_matrix_8"].map(|shader| {
-            let mut plan = Probe::Launch.plan("probe", Element::F32);
-            plan.launches[0].shader = shader;
-            missing(&plan, device).is_none()
-        })
+        let matmul = Matmul::dense(64, 64, 64);
+        ["subgroup_16x64", "matrix8_64x128"]
+            .map(|variant| missing(&matmul.plan(variant, Element::F16), device).is_none())
     }
 
     #[test]
@@ -588,9 +588,9 @@ mod tests {
     fn buffers_that_nothing_wrote_hold_poison_to_their_last_word() {
         let gpu = open();
         for size in [4, 16, POISON_BLOCK - 4, POISON_BLOCK, POISON_BLOCK + 4, 3 * POISON_BLOCK + 20] {
-            let mut plan = Probe::Launch.plan("probe", Element::F32);
+            let mut plan = LaunchProbe.plan("probe", Element::F32);
             plan.buffers[1].size_bytes = size;
-            let inputs = Probe::Launch.inputs("probe", Element::F32, 1);
+            let inputs = LaunchProbe.inputs("probe", Element::F32, 1);
             let bytes = gpu.prepare(&plan, &inputs, 1).unwrap().read("echo").unwrap();
             assert_eq!(bytes.len() as u64, size);
             assert!(bytes.as_chunks().0.iter().all(|word| u32::from_le_bytes(*word) == POISON_WORD), "{size}");

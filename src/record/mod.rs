@@ -26,6 +26,7 @@ pub use journal::{Journal, ResumeError};
 pub use lock::{Lock, Locked};
 pub(crate) use validate::printable;
 
+pub use crate::kernels::cases::Preset;
 pub use crate::kernels::probes::FmaForm;
 use crate::kernels::{Element, Operation};
 pub use crate::kernels::{Metric, Verification, Worst};
@@ -260,18 +261,6 @@ pub struct Protocol {
     pub target_relative_ci: f64,
     /// ... or when this much time went into its samples.
     pub sample_budget_s: Seconds,
-}
-
-/// A set of shapes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// Layers scaled down: what a software adapter finishes in minutes.
-    Smoke,
-    /// True layer sizes of three models, few points.
-    Quick,
-    /// True layer sizes of all models.
-    Full,
 }
 
 /// Which variants of a kernel are timed in full.

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use page::{Page, page};
 
-use crate::kernels::{Element, Family, Phase};
+use crate::kernels::{Element, Family, KernelPhase};
 use crate::projection::{self, NumberType, Projection, Provenance};
 use crate::record::{
     CacheState, Case, Ceiling, CeilingKind, Clock, DeviceType, FmaForm, LastLevelCache, Preset, Quantity, Record,
@@ -74,7 +74,7 @@ struct Best<'a> {
 }
 
 fn best(record: &Record) -> Best<'_> {
-    type Question<'a> = (Family, &'a str, Element, &'a str, Phase, (u32, CacheState), &'a BTreeMap<String, u64>);
+    type Question<'a> = (Family, &'a str, Element, &'a str, KernelPhase, (u32, CacheState), &'a BTreeMap<String, u64>);
     let mut groups: BTreeMap<Question<'_>, Vec<&Case>> = BTreeMap::new();
     for case in &record.cases {
         let state = (case.scale_divisor, case.cache);
