@@ -1,6 +1,6 @@
 //! The arithmetic of `probe_outer.wgsl`: 16 sums of products whose operands change in every step.
 
-use crate::kernels::tensor::{Random, Tensor};
+use crate::kernels::tensor::Tensor;
 
 /// Sums per invocation.
 pub(super) const SUMS: usize = 16;
@@ -41,6 +41,7 @@ mod tests {
 
     use super::*;
     use crate::kernels::sources::wgsl;
+    use crate::kernels::tensor::Random;
     use crate::kernels::types::Element;
 
     #[test]
