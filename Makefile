@@ -4,6 +4,7 @@
 # make verify-matrices   the verification suite, cooperative matrices included, on a current Mesa in a folder (2 to 7 minutes)
 # make compile-elsewhere   what that Mesa's drivers of seven devices offer, and every pipeline through their compilers
 # make spirv-val   every pipeline as SPIR-V under the validator of that Mesa's distribution, which knows matrices
+# make picture   docs/page.png, the README's picture of the report page, from the records in results/
 # make lint    formatting, clippy and docs, warnings denied
 # Each installs what it needs on Debian and Ubuntu, and says so; what takes a current Mesa puts it into target/ instead.
 
@@ -11,7 +12,7 @@ CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test browser-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lint driver
+.PHONY: bench test browser-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val picture lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -33,11 +34,13 @@ second-compiler:
 validate-vulkan: driver
 	@sh tests/validate-vulkan.sh
 
-# A current Mesa's software driver multiplies matrices of 8 x 8, those of older ones none.
+# A current Mesa's software driver multiplies matrices of 8 x 8, those of older ones none. BUILD=debug takes the program that
+# the tests have built.
+BUILD ?= release
 verify-matrices:
 	@sh tests/current-mesa/install.sh
-	$(CARGO) build --release --locked
-	sh tests/current-mesa/run.sh llvmpipe supernode verify --backend vulkan $(ARGS)
+	$(CARGO) build $(if $(filter release,$(BUILD)),--release) --locked
+	sh tests/current-mesa/run.sh llvmpipe $${CARGO_TARGET_DIR:-target}/$(BUILD)/supernode verify --backend vulkan $(ARGS)
 
 # Nothing runs on these devices, which are not there; LIMIT_S seconds each (600), DEVICES="apple-m1 adreno-740" for some.
 compile-elsewhere:
@@ -48,6 +51,9 @@ compile-elsewhere:
 spirv-val:
 	@sh tests/current-mesa/install.sh || echo "spirv-val: NOT RUN on cooperative matrices, unless the installed one is new enough"
 	$(CARGO) test --locked --test second_compiler spirv
+
+picture:
+	@sh tests/browser/picture.sh
 
 lint:
 	$(CARGO) fmt --check

@@ -28,6 +28,7 @@
 //! | [`projection`] | pure functions from a question to tokens per second, with an interval | [`projection::project`] |
 //! | [`report`] | terminal tables, comparison, exports, one HTML page | [`report::compare`], [`report::export`] |
 //! | [`cli`] | one file a subcommand; alone sees all stages | [`cli::run`] |
+//! | [`statistics`] | median, interval, quantile | [`statistics::summarise`] |
 //! | [`units`] | seconds, bytes, operations and their rates as types | [`units::Seconds`] |
 //!
 //! Invariants: only `measure` knows wgpu; a figure in a record cannot exist without a verification beside it; every input
@@ -50,6 +51,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 pub mod cli;
+mod files;
 pub mod kernels;
 #[cfg(feature = "gpu")]
 pub mod measure;
@@ -58,4 +60,5 @@ pub mod projection;
 pub mod record;
 pub mod report;
 pub mod specs;
+pub mod statistics;
 pub mod units;

@@ -7,9 +7,10 @@ use proptest::test_runner::{Config, TestRunner};
 use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
 use supernode_bench::kernels::gating::{Gate, Logits, Sort, TopK};
 use supernode_bench::kernels::routing::Load;
-use supernode_bench::kernels::{Element, Kernel};
-use supernode_bench::measure::gpu::{self, Gpu, Selection};
-use supernode_bench::measure::{launch, run};
+use supernode_bench::kernels::{Element, Kernel, KernelCase};
+use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use supernode_bench::measure::launch;
+use supernode_bench::measure::verify::once;
 use supernode_bench::specs::Scoring;
 
 /// Shapes per kernel. Each shape compiles its own shaders, which takes longer than running them.
@@ -17,7 +18,7 @@ const SHAPES: u32 = 6;
 
 /// Draws shapes, each with a variant and a type, and compares the results with the twin under runtime checks.
 fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
-    let gpu = gpu::select(&Selection::default())
+    let gpu = gpu::select(&AdapterChoice::default())
         .and_then(|listed| listed.open(true))
         .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"));
     let mut runner = TestRunner::new(Config { cases: SHAPES, max_shrink_iters: 8, ..Config::default() });
@@ -25,7 +26,8 @@ fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
         .run(&(shapes, any::<usize>(), any::<u64>()), |(kernel, pick, seed)| {
             let ways = ways(&gpu, &kernel);
             let (variant, element) = ways[pick % ways.len()];
-            let verification = run::verify(&gpu, &kernel, variant, element, seed, u64::MAX)
+            let case = KernelCase { kernel: &kernel, variant, storage: element };
+            let verification = once(&gpu, &case, seed, u64::MAX)
                 .map_err(|error| TestCaseError::fail(format!("{kernel:?} {variant} {element}: {error}")))?;
             prop_assert!(verification.passed(), "{kernel:?} {variant} {element}: {verification:?}");
             Ok(())

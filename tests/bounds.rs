@@ -9,9 +9,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use supernode_bench::kernels::cases::verification_cases;
-use supernode_bench::kernels::{Kernel, POISON_WORD, Plan, Role, Tensor, Tensors};
-use supernode_bench::measure::gpu::{self, Gpu, Selection};
-use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, launch, run};
+use supernode_bench::kernels::{Kernel, KernelCase, POISON_WORD, Plan, Role, Tensor, Tensors};
+use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use supernode_bench::measure::verify::once;
+use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, launch};
 
 /// Bytes behind each buffer.
 const GUARD: usize = 4096;
@@ -83,7 +84,7 @@ impl Prepared for GuardedPlan<'_> {
 }
 
 fn open() -> Gpu {
-    gpu::select(&Selection::default())
+    gpu::select(&AdapterChoice::default())
         .and_then(|listed| listed.open(false))
         .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
 }
@@ -99,7 +100,8 @@ fn no_variant_reads_or_writes_beyond_its_buffers() {
             continue;
         }
         let guarded = Guarded { gpu: &gpu, broken: RefCell::new(Vec::new()) };
-        match run::verify(&guarded, kernel, case.variant, case.element, 23, u64::MAX) {
+        let as_launched = KernelCase { kernel, variant: case.variant, storage: case.element };
+        match once(&guarded, &as_launched, 23, u64::MAX) {
             Ok(verification) if verification.passed() => {}
             Ok(verification) => problems.push(format!("{}: wrong beside a guard: {verification:?}", case.id())),
             Err(error) => problems.push(format!("{}: {error}", case.id())),

@@ -1,8 +1,5 @@
-//! `supernode claims`: the arithmetic by hand, verdicts that follow from their readings, and the README's table.
-//! `UPDATE_README=1 cargo test --test claims` rewrites the latter.
+//! `supernode claims`: the arithmetic by hand, and verdicts that follow from their readings.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
-
-use std::path::Path;
 
 use assert_cmd::Command;
 use serde_json::Value;
@@ -10,9 +7,6 @@ use supernode_bench::projection::claims::{Judged, Verdict, judge};
 use supernode_bench::projection::sweep::scaling;
 use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload};
 use supernode_bench::specs::{Chip, Claim, Fabric, Model};
-
-const BEGIN: &str = "<!-- claims: begin -->\n";
-const END: &str = "<!-- claims: end -->";
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::cargo_bin("supernode").unwrap();
@@ -224,19 +218,5 @@ fn bad_input_is_one_line_with_exit_code_2() {
         let error = command(&[argument]).assert().code(2).stdout("").get_output().stderr.clone();
         let error = String::from_utf8(error).unwrap();
         assert!(error.contains(expected) && error.trim_end().lines().count() == 1, "{error}");
-    }
-}
-
-#[test]
-fn the_readme_shows_the_claims_as_they_come_out() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).unwrap();
-    let (inside, after) = rest.split_once(END).unwrap();
-    let current = output(&["--markdown"]);
-    if std::env::var_os("UPDATE_README").is_some() {
-        std::fs::write(&path, format!("{before}{BEGIN}{current}{END}{after}")).unwrap();
-    } else {
-        assert!(inside == current, "README.md is stale: UPDATE_README=1 cargo test --test claims");
     }
 }

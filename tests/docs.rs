@@ -1,5 +1,5 @@
-//! Every command that README.md and docs/ tell people to run is run here, or, where it takes a GPU, minutes or the network,
-//! held against the flags that exist.
+//! The documents: every command that README.md and docs/ tell people to run is run here, or, where it takes a GPU, minutes or
+//! the network, compared with the flags that exist. Links and the names in ARCHITECTURE.md lead to something.
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -9,6 +9,11 @@ use std::process::Command;
 
 use clap::Parser;
 use supernode_bench::cli::Cli;
+
+/// The most bytes of the README: a reader finishes it in five minutes.
+const README_BYTES: usize = 9_000;
+/// The most bytes of its picture.
+const PICTURE_BYTES: usize = 200_000;
 
 /// Commands that measure: on a device, for minutes. Their flags are parsed and they are not run.
 const MEASURING: [&str; 4] = ["run", "measure", "verify", "devices"];
@@ -25,14 +30,18 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The lines of fenced and of indented blocks, without comments.
+/// The lines of fenced and of indented blocks, without comments; a fence marked `text` holds output.
 fn commands(document: &Path) -> Vec<String> {
     let text = fs::read_to_string(document).unwrap();
-    let (mut fenced, mut after_blank, mut indented) = (false, true, false);
+    let (mut fenced, mut is_output, mut after_blank, mut indented) = (false, false, true, false);
     let mut commands = Vec::new();
     for line in text.lines() {
-        if line.trim_start().starts_with("```") {
+        if let Some(language) = line.trim_start().strip_prefix("```") {
             fenced = !fenced;
+            is_output = fenced && language == "text";
+            continue;
+        }
+        if is_output {
             continue;
         }
         // An indented block begins after a blank line, or it would go on a paragraph or a list.
@@ -138,13 +147,92 @@ fn cargo(command: &str, arguments: &[&str]) {
 
 #[test]
 fn every_command_of_readme_and_guides_works_or_exists() {
+    let mut run = 0;
     for document in documents() {
         let desk = desk();
-        let commands = commands(&document);
-        assert!(!commands.is_empty(), "{}: no command was found", document.display());
-        let run = commands.iter().filter(|command| check(command, desk.path())).count();
-        assert!(run >= 3, "{}: only {run} of {} commands are run", document.display(), commands.len());
+        run += commands(&document).iter().filter(|command| check(command, desk.path())).count();
     }
+    assert!(run >= 35, "only {run} commands were run");
+}
+
+#[test]
+fn the_readme_and_its_picture_are_small() {
+    let readme = fs::read(root().join("README.md")).unwrap();
+    assert!(readme.len() <= README_BYTES, "README.md has {} bytes", readme.len());
+    let picture = fs::read(root().join("docs/page.png")).unwrap();
+    assert!(picture.starts_with(b"\x89PNG"), "docs/page.png: make picture");
+    assert!(picture.len() <= PICTURE_BYTES, "docs/page.png has {} bytes", picture.len());
+}
+
+/// The targets of a document's links that are files of this repository.
+fn local_links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    targets.filter(|target| !target.contains("://")).map(|target| target.split('#').next().unwrap_or_default())
+}
+
+#[test]
+fn every_link_leads_to_a_file() {
+    let mut documents = documents();
+    documents
+        .extend(["ARCHITECTURE.md", "CHANGELOG.md", "peers/README.md", "fuzz/README.md"].map(|name| root().join(name)));
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        for link in local_links(&text) {
+            assert!(document.parent().unwrap().join(link).exists(), "{}: {link}", document.display());
+        }
+    }
+}
+
+/// The words between backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// What ARCHITECTURE.md names and what does not exist: in the code map, files and folders relative to the heading; among the
+/// invariants, tests of the file named last; elsewhere, paths.
+fn missing(map: &str) -> Vec<String> {
+    // A module is a file or a folder.
+    let exists = |path: &str| root().join(path).exists() || root().join(format!("{path}.rs")).exists();
+    let mut missing = Vec::new();
+    let (before, rest) = map.split_once("\n## Code map").unwrap();
+    let (code_map, rest) = rest.split_once("\n## Invariants").unwrap();
+    let (invariants, after) = rest.split_once("\n## ").unwrap();
+    let paths = quoted(before).chain(quoted(after)).filter(|word| word.contains('/'));
+    missing.extend(paths.filter(|path| !exists(path)).map(str::to_owned));
+    let mut folder = "";
+    for line in code_map.lines() {
+        if let Some(heading) = line.strip_prefix("### ") {
+            folder = heading.trim_matches('`');
+        } else if let Some(entry) = line.strip_prefix("- ") {
+            let names = quoted(entry.split(':').next().unwrap_or_default());
+            let paths = names.map(|name| format!("{folder}/{name}"));
+            missing.extend(paths.filter(|path| !exists(path)));
+        }
+    }
+    let mut file = String::new();
+    let mut text = String::new();
+    for word in quoted(invariants) {
+        if word.contains('/') {
+            file = word.to_owned();
+            text = fs::read_to_string(root().join(word)).unwrap_or_default();
+            if text.is_empty() {
+                missing.push(file.clone());
+            }
+        } else if word.matches('_').count() >= 3 && !text.contains(&format!("fn {word}(")) {
+            missing.push(format!("{file}: {word}"));
+        }
+    }
+    missing
+}
+
+#[test]
+fn the_map_names_files_and_tests_that_exist() {
+    let map = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let missing = missing(&map);
+    assert!(missing.is_empty(), "ARCHITECTURE.md names what does not exist:\n{}", missing.join("\n"));
+    assert_eq!(self::missing(&map.replace("compile.rs", "brew.rs")), ["src/measure/brew.rs"]);
+    let wrong = map.replace("one_wrong_element_fails_every_case", "one_wrong_element_is_fine");
+    assert_eq!(self::missing(&wrong), ["tests/gpu.rs: one_wrong_element_is_fine"]);
 }
 
 #[test]

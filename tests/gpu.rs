@@ -5,9 +5,9 @@
 use std::sync::OnceLock;
 
 use supernode_bench::kernels::cases::{CaseSpec, verification_cases};
-use supernode_bench::kernels::{Kernel, Plan, Tensors};
-use supernode_bench::measure::gpu::{self, Gpu, Selection};
-use supernode_bench::measure::run::{self, RunError};
+use supernode_bench::kernels::{KernelCase, Plan, Tensors};
+use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use supernode_bench::measure::verify::{RunError, once};
 use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, launch};
 
 /// The adapter, opened once with runtime checks and once without: its pipelines, whose compilation takes most of the time
@@ -15,7 +15,7 @@ use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, launch};
 fn open(runtime_checks: bool) -> &'static Gpu {
     static OPENED: [OnceLock<Gpu>; 2] = [const { OnceLock::new() }; 2];
     OPENED[usize::from(runtime_checks)].get_or_init(|| {
-        gpu::select(&Selection::default())
+        gpu::select(&AdapterChoice::default())
             .and_then(|listed| listed.open(runtime_checks))
             .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
     })
@@ -32,8 +32,8 @@ fn runnable(gpu: &Gpu) -> Vec<CaseSpec> {
 }
 
 fn verify(executor: &dyn Executor, case: &CaseSpec) -> Result<(), RunError> {
-    let kernel: &dyn Kernel = case.kernel.as_ref();
-    let verification = run::verify(executor, kernel, case.variant, case.element, 11, u64::MAX)?;
+    let case = KernelCase { kernel: case.kernel.as_ref(), variant: case.variant, storage: case.element };
+    let verification = once(executor, &case, 11, u64::MAX)?;
     if verification.passed() { Ok(()) } else { Err(RunError::Wrong(Box::new(verification))) }
 }
 

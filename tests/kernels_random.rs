@@ -8,13 +8,14 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
 use supernode_bench::kernels::routing::Load;
-use supernode_bench::kernels::{Element, Kernel};
-use supernode_bench::measure::gpu::{self, Gpu, Selection};
-use supernode_bench::measure::{accuracy::accuracy, launch};
+use supernode_bench::kernels::{Element, Kernel, KernelCase};
+use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use supernode_bench::measure::launch;
+use supernode_bench::measure::verify::accuracy;
 
 /// One device for all cases, so that each pipeline is compiled once.
 static GPU: LazyLock<Mutex<Gpu>> = LazyLock::new(|| {
-    let gpu = gpu::select(&Selection::default()).and_then(|listed| listed.open(true));
+    let gpu = gpu::select(&AdapterChoice::default()).and_then(|listed| listed.open(true));
     Mutex::new(gpu.unwrap_or_else(|error| panic!("these tests need an adapter: {error}")))
 });
 
@@ -54,7 +55,8 @@ proptest! {
     fn any_shape_in_any_variant_and_type_matches_its_twin((variant, element) in way(), matmul in matmul(), seed in 0u64..1000) {
         let gpu = GPU.lock().expect("no case panics while it holds the device");
         prop_assume!(launch::missing(&matmul.plan(variant, element), &gpu.info).is_none());
-        let compared = accuracy(&*gpu, &matmul, variant, element, seed, 400_000);
+        let case = KernelCase { kernel: &matmul, variant, storage: element };
+        let compared = accuracy(&*gpu, &case, seed, 400_000);
         drop(gpu);
         let compared = compared.map_err(|error| TestCaseError::fail(format!("{variant} {element}: {error}")))?;
         prop_assert!(compared.verification.passed(), "{variant} {element}: {:?}", compared.verification);

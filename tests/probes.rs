@@ -9,14 +9,15 @@ use supernode_bench::kernels::probes::{
     CACHE_INVOCATIONS, CacheProbe, CopyProbe, DotProbe, FmaForm, LaunchProbe, MATRIX_WORKGROUP, MatrixProbe, ReadProbe,
     WriteProbe, cache_step,
 };
-use supernode_bench::kernels::{Element, Kernel};
-use supernode_bench::measure::gpu::{self, Gpu, Selection};
+use supernode_bench::kernels::{Element, Kernel, KernelCase};
+use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::measure::sampling::{Pace, Sampling};
-use supernode_bench::measure::{Executor, launch, run};
+use supernode_bench::measure::verify::{self, CaseProtocol};
+use supernode_bench::measure::{Executor, launch};
 use supernode_bench::units::Seconds;
 
 fn open(runtime_checks: bool) -> Gpu {
-    gpu::select(&Selection::default())
+    gpu::select(&AdapterChoice::default())
         .and_then(|listed| listed.open(runtime_checks))
         .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
 }
@@ -70,8 +71,13 @@ fn every_probe_matches_its_twin_in_every_variant_and_type() {
                     if launch::missing(&probe.plan(variant, element), &gpu.info).is_some() {
                         continue;
                     }
-                    let verification = run::verify(&gpu, probe.as_ref(), variant, element, 9, u64::MAX)
-                        .unwrap_or_else(|error| panic!("{probe:?} {variant} {element}: {error}"));
+                    let verification = verify::once(
+                        &gpu,
+                        &KernelCase { kernel: probe.as_ref(), variant, storage: element },
+                        9,
+                        u64::MAX,
+                    )
+                    .unwrap_or_else(|error| panic!("{probe:?} {variant} {element}: {error}"));
                     assert!(verification.passed(), "{probe:?} {variant} {element}: {verification:?}");
                 }
             }
@@ -85,18 +91,15 @@ fn streams_over_several_sets_of_buffers_are_right_and_timed() {
     let interrupted = AtomicBool::new(false);
     let (budget, pace) = (Seconds::ZERO, Pace::SOFTWARE);
     let sampling = Sampling { target_relative_ci: 1.0, budget, runs_per_sample: Some(5), pace };
-    let protocol = run::Protocol { seed: 3, sets: 3, effort: u64::MAX, sampling, interrupted: &interrupted };
+    let protocol = CaseProtocol { seed: 3, sets: 3, effort: u64::MAX, sampling, interrupted: &interrupted };
     let bytes = 8 << 20;
     let probes: [Box<dyn Kernel>; 3] =
         [Box::new(ReadProbe { bytes }), Box::new(CopyProbe { bytes }), Box::new(WriteProbe { bytes })];
     for probe in &probes {
-        let run = run::verify_and_sample(
-            &gpu,
-            &run::KernelCase { kernel: probe.as_ref(), variant: "probe", element: Element::F32 },
-            &protocol,
-        )
-        .unwrap_or_else(|error| panic!("{probe:?}: {error}"));
-        assert_eq!(run.sampled.timing.buffer_sets, 3);
-        assert!(run.sampled.timing.median_s.is_positive());
+        let case = KernelCase { kernel: probe.as_ref(), variant: "probe", storage: Element::F32 };
+        let measured = verify::verify_and_sample(&gpu, &case, &protocol);
+        let measured = measured.unwrap_or_else(|error| panic!("{probe:?}: {error}"));
+        assert_eq!(measured.sampled.timing.buffer_sets, 3);
+        assert!(measured.sampled.timing.median_s.is_positive());
     }
 }

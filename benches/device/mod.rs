@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use supernode_bench::kernels::Family;
-use supernode_bench::measure::bench::{Bench, BenchError};
+use supernode_bench::measure::criterion::{Bench, BenchError};
 
 pub(crate) fn run(criterion: &mut Criterion, family: Family) {
     if let Err(error) = try_run(criterion, family) {

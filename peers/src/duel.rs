@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
 use supernode_bench::kernels::Element;
-use supernode_bench::measure::gpu::{self, Gpu, Selection};
+use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::record::DeviceType;
 
 use crate::answer::{Answer, Closeness};

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use serde::Serialize;
-use supernode_bench::measure::gpu::{self, Selection};
+use supernode_bench::measure::gpu::{self, AdapterChoice};
 use supernode_bench::record::DeviceType;
 
 use case::Shapes;
@@ -83,7 +83,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<bool> {
-    let selection = Selection { adapter: args.adapter.clone(), backend: None };
+    let selection = AdapterChoice { adapter: args.adapter.clone(), backend: None };
     if let Some(name) = &args.child {
         let Some(case) = case::find(name) else { bail!("--child {name}: no such case") };
         let options = duel::Options { selection, element: duel::element(&args.element)?, pairs: args.pairs };

@@ -1,7 +1,7 @@
 //! Flags and messages that every command with a device shares.
 
 use super::Error;
-use crate::measure::gpu::{self, Backend, Gpu, Selection};
+use crate::measure::gpu::{self, AdapterChoice, Backend, Gpu};
 
 /// Which adapter, and how shaders run on it.
 #[derive(Debug, Clone, clap::Args)]
@@ -27,7 +27,7 @@ impl DeviceArgs {
 
     /// Opens it; what did not work out was told the first time.
     pub(super) fn open_again(&self) -> Result<Gpu, Error> {
-        let selection = Selection { adapter: self.adapter.clone(), backend: self.backend };
+        let selection = AdapterChoice { adapter: self.adapter.clone(), backend: self.backend };
         let listed = gpu::select(&selection).map_err(|error| Error::Input(error.to_string()))?;
         listed.open(self.runtime_checks).map_err(|error| Error::Input(error.to_string()))
     }

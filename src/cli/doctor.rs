@@ -107,7 +107,7 @@ fn adapters() -> (Adapters, Vec<String>, Vec<Check>) {
         let bus = device.pci_bus_id.as_ref().map_or(String::new(), |id| format!(", PCI {id}"));
         let found =
             format!("{} ({}, {} {}{bus}){kind}", device.name, device.backend, device.driver, device.driver_info);
-        checks.push(Check::new(state, "adapter", crate::record::printable(&found, 200)));
+        checks.push(Check::new(state, "adapter", crate::printable::printable(&found, 200)));
     }
     if checks.is_empty() {
         checks.push(Check::new(State::Problem, "adapter", "none: no driver offers a device with compute shaders"));

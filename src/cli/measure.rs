@@ -6,9 +6,11 @@ use super::device::DeviceArgs;
 use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::{Error, print, print_json};
+use crate::files;
 use crate::measure::estimate::Estimate;
 use crate::measure::planning::{self, PlannedFor};
-use crate::measure::session::{self, Event, Machine, Options, SessionError};
+use crate::measure::options::Options;
+use crate::measure::session::{self, Event, OpenDevice, SessionError};
 use crate::measure::{Executor, tuning_cache};
 use crate::record::{CeilingKind, Device, Lock, Preset, Quantity, Record, Selection, Tuning};
 use crate::report::terminal;
@@ -79,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     if args.list {
         let preset = args.common.preset.unwrap_or(Preset::Full);
         let planned = planning::cases(preset, &args.common.selection(), &args.common.only, &PlannedFor::anything());
-        let planned = planned.map_err(|error| as_cli_error(&error))?;
+        let planned = planned.map_err(|error| Error::Input(error.to_string()))?;
         let ids: Vec<String> = planned.into_iter().map(|case| case.id).collect();
         return if args.json { print_json(&ids) } else { print(&(ids.join("\n") + "\n")) };
     }
@@ -123,8 +125,8 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
     let mut progress = Progress::new(0, false);
     let (info, has_device_clock) = (gpu.info.clone(), gpu.has_timestamps());
     let mut reopen = || reopened(&args.device, &info);
-    let machine = Machine { info: &info, has_device_clock, executor: Box::new(gpu), reopen: &mut reopen };
-    let outcome = session::run(machine, &options, &path, interrupted, &mut |event| show(&event, &mut progress));
+    let device = OpenDevice { info: &info, has_device_clock, executor: Box::new(gpu), reopen: &mut reopen };
+    let outcome = session::run(device, &options, &path, interrupted, &mut |event| show(&event, &mut progress));
     progress.finish();
     match outcome {
         Ok(record) => Ok((record, path)),
@@ -221,11 +223,9 @@ fn trial(tuning: &Tuning) -> String {
     format!("{} ({} in all)", told.join(", "), tuning.cost_s)
 }
 
-/// `vendor-device-backend.json` in lower case, other characters than letters and digits as single dashes.
+/// `vendor-device-backend.json`.
 fn file_name(device: &Device) -> String {
-    let words = format!("{} {} {}", device.vendor, device.name, device.backend).to_lowercase();
-    let parts: Vec<&str> = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
-    format!("{}.json", parts.join("-"))
+    format!("{}.json", files::slug(&format!("{} {} {}", device.vendor, device.name, device.backend)))
 }
 
 #[cfg(test)]

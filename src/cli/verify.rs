@@ -13,9 +13,8 @@ use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::{Error, print, print_json};
 use crate::kernels::cases::{CaseSpec, verification_cases};
-use crate::kernels::{Element, Family, Kernel, Verification};
-use crate::measure::accuracy::accuracy;
-use crate::measure::run::RunError;
+use crate::kernels::{Element, Family, Kernel, KernelCase, Verification};
+use crate::measure::verify::{RunError, accuracy};
 use crate::measure::{gpu::Gpu, launch};
 use crate::record::Preset;
 
@@ -121,7 +120,8 @@ fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> Line {
         line.left_out = true;
         return line;
     }
-    match accuracy(gpu, kernel, case.variant, case.element, seed, ALL) {
+    let as_launched = KernelCase { kernel, variant: case.variant, storage: case.element };
+    match accuracy(gpu, &as_launched, seed, ALL) {
         Ok(compared) => {
             let verification = compared.verification;
             line.passed = verification.passed();

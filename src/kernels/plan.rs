@@ -174,6 +174,12 @@ impl Plan {
         self.buffers.iter().filter(rotates).map(|buffer| buffer.size_bytes).sum()
     }
 
+    /// Bytes of all inputs.
+    pub fn input_bytes(&self) -> u64 {
+        let inputs = self.buffers.iter().filter(|buffer| buffer.role == Role::Input);
+        inputs.map(|buffer| buffer.size_bytes).sum()
+    }
+
     /// Bytes of the largest buffer, which must fit one binding.
     pub fn largest_buffer_bytes(&self) -> u64 {
         self.buffers.iter().map(|buffer| buffer.size_bytes).max().unwrap_or(0)

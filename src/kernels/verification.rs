@@ -57,6 +57,20 @@ pub struct Worst {
 }
 
 impl Verification {
+    /// A comparison of one element that came out exactly.
+    pub fn exact() -> Self {
+        Self {
+            metric: Metric::Exact,
+            value: 0.0,
+            tolerance: 0.0,
+            worst_error: 0.0,
+            worst_tolerance: 0.0,
+            checked: 1,
+            total: 1,
+            worst: None,
+        }
+    }
+
     /// Whether both errors are within their tolerances. A NaN is not.
     pub fn passed(&self) -> bool {
         self.value <= self.tolerance && self.worst_error <= self.worst_tolerance

@@ -1,21 +1,23 @@
 //! The roofs of the device, measured in the same run as the kernels.
 //!
-//! Where a probe can be written or launched in several ways, the fastest is the roof, and the record says which it was. A
-//! probe that fails costs its roof and no other: cases are then placed under those that are there.
+//! Where a probe can be written or launched in several ways, the fastest is the roof, and the record says which it was. If a
+//! probe fails, only its roof is missing, and cases are judged by the others.
 
 mod arithmetic;
+mod bench;
 mod traffic;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use super::run::{self, KernelCase, RunError};
-use super::{Executor, LaunchError, Prepared};
-use crate::kernels::{Element, Kernel};
-use crate::record::{Ceiling, CeilingKind, Device, DeviceType, LeftOut, Quantity};
-use crate::units::Seconds;
+use self::bench::Bench;
+use super::executor::{Executor, LaunchError};
+use super::verify::{CaseProtocol, RunError};
+use crate::kernels::Element;
+use crate::record::{Ceiling, CeilingKind, Device, LeftOut};
 
-/// All roofs, in the order in which they are measured: the cache's end is seen beside the memory's roof.
+/// All roofs, in the order in which they are measured. Memory comes first, because the end of the cache is found by
+/// comparing with it.
 const KINDS: [CeilingKind; 10] = [
     CeilingKind::Launch,
     CeilingKind::Submit,
@@ -40,8 +42,8 @@ pub struct Ceilings {
     pub left_out: Vec<LeftOut>,
 }
 
-/// Measures one roof after the other and hands each to `found` as soon as it stands. Of the protocol, the sets are chosen
-/// by the probes. A device that a probe loses is opened again for the probes after it.
+/// Measures one roof after the other and passes each to `found` at once. The probes choose their own number of sets, whatever
+/// the protocol says. If a probe loses the device, it is opened again for the next one.
 ///
 /// # Errors
 /// [`RunError::Interrupted`]; [`RunError::Launch`] where the device does not come back; the first error where neither f32
@@ -50,7 +52,7 @@ pub fn measure(
     executor: &mut Box<dyn Executor>,
     reopen: &mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
     device: &Device,
-    protocol: &run::Protocol,
+    protocol: &CaseProtocol,
     mut found: impl FnMut(CeilingKind, &Ceiling),
 ) -> Result<Ceilings, RunError> {
     let mut ceilings = Ceilings::default();
@@ -118,40 +120,6 @@ fn key(kind: CeilingKind) -> &'static str {
     }
 }
 
-/// Whether nothing more can be tried after this.
-fn ends_the_search(error: &RunError) -> bool {
-    match error {
-        RunError::Interrupted => true,
-        RunError::Launch(error) => error.ends_the_device(),
-        RunError::Wrong(_) => false,
-    }
-}
-
-/// What a probe is measured with.
-struct Bench<'a> {
-    executor: &'a dyn Executor,
-    device: &'a Device,
-    protocol: run::Protocol<'a>,
-    /// Roofs that were measured before.
-    roofs: &'a BTreeMap<CeilingKind, Ceiling>,
-}
-
-/// A probe and how it is run.
-#[derive(Clone, Copy)]
-struct Attempt<'a> {
-    probe: &'a dyn Kernel,
-    variant: &'a str,
-    element: Element,
-    sets: u32,
-}
-
-impl<'a> Attempt<'a> {
-    /// On one set of buffers, in the first variant.
-    fn of(probe: &'a dyn Kernel, element: Element) -> Self {
-        Self { probe, variant: "probe", element, sets: 1 }
-    }
-}
-
 impl Bench<'_> {
     fn roof(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
         if self.protocol.interrupted.load(Ordering::Relaxed) {
@@ -167,56 +135,6 @@ impl Bench<'_> {
             CeilingKind::MatrixF16 => self.matrix(),
         }
     }
-
-    fn is_software(&self) -> bool {
-        self.device.device_type == DeviceType::Software
-    }
-
-    /// Verifies and samples a probe.
-    fn measured(&self, kind: CeilingKind, attempt: Attempt) -> Result<Ceiling, RunError> {
-        let Attempt { probe, variant, element, sets } = attempt;
-        let mut protocol = run::Protocol { sets, ..self.protocol };
-        protocol.sampling.runs_per_sample = match kind {
-            CeilingKind::Launch => Some(100),
-            CeilingKind::Submit => Some(1),
-            _ => None,
-        };
-        if kind == CeilingKind::CacheRead {
-            // There are many working sets, and the roof is the fastest of them.
-            protocol.sampling.budget = protocol.sampling.budget / 4.0;
-        }
-        let measured =
-            run::verify_and_sample(self.executor, &KernelCase { kernel: probe, variant, element }, &protocol)?;
-        let (verification, timing) = (measured.verification, measured.sampled.timing);
-        let work = probe.plan(variant, element).work;
-        let median = timing.median_s;
-        let value = match kind.quantity() {
-            Quantity::FlopPerSecond | Quantity::OperationsPerSecond => (work.flop / median).get(),
-            Quantity::BytesPerSecond => (work.bytes() / median).get(),
-            Quantity::Seconds if kind == CeilingKind::Submit => timing.wall_median_s.get(),
-            Quantity::Seconds => median.get(),
-        };
-        let (form, workgroup, working_set_bytes, last_level_cache) = (None, None, None, None);
-        let points = Vec::new();
-        Ok(Ceiling { value, work, working_set_bytes, form, workgroup, points, last_level_cache, verification, timing })
-    }
-
-    /// A probe ready to run, without its twin.
-    fn prepared(&self, attempt: Attempt) -> Result<Box<dyn Prepared + '_>, LaunchError> {
-        let Attempt { probe, variant, element, sets } = attempt;
-        let inputs = probe.inputs(variant, element, self.protocol.seed);
-        self.executor.prepare(&probe.plan(variant, element), &inputs, sets)
-    }
-}
-
-/// The shortest of a few laps of one run.
-fn shortest(prepared: &mut dyn Prepared) -> Result<Seconds, LaunchError> {
-    let mut time = Seconds::new(f64::INFINITY);
-    for _ in 0..3 {
-        let lap = prepared.run(1)?;
-        time = time.min(lap.device.unwrap_or(lap.wall));
-    }
-    Ok(time)
 }
 
 #[cfg(test)]

@@ -8,19 +8,20 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::gpu::Gpu;
-use super::{LaunchError, launch};
+use super::executor::LaunchError;
+use super::launch;
 use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models, verification_cases};
 use crate::kernels::{Element, Family, Launch, Plan};
 use crate::record::Preset;
 use crate::specs::{Model, SpecError};
 use crate::units::Seconds;
 
-/// A pipeline that takes longer is worth a mark: a run has some ten of each family to wait for.
+/// A pipeline that takes longer is marked: a run compiles about ten per family.
 pub const SLOW: Seconds = Seconds::new(2.0);
 
 /// A shader's text with the constants of a launch: what a driver compiles.
 #[derive(Debug, Clone, Serialize)]
-pub struct Pipeline {
+pub struct ShaderPipeline {
     /// Shader, type, constants and overrides in one line.
     pub name: String,
     /// The family of the kernel it is part of; `layer` where no case of a kernel alone has it.
@@ -40,17 +41,17 @@ pub struct Pipeline {
     plan: Plan,
 }
 
-/// What became of a pipeline.
+/// The result of one compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum CompileOutcome {
     /// The driver has compiled it.
     Compiled,
     /// wgpu or the driver refused it, although the device has what it needs.
     Refused,
     /// The device lacks what it needs.
     LeftOut,
-    /// It was not its turn before the end.
+    /// The time ended before its turn.
     NotTried,
 }
 
@@ -59,9 +60,9 @@ pub enum Outcome {
 pub struct Compilation {
     /// Which.
     #[serde(flatten)]
-    pub pipeline: Pipeline,
-    /// What became of it.
-    pub outcome: Outcome,
+    pub pipeline: ShaderPipeline,
+    /// The result.
+    pub outcome: CompileOutcome,
     /// Wall time from the shader's text to the pipeline, wgpu's own share included; `None` where nothing was compiled.
     pub seconds: Option<Seconds>,
     /// Why it was refused, left out or not tried.
@@ -69,10 +70,10 @@ pub struct Compilation {
 }
 
 impl Compilation {
-    /// One that was not its turn.
-    pub fn not_tried(pipeline: &Pipeline, why: &str) -> Self {
+    /// A pipeline whose turn did not come.
+    pub fn not_tried(pipeline: &ShaderPipeline, why: &str) -> Self {
         let (pipeline, why) = (pipeline.clone(), Some(why.to_owned()));
-        Self { pipeline, outcome: Outcome::NotTried, seconds: None, why }
+        Self { pipeline, outcome: CompileOutcome::NotTried, seconds: None, why }
     }
 
     /// Whether it took longer than [`SLOW`].
@@ -97,24 +98,24 @@ pub fn cases(preset: Option<Preset>) -> Result<Vec<CaseSpec>, SpecError> {
     Ok(cases)
 }
 
-/// The different pipelines of some cases, by family; in a family one of each shader, then the next of each, so that an early
-/// end leaves no shader out. The probes of the ceilings are not among them.
-pub fn pipelines<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Vec<Pipeline> {
-    let mut found: BTreeMap<(String, String), Pipeline> = BTreeMap::new();
+/// The different pipelines of some cases, by family. Within a family every shader comes once before one comes twice, so
+/// that an early end leaves no shader out. Probes are not included.
+pub fn pipelines<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Vec<ShaderPipeline> {
+    let mut found: BTreeMap<(String, String), ShaderPipeline> = BTreeMap::new();
     for case in cases {
         let family = case.family;
         let plan = case.kernel.plan(case.variant, case.element);
         for launch in &plan.launches {
             let key = (launch.wgsl().unwrap_or_default().into_owned(), format!("{:?}", launch.overrides));
-            let known = found.entry(key).or_insert_with(|| Pipeline::new(launch, &plan, family));
+            let known = found.entry(key).or_insert_with(|| ShaderPipeline::new(launch, &plan, family));
             known.cases += 1;
             known.family = known.family.min(family);
         }
     }
-    let mut pipelines: Vec<Pipeline> = found.into_values().collect();
+    let mut pipelines: Vec<ShaderPipeline> = found.into_values().collect();
     pipelines.sort_by(|a, b| a.name.cmp(&b.name));
     let mut seen: BTreeMap<(Family, &str), usize> = BTreeMap::new();
-    let mut turns: Vec<(Family, usize, Pipeline)> = Vec::with_capacity(pipelines.len());
+    let mut turns: Vec<(Family, usize, ShaderPipeline)> = Vec::with_capacity(pipelines.len());
     for pipeline in pipelines {
         let turn = seen.entry((pipeline.family, pipeline.shader)).or_default();
         turns.push((pipeline.family, *turn, pipeline));
@@ -124,7 +125,7 @@ pub fn pipelines<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Vec<Pipel
     turns.into_iter().map(|(_, _, pipeline)| pipeline).collect()
 }
 
-impl Pipeline {
+impl ShaderPipeline {
     fn new(launch: &Launch, plan: &Plan, family: Family) -> Self {
         let constants = launch.constants.iter().map(|(name, value)| format!(" {name}={value}"));
         let overrides = launch.overrides.iter().map(|(name, value)| format!(" {name}={value}"));
@@ -141,23 +142,23 @@ impl Pipeline {
     }
 }
 
-/// Compiles a pipeline on a device, once a `Gpu`: what was compiled there before takes no time.
+/// Compiles a pipeline on a device, once per `Gpu`: a pipeline that was compiled there before takes no time.
 ///
 /// # Errors
 /// [`LaunchError::Device`] where the device is lost, and nothing more will compile.
-pub fn compile(gpu: &Gpu, pipeline: &Pipeline) -> Result<Compilation, LaunchError> {
+pub fn compile(gpu: &Gpu, pipeline: &ShaderPipeline) -> Result<Compilation, LaunchError> {
     let with = |outcome, seconds, why| Compilation { pipeline: pipeline.clone(), outcome, seconds, why };
     if let Some(why) = launch::missing(&pipeline.plan, &gpu.info) {
-        return Ok(with(Outcome::LeftOut, None, Some(why)));
+        return Ok(with(CompileOutcome::LeftOut, None, Some(why)));
     }
     let start = Instant::now();
     let results = pipeline.plan.launches.iter().map(|launch| launch::compile(gpu, launch));
     let result: Result<Vec<_>, LaunchError> = results.collect();
     let seconds = Some(Seconds::new(start.elapsed().as_secs_f64()));
     match result {
-        Ok(_) => Ok(with(Outcome::Compiled, seconds, None)),
+        Ok(_) => Ok(with(CompileOutcome::Compiled, seconds, None)),
         Err(error) if error.ends_the_device() => Err(error),
-        Err(error) => Ok(with(Outcome::Refused, seconds, Some(error.to_string()))),
+        Err(error) => Ok(with(CompileOutcome::Refused, seconds, Some(error.to_string()))),
     }
 }
 
@@ -166,7 +167,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::measure::gpu::{Selection, select};
+    use crate::measure::gpu::{AdapterChoice, select};
 
     #[test]
     fn pipelines_are_different_and_cover_every_shader_that_is_not_a_probe() {
@@ -206,18 +207,17 @@ mod tests {
 
     #[test]
     fn what_a_device_lacks_is_left_out_and_what_it_refuses_is_said() {
-        let mut gpu = select(&Selection::default()).unwrap().open(false).unwrap();
+        let mut gpu = select(&AdapterChoice::default()).unwrap().open(false).unwrap();
         let pipelines = pipelines(&cases(Some(Preset::Smoke)).unwrap());
         let mut pipeline = pipelines.iter().find(|pipeline| pipeline.shader == "matmul_subgroup").unwrap().clone();
         pipeline.plan.launches[0].overrides.insert("WORKGROUP", 1e6);
         let refused = compile(&gpu, &pipeline).unwrap();
-        assert_eq!(refused.outcome, Outcome::Refused, "{refused:?}");
+        assert_eq!(refused.outcome, CompileOutcome::Refused, "{refused:?}");
         assert!(refused.why.unwrap().contains("matmul_subgroup"));
         gpu.info.features.retain(|feature| feature != "subgroup");
         let left_out = compile(&gpu, &pipeline).unwrap();
-        assert_eq!((left_out.outcome, left_out.seconds), (Outcome::LeftOut, None));
-        gpu.device.destroy();
-        let _ = gpu.device.poll(wgpu::PollType::Poll); // brings the news
+        assert_eq!((left_out.outcome, left_out.seconds), (CompileOutcome::LeftOut, None));
+        gpu.destroy();
         let plain = pipelines.iter().find(|pipeline| pipeline.shader == "gate_token").unwrap();
         assert!(compile(&gpu, plain).is_err_and(|error| error.ends_the_device()));
     }

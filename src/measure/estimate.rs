@@ -1,10 +1,11 @@
 //! What a run will take: minutes, memory, and the longest submission, from the plan of its cases and a few rates.
 //!
-//! It decides which preset is small enough for a first run, and tells people before they wait. The simulated devices of
+//! It decides which preset is small enough for a first run, and is shown to people before they wait. The simulated devices of
 //! the tests hold it to what a session really does.
 
+use super::options::EFFORT;
 use super::planning::{PlannedCase, buffer_sets};
-use super::roofs::{Limits, input_bytes};
+use super::roofs::Limits;
 use super::sampling::Pace;
 use super::tuning;
 use crate::kernels::{Plan, Role};
@@ -29,16 +30,16 @@ const CHECKED_PER_CORE: f64 = 30e6;
 /// Cores that share one memory: more do not draw faster.
 const MOST_CORES: f64 = 16.0;
 
-/// To and from a device over PCIe 3 or on a shared memory, of which a copy takes two turns: assumed, and slow for most.
+/// Assumed rate of copies to and from a device: PCIe 3, or a shared memory that is read and written. Most are faster.
 const MOVED: BytesPerSecond = BytesPerSecond::new(4e9);
 
 impl HostRates {
-    /// Of the machine that a record tells of.
+    /// Of the computer that a record describes.
     pub fn here(host: &Host) -> Self {
         Self::of(f64::from(host.logical_cpus), MOVED)
     }
 
-    /// Of a machine with so many cores.
+    /// Of a computer with so many cores.
     pub fn of(cores: f64, moved: BytesPerSecond) -> Self {
         let cores = cores.clamp(1.0, MOST_CORES);
         Self { drawn: BytesPerSecond::new(DRAWN_PER_CORE * cores), moved, checked_per_s: CHECKED_PER_CORE * cores }
@@ -56,7 +57,7 @@ pub struct Estimate {
     pub device_bytes: Bytes,
 }
 
-/// Shares of the roof that kernels are taken to reach where nothing was measured: the winner of a trial, and the others.
+/// Assumed shares of the roof that kernels reach: the winner of a trial, and the others.
 const WINNER_SHARE: f64 = 0.3;
 const OTHER_SHARE: f64 = 0.1;
 /// A typical pipeline.
@@ -94,7 +95,7 @@ struct Sizes {
 
 fn sizes(case: &PlannedCase, plan: &Plan, on: &Record) -> Sizes {
     let bytes = |bytes: u64| Bytes::new(bytes as f64);
-    let inputs = input_bytes(plan);
+    let inputs = plan.input_bytes();
     let outputs = plan.buffers.iter().filter(|b| b.role == Role::Output).map(|b| b.size_bytes).sum();
     let sets = u64::from(buffer_sets(plan, on.protocol.rotation_bytes, case.cache));
     let (at_roof, _) = Limits::of_case(plan, &plan.operations(), case.cache).roofline(on);
@@ -113,12 +114,12 @@ fn of_case(case: &PlannedCase, on: &Record, host: &HostRates) -> Estimate {
     let element = case.spec.element;
     let plan = case.spec.kernel.plan(variant, element);
     let whole = sizes(case, &plan, on);
-    // Quantised operands are drawn twice, narrow ones in fewer bytes: in all about as f32.
+    // Quantised operands are drawn twice but have fewer bytes, so making them takes about as long as f32.
     let as_f32 = 32.0 / element.weight_bits() as f64;
     let finalists = if case.candidates.len() > 1 { 2.0 } else { 1.0 };
     let made = whole.inputs * as_f32 / host.drawn;
     let moved = (whole.inputs + whole.outputs) / host.moved;
-    let compared = Seconds::new(super::session::EFFORT as f64 / host.checked_per_s) + whole.outputs / host.moved;
+    let compared = Seconds::new(EFFORT as f64 / host.checked_per_s) + whole.outputs / host.moved;
     let run = whole.at_roof / WINNER_SHARE;
     let pace = Pace::on(on.is_software());
     let parts = plan.parts.len() as f64;
@@ -144,7 +145,7 @@ fn trial(case: &PlannedCase, on: &Record, host: &HostRates) -> Seconds {
     let plan = kernel.plan(case.candidates[0], case.spec.element);
     let sizes = sizes(case, &plan, on);
     let as_f32 = 32.0 / case.spec.element.weight_bits() as f64;
-    // Few layouts are made anew; each variant is brought to the device.
+    // A trial makes operands for about two layouts, and copies them to the device for each variant.
     let made = sizes.inputs * as_f32 / host.drawn * 2.0;
     let laps = (sizes.at_roof / OTHER_SHARE).max(LAP) * TRIAL_LAPS;
     let one = COMPILATION + laps + TRIAL_WARM_UP + (sizes.inputs + sizes.outputs) / host.moved;

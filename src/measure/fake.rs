@@ -8,12 +8,12 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::planning::PlannedCase;
-use super::{Executor, Lap, LaunchError, Prepared};
+use super::planning::{BEST, PlannedCase};
+use super::executor::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    Buffer, Element, Family, Kernel, KernelPhase, Launch, Metric, Operation, Output, PartOf, Plan, Role, Tensor,
-    TensorType, Tensors, Verification, Work,
+    Buffer, Element, Family, Kernel, KernelPhase, Launch, Operation, Output, PartOf, Plan, Role, Tensor, TensorType,
+    Tensors, Verification, Work,
 };
 use crate::record::{CacheState, Device, DeviceType};
 use crate::units::{Bytes, Flop, Seconds};
@@ -38,7 +38,7 @@ const FIXED_ROWS: u32 = 8;
 impl FakeKernel {
     fn launch(variant: &str, rows: u32) -> Launch {
         let index = VARIANTS.iter().position(|known| *known == variant).unwrap();
-        // A field that another branch adds to `Launch` is filled in by the probe's own plan.
+        // Starts from a probe's launch, so that new fields of `Launch` need no change here.
         let plan = crate::kernels::probes::LaunchProbe.plan("probe", Element::F32);
         let mut launch = plan.launches.into_iter().next().unwrap();
         launch.grid = [u32::try_from(index).unwrap(), rows, 1];
@@ -90,19 +90,10 @@ impl Kernel for FakeKernel {
     fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
         vec![Output { name: "echo", dims: vec![2], padded: vec![2], kind: TensorType::Index }]
     }
-    /// Of the two elements the twin sees the first alone, however much it may look at.
+    /// The twin checks the first of the two elements only, whatever the effort.
     fn verify(&self, _inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
         let error = if outputs["echo"].index_at(&[0]) == 1 { 0.0 } else { 1.0 };
-        Verification {
-            metric: Metric::Exact,
-            value: error,
-            tolerance: 0.0,
-            worst_error: error,
-            worst_tolerance: 0.0,
-            checked: 1,
-            total: 2,
-            worst: None,
-        }
+        Verification { value: error, worst_error: error, total: 2, ..Verification::exact() }
     }
 }
 
@@ -122,7 +113,7 @@ pub(super) fn planned(kernels: &[FakeKernel]) -> Vec<PlannedCase> {
         .map(|kernel| {
             let spec = Arc::new(spec(kernel));
             PlannedCase {
-                id: spec.id_as(super::planning::BEST),
+                id: spec.id_as(BEST),
                 spec,
                 cache: CacheState::Cold,
                 candidates: VARIANTS.to_vec(),
@@ -154,14 +145,14 @@ pub(super) struct Fake {
     time: RefCell<Box<Time>>,
     /// Variants that give a wrong result.
     pub(super) wrong: Vec<u32>,
-    /// Variants whose result is wrong where no twin looks.
+    /// Variants whose result is wrong in the element that the twin does not check.
     pub(super) racy: Vec<u32>,
-    /// Variants that are refused, with the driver's words.
-    pub(super) refused: BTreeMap<u32, &'static str>,
+    /// Variants that are refused, with the driver's error.
+    pub(super) refused: BTreeMap<u32, LaunchError>,
     /// Plans prepared so far, of probes and kernels.
     pub(super) prepared: Cell<usize>,
     /// What goes wrong.
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<Failure>,
     /// What the first run of a prepared plan takes beyond its others: the driver compiles then.
     pub(super) first_run_s: f64,
     /// Probes' shaders that give a wrong result for a type.
@@ -178,7 +169,7 @@ pub(super) struct Fake {
 
 /// The step of a case at which something goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
+pub(super) enum ScriptStep {
     Prepare,
     Run,
     Read,
@@ -186,10 +177,10 @@ pub(super) enum Step {
 
 /// An error in place of a kernel's variant (its index) at a step, so many times.
 #[derive(Debug, Clone)]
-pub(super) struct Fault {
+pub(super) struct Failure {
     pub(super) kernel: &'static str,
     pub(super) variant: u32,
-    pub(super) step: Step,
+    pub(super) step: ScriptStep,
     pub(super) error: LaunchError,
     pub(super) times: Cell<usize>,
 }
@@ -212,7 +203,7 @@ impl Fake {
         }
     }
 
-    fn fail(&self, plan: &Plan, step: Step) -> Result<(), LaunchError> {
+    fn fail(&self, plan: &Plan, step: ScriptStep) -> Result<(), LaunchError> {
         let (kernel, variant) = (plan.buffers.last().map(|buffer| buffer.name), plan.launches[0].grid[0]);
         let due = self.faults.iter().find(|fault| {
             Some(fault.kernel) == kernel && fault.variant == variant && fault.step == step && fault.times.get() > 0
@@ -241,7 +232,7 @@ impl Executor for Rc<Fake> {
 impl Executor for Fake {
     fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         self.prepared.set(self.prepared.get() + 1);
-        self.fail(plan, Step::Prepare)?;
+        self.fail(plan, ScriptStep::Prepare)?;
         let launch = &plan.launches[0];
         if let Some((_, error, times)) = self.broken.iter().find(|(name, _, n)| *name == launch.shader && n.get() > 0) {
             times.set(times.get() - 1);
@@ -249,8 +240,8 @@ impl Executor for Fake {
         }
         self.sets.borrow_mut().insert(launch.shader, sets);
         self.set_bytes.set(plan.bytes_of_a_set());
-        if let Some(words) = self.refused.get(&launch.grid[0]).filter(|_| launch.shader == "probe_launch") {
-            return Err(LaunchError::Refused((*words).to_owned()));
+        if let Some(error) = self.refused.get(&launch.grid[0]).filter(|_| launch.shader == "probe_launch") {
+            return Err(error.clone());
         }
         let selected = 0..plan.launches.len();
         let inputs = inputs.clone();
@@ -260,7 +251,7 @@ impl Executor for Fake {
 
 impl Prepared for Ready<'_> {
     fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
-        self.fake.fail(&self.plan, Step::Run)?;
+        self.fake.fail(&self.plan, ScriptStep::Run)?;
         let mut time = self.fake.time.borrow_mut();
         let share =
             |launch: &Launch| if launch.shader == "probe_launch" { f64::from(launch.grid[1]) / 8.0 } else { 1.0 };
@@ -277,7 +268,7 @@ impl Prepared for Ready<'_> {
     }
 
     fn read(&mut self, buffer: &str) -> Result<Vec<u8>, LaunchError> {
-        self.fake.fail(&self.plan, Step::Read)?;
+        self.fake.fail(&self.plan, ScriptStep::Read)?;
         let launch = &self.plan.launches[0];
         let is_probe = launch.shader != "probe_launch";
         let mut bytes = probes::result(launch, buffer, &self.inputs, self.fake.subgroups);
@@ -290,7 +281,7 @@ impl Prepared for Ready<'_> {
             bytes.iter_mut().for_each(|byte| *byte ^= 0x40);
         }
         if !is_probe && self.plan.buffers.len() > 2 {
-            // The second element of a fake kernel, which its twin does not look at.
+            // The second element of a fake kernel, which its twin does not check.
             bytes.truncate(4);
             bytes.extend(u32::from(self.fake.racy.contains(&launch.grid[0])).to_le_bytes());
         }

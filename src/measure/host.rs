@@ -1,11 +1,11 @@
-//! The machine around the device.
+//! The computer around the device.
 
 use sysinfo::System;
 
 use crate::record::Host;
 use crate::units::Seconds;
 
-/// Operating system, CPU and memory; what the system does not tell is `unknown` or 0.
+/// Operating system, CPU and memory; what the system does not report is `unknown` or 0.
 pub fn describe() -> Host {
     let unknown = || "unknown".to_owned();
     let os = System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned());
@@ -22,7 +22,7 @@ pub fn describe() -> Host {
     }
 }
 
-/// Main memory; `None` where the system does not tell it.
+/// Main memory in bytes; `None` where the system does not report it.
 pub fn memory_bytes() -> Option<u64> {
     let mut system = System::new().ok()?;
     system.refresh_memory();
@@ -36,7 +36,7 @@ pub fn process_cpu_time() -> Option<Seconds> {
     Some(Seconds::new(time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9))
 }
 
-/// CPU time of this process so far: not told on this system.
+/// CPU time of this process so far: this system does not report it.
 #[cfg(not(unix))]
 pub fn process_cpu_time() -> Option<Seconds> {
     None

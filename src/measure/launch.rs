@@ -1,27 +1,23 @@
 //! A kernel plan on the GPU: pipelines, buffers, one submission, its clocks.
 
-use std::borrow::Cow;
+mod buffers;
+mod pipeline;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use self::buffers::{clear, params_buffer, poison, read_mapped, storage_buffer, upload, wait};
+pub(super) use self::pipeline::compile;
+use self::pipeline::Scopes;
+use super::executor::{Executor, Lap, LaunchError, Prepared};
+pub use super::features::missing;
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
-use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{Launch, Need, POISON_WORD, Plan, Role, Tensors};
-use crate::record::{Device, DeviceType};
+use crate::kernels::{Launch, Plan, Role, Tensors};
+use crate::record::DeviceType;
 use crate::units::Seconds;
-
-/// The subgroup kernels share this many rows among the lanes of a subgroup.
-const MIN_LANES: u64 = 8;
-/// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
-const MOST_MATRIX_LANES: u64 = 64;
-
-/// Bytes of the block that buffers are poisoned from: few enough to upload for each plan, and enough that the largest
-/// buffers take some hundred copies.
-const POISON_BLOCK: u64 = 4 << 20;
 
 impl Executor for Gpu {
     fn prepare(&self, plan: &Plan, inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
@@ -32,39 +28,6 @@ impl Executor for Gpu {
     }
 }
 
-/// Catches what goes wrong inside as an error value; without it wgpu would panic.
-struct Scopes<'a> {
-    gpu: &'a Gpu,
-    guards: Vec<wgpu::ErrorScopeGuard>,
-}
-
-impl<'a> Scopes<'a> {
-    fn open(gpu: &'a Gpu) -> Self {
-        let filters = [wgpu::ErrorFilter::Internal, wgpu::ErrorFilter::OutOfMemory, wgpu::ErrorFilter::Validation];
-        Self { gpu, guards: filters.into_iter().map(|filter| gpu.device.push_error_scope(filter)).collect() }
-    }
-
-    fn close(self) -> Result<(), LaunchError> {
-        let mut first = None;
-        for guard in self.guards.into_iter().rev() {
-            first = first.or(pollster::block_on(guard.pop()));
-        }
-        // A lost device refuses everything from then on, for reasons that name the call and not the loss.
-        if let Some(why) = self.gpu.lost() {
-            return Err(LaunchError::Device(one_line(&why)));
-        }
-        match first {
-            None => Ok(()),
-            Some(wgpu::Error::OutOfMemory { source }) => Err(LaunchError::OutOfMemory(one_line(&source.to_string()))),
-            Some(error) => Err(LaunchError::Refused(one_line(&error.to_string()))),
-        }
-    }
-}
-
-fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
 struct GpuPlan<'a> {
     gpu: &'a Gpu,
     steps: Vec<Step>,
@@ -73,7 +36,7 @@ struct GpuPlan<'a> {
     timestamps: Option<Timestamps>,
     sets: u32,
     next_set: u32,
-    /// What the driver took for those pipelines that it had not compiled before.
+    /// The time in which the driver compiled those pipelines that it had not compiled before.
     compilation: Duration,
     /// The last lap, per run.
     each: Option<Seconds>,
@@ -164,13 +127,11 @@ impl<'a> GpuPlan<'a> {
     fn device_time(&self) -> Result<Option<Seconds>, LaunchError> {
         let Some(t) = &self.timestamps else { return Ok(None) };
         let bytes = read_mapped(self.gpu, &t.readable)?;
-        let ticks: Vec<u64> =
-            bytes.chunks_exact(8).filter_map(|chunk| chunk.try_into().ok().map(u64::from_le_bytes)).collect();
-        // A clock that runs backwards has nothing to say.
-        Ok(ticks[1]
-            .checked_sub(ticks[0])
-            .filter(|elapsed| *elapsed > 0)
-            .map(|elapsed| Seconds::new(elapsed as f64 * t.period_ns * 1e-9)))
+        // The range may be mapped at any address, so the words are copied and not cast in place.
+        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&bytes);
+        // A clock that runs backwards says nothing.
+        let elapsed = ticks[1].checked_sub(ticks[0]).filter(|elapsed| *elapsed > 0);
+        Ok(elapsed.map(|elapsed| Seconds::new(elapsed as f64 * t.period_ns * 1e-9)))
     }
 }
 
@@ -244,7 +205,7 @@ impl Drop for SetOnDrop<'_> {
 const BUSY: Seconds = Seconds::new(5e-3);
 
 impl GpuPlan<'_> {
-    /// Runs the plan until told otherwise. What goes wrong here goes wrong again in the next run that counts.
+    /// Runs the plan until the flag is set. An error is dropped here: it comes up again in the next run that counts.
     fn keep_busy(&self, done: &AtomicBool) {
         let each = self.each.unwrap_or(BUSY).max(Seconds::new(1e-6));
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
@@ -287,152 +248,6 @@ impl Step {
     }
 }
 
-pub(super) fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::ComputePipeline, LaunchError> {
-    let refuse = |message: String| LaunchError::Shader { shader: launch.shader, message: one_line(&message) };
-    // Only what the shader is to blame for.
-    let refused = |error| if let LaunchError::Refused(message) = error { refuse(message) } else { error };
-    let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
-    let key = format!("{:?}\n{source}", launch.overrides);
-    if let Some(pipeline) = gpu.pipelines.lock().ok().and_then(|pipelines| pipelines.get(&key).cloned()) {
-        return Ok(pipeline);
-    }
-    let scopes = Scopes::open(gpu);
-    let module = shader_module(gpu, launch.shader, source);
-    scopes.close().map_err(refused)?;
-    let constants: Vec<(&str, f64)> = launch.overrides.iter().map(|(name, value)| (*name, *value)).collect();
-    let scopes = Scopes::open(gpu);
-    let pipeline = gpu.device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(launch.shader),
-        layout: None,
-        module: &module,
-        entry_point: Some("main"),
-        compilation_options: wgpu::PipelineCompilationOptions {
-            constants: &constants,
-            zero_initialize_workgroup_memory: gpu.runtime_checks,
-        },
-        cache: None,
-    });
-    scopes.close().map_err(refused)?;
-    if let Ok(mut pipelines) = gpu.pipelines.lock() {
-        pipelines.insert(key, pipeline.clone());
-    }
-    Ok(pipeline)
-}
-
-/// With checks wgpu bounds every index and every loop, which halves the rate of tight loops and is no part of a kernel.
-#[expect(
-    unsafe_code,
-    reason = "the shaders are our own, and the tests run every one of them with all checks on and compares the results"
-)]
-fn shader_module(gpu: &Gpu, label: &str, source: Cow<'static, str>) -> wgpu::ShaderModule {
-    let descriptor = wgpu::ShaderModuleDescriptor { label: Some(label), source: wgpu::ShaderSource::Wgsl(source) };
-    if gpu.runtime_checks {
-        return gpu.device.create_shader_module(descriptor);
-    }
-    // SAFETY: indices stay inside the buffers that the plan sizes, and every loop ends; see the reason above.
-    unsafe { gpu.device.create_shader_module_trusted(descriptor, wgpu::ShaderRuntimeChecks::unchecked()) }
-}
-
-fn params_buffer(gpu: &Gpu, launch: &Launch) -> Option<wgpu::Buffer> {
-    if launch.params.is_empty() {
-        return None;
-    }
-    let mut bytes: Vec<u8> = launch.params.iter().flat_map(|(_, value)| value.to_le_bytes()).collect();
-    bytes.resize(bytes.len().next_multiple_of(16), 0);
-    let buffer = gpu.device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some("params"),
-        size: bytes.len() as u64,
-        usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-        mapped_at_creation: false,
-    });
-    gpu.queue.write_buffer(&buffer, 0, &bytes);
-    Some(buffer)
-}
-
-fn storage_buffer(device: &wgpu::Device, name: &str, size: u64) -> wgpu::Buffer {
-    device.create_buffer(&wgpu::BufferDescriptor {
-        label: Some(name),
-        size,
-        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::COPY_SRC,
-        mapped_at_creation: false,
-    })
-}
-
-/// Fills buffers on the device, from a block of its own: a copy may not stay within one buffer.
-fn poison(gpu: &Gpu, buffers: &[wgpu::Buffer]) {
-    let largest = buffers.iter().map(wgpu::Buffer::size).max().unwrap_or(0);
-    let block = storage_buffer(&gpu.device, "poison", largest.clamp(4, POISON_BLOCK));
-    let words = usize::try_from(block.size() / 4).unwrap_or(0);
-    gpu.queue.write_buffer(&block, 0, &POISON_WORD.to_le_bytes().repeat(words));
-    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    for buffer in buffers {
-        let mut filled = 0;
-        while filled < buffer.size() {
-            let size = block.size().min(buffer.size() - filled);
-            encoder.copy_buffer_to_buffer(&block, 0, buffer, filled, size);
-            filled += size;
-        }
-    }
-    gpu.queue.submit([encoder.finish()]);
-}
-
-/// Zeros these bytes of each copy.
-fn clear(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &Range<u64>) {
-    if bytes.is_empty() {
-        return;
-    }
-    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    for copy in copies {
-        encoder.clear_buffer(copy, bytes.start, Some(bytes.end - bytes.start));
-    }
-    gpu.queue.submit([encoder.finish()]);
-}
-
-/// Writes the first copy from the host, in pieces that do not double the memory, and the others from the first. A piece
-/// waits for the one before: on their way they lie where host and device both see, which may be a window of 256 MiB.
-fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) -> Result<(), LaunchError> {
-    const PIECE: usize = 64 << 20;
-    let first = &copies[0];
-    for (index, piece) in bytes.chunks(PIECE).enumerate() {
-        gpu.queue.write_buffer(first, (index * PIECE) as u64, piece);
-        gpu.queue.submit([]);
-        wait(gpu)?;
-    }
-    if copies.len() > 1 {
-        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        for copy in &copies[1..] {
-            encoder.copy_buffer_to_buffer(first, 0, copy, 0, first.size());
-        }
-        gpu.queue.submit([encoder.finish()]);
-    }
-    Ok(())
-}
-
-fn wait(gpu: &Gpu) -> Result<(), LaunchError> {
-    let patience = Some(gpu.patience);
-    match gpu.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: patience }) {
-        Ok(_) => Ok(()),
-        Err(wgpu::PollError::Timeout) => Err(LaunchError::Hung(Seconds::new(gpu.patience.as_secs_f64()))),
-        Err(error) => Err(LaunchError::Device(error.to_string())),
-    }
-}
-
-fn read_mapped(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<u8>, LaunchError> {
-    let (sender, receiver) = mpsc::channel();
-    buffer.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-        // The receiver is gone only if this function returned early, and then nobody waits.
-        let _ = sender.send(result);
-    });
-    wait(gpu)?;
-    let lost = |message: String| LaunchError::Device(message);
-    // The work is done; the callback may be on its way in another thread that polls the same device.
-    let mapped = receiver.recv_timeout(Duration::from_secs(5)).map_err(|error| lost(error.to_string()))?;
-    mapped.map_err(|error| lost(error.to_string()))?;
-    let bytes = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?.to_vec();
-    buffer.unmap();
-    Ok(bytes)
-}
-
 impl Timestamps {
     fn new(device: &wgpu::Device, period_ns: f64) -> Self {
         let buffer = |label, usage| {
@@ -452,148 +267,6 @@ impl Timestamps {
             resolved: buffer("timestamps", wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
             readable: buffer("read timestamps", wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
             period_ns,
-        }
-    }
-}
-
-/// What a plan needs that the device lacks, in words.
-pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
-    let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
-    for launch in &plan.launches {
-        let mut features = launch.needs.iter().filter_map(|need| feature(*need));
-        if let Some(feature) = features.find(|feature| lacks(feature)) {
-            return Some(format!("the adapter lacks the feature {feature}"));
-        }
-        let matrix = launch.needs.contains(&Need::Matrix8) || launch.needs.contains(&Need::Matrix16);
-        if launch.needs.contains(&Need::Subgroup)
-            && let Some(problem) = subgroups_unfit(device, matrix)
-        {
-            return Some(problem);
-        }
-        let bindings = launch.bindings.len() as u64;
-        let most = device.limits.get("max_storage_buffers_per_shader_stage").copied().unwrap_or(u64::MAX);
-        if bindings > most {
-            return Some(format!("needs {bindings} storage buffers, the adapter's limit is {most}"));
-        }
-    }
-    None
-}
-
-/// The adapter's feature for a need; `None` if every adapter has it. The matrices have f16 operands and f32 sums: Metal
-/// also has them with f32 operands, but no kernel uses those yet.
-fn feature(need: Need) -> Option<&'static str> {
-    match need {
-        Need::ShaderF16 => Some("shader_f16"),
-        Need::Subgroup => Some("subgroup"),
-        Need::Matrix8 => Some("cooperative_matrix_8x8x8_f16_f32"),
-        Need::Matrix16 => Some("cooperative_matrix_16x16x16_f16_f32"),
-        Need::PackedDot => None,
-    }
-}
-
-/// Why kernels with subgroups cannot run in those of this device, if they cannot.
-fn subgroups_unfit(device: &Device, matrix: bool) -> Option<String> {
-    let seen = !device.subgroup_sizes_seen.is_empty();
-    let have = if seen { "the device has" } else { "the adapter may have" };
-    let (least, most) = device.subgroup_sizes().unwrap_or((0, 0));
-    if least < MIN_LANES {
-        return Some(format!("needs subgroups of {MIN_LANES} invocations, {have} some of {least}"));
-    }
-    (matrix && most > MOST_MATRIX_LANES)
-        .then(|| format!("needs subgroups of at most {MOST_MATRIX_LANES} invocations, {have} some of {most}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::kernels::matmul::Matmul;
-    use crate::kernels::probes::{FmaForm, FmaProbe, LaunchProbe};
-    use crate::kernels::{Element, Kernel};
-    use crate::measure::gpu::{Selection, select};
-
-    /// Multiply-adds for some hundred milliseconds on a software adapter.
-    const LONG: FmaProbe = FmaForm::Chains.probe(1 << 16, 512);
-
-    fn open() -> Gpu {
-        select(&Selection::default()).unwrap().open(false).unwrap()
-    }
-
-    fn prepare<'a>(gpu: &'a Gpu, probe: &dyn Kernel) -> Result<Box<dyn Prepared + 'a>, LaunchError> {
-        let plan = probe.plan("probe", Element::F32);
-        gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1)
-    }
-
-    #[test]
-    fn a_lost_device_is_told_from_a_refused_launch_and_another_opening_works() {
-        let gpu = open();
-        let mut prepared = prepare(&gpu, &LaunchProbe).unwrap();
-        prepared.run(1).unwrap();
-        gpu.device.destroy();
-        let error = prepared.run(1).unwrap_err();
-        assert!(matches!(error, LaunchError::Device(_)), "{error:?}");
-        let error = prepare(&gpu, &LaunchProbe).err();
-        assert!(matches!(error, Some(LaunchError::Device(_))), "{error:?}");
-        prepare(&open(), &LaunchProbe).unwrap().run(1).unwrap();
-    }
-
-    #[test]
-    fn a_device_that_does_not_answer_in_time_is_given_up_and_another_opening_works() {
-        let mut gpu = open();
-        // Enough for the upload.
-        gpu.patience = Duration::from_millis(100);
-        let error = prepare(&gpu, &LONG).unwrap().run(1000).unwrap_err();
-        assert!(matches!(error, LaunchError::Hung(_)), "{error:?}");
-        // As a session does: closing it would wait.
-        std::mem::forget(gpu);
-        prepare(&open(), &LaunchProbe).unwrap().run(1).unwrap();
-    }
-    /// A device with every feature, as one that reports such a range of subgroup sizes and ran in those seen.
-    fn with_subgroups(reported: [u64; 2], seen: &[u32]) -> Device {
-        let features = ["subgroup", "shader_f16", "cooperative_matrix", "cooperative_matrix_8x8x8_f16_f32"];
-        let limits = ["min_subgroup_size", "max_subgroup_size"].map(str::to_owned).into_iter().zip(reported);
-        Device {
-            features: features.map(str::to_owned).to_vec(),
-            limits: limits.collect(),
-            subgroup_sizes_seen: seen.to_vec(),
-            ..Device::default()
-        }
-    }
-
-    /// Whether each of a kernel with subgroups and one with matrices of 8 x 8 can run.
-    fn offered(device: &Device) -> [bool; 2] {
-        let matmul = Matmul::dense(64, 64, 64);
-        ["subgroup_16x64", "matrix8_64x128"]
-            .map(|variant| missing(&matmul.plan(variant, Element::F16), device).is_none())
-    }
-
-    #[test]
-    fn subgroups_of_32_on_metal_are_offered_though_the_adapter_reports_4_to_64() {
-        // Apple's M2 through wgpu 30.
-        assert_eq!(offered(&with_subgroups([4, 64], &[32])), [true, true]);
-        assert_eq!(offered(&with_subgroups([4, 64], &[])), [false, false], "nothing seen");
-    }
-
-    #[test]
-    fn a_device_that_ran_subgroups_too_small_or_too_large_is_refused_whatever_it_reports() {
-        assert_eq!(offered(&with_subgroups([32, 32], &[4])), [false, false]);
-        assert_eq!(offered(&with_subgroups([32, 32], &[4, 32])), [false, false], "some of them");
-        assert_eq!(offered(&with_subgroups([32, 32], &[128])), [true, false], "matrices share a tile among four");
-        assert_eq!(offered(&with_subgroups([64, 128], &[])), [true, false], "nothing seen");
-        assert_eq!(offered(&with_subgroups([64, 128], &[64])), [true, true]);
-    }
-
-    #[test]
-    fn buffers_that_nothing_wrote_hold_poison_to_their_last_word() {
-        let gpu = open();
-        for size in [4, 16, POISON_BLOCK - 4, POISON_BLOCK, POISON_BLOCK + 4, 3 * POISON_BLOCK + 20] {
-            let mut plan = LaunchProbe.plan("probe", Element::F32);
-            plan.buffers[1].size_bytes = size;
-            let inputs = LaunchProbe.inputs("probe", Element::F32, 1);
-            let bytes = gpu.prepare(&plan, &inputs, 1).unwrap().read("echo").unwrap();
-            assert_eq!(bytes.len() as u64, size);
-            assert!(bytes.as_chunks().0.iter().all(|word| u32::from_le_bytes(*word) == POISON_WORD), "{size}");
         }
     }
 }

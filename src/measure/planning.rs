@@ -4,12 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::launch;
-use super::session::SessionError;
 use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models};
-use crate::kernels::{DeviceClass, Element, Family, Kernel, KernelPhase, Plan, Target};
+use crate::kernels::{DeviceClass, Element, Family, Kernel, KernelCase, KernelPhase, Plan, Target};
 use crate::record::{CacheState, Ceiling, CeilingKind, Device, DeviceType, Preset, Record, Selection};
-use crate::specs::Model;
+use crate::specs::{Model, SpecError};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond};
+
+/// Why there is no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A built-in model is broken.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// `--only` fits no case.
+    #[error("--only {0}: no case of this preset contains this; `supernode measure --list` shows them")]
+    Nothing(String),
+    /// No kernel has the variant.
+    #[error("--variant {0}: no kernel of this preset has it; `supernode measure --all-variants --list` shows them")]
+    NoVariant(String),
+}
 
 /// One case of a run.
 #[derive(Debug, Clone)]
@@ -25,6 +38,11 @@ pub struct PlannedCase {
 }
 
 impl PlannedCase {
+    /// The kernel in one of its variants.
+    pub(super) fn kernel_case<'c>(&'c self, variant: &'c str) -> KernelCase<'c> {
+        KernelCase { kernel: self.spec.kernel.as_ref(), variant, storage: self.spec.element }
+    }
+
     /// The same case with another kernel of the same shape.
     pub(super) fn with_kernel(&self, kernel: Arc<dyn Kernel>) -> Self {
         let spec = CaseSpec { kernel, ..(*self.spec).clone() };
@@ -41,8 +59,8 @@ impl PlannedCase {
     }
 }
 
-/// The variant that was measured for a kernel most like this one, by useful work and arithmetic intensity; where none was,
-/// the most promising. Kernels are alike that have the same variants.
+/// The variant that was measured for the most similar kernel; where none was, the most promising one. Similar kernels have
+/// the same variants; the distance is that of useful work and arithmetic intensity, in logarithms.
 pub(super) fn best_known(
     part: &dyn Kernel,
     element: Element,
@@ -80,7 +98,7 @@ fn first_possible(
     among.iter().copied().find(|variant| launch::missing(&part.plan(variant, element), &record.device).is_none())
 }
 
-/// Rows per expert decide more than size does which variant wins.
+/// Which variant wins depends more on the rows per expert than on the size.
 const INTENSITY_WEIGHT: f64 = 2.0;
 
 /// What a plan is made for.
@@ -113,11 +131,12 @@ impl PlannedFor {
     }
 }
 
-/// All buffers of a case, in f32: with the two best variants of it on the device at once, and operands and results of both on
-/// the host, a run stays within 4 GB of host memory.
+/// The most bytes of all buffers of a case, in f32. A run then stays within 4 GB of host memory: the host holds operands
+/// and results of the two best variants at once.
 const CASE_BYTES: u64 = 1 << 30;
 
-/// The two best variants with all their copies take at most four such shares, and half of the memory is left to others.
+/// A case may take this part of the device's memory. The two best variants with all their copies take at most four such
+/// shares, so half of the memory is left to others.
 const CASES_IN_MEMORY: u64 = 8;
 
 /// What decides the order in which variants are tried on a device.
@@ -127,7 +146,7 @@ pub fn target(device: &Device) -> Target {
         _ if device.vendor == "Apple" || device.name.starts_with("Apple") => DeviceClass::Apple,
         DeviceType::Discrete => DeviceClass::Discrete,
         DeviceType::Integrated => DeviceClass::Integrated,
-        // A GPU behind virtualisation is mostly a data centre's.
+        // A virtualised GPU is mostly one of a data centre.
         DeviceType::Virtual => DeviceClass::Discrete,
         DeviceType::Unknown => DeviceClass::Unknown,
     };
@@ -135,20 +154,20 @@ pub fn target(device: &Device) -> Target {
     Target { class, lanes: lanes.filter(|lanes| *lanes > 0), driver: device.driver.to_lowercase() }
 }
 
-/// What stands in an id for a variant that a trial chooses.
+/// The variant's place in an id where a trial chooses it.
 pub const BEST: &str = "best";
 const MAX_SETS: u64 = 64;
 
 /// The cases of a preset whose id contains one of `only` (all where it is empty).
 ///
 /// # Errors
-/// [`SessionError::Nothing`] where there is none, [`SessionError::Spec`].
+/// [`PlanError::Nothing`] where there is none, [`PlanError::Spec`].
 pub fn cases(
     preset: Preset,
     selection: &Selection,
     only: &[String],
     on: &PlannedFor,
-) -> Result<Vec<PlannedCase>, SessionError> {
+) -> Result<Vec<PlannedCase>, PlanError> {
     let mut planned = Vec::new();
     for group in groups(specs(preset, &on.capacity)?) {
         planned.extend(select(group, selection, &on.target));
@@ -156,22 +175,23 @@ pub fn cases(
     if let Selection::Named { variant } = selection
         && planned.is_empty()
     {
-        return Err(SessionError::NoVariant(variant.clone()));
+        return Err(PlanError::NoVariant(variant.clone()));
     }
     planned.retain(|case| only.is_empty() || only.iter().any(|part| case.id.contains(part)));
     if planned.is_empty() {
-        return Err(SessionError::Nothing(only.join(" ")));
+        return Err(PlanError::Nothing(only.join(" ")));
     }
     Ok(planned)
 }
 
 /// Every variant and type of every kernel of a preset.
-pub(super) fn specs(preset: Preset, capacity: &Capacity) -> Result<Vec<CaseSpec>, SessionError> {
+pub(super) fn specs(preset: Preset, capacity: &Capacity) -> Result<Vec<CaseSpec>, PlanError> {
     let models: Vec<Model> = preset_models(preset).iter().map(|name| Model::load(name)).collect::<Result<_, _>>()?;
     Ok(preset_cases(preset, &models, capacity))
 }
 
-/// Specs that differ in the variant only, in the order of their first. Models may share a kernel that was made smaller.
+/// Groups of specs that differ in the variant only, in the order of their first member. Models may share a kernel that was
+/// made smaller.
 fn groups(specs: Vec<CaseSpec>) -> Vec<Vec<CaseSpec>> {
     let mut places = BTreeMap::new();
     let mut groups: Vec<Vec<CaseSpec>> = Vec::new();
@@ -189,7 +209,7 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> V
     let names: Vec<&'static str> = group.iter().map(|spec| spec.variant).collect();
     let names = group.first().map_or_else(Vec::new, |spec| spec.kernel.candidates(target, &names));
     let rank = |spec: &CaseSpec| names.iter().position(|name| *name == spec.variant).unwrap_or(names.len());
-    // Stable: the most promising first, then what is not worth trying here, as the kernel lists it.
+    // The sort is stable: the most promising first, then the rest in the kernel's own order.
     group.sort_by_key(rank);
     let is_layer = group.iter().all(|spec| spec.family == Family::Layer);
     let mut planned = Vec::new();
@@ -202,7 +222,7 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> V
     };
     match selection {
         Selection::Tuned | Selection::Default => group.truncate(1),
-        // Every variant of the kernels inside is measured by itself; the layer takes what a trial chooses.
+        // Every variant of the kernels inside is measured by itself. For the layer a trial chooses.
         Selection::AllVariants if is_layer => group.truncate(1),
         Selection::AllVariants => {}
         Selection::Named { variant } => group.retain(|spec| spec.variant == variant),
@@ -214,19 +234,20 @@ fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> V
     planned
 }
 
-/// Inputs of a warm case at most: what the largest last-level caches of today hold.
+/// The most bytes of inputs of a warm case: what the largest last-level caches of today hold.
 const MOST_WARM_BYTES: u64 = 256 << 20;
 
-/// Cases that are measured warm as well: those that stream weights or a cache once, where the caches tell most, and whose
-/// inputs some cache can hold.
+/// Whether a case is measured warm as well. Such a case streams weights or a cache once, so that caches matter most, and
+/// some device's last-level cache can hold its inputs.
 fn runs_warm(spec: &CaseSpec) -> bool {
     let streams = matches!(spec.kernel.name(), "gate_up" | "decode");
-    let fits = || super::roofs::input_bytes(&spec.kernel.plan(spec.variant, spec.element)) <= MOST_WARM_BYTES;
+    let fits = || spec.kernel.plan(spec.variant, spec.element).input_bytes() <= MOST_WARM_BYTES;
     streams && spec.phase == KernelPhase::Decode && matches!(spec.element, Element::F32 | Element::F16) && fits()
 }
 
-/// What inputs rotate over at least: past the last-level cache of a server CPU on a software adapter; elsewhere past the
-/// largest of most GPUs, and many times past the one that was seen, within what [`memory_share`] leaves.
+/// The least memory, in bytes, that inputs rotate over: more than the last-level cache of a server CPU on a software
+/// adapter; elsewhere more than the largest cache of most GPUs and many times the one that was measured, but no more than
+/// [`memory_share`].
 pub(super) fn rotation_bytes(device: &Device, cache: Option<Bytes>) -> u64 {
     if device.device_type == DeviceType::Software {
         return 64 << 20;
@@ -240,22 +261,22 @@ pub(super) fn rotation_bytes(device: &Device, cache: Option<Bytes>) -> u64 {
     cache.saturating_mul(CACHES_APART).max(512 << 20).min(memory_share(device))
 }
 
-/// So many last-level caches lie between two uses of the same inputs: what stays of them is no large share.
+/// Inputs rotate over this many times the last-level cache, so that little of them stays cached between two uses.
 const CACHES_APART: u64 = 8;
-/// What probes and rotations may take where the memory of the device is not known.
+/// The bytes that probes and rotations may take where the memory of the device is unknown.
 const UNKNOWN_MEMORY_SHARE: u64 = 1 << 30;
 
-/// What probes and rotations may take of a device's memory: a quarter.
+/// The bytes that probes and rotations may take of a device's memory: a quarter.
 pub(super) fn memory_share(device: &Device) -> u64 {
     device.memory_bytes.map_or(UNKNOWN_MEMORY_SHARE, |memory| memory / 4)
 }
 
-/// Sets of inputs that together exceed the rotation, within reason; one for a warm case.
+/// The number of sets of inputs that together exceed `rotation_bytes`, at most [`MAX_SETS`]; one for a warm case.
 pub(super) fn buffer_sets(plan: &Plan, rotation_bytes: u64, cache: CacheState) -> u32 {
     if cache == CacheState::Warm {
         return 1;
     }
-    let inputs = super::roofs::input_bytes(plan).max(1);
+    let inputs = plan.input_bytes().max(1);
     u32::try_from(rotation_bytes.div_ceil(inputs).clamp(1, MAX_SETS)).unwrap_or(1)
 }
 
@@ -318,14 +339,12 @@ mod tests {
             phase: KernelPhase::Decode,
             scale_divisor: 1,
         };
-        // Gate and up: two matrices of 4 bytes an element.
+        // Gate and up: two matrices of 4 bytes per element.
         let [fits, too_large] = [4096, 16_384].map(|hidden| spec(1, hidden));
         assert!(runs_warm(&fits));
         assert!(!runs_warm(&too_large));
         let planned = cases(Preset::Full, &Selection::Tuned, &[], &PlannedFor::anything()).unwrap();
-        let bytes = |case: &PlannedCase| {
-            super::super::roofs::input_bytes(&case.spec.kernel.plan(case.spec.variant, case.spec.element))
-        };
+        let bytes = |case: &PlannedCase| case.spec.kernel.plan(case.spec.variant, case.spec.element).input_bytes();
         let warm = planned.iter().filter(|case| case.cache == CacheState::Warm);
         assert!(warm.map(bytes).max().is_some_and(|most| most <= MOST_WARM_BYTES));
     }
@@ -352,6 +371,6 @@ mod tests {
             cases(Preset::Smoke, &selection, &[], &PlannedFor::anything())
         };
         assert!(named("tiled").unwrap().iter().all(|case| case.spec.variant == "tiled"));
-        assert!(matches!(named("tilde"), Err(SessionError::NoVariant(_))));
+        assert!(matches!(named("tilde"), Err(PlanError::NoVariant(_))));
     }
 }

@@ -1,12 +1,10 @@
-//! A timed case under the measured roofs.
+//! What the measured roofs of a device allow, and which share of each a run reaches.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::planning::PlannedCase;
-use super::run::Run;
-use crate::kernels::{Element, Operation, Plan, Role, Work};
-use crate::record::{Achieved, Bound, CacheState, Case, Caveat, CeilingKind, Part, Record, Timing, Tuning};
+use crate::kernels::{Element, Operation, Plan, Work};
+use crate::record::{Achieved, Bound, CacheState, CeilingKind, Record};
 use crate::units::{Bytes, Flop, Seconds};
 
 /// What a kernel must do at least, by the unit that does it.
@@ -25,11 +23,11 @@ impl<'a> Limits<'a> {
     pub(super) fn of_case(plan: &'a Plan, operations: &'a BTreeMap<Operation, Flop>, cache: CacheState) -> Self {
         let launches = plan.launches.len();
         let int8 = int8_flop(plan, 0..launches, operations);
-        Self { work: &plan.work, operations, int8, launches, cache, input: Bytes::new(input_bytes(plan) as f64) }
+        Self { work: &plan.work, operations, int8, launches, cache, input: Bytes::new(plan.input_bytes() as f64) }
     }
 
-    /// The least time that the measured roofs allow, and which of them sets it. Units may work side by side, but one
-    /// after the other is what launches in order do: their times add up.
+    /// The least time that the measured roofs allow, and which of them sets it. The times of several arithmetic units add
+    /// up, because launches run one after the other.
     pub(super) fn roofline(&self, record: &Record) -> (Seconds, Bound) {
         let compute = self
             .operations
@@ -45,7 +43,7 @@ impl<'a> Limits<'a> {
     }
 
     /// Roofs that bound this work and that the device's document lacks.
-    fn missing(&self, record: &Record) -> Vec<CeilingKind> {
+    pub(super) fn missing(&self, record: &Record) -> Vec<CeilingKind> {
         let operations = self.operations.iter().filter(|(_, flop)| flop.is_positive());
         let mut missing: Vec<CeilingKind> = operations
             .filter(|(operation, _)| record.operation_ceiling(**operation).is_none())
@@ -61,14 +59,15 @@ impl<'a> Limits<'a> {
     }
 
     /// Whether an arithmetic roof is that of a unit that does some of the work.
-    fn uses(&self, kind: CeilingKind, record: &Record) -> bool {
+    pub(super) fn uses(&self, kind: CeilingKind, record: &Record) -> bool {
         self.operations
             .keys()
             .any(|operation| record.operation_ceiling(*operation).is_some_and(|(roof, _)| roof == kind))
     }
 
-    /// The share of each ceiling that a run of this length reaches. The matrix unit's is told for all f16 arithmetic, and
-    /// the packed dot product's for all int8, whether the kernel uses it or not; memory's is told for warm cases too.
+    /// The share of each ceiling that a run of this length reaches. f16 work is also compared with the matrix unit's roof,
+    /// and int8 work with the packed dot product's, even if the kernel does not use them. Warm cases are also compared
+    /// with main memory.
     pub(super) fn fractions(&self, time: Seconds, record: &Record) -> BTreeMap<CeilingKind, f64> {
         let mut fractions = BTreeMap::new();
         if !time.is_positive() {
@@ -97,7 +96,7 @@ impl<'a> Limits<'a> {
         fractions
     }
 
-    fn achieved(&self, median: Seconds, record: &Record) -> Achieved {
+    pub(super) fn achieved(&self, median: Seconds, record: &Record) -> Achieved {
         let (roofline_s, bound_by) = self.roofline(record);
         Achieved {
             flop_per_s: self.work.flop / median,
@@ -110,145 +109,33 @@ impl<'a> Limits<'a> {
     }
 }
 
-/// Bytes of all inputs.
-pub(super) fn input_bytes(plan: &Plan) -> u64 {
-    let inputs = plan.buffers.iter().filter(|buffer| buffer.role == Role::Input);
-    inputs.map(|buffer| buffer.size_bytes).sum()
-}
-
 /// The arithmetic of some launches, where they take int8 operands.
-fn int8_flop(plan: &Plan, launches: Range<usize>, operations: &BTreeMap<Operation, Flop>) -> Flop {
+pub(super) fn int8_flop(plan: &Plan, launches: Range<usize>, operations: &BTreeMap<Operation, Flop>) -> Flop {
     let takes_int8 = plan.launches[launches].iter().any(|launch| launch.element == Element::Int8);
     if takes_int8 { operations.values().copied().sum() } else { Flop::ZERO }
 }
 
-/// A measured case as the document holds it.
-pub(super) fn case(
-    planned: &PlannedCase,
-    variant: &str,
-    plan: &Plan,
-    run: Run,
-    tuning: Option<Tuning>,
-    record: &Record,
-) -> Case {
-    let spec = &planned.spec;
-    let operations = plan.operations();
-    let limits = Limits::of_case(plan, &operations, planned.cache);
-    let achieved = limits.achieved(run.sampled.timing.median_s, record);
-    let mut caveats = run.sampled.caveats;
-    let rotated = input_bytes(plan) * u64::from(run.sampled.timing.buffer_sets);
-    if planned.cache == CacheState::Cold && rotated < record.protocol.rotation_bytes {
-        caveats.push(Caveat::Cached { rotation_bytes: rotated });
-    }
-    caveats.extend(limits.missing(record).into_iter().map(|ceiling| Caveat::MissingCeiling { ceiling }));
-    // A warm case may beat the memory, a launch of this kernel may cost less than the empty one of the probe, and a unit that
-    // the kernel does not use may be a slow one.
-    let binding = achieved.fractions.iter().filter(|(kind, _)| match kind {
-        CeilingKind::Launch => achieved.bound_by == Bound::Launch,
-        CeilingKind::MemoryRead | CeilingKind::MemoryCopy => planned.cache == CacheState::Cold,
-        CeilingKind::DotI8 | CeilingKind::MatrixF16 => limits.uses(**kind, record),
-        _ => true,
-    });
-    caveats.extend(
-        binding
-            .filter(|(_, fraction)| **fraction > 1.0)
-            .map(|(kind, fraction)| Caveat::AboveCeiling { ceiling: *kind, fraction: *fraction }),
-    );
-    Case {
-        id: planned.id.clone(),
-        family: spec.family,
-        kernel: spec.kernel.name().to_owned(),
-        variant: variant.to_owned(),
-        element: spec.element,
-        model: spec.label.clone(),
-        phase: spec.phase,
-        scale_divisor: spec.scale_divisor,
-        shape: spec.kernel.shape(),
-        cache: planned.cache,
-        work: plan.work,
-        issued_flop: plan.work.flop.is_positive().then_some(plan.issued_flop),
-        tokens_per_expert: run.tokens_per_expert.unwrap_or_default(),
-        verification: run.verification,
-        achieved,
-        timing: run.sampled.timing,
-        tuning,
-        parts: parts(plan, &run.parts, planned.cache, record),
-        caveats,
-        operations,
-    }
-}
-
-fn parts(plan: &Plan, timings: &[Timing], cache: CacheState, record: &Record) -> Vec<Part> {
-    let part = |(part, timing): (&crate::kernels::PartOf, &Timing)| {
-        let launches = part.launches.len();
-        let (work, operations) = (&part.work, &part.operations);
-        let int8 = int8_flop(plan, part.launches.clone(), operations);
-        let limits = Limits { work, operations, int8, launches, cache, input: work.bytes_read };
-        let (roofline_s, bound_by) = limits.roofline(record);
-        Part {
-            kernel: part.kernel.to_owned(),
-            variant: part.variant.to_owned(),
-            launches: u32::try_from(launches).unwrap_or(u32::MAX),
-            work: part.work,
-            median_s: timing.median_s,
-            ci95_s: timing.ci95_s,
-            roofline_s,
-            bound_by,
-        }
-    };
-    plan.parts.iter().zip(timings).map(part).collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{document, fake, session};
+    use super::super::options::Options;
+    use super::super::{fake, into_record};
     use super::*;
     use crate::kernels::Kernel;
     use crate::kernels::matmul::Matmul;
-    use crate::record::{CachePoint, Ceiling, Clock, LastLevelCache, Metric, Preset, Selection, Verification};
+    use crate::record::{CachePoint, Ceiling, Clock, LastLevelCache, Preset, Selection, Timing, Verification};
     use crate::units::BytesPerSecond;
 
     fn ceiling(value: f64) -> Ceiling {
         let time = Seconds::new(1e-3);
-        let verification = Verification {
-            metric: Metric::Exact,
-            value: 0.0,
-            tolerance: 0.0,
-            worst_error: 0.0,
-            worst_tolerance: 0.0,
-            checked: 1,
-            total: 1,
-            worst: None,
-        };
-        let timing = Timing {
-            clock: Clock::Device,
-            runs_per_sample: 1,
-            buffer_sets: 1,
-            warmup_runs: 1,
-            samples_s: vec![time],
-            median_s: time,
-            mad_s: Seconds::ZERO,
-            ci95_s: [time, time],
-            wall_median_s: time,
-            cpu_median_s: None,
-        };
-        Ceiling {
-            value,
-            work: Work::default(),
-            working_set_bytes: None,
-            form: None,
-            workgroup: None,
-            points: Vec::new(),
-            last_level_cache: None,
-            verification,
-            timing,
-        }
+        let verification = Verification::exact();
+        let timing = Timing::of(vec![time]);
+        Ceiling::of(value, Work::default(), verification, timing)
     }
 
     /// Memory of 100 GB/s, a cache of 8 MiB that gives 400 GB/s up to 4 MiB and 200 GB/s beyond, f32 of 1 TFLOP/s, dot
     /// products of 4 Top/s, launches of 1 us.
     fn record() -> Record {
-        let options = session::Options {
+        let options = Options {
             preset: Some(Preset::Smoke),
             seed: 1,
             only: Vec::new(),
@@ -278,8 +165,8 @@ mod tests {
             (CeilingKind::Launch, ceiling(1e-6)),
         ]);
         let why = "asked for".to_owned();
-        let protocol = document::protocol(Preset::Smoke, why, Clock::Device, &fake::device(), &ceilings, &options);
-        let mut record = document::document(&fake::device(), protocol, None, Vec::new());
+        let protocol = into_record::protocol(Preset::Smoke, why, Clock::Device, &fake::device(), &ceilings, &options);
+        let mut record = into_record::document(&fake::device(), protocol, None);
         record.ceilings = ceilings;
         record
     }
@@ -316,7 +203,7 @@ mod tests {
         let edit = |record: &mut Record, edit: fn(&mut Ceiling)| {
             edit(record.ceilings.get_mut(&CeilingKind::CacheRead).unwrap());
         };
-        // As documents of before kept it: the fastest working set, here 4 MiB.
+        // Documents of version 3 kept the fastest working set alone, here 4 MiB.
         edit(&mut record, |roof| (roof.points, roof.last_level_cache) = (Vec::new(), None));
         assert_eq!([3, 4, 5].map(|mib| rate(&record, mib)), [400.0, 400.0, 100.0]);
         edit(&mut record, |roof| roof.last_level_cache = Some(LastLevelCache::NotSeen));

@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::stats::{self, Summary};
-use super::{Lap, LaunchError, Prepared};
+use super::executor::{Lap, LaunchError, Prepared};
 use crate::record::{Caveat, Clock, Timing};
+use crate::statistics::{self, Summary};
 use crate::units::Seconds;
 
 /// How long and how precisely to sample.
@@ -16,28 +16,28 @@ pub struct Sampling {
     pub budget: Seconds,
     /// Runs in one sample; as many as make it long enough for the clock where `None`.
     pub runs_per_sample: Option<u32>,
-    /// How the device is brought to its clocks.
+    /// How long the device is kept busy before and during the samples.
     pub pace: Pace,
 }
 
-/// How long a device must be busy before its times count, and how much of them.
+/// How long a device must be busy before its times count, and how long it is sampled at least.
 ///
-/// A GPU between two kernels clocks down within milliseconds, and takes longer to come back: two laps of a sleeping one
-/// agree as well as those of one at work.
+/// An idle GPU lowers its clocks within milliseconds and takes longer to raise them. Two equal laps therefore prove
+/// nothing: both may be of a sleeping device.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Pace {
-    /// Work before the first sample, at least; where zero, two laps that agree within 5 % are enough.
+    /// The least busy time before the first sample. Where it is zero, two laps that agree within 5 % are enough.
     pub warm_up: Seconds,
-    /// Samples go on until they hold so much work.
+    /// The least busy time of all samples together.
     pub sampled: Seconds,
 }
 
 impl Pace {
-    /// A CPU that poses as a GPU: it has no clocks of its own to wait for, and time is dear.
+    /// A CPU that poses as a GPU: it need not be woken, and every second counts.
     pub const SOFTWARE: Self = Self { warm_up: Seconds::ZERO, sampled: Seconds::ZERO };
     /// A kernel on hardware.
     pub const HARDWARE: Self = Self { warm_up: Seconds::new(0.3), sampled: Seconds::new(0.1) };
-    /// A roof on hardware: everything is judged by it.
+    /// A roof on hardware: longer, because every case is judged by it.
     pub const ROOF: Self = Self { warm_up: Seconds::new(0.5), sampled: Seconds::new(0.1) };
 
     /// For kernels on a device.
@@ -45,13 +45,13 @@ impl Pace {
         if software { Self::SOFTWARE } else { Self::HARDWARE }
     }
 
-    /// For what is timed right after another kernel, on a device that is at work already.
+    /// For a kernel that is timed right after another, on a device that is busy already.
     pub fn at_once(self) -> Self {
         Self { warm_up: self.warm_up * 0.1, sampled: self.sampled * 0.3 }
     }
 }
 
-/// Samples of one plan, and what they say about themselves.
+/// Samples of one plan, and the caveats that follow from them.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampled {
     /// For the record.
@@ -81,11 +81,11 @@ const WINDOW_LAP: Seconds = Seconds::new(10e-3);
 /// ... and so many windows in a row must agree within this share.
 const STEADY_WINDOWS: usize = 3;
 const STEADY: f64 = 0.02;
-/// A device that is not steady after so many times the warm-up never will be: the samples tell.
+/// The warm-up ends after this many times its least length, steady or not: the samples show a drift.
 const LONGEST_WARM_UP: f64 = 4.0;
-/// A sample by the device's clock lasts at least this long, so that a tick is nothing beside it ...
+/// A sample by the device's clock lasts at least this long, so that one tick is negligible ...
 const DEVICE_SAMPLE: Seconds = Seconds::new(1e-3);
-/// ... and one by the wall clock this long, so that submission and wait are little.
+/// ... and one by the wall clock this long, so that submission and wait are negligible.
 const WALL_SAMPLE: Seconds = Seconds::new(20e-3);
 const MAX_RUNS_PER_SAMPLE: u32 = 1000;
 /// Device time over wall time at most, with a tick and a rounding to spare ...
@@ -124,8 +124,7 @@ pub fn sample(
     Ok(sampled)
 }
 
-/// A clock that wraps costs a lap its timestamp, and the lap is dropped. Where half of them have none, the device's clock
-/// is not to be trusted for any.
+/// Drops laps whose timestamps wrapped. If half of the laps have none, the device's clock is not trusted at all.
 fn by_one_clock(mut laps: Vec<Lap>) -> (Vec<Lap>, Clock) {
     let timed = laps.iter().filter(|lap| lap.device.is_some()).count();
     if 2 * timed <= laps.len() {
@@ -135,7 +134,7 @@ fn by_one_clock(mut laps: Vec<Lap>) -> (Vec<Lap>, Clock) {
     (laps, Clock::Device)
 }
 
-/// A plan whose device clock is not looked at.
+/// A plan that hides its device clock.
 struct Blind<'a>(&'a mut dyn Prepared);
 
 impl Prepared for Blind<'_> {
@@ -171,7 +170,7 @@ fn disagreement(
 ) -> Result<Option<f64>, SamplingError> {
     let ratios: Vec<Seconds> =
         laps.iter().filter_map(|lap| lap.device.map(|device| Seconds::new(device / lap.wall))).collect();
-    let Some(ratio) = stats::summarise(&ratios).map(|summary| summary.median.get()) else { return Ok(None) };
+    let Some(ratio) = statistics::summarise(&ratios).map(|summary| summary.median.get()) else { return Ok(None) };
     if ratio > MOST_DEVICE_SHARE {
         return Ok(Some(ratio));
     }
@@ -230,7 +229,7 @@ fn warm_up(
     Ok(MAX_WARMUP_LAPS * runs)
 }
 
-/// Keeps the device busy for at least `busy`, and until its times have settled. Gives the runs that this took.
+/// Keeps the device busy for at least `busy`, and until its times have settled. Returns the number of runs.
 pub(super) fn until_steady(
     prepared: &mut dyn Prepared,
     busy: Seconds,
@@ -309,41 +308,36 @@ fn per_run(laps: &[Lap], runs: u32, clock: impl Fn(&Lap) -> Seconds) -> Vec<Seco
 }
 
 fn summary(laps: &[Lap], runs: u32, clock: impl Fn(&Lap) -> Seconds) -> Option<Summary> {
-    stats::summarise(&per_run(laps, runs, clock))
+    statistics::summarise(&per_run(laps, runs, clock))
 }
 
 fn sampled(laps: &[Lap], clock: Clock, runs: u32, sets: u32, warmup_runs: u32, sampling: &Sampling) -> Sampled {
     let samples = per_run(laps, runs, if clock == Clock::Device { time } else { |lap: &Lap| lap.wall });
-    let nothing = Summary { median: Seconds::ZERO, mad: Seconds::ZERO, ci95: [Seconds::ZERO; 2] };
-    let of_samples = stats::summarise(&samples).unwrap_or(nothing);
-    let wall = summary(laps, runs, |lap| lap.wall).unwrap_or(nothing).median;
     let cpu: Option<Vec<Seconds>> = laps.iter().map(|lap| lap.cpu.map(|cpu| cpu / f64::from(runs))).collect();
+    let median = |summary: Summary| summary.median;
     let timing = Timing {
         clock,
         runs_per_sample: runs,
         buffer_sets: sets,
         warmup_runs,
-        median_s: of_samples.median,
-        mad_s: of_samples.mad,
-        ci95_s: of_samples.ci95,
-        wall_median_s: wall,
-        cpu_median_s: cpu.and_then(|cpu| stats::summarise(&cpu)).map(|summary| summary.median),
-        samples_s: samples,
+        wall_median_s: summary(laps, runs, |lap| lap.wall).map_or(Seconds::ZERO, median),
+        cpu_median_s: cpu.and_then(|cpu| statistics::summarise(&cpu)).map(median),
+        ..Timing::of(samples)
     };
-    let caveats = caveats(&timing, &of_samples, sampling);
+    let caveats = caveats(&timing, sampling);
     Sampled { timing, caveats }
 }
 
-fn caveats(timing: &Timing, summary: &Summary, sampling: &Sampling) -> Vec<Caveat> {
+fn caveats(timing: &Timing, sampling: &Sampling) -> Vec<Caveat> {
     let mut caveats = Vec::new();
     if timing.clock == Clock::Wall {
         caveats.push(Caveat::WallClock);
     }
-    if let Some(ratio) = stats::drift(&timing.samples_s) {
+    if let Some(ratio) = statistics::drift(&timing.samples_s) {
         caveats.push(Caveat::Drift { ratio });
     }
     // Twice the target is what a reader would notice in a comparison.
-    let relative_ci = summary.relative_ci();
+    let relative_ci = timing.relative_ci();
     if relative_ci > 2.0 * sampling.target_relative_ci {
         caveats.push(Caveat::Noisy { relative_ci });
     }
@@ -351,174 +345,4 @@ fn caveats(timing: &Timing, summary: &Summary, sampling: &Sampling) -> Vec<Cavea
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Gives the scripted lap times, then the last one for ever.
-    struct Script {
-        device_s: Vec<Option<f64>>,
-        next: usize,
-        runs: Vec<u32>,
-        /// What the device's clock shows for a second.
-        rate: f64,
-    }
-
-    impl Script {
-        fn new(device_s: &[f64]) -> Self {
-            Self { device_s: device_s.iter().copied().map(Some).collect(), next: 0, runs: Vec::new(), rate: 1.0 }
-        }
-    }
-
-    impl Prepared for Script {
-        fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
-            let device = self.device_s[self.next.min(self.device_s.len() - 1)];
-            self.next += 1;
-            self.runs.push(runs);
-            let time = device.unwrap_or(1e-3) * f64::from(runs);
-            Ok(Lap {
-                device: device.map(|_| Seconds::new(time * self.rate)),
-                wall: Seconds::new(time + 1e-4),
-                cpu: Some(Seconds::new(time)),
-            })
-        }
-
-        fn select(&mut self, _launches: Option<std::ops::Range<usize>>) {}
-
-        fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
-            Ok(Vec::new())
-        }
-    }
-
-    /// A device that runs at a third of its clock until it was busy for some time.
-    struct Ramp {
-        busy: f64,
-        after: f64,
-        longest: f64,
-    }
-
-    impl Prepared for Ramp {
-        fn run(&mut self, runs: u32) -> Result<Lap, LaunchError> {
-            let slow = if self.busy < self.after { 3.0 } else { 1.0 };
-            let time = 1e-3 * slow * f64::from(runs);
-            self.busy += time;
-            self.longest = self.longest.max(time);
-            Ok(Lap { device: Some(Seconds::new(time)), wall: Seconds::new(time + 1e-4), cpu: None })
-        }
-
-        fn select(&mut self, _launches: Option<std::ops::Range<usize>>) {}
-
-        fn read(&mut self, _buffer: &str) -> Result<Vec<u8>, LaunchError> {
-            Ok(Vec::new())
-        }
-    }
-
-    #[test]
-    fn a_clock_that_takes_a_quarter_of_a_second_to_rise_is_waited_for() {
-        for after in [0.01, 0.1, 0.25] {
-            let mut ramp = Ramp { busy: 0.0, after, longest: 0.0 };
-            let sampling = Sampling { pace: Pace::HARDWARE, ..SAMPLING };
-            let sampled = sample(&mut ramp, 1, &sampling, &AtomicBool::new(false)).unwrap();
-            assert!(sampled.timing.samples_s.iter().all(|s| (s.get() - 1e-3).abs() < 1e-9), "after {after}");
-            let total: f64 = sampled.timing.samples_s.iter().map(|s| s.get()).sum();
-            assert!(total >= 0.1 - 1e-9, "{total} s of samples");
-            assert!(ramp.longest <= 0.04, "a submission of {} s", ramp.longest);
-        }
-    }
-
-    const SAMPLING: Sampling =
-        Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None, pace: Pace::SOFTWARE };
-
-    fn go(script: &mut Script) -> Sampled {
-        sample(script, 3, &SAMPLING, &AtomicBool::new(false)).unwrap()
-    }
-
-    #[test]
-    fn a_steady_kernel_needs_six_samples_and_has_no_caveat() {
-        let sampled = go(&mut Script::new(&[2e-3]));
-        assert_eq!(sampled.timing.samples_s.len(), 6);
-        assert_eq!(sampled.timing.runs_per_sample, 1);
-        assert_eq!(sampled.timing.buffer_sets, 3);
-        assert_eq!(sampled.caveats, []);
-    }
-
-    #[test]
-    fn a_short_kernel_is_run_many_times_a_sample() {
-        let sampled = go(&mut Script::new(&[10e-6]));
-        assert_eq!(sampled.timing.runs_per_sample, 100);
-        assert!((sampled.timing.median_s.get() - 10e-6).abs() < 1e-12, "the time is of one run");
-    }
-
-    #[test]
-    fn warming_up_goes_on_until_two_laps_agree() {
-        let sampled = go(&mut Script::new(&[9e-3, 7e-3, 5e-3, 3e-3, 2e-3, 2e-3]));
-        assert_eq!(sampled.timing.warmup_runs, 6);
-        assert!(sampled.timing.samples_s.iter().all(|s| (s.get() - 2e-3).abs() < 1e-9));
-    }
-
-    #[test]
-    fn noise_spends_the_budget_and_is_said() {
-        let noisy: Vec<f64> = (0..500).map(|i| 4e-3 * (1.0 + 0.5 * f64::from(i * 7 % 5))).collect();
-        let sampled = go(&mut Script::new(&noisy));
-        assert!(sampled.timing.samples_s.len() > 20);
-        assert!(sampled.caveats.iter().any(|c| matches!(c, Caveat::Noisy { .. })), "{:?}", sampled.caveats);
-    }
-
-    #[test]
-    fn a_clock_that_wraps_costs_one_lap_and_not_the_case() {
-        let mut script = Script::new(&[2e-3; 30]);
-        script.device_s[5] = None;
-        let sampled = go(&mut script);
-        assert_eq!(sampled.timing.clock, Clock::Device);
-        assert!(sampled.timing.samples_s.iter().all(|s| (s.get() - 2e-3).abs() < 1e-9));
-        assert_eq!(sampled.caveats, []);
-    }
-
-    #[test]
-    fn many_missing_timestamps_turn_the_case_to_the_wall_clock() {
-        let mut script = Script::new(&[1e-3; 30]);
-        for index in (0..30).step_by(2) {
-            script.device_s[index] = None;
-        }
-        let sampled = go(&mut script);
-        assert_eq!(sampled.timing.clock, Clock::Wall);
-        assert!(sampled.caveats.contains(&Caveat::WallClock));
-        assert!(sampled.timing.samples_s[0].get() > 1e-3, "wall time includes submission");
-    }
-
-    fn with_clock_rate(time_s: f64, rate: f64) -> Sampled {
-        let mut script = Script::new(&[time_s]);
-        script.rate = rate;
-        go(&mut script)
-    }
-
-    #[test]
-    fn a_device_clock_that_runs_too_fast_or_too_slow_gives_way_to_the_wall_clock() {
-        for rate in [1.5, 1000.0, 0.1, 0.001] {
-            for time_s in [30e-3, 2e-3, 50e-6] {
-                let sampled = with_clock_rate(time_s, rate);
-                assert_eq!(sampled.timing.clock, Clock::Wall, "{time_s} at {rate}");
-                let told = sampled
-                    .caveats
-                    .iter()
-                    .any(|c| matches!(c, Caveat::ClocksDisagree { ratio } if (*ratio > 1.0) == (rate > 1.0)));
-                assert!(told, "{time_s} at {rate}: {:?}", sampled.caveats);
-                let error = sampled.timing.median_s.get() / time_s - 1.0;
-                assert!((0.0..0.1).contains(&error), "{time_s} at {rate}: wall time with its overhead, {error}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_short_kernel_in_a_slow_queue_keeps_the_device_clock() {
-        // 2 us of work beside 100 us of submission: the wall clock is the one that says little.
-        let sampled = with_clock_rate(2e-6, 1.0);
-        assert_eq!(sampled.timing.clock, Clock::Device);
-        assert_eq!(sampled.caveats, []);
-    }
-
-    #[test]
-    fn an_interrupt_ends_sampling() {
-        let result = sample(&mut Script::new(&[1e-3]), 1, &SAMPLING, &AtomicBool::new(true));
-        assert_eq!(result.unwrap_err(), SamplingError::Interrupted);
-    }
-}
+mod tests;

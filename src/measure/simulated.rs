@@ -1,8 +1,8 @@
-//! Devices that are not here, played by the clock of their profiles: a whole session runs on each in a moment.
+//! Simulated devices, made from profiles: a whole session runs on each within a second.
 //!
-//! Time is a number that work moves on. A device has a clock that rises under load and falls in idle moments, compiles,
-//! loses patience with long submissions, and refuses what is beyond its limits or its memory. Kernels reach assumed shares
-//! of its roofs; the results are always right, and nothing is computed.
+//! Time is a number that work increases. A device's clock rises under load and falls when it is idle. The device compiles,
+//! stops long submissions by its watchdog, and refuses what exceeds its limits or its memory. Kernels reach assumed shares
+//! of its roofs. Nothing is computed, and the results are always right.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,15 +11,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::estimate::HostRates;
+use super::options::EFFORT;
 use super::planning::PlannedCase;
-use super::roofs::{Limits, input_bytes};
-use super::{Executor, Lap, LaunchError, Prepared};
+use super::roofs::Limits;
+use super::executor::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    BestVariant, Computed, Element, Extent, Kernel, Metric, Operation, Output, Plan, Role, Tensors, Verification, Work,
+    BestVariant, Computed, Element, Extent, Kernel, Operation, Output, Plan, Role, Tensors,
+    Verification, Work,
 };
 use crate::record::{
-    CachePoint, CacheState, Ceiling, CeilingKind, Clock, Device, DeviceType, LastLevelCache, MemorySource, Record,
+    CachePoint, CacheState, Ceiling, CeilingKind, Device, DeviceType, LastLevelCache, MemorySource, Record,
     Timing,
 };
 use crate::specs::DeviceProfile;
@@ -34,16 +36,7 @@ fn hollow(kernel: Box<dyn Kernel>) -> Box<dyn Kernel> {
 }
 
 fn right() -> Verification {
-    Verification {
-        metric: Metric::Exact,
-        value: 0.0,
-        tolerance: 0.0,
-        worst_error: 0.0,
-        worst_tolerance: 0.0,
-        checked: 1,
-        total: 1,
-        worst: None,
-    }
+    Verification::exact()
 }
 
 impl Kernel for Hollow {
@@ -131,29 +124,8 @@ pub(super) fn device(profile: &DeviceProfile) -> Device {
 pub(super) fn ceilings(profile: &DeviceProfile) -> BTreeMap<CeilingKind, Ceiling> {
     let rates = &profile.rates;
     let time = Seconds::new(1e-3);
-    let timing = Timing {
-        clock: Clock::Device,
-        runs_per_sample: 1,
-        buffer_sets: 1,
-        warmup_runs: 1,
-        samples_s: vec![time],
-        median_s: time,
-        mad_s: Seconds::ZERO,
-        ci95_s: [time, time],
-        wall_median_s: time,
-        cpu_median_s: None,
-    };
-    let ceiling = |value: f64, work: Work| Ceiling {
-        value,
-        work,
-        working_set_bytes: None,
-        form: None,
-        workgroup: None,
-        points: Vec::new(),
-        last_level_cache: None,
-        verification: right(),
-        timing: timing.clone(),
-    };
+    let timing = Timing::of(vec![time]);
+    let ceiling = |value: f64, work: Work| Ceiling::of(value, work, right(), timing.clone());
     let mut found = BTreeMap::from([
         (CeilingKind::FmaF32, ceiling(rates.fma_f32_flop_per_s.value, Work::default())),
         (CeilingKind::FmaF16, ceiling(rates.fma_f16_flop_per_s.value, Work::default())),
@@ -214,7 +186,7 @@ pub(super) struct Seen {
 }
 
 /// A device of a profile.
-pub(super) struct Machine {
+pub(super) struct SimulatedDevice {
     profile: DeviceProfile,
     host: HostRates,
     /// The record's roofs, under which kernels are timed.
@@ -226,7 +198,7 @@ pub(super) struct Machine {
     last: Cell<f64>,
 }
 
-impl Machine {
+impl SimulatedDevice {
     pub(super) fn new(profile: DeviceProfile, under: Record) -> Rc<Self> {
         let host = HostRates::of(profile.host.cores.value, BytesPerSecond::new(profile.host.upload_bytes_per_s.value));
         Rc::new(Self {
@@ -264,7 +236,7 @@ impl Machine {
             self.busy.set(0.0);
         }
         let slow = (clock.rise_s.value - self.busy.get()).max(0.0);
-        // What the slow part gets done, in seconds of the full clock.
+        // The work of the slow part, in seconds at the full clock.
         let done = slow * clock.idle_share.value;
         let taken = if full <= done { full / clock.idle_share.value } else { slow + full - done };
         self.busy.set(self.busy.get() + taken);
@@ -313,12 +285,12 @@ impl Machine {
 
 /// A plan on the device.
 struct Ready<'a> {
-    machine: &'a Machine,
+    machine: &'a SimulatedDevice,
     plan: Plan,
     selected: Range<usize>,
     bytes: u64,
     compilation: f64,
-    /// One run of what is selected, at the full clock.
+    /// The time of one run of the selected launches at the full clock.
     each: f64,
     verified: bool,
 }
@@ -329,7 +301,7 @@ impl Drop for Ready<'_> {
     }
 }
 
-impl Executor for Rc<Machine> {
+impl Executor for Rc<SimulatedDevice> {
     fn prepare(&self, plan: &Plan, _inputs: &Tensors, sets: u32) -> Result<Box<dyn Prepared + '_>, LaunchError> {
         let machine = self.as_ref();
         let largest = plan.largest_buffer_bytes();
@@ -337,7 +309,7 @@ impl Executor for Rc<Machine> {
         if largest > limit {
             return Err(LaunchError::Refused(format!("a buffer of {largest} bytes exceeds the limit of {limit}")));
         }
-        let inputs = input_bytes(plan);
+        let inputs = plan.input_bytes();
         let bytes = inputs * u64::from(sets - 1) + plan.total_bytes();
         machine.bytes.set(machine.bytes.get() + bytes);
         {
@@ -345,7 +317,7 @@ impl Executor for Rc<Machine> {
             seen.largest_buffer = seen.largest_buffer.max(largest);
             seen.most_bytes = seen.most_bytes.max(machine.bytes.get());
         }
-        // Operands are drawn and brought over; copies and poison are the device's own work.
+        // The host draws operands and uploads them; the device makes copies and poison.
         let bytes_of = |bytes: u64| Bytes::new(bytes as f64);
         machine.pass((bytes_of(inputs) / machine.host.drawn + bytes_of(inputs) / machine.host.moved).get());
         let compilation = machine.compile(plan);
@@ -389,10 +361,10 @@ impl Prepared for Ready<'_> {
 
     fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
         work();
-        // The host verifies once, and looks at whole outputs after that; the device stays at work.
+        // The host verifies once and then compares whole outputs, while the device stays busy.
         let outputs = self.plan.buffers.iter().filter(|buffer| buffer.role == Role::Output);
         let outputs = Bytes::new(outputs.map(|buffer| buffer.size_bytes).sum::<u64>() as f64);
-        let twin = super::session::EFFORT as f64 / self.machine.host.checked_per_s;
+        let twin = EFFORT as f64 / self.machine.host.checked_per_s;
         let host = if self.verified { (outputs / self.machine.host.moved).get() } else { twin };
         self.verified = true;
         self.machine.work(host);

@@ -4,29 +4,30 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::accounting::verifying;
+use super::executor::{Executor, Lap, LaunchError, Prepared};
 use super::host::process_cpu_time;
 use super::planning::{PlannedCase, buffer_sets};
 use super::roofs::Limits;
-use super::run::{self, KernelCase, Protocol, RunError};
 use super::sampling::until_steady;
-use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{Element, Extent, Kernel, Made, Plan};
-use crate::record::{Candidate, Record, Rejected, Tuning, printable};
+use super::time_spent::verifying;
+use super::verify::{self, CaseProtocol, RunError};
+use crate::kernels::{Element, Extent, Kernel, KernelCase, Made, Plan};
+use crate::printable::printable;
+use crate::record::{Candidate, Record, Rejected, Tuning};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
-/// What the device and its compiler may take in one trial. A trial that ends before its candidates do is made again in the
-/// next run, so this is for drivers that take seconds for each of them.
+/// The most time of device and compiler in one trial. A trial that ends early is made again in the next run, so the limit
+/// is generous: some drivers compile each variant for seconds.
 pub const FIRST_USE: Seconds = Seconds::new(20.0);
 
-/// Whether a trial whose runs and compilations have taken `spent`, `longest` of it for one variant, tries no further one:
-/// it might not end within [`FIRST_USE`].
+/// Whether a trial ends here. Its runs and compilations have taken `spent`, and `longest` for the slowest variant, so the
+/// next one might not end within [`FIRST_USE`].
 pub fn is_over(spent: Seconds, longest: Seconds) -> bool {
     spent + longest > FIRST_USE
 }
 
-/// What one run of a trial may take at the roofs: where it would take longer, a smaller size of the kernel stands in. Some
-/// variants reach a few per cent of them, and no submission should near a desktop's watchdog.
+/// The most that one run of a trial may take at the roofs; beyond it, the kernel is tried at a smaller size. Some variants
+/// reach a few per cent of the roofs, and no submission should take as long as a desktop's watchdog allows.
 const RUN_AT_ROOF: Seconds = Seconds::new(2e-3);
 const RUN_AT_ROOF_SOFTWARE: Seconds = Seconds::new(0.25e-3);
 /// The most that a trial on hardware reads: beyond any cache, and made in a fraction of a second.
@@ -34,13 +35,13 @@ const MOST_BYTES: Bytes = Bytes::new((256 << 20) as f64);
 /// On a software adapter, likewise.
 const MOST_BYTES_SOFTWARE: Bytes = Bytes::new((16 << 20) as f64);
 
-/// Stands for the roof of arithmetic where it could not be measured: an integrated GPU's, so that a trial is short on any.
+/// Used for the roof of arithmetic where it could not be measured: that of an integrated GPU, so that every trial is short.
 const UNKNOWN_ROOF: FlopPerSecond = FlopPerSecond::new(200e9);
 
-/// What one run of a trial may do, beyond which a smaller size stands in ([`Kernel::smaller`]).
+/// What one run of a trial may do; beyond it, the kernel is tried at a smaller size ([`Kernel::smaller`]).
 pub fn most(roof: FlopPerSecond, memory: Option<BytesPerSecond>, software: bool) -> Extent {
     let (run, most) = if software { (RUN_AT_ROOF_SOFTWARE, MOST_BYTES_SOFTWARE) } else { (RUN_AT_ROOF, MOST_BYTES) };
-    // A share of the reading that a run may take is no use below what fills the device.
+    // Fewer bytes than fill the device would show nothing.
     let read = memory.map_or(most, |rate| most.min((rate * run * 8.0).max(Bytes::new(1e6))));
     Extent { flop: roof * run, bytes: read }
 }
@@ -48,22 +49,22 @@ pub fn most(roof: FlopPerSecond, memory: Option<BytesPerSecond>, software: bool)
 /// Multiply-adds of the twin for each variant; the winner is verified again, and more thoroughly, before it is timed.
 const EFFORT: u64 = 300_000;
 const LAPS: usize = 5;
-/// Laps of one variant stop here ...
+/// Laps of one variant end after this time ...
 const LAPS_TIME: Seconds = Seconds::new(60e-3);
-/// ... and once this much has shown that it takes so many times as long as another.
+/// ... or after this much, if they show that it takes [`HOPELESS`] times as long as the best.
 const DOUBT_TIME: Seconds = Seconds::new(5e-3);
 const HOPELESS: f64 = 2.0;
-/// A lap is at least this long, so that a tick of the clock is little.
+/// A lap is at least this long, so that one tick of the clock is negligible.
 const LAP: Seconds = Seconds::new(1e-3);
 /// On hardware a variant runs for this long before its laps, so that none is timed on a sleeping device.
 const WARM_UP: Seconds = Seconds::new(25e-3);
-/// On a CPU, runs beyond this are interrupted by other programs before they end.
+/// On a CPU, other programs interrupt runs that are longer than this.
 const SLICE: Seconds = Seconds::new(1.5e-3);
 
-/// What a lap of a trial counts as.
+/// How a trial judges laps.
 ///
-/// Where a CPU poses as the device, a busy machine interrupts long runs, and their least time says more about the others'
-/// load than about the kernel; the CPU time over the threads does not. Short runs find a quiet moment.
+/// Where a CPU poses as the device, other programs interrupt long runs. Their shortest time then depends on that load, and
+/// CPU time per thread does not, so it is used. Short runs find a quiet moment, so their shortest time is used.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Judge {
     /// Threads of a software adapter; `None` for a device of its own.
@@ -71,7 +72,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// For the device that `on` is the document of.
+    /// For the device of the document `on`.
     pub fn of(on: &Record) -> Self {
         Self { threads: on.is_software().then(|| f64::from(on.host.logical_cpus.max(1))) }
     }
@@ -81,7 +82,7 @@ impl Judge {
         self.threads.is_some()
     }
 
-    /// The time of one run, from laps of so many runs each; infinite where there is none.
+    /// The time of one run. Each lap comes with its number of runs; without laps the time is infinite.
     pub fn time(self, laps: &[(Lap, u32)]) -> Seconds {
         let least = |of: &dyn Fn(&Lap) -> Seconds| {
             let each = laps.iter().map(|(lap, runs)| of(lap) / f64::from(*runs));
@@ -106,10 +107,10 @@ pub struct Choice {
     pub ranked: Vec<&'static str>,
     /// All that were tried.
     pub tuning: Tuning,
-    /// Those that were wrong or refused: never silent.
+    /// Those that were wrong or refused; the record lists them.
     pub rejected: Vec<Rejected>,
-    /// Whether it holds for the next run as well: not where memory ran out, which another program may have held, nor
-    /// where the time ended before the candidates did.
+    /// Whether the next run may use it. It may not if memory ran out, which another program may have held, or if the time
+    /// ended before all candidates were tried.
     pub lasting: bool,
 }
 
@@ -127,14 +128,14 @@ pub enum TrialError {
     Interrupted,
 }
 
-/// The case at the size of its trial, where it is tried at a smaller one.
+/// The kernel at the smaller size of its trial; `None` where the trial is made at the size of the case.
 pub fn at_trial_size(kernel: &dyn Kernel, on: &Record) -> Option<Box<dyn Kernel>> {
     let roof = on.fma_ceiling(Element::F32).unwrap_or(UNKNOWN_ROOF);
     kernel.smaller(most(roof, on.memory_ceiling(), on.is_software()))
 }
 
-/// What one run of the case will take by a trial that took `time` for one at its own size: in proportion to what the roofs
-/// allow for both.
+/// The predicted time of one run of the case, where a run of the trial took `time`: `time` * roofline(case) /
+/// roofline(trial).
 pub fn predicted(case: &PlannedCase, variant: &str, time: Seconds, on: &Record) -> Seconds {
     let Some(small) = at_trial_size(case.spec.kernel.as_ref(), on) else { return time };
     let at_roof = |kernel: &dyn Kernel| {
@@ -146,16 +147,16 @@ pub fn predicted(case: &PlannedCase, variant: &str, time: Seconds, on: &Record) 
     if part.is_positive() { time * (whole / part).max(1.0) } else { time }
 }
 
-/// Tries every candidate of a case on the device that `on` is the document of, but for those whose id is among the
-/// document's rejected ones: they took the device with them. `unfit` says why a plan cannot run on this device, if it
-/// cannot; `tell` hears of each variant before it is compiled.
+/// Tries every candidate of a case on the device of the document `on`. A candidate that the document rejects is left out,
+/// because it made the device fail. `unfit` gives the reason why a plan cannot run on this device, if there is one. `tell`
+/// is called with each variant before it is compiled.
 ///
 /// # Errors
 /// [`TrialError`].
 pub fn choose(
     executor: &dyn Executor,
     case: &PlannedCase,
-    protocol: &Protocol,
+    protocol: &CaseProtocol,
     on: &Record,
     unfit: &dyn Fn(&str, &Plan) -> Option<String>,
     tell: &mut dyn FnMut(&'static str),
@@ -174,7 +175,7 @@ pub fn choose(
             trial.rejected.push(before.clone());
             continue;
         }
-        // What the device refuses, it refuses at the size of the case.
+        // Limits are checked at the size of the case, not of the trial.
         if let Some(reason) = unfit(variant, &case.spec.kernel.plan(variant, case.spec.element)) {
             trial.note(variant, Err(printable(&reason, 300)));
             continue;
@@ -193,7 +194,7 @@ struct Trial<'a> {
     executor: &'a dyn Executor,
     kernel: &'a dyn Kernel,
     case: &'a PlannedCase,
-    protocol: &'a Protocol<'a>,
+    protocol: &'a CaseProtocol<'a>,
     judge: Judge,
     rotation_bytes: u64,
     made: Made,
@@ -201,7 +202,7 @@ struct Trial<'a> {
     rejected: Vec<Rejected>,
     lasting: bool,
     best: Option<Seconds>,
-    /// What runs and compilations have taken, and the most of it for one variant.
+    /// The time of all runs and compilations, and the longest of one variant.
     spent: Seconds,
     longest: Seconds,
 }
@@ -211,7 +212,7 @@ impl<'a> Trial<'a> {
         executor: &'a dyn Executor,
         kernel: &'a dyn Kernel,
         case: &'a PlannedCase,
-        protocol: &'a Protocol<'a>,
+        protocol: &'a CaseProtocol<'a>,
         on: &Record,
     ) -> Self {
         Self {
@@ -269,26 +270,20 @@ impl<'a> Trial<'a> {
 
     /// The time of one run and that of compilation, once the result was found right.
     fn time(&mut self, variant: &'static str) -> Result<(Seconds, Seconds), RunError> {
-        let element = self.case.spec.element;
-        let plan = self.kernel.plan(variant, element);
-        let protocol = Protocol {
-            sets: buffer_sets(&plan, self.rotation_bytes, self.case.cache),
-            effort: EFFORT,
-            ..*self.protocol
-        };
+        let case = KernelCase { kernel: self.kernel, variant, storage: self.case.spec.element };
+        let sets = buffer_sets(&case.plan(), self.rotation_bytes, self.case.cache);
         let begun = self.spent;
-        let case = KernelCase { kernel: self.kernel, variant, element };
-        let mut computed = run::computed(self.executor, &case, &protocol, &mut self.made)?;
+        let mut computed = verify::computed(self.executor, &case, self.protocol.seed, sets, &mut self.made)?;
         let first = self.judge.cost(&computed.first);
-        let prepared = computed.prepared.as_mut();
-        let pipelines = prepared.compilation();
-        let mut laps = Laps { prepared, judge: self.judge, spent: Seconds::ZERO };
-        let (inputs, outputs) = (&computed.inputs, &computed.outputs);
-        let verification = verifying(self.executor, || self.kernel.verify(inputs, outputs, element, protocol.effort));
+        // A trial is brief, so the device need not be kept busy meanwhile.
+        let verification = verifying(self.executor, || case.verify(&computed.inputs, &computed.outputs, EFFORT));
         if !verification.passed() {
             return Err(RunError::Wrong(Box::new(verification)));
         }
-        let time = laps.brief(self.best, &protocol)?;
+        let prepared = computed.prepared.as_mut();
+        let pipelines = prepared.compilation();
+        let mut laps = Laps { prepared, judge: self.judge, spent: Seconds::ZERO };
+        let time = laps.brief(self.best, self.protocol)?;
         // The first run carries the rest of the driver's compilation, so no variant is judged by it.
         let compilation = pipelines + (first - time).max(Seconds::ZERO);
         self.spent += pipelines + first + laps.spent;
@@ -319,7 +314,7 @@ impl<'a> Trial<'a> {
     }
 }
 
-/// Those that were timed, the fastest first; of equals the one that is tried first.
+/// The variants that were timed, the fastest first. Equals keep the order of the trial.
 pub(super) fn ranked(names: &[&'static str], candidates: &[Candidate]) -> Vec<&'static str> {
     let time = |name: &str| candidates.iter().find(|c| c.variant == name).and_then(|c| c.time_s);
     let mut timed: Vec<(&'static str, Seconds)> = names.iter().filter_map(|name| Some((*name, time(name)?))).collect();
@@ -327,22 +322,16 @@ pub(super) fn ranked(names: &[&'static str], candidates: &[Candidate]) -> Vec<&'
     timed.into_iter().map(|(name, _)| name).collect()
 }
 
-/// What the default would have cost, by the times of the trial.
+/// The regret of the default: its time over the winner's, less 1, by the times of the trial.
 pub(super) fn regret(default: &str, candidates: &[Candidate]) -> Option<f64> {
     let own = candidates.iter().find(|c| c.variant == default)?.time_s?;
     let least = candidates.iter().filter_map(|c| c.time_s).reduce(Seconds::min)?;
     Some(own / least - 1.0).filter(|regret| regret.is_finite())
 }
 
-/// A configuration that is too large for this device is no fault.
+/// Whether an error only says that the configuration is too large for this device, which is no fault of the kernel.
 pub(super) fn is_limit(error: &RunError) -> bool {
-    match error {
-        RunError::Launch(LaunchError::Shader { message, .. } | LaunchError::Refused(message)) => {
-            message.contains("limit") || message.contains("exceeds")
-        }
-        RunError::Launch(LaunchError::OutOfMemory(_)) => true,
-        _ => false,
-    }
+    matches!(error, RunError::Launch(LaunchError::TooLarge(_) | LaunchError::OutOfMemory(_)))
 }
 
 /// Laps of one variant.
@@ -354,8 +343,8 @@ struct Laps<'a> {
 }
 
 impl Laps<'_> {
-    /// The time of one run, by a few laps.
-    fn brief(&mut self, best: Option<Seconds>, protocol: &Protocol) -> Result<Seconds, RunError> {
+    /// The time of one run, from a few laps.
+    fn brief(&mut self, best: Option<Seconds>, protocol: &CaseProtocol) -> Result<Seconds, RunError> {
         if !self.judge.is_software() {
             until_steady(self.prepared, WARM_UP, protocol.interrupted)?;
             self.spent += WARM_UP;
@@ -382,7 +371,7 @@ impl Laps<'_> {
     }
 }
 
-/// Runs that together last for a lap.
+/// The number of runs that together last for a lap.
 pub(super) fn runs_of_a_lap(run: Seconds) -> u32 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
     {

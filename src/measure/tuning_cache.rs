@@ -1,18 +1,19 @@
-//! Trials of earlier runs, kept under the user's cache directory: one file a device, good for one driver and one build.
+//! Trials of earlier runs, kept under the user's cache directory: one file per device, valid for one driver and one build.
 //!
-//! A cache is never worth a failed run: what cannot be read or written is told and done without.
+//! A cache is never worth a failed run. Where it cannot be read or written, a note says so, and the run goes on without it.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::Read as _;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
-use super::planning::PlannedCase;
+use super::planning::{BEST, PlannedCase};
 use super::tuning::{self, Choice};
+use crate::files::{self, ReadError};
 use crate::kernels::SHADERS;
-use crate::record::{Candidate, Device, Tuning, write_atomically};
+use crate::record::{Candidate, Device, Tuning};
 use crate::units::Seconds;
 
 /// A full run has a few hundred trials of some hundred bytes.
@@ -44,8 +45,8 @@ struct Trial {
     cost_cpu_s: Option<Seconds>,
 }
 
-/// The directory for the files: `supernode-bench` under `$XDG_CACHE_HOME` or `~/.cache`, or what the system has in its
-/// place. `None` where there is no home.
+/// The directory for the files: `supernode-bench` under `$XDG_CACHE_HOME`, `~/.cache` or the system's equivalent. `None`
+/// where there is no home.
 pub fn directory() -> Option<PathBuf> {
     use etcetera::BaseStrategy as _;
     etcetera::base_strategy::choose_base_strategy().ok().map(|base| base.cache_dir().join(env!("CARGO_PKG_NAME")))
@@ -72,14 +73,14 @@ impl TuningCache {
         (Self { path: Some(path), content }, note)
     }
 
-    /// Drops every trial, so that all are made again and take the old ones' place.
+    /// Drops every trial, so that all are made again and replace the old ones.
     pub fn forget(&mut self) {
         self.content.trials.clear();
     }
 
     /// The choice of an earlier trial of the very same candidates.
     pub fn get(&self, case: &PlannedCase) -> Option<Choice> {
-        let trial = self.content.trials.get(&case.spec.id_as(super::planning::BEST))?;
+        let trial = self.content.trials.get(&case.spec.id_as(BEST))?;
         let names: Vec<&str> = trial.candidates.iter().map(|candidate| &*candidate.variant).collect();
         let sound = |time: Seconds| time.is_finite() && time.get() >= 0.0;
         if names != case.candidates || !trial.candidates.iter().filter_map(|c| c.time_s).all(sound) {
@@ -100,21 +101,20 @@ impl TuningCache {
         (!ranked.is_empty()).then_some(Choice { ranked, tuning, rejected: Vec::new(), lasting: true })
     }
 
-    /// Keeps a trial, unless one of its variants was wrong (that is to be told in every run), did not find its memory, or
-    /// was not tried for want of time.
-    /// Gives a note where the file could not be written, once.
+    /// Keeps a trial. A trial is not kept if a variant was wrong (every run must report that), ran out of memory, or was
+    /// not tried for lack of time. Returns a note the first time that the file cannot be written.
     pub fn put(&mut self, case: &PlannedCase, choice: &Choice) -> Option<String> {
         if !choice.rejected.is_empty() || choice.ranked.is_empty() || !choice.lasting {
             return None;
         }
         let Tuning { candidates, smaller_shape, cost_s, cost_cpu_s, .. } = choice.tuning.clone();
         let trial = Trial { candidates, smaller_shape, cost_s, cost_cpu_s };
-        self.content.trials.insert(case.spec.id_as(super::planning::BEST), trial);
+        self.content.trials.insert(case.spec.id_as(BEST), trial);
         let path = self.path.clone()?;
         let written = serde_json::to_vec_pretty(&self.content).map_err(|error| error.to_string()).and_then(|bytes| {
             let folder = path.parent().unwrap_or(Path::new("."));
             fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-            write_atomically(&path, &bytes).map_err(|error| error.to_string())
+            files::write_atomically(&path, &bytes).map_err(|error| error.to_string())
         });
         let problem = written.err()?;
         self.path = None;
@@ -123,31 +123,25 @@ impl TuningCache {
 }
 
 fn read(path: &Path) -> Result<Option<Content>, String> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_string()),
+    let bytes = match files::read_within(path, MAX_BYTES) {
+        Ok(bytes) => bytes,
+        Err(ReadError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(ReadError::Io(error)) => return Err(error.to_string()),
+        Err(ReadError::TooLarge { .. }) => return Err("damaged (too large)".to_owned()),
     };
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err("damaged (too large)".to_owned());
-    }
     serde_json::from_slice(&bytes).map(Some).map_err(|_| "damaged".to_owned())
 }
 
 fn slug(device: &Device) -> String {
     let own = device.own_memory_bytes().map_or(String::new(), |bytes| format!(" {}m", bytes >> 20));
-    let words =
-        format!("{} {} {:x}{own} {}", device.vendor, device.name, device.device_id, device.backend).to_lowercase();
-    let parts: Vec<&str> = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty()).collect();
-    parts.join("-").chars().take(120).collect()
+    let words = format!("{} {} {:x}{own} {}", device.vendor, device.name, device.device_id, device.backend);
+    files::slug(&words).chars().take(120).collect()
 }
 
 /// Everything that a trial depends on besides the case.
 fn made_by(device: &Device, runtime_checks: bool) -> String {
     format!(
-        "{} {} {} {} | {} {} | {} {} | shaders {:016x} | checks {runtime_checks}",
+        "{} {} {} {} | {} {} | {} {} | shaders {} | checks {runtime_checks}",
         device.vendor,
         device.name,
         device.own_memory_bytes().unwrap_or(0),
@@ -160,10 +154,15 @@ fn made_by(device: &Device, runtime_checks: bool) -> String {
     )
 }
 
-/// FNV-1a over all shaders, so that a build from an edited tree does not take the choices of the one before.
-fn shaders_hash() -> u64 {
-    let bytes = SHADERS.iter().flat_map(|(name, text)| name.bytes().chain(text.bytes()));
-    bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3))
+/// The beginning of SHA-256 over all shaders, so that a build from an edited tree does not take the choices of the one
+/// before.
+fn shaders_hash() -> String {
+    let mut hash = Sha256::new();
+    for (name, text) in SHADERS {
+        hash.update(name);
+        hash.update(text);
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

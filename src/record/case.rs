@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Caveat, CeilingKind, Clock};
+use super::caveat::Caveat;
+use super::ceiling::CeilingKind;
+use super::timing::Timing;
 use crate::kernels::{Element, Family, KernelPhase, Operation, Verification, Work};
 use crate::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
 
@@ -59,36 +61,9 @@ pub struct Case {
     /// The kernels that a whole layer is made of, each timed alone in the same run and on the same buffers; empty for a
     /// single kernel.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub parts: Vec<Part>,
+    pub parts: Vec<LayerPart>,
     /// What to keep in mind about this figure.
     pub caveats: Vec<Caveat>,
-}
-
-/// Samples and their statistics. All times are of ONE run of the case.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Timing {
-    /// What the samples were timed with.
-    pub clock: Clock,
-    /// Runs of the case inside one sample (its time is divided by this).
-    pub runs_per_sample: u32,
-    /// Buffer sets that the runs rotate over.
-    pub buffer_sets: u32,
-    /// Runs before the first sample.
-    pub warmup_runs: u32,
-    /// Every sample, in order.
-    pub samples_s: Vec<Seconds>,
-    /// Median of the samples.
-    pub median_s: Seconds,
-    /// Median absolute deviation from the median.
-    pub mad_s: Seconds,
-    /// 95 % confidence interval of the median, from order statistics.
-    pub ci95_s: [Seconds; 2],
-    /// Median wall time of a run, submission and wait included, for comparison with the device's clock.
-    pub wall_median_s: Seconds,
-    /// Median CPU time of this process per run, all threads; on a software adapter the steadiest figure. `None` where
-    /// the host does not tell.
-    pub cpu_median_s: Option<Seconds>,
 }
 
 /// Rates of a case, and its place under the roofline.
@@ -137,7 +112,7 @@ pub struct Tuning {
     pub smaller_shape: BTreeMap<String, u64>,
     /// Wall time of the whole trial: shaders, inputs, verification, timing.
     pub cost_s: Seconds,
-    /// CPU time of this process in it, where the host tells.
+    /// CPU time of this process in it, where the host reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cost_cpu_s: Option<Seconds>,
     /// Whether an earlier run made the trial.
@@ -151,9 +126,9 @@ pub struct Tuning {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Second {
-    /// Its name. Where it was the best of the trial, the trial was wrong by `time_ratio`.
+    /// Its name. If it was the best of the trial, the trial was wrong by `time_ratio`.
     pub variant: String,
-    /// Its time over that of the measured variant, lap beside lap.
+    /// Its time over that of the measured variant, from laps in turn.
     pub time_ratio: f64,
     /// Pairs of laps.
     pub pairs: u32,
@@ -180,7 +155,8 @@ pub struct Candidate {
 /// One kernel of a whole layer, timed alone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Part {
+#[schemars(rename = "Part")]
+pub struct LayerPart {
     /// What it computes.
     pub kernel: String,
     /// How.

@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::CeilingKind;
+use super::ceiling::CeilingKind;
 
 /// A caveat. It travels with the record into comparison, projection and report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,8 +52,8 @@ pub enum Caveat {
         /// Which.
         ceiling: CeilingKind,
     },
-    /// The reference kernel beside this case ran at another speed than in the rest of the run, and again when the case
-    /// was repeated.
+    /// The reference kernel ran at another speed after this case than in the rest of the run, and again when the case was
+    /// repeated.
     ReferenceMoved {
         /// Time of the reference over its median.
         ratio: f64,

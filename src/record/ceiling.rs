@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{FmaForm, Timing, Verification};
-use crate::kernels::{Operation, Work};
+use super::timing::Timing;
+use crate::kernels::probes::FmaForm;
+use crate::kernels::{Operation, Verification, Work};
 use crate::units::{Bytes, BytesPerSecond};
 
 /// The kinds of measured roof.
@@ -15,7 +16,7 @@ pub enum CeilingKind {
     FmaF32,
     /// The same in f16; FLOP/s.
     FmaF16,
-    /// Packed dot products of four int8 with int32 accumulation; integer operations a second, 8 a dot product.
+    /// Packed dot products of four int8 with int32 accumulation; integer operations per second, 8 per dot product.
     DotI8,
     /// Cooperative-matrix multiply-adds, f16 operands and f32 accumulation; FLOP/s.
     MatrixF16,
@@ -36,11 +37,11 @@ pub enum CeilingKind {
 /// What the value of a ceiling counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quantity {
-    /// Floating-point operations a second.
+    /// Floating-point operations per second.
     FlopPerSecond,
-    /// Integer operations a second.
+    /// Integer operations per second.
     OperationsPerSecond,
-    /// Bytes a second.
+    /// Bytes per second.
     BytesPerSecond,
     /// Seconds.
     Seconds,
@@ -57,8 +58,8 @@ pub struct Ceiling {
     /// The memory that was read again and again, for a cache's roof.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub working_set_bytes: Option<Bytes>,
-    /// Which form of the probe this is the rate of: the faster of several. Absent where there is one, and in documents of
-    /// before there were several: those are of [`FmaForm::Chains`].
+    /// The form of the probe that was fastest. Absent where there is one form, and in documents of versions 1 to 3, which
+    /// used [`FmaForm::Chains`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub form: Option<FmaForm>,
     /// Invocations of a workgroup, where the fastest of several sizes was taken; absent where there was no choice.
@@ -85,7 +86,7 @@ pub struct CachePoint {
     pub working_set_bytes: Bytes,
     /// How fast it was read.
     pub bytes_per_s: BytesPerSecond,
-    /// By so many threads: the fewer or the more, whichever were faster.
+    /// Threads that read it: of two counts the faster one.
     pub invocations: u32,
 }
 
@@ -118,6 +119,13 @@ impl LastLevelCache {
 }
 
 impl Ceiling {
+    /// A roof that was found in one way: no form, size or working set was chosen from several.
+    pub fn of(value: f64, work: Work, verification: Verification, timing: Timing) -> Self {
+        let (form, workgroup, working_set_bytes, last_level_cache) = (None, None, None, None);
+        let points = Vec::new();
+        Self { value, work, working_set_bytes, form, workgroup, points, last_level_cache, verification, timing }
+    }
+
     /// The rate at which a cache can deliver so many bytes that are read again and again: that of the fastest working set
     /// that was measured and is at least as large. `None` where they do not fit the cache.
     pub fn rate_of_working_set(&self, bytes: Bytes) -> Option<BytesPerSecond> {

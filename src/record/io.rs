@@ -1,65 +1,18 @@
 //! Documents in and out of files: a reader that trusts nothing, a writer that never leaves half a file.
 
-use std::fs::{self, File};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::error::Category;
 
-use super::validate::{self, printable};
-use super::{Record, SCHEMA_VERSION};
+use super::document::{Record, SCHEMA_VERSION};
+use super::error::{MAX_MESSAGE, RecordError};
+use super::validate;
+use crate::files::{self, ReadError};
+use crate::printable::printable;
 
 /// The largest document that is read. A full run with all samples stays under a tenth of it.
 const MAX_BYTES: u64 = 64 << 20;
-
-/// The longest message from the JSON reader that is passed on, in characters.
-const MAX_MESSAGE: usize = 200;
-
-/// Why a document was not read or written: what, where, and what to do.
-#[derive(Debug, thiserror::Error)]
-#[expect(missing_docs, reason = "the fields of an error are what its message shows")]
-pub enum RecordError {
-    /// The file is missing, a directory, or not readable.
-    #[error("{}: cannot be read ({source}); check the path and its permissions", shown(path))]
-    Read { path: PathBuf, source: io::Error },
-    /// The directory is missing or closed, or the disk is full. What was there before is untouched.
-    #[error("{}: cannot be written ({source}); choose another place or free some space", shown(path))]
-    Write { path: PathBuf, source: io::Error },
-    /// More bytes than any result document has.
-    #[error("{}: larger than {} MiB, so not a result document of this tool; give a file that `supernode` wrote", shown(path), limit >> 20)]
-    TooLarge { path: PathBuf, limit: u64 },
-    /// No bytes, or blanks only.
-    #[error("{}: empty; give a file that `supernode` wrote", shown(path))]
-    Empty { path: PathBuf },
-    /// The file ends in the middle of the document.
-    #[error("{}: cut off at line {line}; copy it again in full, or measure again", shown(path))]
-    Truncated { path: PathBuf, line: usize },
-    /// Not JSON at all.
-    #[error("{}: not JSON (line {line}, column {column}: {what}); give a file that `supernode` wrote", shown(path))]
-    NotJson { path: PathBuf, line: usize, column: usize, what: String },
-    /// JSON of something else.
-    #[error(
-        "{}: JSON, but not a result document of this tool ({what}); give a file that `supernode` wrote",
-        shown(path)
-    )]
-    Foreign { path: PathBuf, what: String },
-    /// Written by a newer tool.
-    #[error("{}: has schema version {found}, and this tool reads version {reads}; update supernode-bench", shown(path))]
-    Newer { path: PathBuf, found: u64, reads: u32 },
-    /// A result document by its version, but a field is missing, unknown or of another type.
-    #[error(
-        "{}: line {line}: {what}; the file was edited or damaged, so measure again (`supernode schema` prints the layout)",
-        shown(path)
-    )]
-    Malformed { path: PathBuf, line: usize, what: String },
-    /// All fields are there, but a value cannot be.
-    #[error("{}: {at}: {what}; the file was edited or damaged, so measure again", shown(path))]
-    Invalid { path: PathBuf, at: String, what: String },
-    /// About to be written with a value that cannot be.
-    #[error("{}: not written: {at}: {what}; this is a fault of the measurement, so please report it", shown(path))]
-    Unsound { path: PathBuf, at: String, what: String },
-}
 
 /// The part of a document that is read before anything else, however the rest looks.
 #[derive(Deserialize)]
@@ -101,11 +54,10 @@ pub fn parse(bytes: &[u8], origin: &Path) -> Result<Record, RecordError> {
 /// # Errors
 /// See [`RecordError`].
 pub fn load(path: &Path) -> Result<Record, RecordError> {
-    let read = |source| RecordError::Read { path: path.to_path_buf(), source };
-    let file = File::open(path).map_err(read)?;
-    let mut bytes = Vec::new();
-    // One byte more than allowed, so that a larger file shows: its reported size may be a lie.
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(read)?;
+    let bytes = files::read_within(path, MAX_BYTES).map_err(|error| match error {
+        ReadError::Io(source) => RecordError::Read { path: path.to_path_buf(), source },
+        ReadError::TooLarge { limit } => RecordError::TooLarge { path: path.to_path_buf(), limit },
+    })?;
     parse(&bytes, path)
 }
 
@@ -121,65 +73,12 @@ pub fn save(path: &Path, record: &Record) -> Result<(), RecordError> {
     write_atomically(path, &bytes)
 }
 
-/// Replaces the content of `path` in one step that survives a crash: a temporary file beside it, synced, then renamed.
-/// A device or pipe cannot be replaced and is written to.
+/// Replaces the content of `path` in one step that survives a crash. A device or pipe is written to.
 ///
 /// # Errors
 /// [`RecordError::Write`]; nothing is left behind, and what was at `path` is untouched.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
-    let outcome = match fs::metadata(path) {
-        Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(found) if !found.is_file() => write_through(path, bytes),
-        Ok(_) => fs::canonicalize(path).and_then(|target| replace(&target, bytes)),
-        Err(_) => replace(path, bytes),
-    };
-    outcome.map_err(|source| RecordError::Write { path: path.to_path_buf(), source })
-}
-
-fn write_through(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).open(path)?;
-    file.write_all(bytes)?;
-    file.flush()
-}
-
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    // Dropping the temporary file removes it, so an early return leaves nothing behind.
-    let mut file = new_file_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
-}
-
-#[cfg(unix)]
-fn new_file_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    use std::os::unix::fs::PermissionsExt;
-    // As any file of the user's, less the umask; a temporary file would otherwise be closed to all others.
-    let mode = fs::Permissions::from_mode(0o666);
-    tempfile::Builder::new().prefix(".supernode-").permissions(mode).tempfile_in(folder)
-}
-
-#[cfg(not(unix))]
-fn new_file_in(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
-    tempfile::Builder::new().prefix(".supernode-").tempfile_in(folder)
-}
-
-#[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
-    // The file is in place already, and some file systems cannot sync a directory: that is no failure to write.
-    match File::open(folder).and_then(|folder| folder.sync_all()) {
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(error),
-        _ => Ok(()),
-    }
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
+    files::write_atomically(path, bytes).map_err(|source| RecordError::Write { path: path.to_path_buf(), source })
 }
 
 /// Refuses what is not JSON, not ours, or newer than this tool, each with its own line.
@@ -217,8 +116,4 @@ fn message(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());
     printable(&text[..end], MAX_MESSAGE)
-}
-
-fn shown(path: &Path) -> String {
-    printable(&path.display().to_string(), MAX_MESSAGE)
 }

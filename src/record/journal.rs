@@ -3,11 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::validate::{MAX_TEXT, done_ids, printable};
-use super::{
-    Case, Caveat, Ceiling, CeilingKind, LeftOut, Protocol, Reading, Record, RecordError, Rejected, Selection,
-    TimeSpent, Verification, load, save,
-};
+use super::case::{Case, LeftOut, Rejected};
+use super::document::Record;
+use super::error::RecordError;
+use super::io::{load, save};
+use super::protocol::{Protocol, Reading, Selection, TimeSpent};
+use super::check::MAX_TEXT;
+use super::validate::done_ids;
+use crate::kernels::Verification;
+use crate::printable::printable;
 
 /// A record in progress and the file that holds it. The file is a valid document at every moment.
 #[derive(Debug)]
@@ -88,23 +92,13 @@ impl Journal {
         self.change(Some(left_out.id.clone()), |record| record.left_out.push(left_out))
     }
 
-    /// Adds a case that failed. A comparison without a finite value (the device gave NaN) is told in the reason.
+    /// Adds a case that failed. A comparison without a finite value (the device gave NaN) goes into the reason.
     ///
     /// # Errors
     /// As [`Journal::push_case`].
     pub fn push_rejected(&mut self, rejected: Rejected) -> Result<(), RecordError> {
         let rejected = storable(rejected);
         self.change(Some(rejected.id.clone()), |record| record.rejected.push(rejected))
-    }
-
-    /// Adds or replaces a measured roof.
-    ///
-    /// # Errors
-    /// As [`Journal::push_case`].
-    pub fn set_ceiling(&mut self, kind: CeilingKind, ceiling: Ceiling) -> Result<(), RecordError> {
-        self.change(None, |record| {
-            record.ceilings.insert(kind, ceiling);
-        })
     }
 
     /// Adds a timing of the reference kernel, if the document has one.
@@ -117,17 +111,6 @@ impl Journal {
                 reference.readings.push(reading);
             }
         })
-    }
-
-    /// Adds a caveat on the whole run, unless it is there.
-    ///
-    /// # Errors
-    /// As [`Journal::push_case`].
-    pub fn push_caveat(&mut self, caveat: Caveat) -> Result<(), RecordError> {
-        if self.record.caveats.contains(&caveat) {
-            return Ok(());
-        }
-        self.change(None, |record| record.caveats.push(caveat))
     }
 
     /// Marks the document complete.
@@ -211,7 +194,7 @@ fn differences(found: &Record, expected: &Record) -> Vec<String> {
     note("seed", found.protocol.seed.to_string(), expected.protocol.seed.to_string());
     note("clock", format!("{:?}", found.protocol.clock), format!("{:?}", expected.protocol.clock));
     if differs.is_empty() {
-        // The rest has no short form; it is told only where nothing above says it already.
+        // The rest has no short form; it is named only where nothing above was.
         let rest = [
             ("other device features or limits", found.device != expected.device),
             ("another protocol", comparable(&found.protocol) != comparable(&expected.protocol)),

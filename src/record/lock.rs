@@ -1,11 +1,10 @@
-//! One writer a document: the lock of a run, held by the operating system, so that it ends with its process however that
-//! ends.
+//! One writer per document. The operating system holds the lock of a run, so it ends with its process, however that ends.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::validate::printable;
+use crate::printable::printable;
 
 /// Held for as long as a run writes to a document.
 #[derive(Debug)]
@@ -24,12 +23,13 @@ pub struct Lock {
 pub struct Locked {
     /// The document.
     pub path: PathBuf,
-    /// Who holds it, where the lock tells.
+    /// The process that holds it, where the lock names it.
     pub process: Option<u32>,
 }
 
 impl Lock {
-    /// Takes the lock of the document at `path`, a file `.NAME.lock` beside it. What a dead process left is no hindrance.
+    /// Takes the lock of the document at `path`: a file `.NAME.lock` in the same folder. A file that a dead process left is
+    /// no hindrance.
     ///
     /// # Errors
     /// [`Locked`] while another process holds it. A folder that cannot be written to is no error here but where the

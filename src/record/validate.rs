@@ -1,19 +1,21 @@
 //! What a document must satisfy beyond its types, whoever wrote it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
-use super::{
-    Achieved, CacheState, Case, Caveat, Ceiling, CeilingKind, Device, Host, LastLevelCache, Part, Protocol, Quantity,
-    Record, RecordError, Reference, Selection, TimeSpent, Timing, Tuning, Verification,
+use super::case::{Achieved, CacheState, Case, LayerPart, Tuning};
+use super::caveat::Caveat;
+use super::ceiling::{Ceiling, CeilingKind, LastLevelCache, Quantity};
+use super::check::{
+    Checked, Problem, at_least_one, count, finite, named, named_numbers, number, ordered, positive, ratio, RATIO_SLACK, text, unique,
 };
-use crate::kernels::Work;
-use crate::printable::is_unprintable;
-pub(crate) use crate::printable::printable;
+use super::device::{Device, Host};
+use super::document::Record;
+use super::protocol::{Protocol, Reference, Selection, TimeSpent};
+use super::timing::Timing;
+use crate::kernels::{Verification, Work};
+use crate::printable::printable;
 use crate::units::{Bytes, Seconds};
 
-/// The longest text of any field, in characters.
-pub(super) const MAX_TEXT: usize = 1000;
 /// The most entries of any list but the samples.
 const MAX_ENTRIES: usize = 20_000;
 /// The most samples of one case.
@@ -22,38 +24,6 @@ const MAX_SAMPLES: usize = 100_000;
 const MAX_EXPERTS: usize = 65_536;
 /// The most sizes of subgroups that one device can show.
 const MAX_SUBGROUP_SIZES: usize = 32;
-/// How far a stored ratio may be from the same ratio recomputed, relative.
-const RATIO_SLACK: f64 = 0.01;
-
-/// A value that cannot be, and where it stands.
-#[derive(Debug)]
-pub(super) struct Problem {
-    at: String,
-    what: String,
-}
-
-type Checked = Result<(), Problem>;
-
-impl Problem {
-    /// The error of a document that was read.
-    pub(super) fn found_in(self, path: &Path) -> RecordError {
-        RecordError::Invalid { path: path.to_path_buf(), at: self.at, what: self.what }
-    }
-
-    /// The error of a document that was about to be written.
-    pub(super) fn kept_from(self, path: &Path) -> RecordError {
-        RecordError::Unsound { path: path.to_path_buf(), at: self.at, what: self.what }
-    }
-
-    fn new(at: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { at: at.into(), what: what.into() }
-    }
-
-    /// The same problem, seen from the object that holds the field.
-    fn within(self, outer: &str) -> Self {
-        Self { at: format!("{outer}.{}", self.at), what: self.what }
-    }
-}
 
 /// Refuses a record with a value that cannot be.
 pub(super) fn check(record: &Record) -> Checked {
@@ -318,7 +288,7 @@ fn tuning(tuning: &Tuning) -> Checked {
     number("cost_s", tuning.cost_s.get())
 }
 
-fn part(part: &Part) -> Checked {
+fn part(part: &LayerPart) -> Checked {
     named("kernel", &part.kernel)?;
     named("variant", &part.variant)?;
     at_least_one("launches", part.launches)?;
@@ -422,86 +392,10 @@ pub(super) fn done_ids(record: &Record) -> impl Iterator<Item = &str> {
     cases.chain(left_out).chain(rejected).map(String::as_str)
 }
 
-fn unique<'a>(at: &str, ids: impl Iterator<Item = &'a str>) -> Result<BTreeSet<&'a str>, Problem> {
-    let mut seen = BTreeSet::new();
-    for id in ids {
-        named(at, id)?;
-        if !seen.insert(id) {
-            return Err(Problem::new(at, format!("the id {} occurs twice", printable(id, 120))));
-        }
-    }
-    Ok(seen)
-}
-
 fn reasons(record: &Record) -> Checked {
     record.left_out.iter().try_for_each(|case| text("left_out.reason", &case.reason))?;
     record.rejected.iter().try_for_each(|case| {
         text("rejected.reason", &case.reason)?;
         case.verification.as_ref().map_or(Ok(()), comparison).map_err(|p| p.within("rejected.verification"))
     })
-}
-
-fn named_numbers(at: &str, numbers: &BTreeMap<String, u64>) -> Checked {
-    count(at, numbers.len(), 1000)?;
-    numbers.keys().try_for_each(|name| named(at, name))
-}
-
-fn text(at: &str, text: &str) -> Checked {
-    if text.chars().any(is_unprintable) {
-        return Err(Problem::new(at, "has control characters"));
-    }
-    count_chars(at, text)
-}
-
-fn named(at: &str, value: &str) -> Checked {
-    if value.trim().is_empty() {
-        return Err(Problem::new(at, "blank"));
-    }
-    text(at, value)
-}
-
-fn count_chars(at: &str, text: &str) -> Checked {
-    match text.chars().nth(MAX_TEXT + 3) {
-        Some(_) => Err(Problem::new(at, format!("longer than {MAX_TEXT} characters"))),
-        None => Ok(()),
-    }
-}
-
-fn count(at: &str, found: usize, most: usize) -> Checked {
-    if found > most {
-        return Err(Problem::new(at, format!("{found} entries, where {most} are the most")));
-    }
-    Ok(())
-}
-
-fn at_least_one(at: &str, value: u32) -> Checked {
-    if value == 0 { Err(Problem::new(at, "zero")) } else { Ok(()) }
-}
-
-fn finite(at: &str, value: f64) -> Checked {
-    if value.is_finite() { Ok(()) } else { Err(Problem::new(at, "not a finite number")) }
-}
-
-fn number(at: &str, value: f64) -> Checked {
-    finite(at, value)?;
-    if value < 0.0 { Err(Problem::new(at, format!("{value} is below zero"))) } else { Ok(()) }
-}
-
-fn positive(at: &str, value: f64) -> Checked {
-    number(at, value)?;
-    if value > 0.0 { Ok(()) } else { Err(Problem::new(at, "zero")) }
-}
-
-fn ratio(at: &str, stored: f64, recomputed: f64) -> Checked {
-    number(at, stored)?;
-    if (stored - recomputed).abs() <= RATIO_SLACK * stored.max(recomputed) {
-        return Ok(());
-    }
-    Err(Problem::new(at, format!("{stored:e}, but the work and the median time give {recomputed:e}")))
-}
-
-fn ordered(at: &str, what: &str, times: &[Seconds]) -> Checked {
-    // A billionth for the rounding of a median between two samples.
-    let rising = times.windows(2).all(|pair| pair[0].get() <= pair[1].get() * (1.0 + 1e-9));
-    if rising { Ok(()) } else { Err(Problem::new(at, what)) }
 }

@@ -16,10 +16,11 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use page::{Page, page};
 
 use crate::kernels::{Element, Family, KernelPhase};
+use crate::printable::printable;
 use crate::projection::{self, NumberType, Projection, Provenance};
 use crate::record::{
     CacheState, Case, Ceiling, CeilingKind, Clock, DeviceType, FmaForm, LastLevelCache, Preset, Quantity, Record,
-    Timing, printable,
+    Timing,
 };
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds, with_prefix};
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use supernode_bench::kernels::{Element, Family, KernelPhase, Work};
 use supernode_bench::record::{
-    Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Metric, Preset, Protocol,
+    Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Preset, Protocol,
     Record, SCHEMA_VERSION, Selection, Timing, Tool, Verification,
 };
 use supernode_bench::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
@@ -15,32 +15,12 @@ pub(crate) const PEAK: f64 = 20e12;
 pub(crate) const BANDWIDTH: f64 = 500e9;
 
 fn verification() -> Verification {
-    Verification {
-        metric: Metric::Exact,
-        value: 0.0,
-        tolerance: 0.0,
-        worst_error: 0.0,
-        worst_tolerance: 0.0,
-        checked: 1,
-        total: 1,
-        worst: None,
-    }
+    Verification::exact()
 }
 
 fn timing(seconds: f64) -> Timing {
     let time = Seconds::new(seconds);
-    Timing {
-        clock: Clock::Device,
-        runs_per_sample: 1,
-        buffer_sets: 1,
-        warmup_runs: 1,
-        samples_s: vec![time],
-        median_s: time,
-        mad_s: Seconds::ZERO,
-        ci95_s: [time, time],
-        wall_median_s: time,
-        cpu_median_s: None,
-    }
+    Timing::of(vec![time])
 }
 
 fn case(family: Family, phase: KernelPhase, bound_by: Bound, fraction: f64) -> Case {
@@ -78,17 +58,7 @@ fn case(family: Family, phase: KernelPhase, bound_by: Bound, fraction: f64) -> C
 
 /// A device whose kernels reach half of the arithmetic and 0.8 of the memory ceiling.
 pub(crate) fn record() -> Record {
-    let ceiling = |value| Ceiling {
-        value,
-        work: Work::default(),
-        working_set_bytes: None,
-        form: None,
-        workgroup: None,
-        points: Vec::new(),
-        last_level_cache: None,
-        verification: verification(),
-        timing: timing(1e-3),
-    };
+    let ceiling = |value| Ceiling::of(value, Work::default(), verification(), timing(1e-3));
     let families = [Family::Gating, Family::ExpertMatmul, Family::Attention];
     let cases = families.into_iter().flat_map(|family| {
         [case(family, KernelPhase::Prefill, Bound::Compute, 0.5), case(family, KernelPhase::Decode, Bound::Memory, 0.8)]

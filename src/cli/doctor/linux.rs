@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::{Check, State};
-use crate::record::printable;
+use crate::printable::printable;
 
 /// Where to look.
 pub(super) struct Machine {

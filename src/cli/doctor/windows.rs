@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Check, State};
-use crate::record::printable;
+use crate::printable::printable;
 
 const COMPILER: &str = "dxcompiler.dll";
 

@@ -147,13 +147,13 @@ fn read_all(args: &FitArgs) -> Result<Vec<Measured>, Error> {
 }
 
 fn file_name(path: &Path) -> String {
-    record::printable(&path.file_name().unwrap_or_default().to_string_lossy(), 80)
+    crate::printable::printable(&path.file_name().unwrap_or_default().to_string_lossy(), 80)
 }
 
 fn write(name: &str, fitted: &MeasuredFit, source: &str, path: &Path) -> Result<(), Error> {
     let mut fabric = fitted.fabric.clone();
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let own_name = record::printable(&stem, 60);
+    let own_name = crate::printable::printable(&stem, 60);
     let found = fitted.values.iter().filter_map(|TierValue { tier, key, .. }| {
         let value = fabric.value_mut(&format!("{tier}.{key}"))?.clone();
         Some((tier.as_str(), *key, value))

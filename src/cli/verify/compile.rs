@@ -12,7 +12,7 @@ use super::super::progress::Progress;
 use super::super::{Error, print, print_json};
 use super::{Args, chosen};
 use crate::kernels::Family;
-use crate::measure::compile::{self, Compilation, Outcome, Pipeline, SLOW};
+use crate::measure::compile::{self, Compilation, CompileOutcome, ShaderPipeline, SLOW};
 use crate::measure::gpu::Gpu;
 use crate::record::Device;
 use crate::units::Seconds;
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, interrupted: &AtomicBool) -> Result<(), Error> {
     if interrupted.load(Ordering::Relaxed) {
         return Err(Error::Interrupted("interrupted".to_owned()));
     }
-    match count(&done, Outcome::Refused) {
+    match count(&done, CompileOutcome::Refused) {
         0 => Ok(()),
         refused => {
             Err(Error::Negative(format!("{refused} of {} pipelines are refused on {}", done.len(), gpu.info.name)))
@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, interrupted: &AtomicBool) -> Result<(), Error> {
 /// Compiles one after the other, until `stop` says why not, or the device is lost.
 fn compile_all(
     gpu: &Gpu,
-    pipelines: &[Pipeline],
+    pipelines: &[ShaderPipeline],
     progress: &Progress,
     stop: impl Fn() -> Option<String>,
 ) -> Vec<Compilation> {
@@ -87,7 +87,7 @@ fn compile_all(
                 progress.begin(&pipeline.name);
                 compile::compile(gpu, pipeline).unwrap_or_else(|error| {
                     end = Some(error.to_string());
-                    Compilation { outcome: Outcome::Refused, ..Compilation::not_tried(pipeline, &error.to_string()) }
+                    Compilation { outcome: CompileOutcome::Refused, ..Compilation::not_tried(pipeline, &error.to_string()) }
                 })
             }
         };
@@ -97,7 +97,7 @@ fn compile_all(
     done
 }
 
-fn count(done: &[Compilation], outcome: Outcome) -> usize {
+fn count(done: &[Compilation], outcome: CompileOutcome) -> usize {
     done.iter().filter(|compilation| compilation.outcome == outcome).count()
 }
 
@@ -130,7 +130,7 @@ fn report(device: &Device, done: &[Compilation]) -> String {
     for (seconds, compilation) in slowest.iter().take(SLOWEST) {
         item(&mut out, &format!("{seconds:8.2} s {} ", marked(*seconds)), &compilation.pipeline.name);
     }
-    let refused: Vec<&Compilation> = done.iter().filter(|c| c.outcome == Outcome::Refused).collect();
+    let refused: Vec<&Compilation> = done.iter().filter(|c| c.outcome == CompileOutcome::Refused).collect();
     if !refused.is_empty() {
         out += "\nRefused\n";
     }
@@ -138,7 +138,7 @@ fn report(device: &Device, done: &[Compilation]) -> String {
         let why = compilation.why.as_deref().unwrap_or_default();
         item(&mut out, "  ", &format!("{}: {why}", compilation.pipeline.name));
     }
-    for (outcome, title) in [(Outcome::LeftOut, "Left out"), (Outcome::NotTried, "Not tried")] {
+    for (outcome, title) in [(CompileOutcome::LeftOut, "Left out"), (CompileOutcome::NotTried, "Not tried")] {
         reasons(&mut out, done, outcome, title);
     }
     out += "\n";
@@ -152,7 +152,7 @@ fn report(device: &Device, done: &[Compilation]) -> String {
 fn counts(done: &[Compilation]) -> String {
     let slow = done.iter().filter(|compilation| compilation.is_slow()).count();
     let [compiled, refused, left_out, not_tried] =
-        [Outcome::Compiled, Outcome::Refused, Outcome::LeftOut, Outcome::NotTried].map(|outcome| count(done, outcome));
+        [CompileOutcome::Compiled, CompileOutcome::Refused, CompileOutcome::LeftOut, CompileOutcome::NotTried].map(|outcome| count(done, outcome));
     let all = done.len();
     format!(
         "{all} pipelines: {compiled} compiled, {slow} slow, {refused} refused, {left_out} left out, {not_tried} not tried"
@@ -160,7 +160,7 @@ fn counts(done: &[Compilation]) -> String {
 }
 
 /// One line a reason, with its pipelines where the list says which would have been next.
-fn reasons(out: &mut String, done: &[Compilation], outcome: Outcome, title: &str) {
+fn reasons(out: &mut String, done: &[Compilation], outcome: CompileOutcome, title: &str) {
     let mut reasons: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for compilation in done.iter().filter(|compilation| compilation.outcome == outcome) {
         reasons.entry(compilation.why.as_deref().unwrap_or_default()).or_default().push(&compilation.pipeline.name);
@@ -170,7 +170,7 @@ fn reasons(out: &mut String, done: &[Compilation], outcome: Outcome, title: &str
     }
     for (why, names) in reasons {
         item(out, "  ", &format!("{} pipelines: {why}", names.len()));
-        if outcome == Outcome::NotTried {
+        if outcome == CompileOutcome::NotTried {
             names.iter().for_each(|name| item(out, "    ", name));
         }
     }
@@ -207,12 +207,12 @@ fn families(done: &[Compilation]) -> String {
         table.add_row([
             family.to_string(),
             of.len().to_string(),
-            number(Outcome::Compiled),
+            number(CompileOutcome::Compiled),
             format!("{:.1}", total(of.iter().copied()).get()),
             format!("{slowest:.2}"),
-            number(Outcome::Refused),
-            number(Outcome::LeftOut),
-            number(Outcome::NotTried),
+            number(CompileOutcome::Refused),
+            number(CompileOutcome::LeftOut),
+            number(CompileOutcome::NotTried),
         ]);
     }
     table.trim_fmt() + "\n"
@@ -239,14 +239,14 @@ mod tests {
         let mut done: Vec<Compilation> = pipelines.iter().map(|p| Compilation::not_tried(p, "no time")).collect();
         let last = done.len() - 1;
         for (compilation, ms) in done[..last].iter_mut().zip(0u32..) {
-            compilation.outcome = Outcome::Compiled;
+            compilation.outcome = CompileOutcome::Compiled;
             compilation.seconds = Some(Seconds::new(f64::from(ms) * 1e-3));
             compilation.why = None;
         }
         done[0].seconds = Some(Seconds::new(31.0));
-        (done[1].outcome, done[1].why) = (Outcome::Refused, Some("the driver said no and went on about it ".repeat(3)));
+        (done[1].outcome, done[1].why) = (CompileOutcome::Refused, Some("the driver said no and went on about it ".repeat(3)));
         (done[2].outcome, done[2].seconds, done[2].why) =
-            (Outcome::LeftOut, None, Some("it lacks a feature".to_owned()));
+            (CompileOutcome::LeftOut, None, Some("it lacks a feature".to_owned()));
         done
     }
 

@@ -1,19 +1,19 @@
 //! Roofs of the units that multiply.
 
-use super::{Attempt, Bench, ends_the_search, shortest};
+use super::bench::{Attempt, Bench, ends_the_search, shortest};
 use crate::kernels::probes::{DotProbe, FMA_WORKGROUPS, FmaForm, FmaProbe, MATRIX_WORKGROUP, MatrixProbe};
 use crate::kernels::{Element, Kernel};
 use crate::measure::launch;
-use crate::measure::run::RunError;
+use crate::measure::verify::RunError;
 use crate::measure::{LaunchError, Prepared};
 use crate::record::{Ceiling, CeilingKind, Device};
 use crate::units::{FlopPerSecond, Seconds};
 
-/// A probe of arithmetic should take this long: past any launch cost, far from a watchdog.
+/// The time that a probe of arithmetic should take: far above the cost of a launch, far below any watchdog.
 const ARITHMETIC_TIME: Seconds = Seconds::new(10e-3);
 /// Enough threads to fill any device of today.
 const MAX_INVOCATIONS: usize = 1 << 19;
-/// Subgroups that do.
+/// Enough subgroups to fill any device of today.
 const MAX_SUBGROUPS: usize = 1 << 14;
 /// The smallest subgroups that a matrix kernel is run with.
 const MIN_LANES: usize = 8;
@@ -71,7 +71,7 @@ impl Bench<'_> {
         }
         for contender in self.ranked(contenders, element, &mut problem)? {
             let Contender { form, probe, variant, workgroup } = contender;
-            match self.measured(kind, Attempt { variant, ..Attempt::of(&probe, element) }) {
+            match self.measured(kind, Attempt::of_variant(&probe, variant, element)) {
                 Ok(ceiling) => return Ok(Ceiling { form: Some(form), workgroup: Some(workgroup), ..ceiling }),
                 Err(error) if ends_the_search(&error) => return Err(error),
                 // A wrong result is no roof; the next fastest may be one.
@@ -90,7 +90,7 @@ impl Bench<'_> {
     ) -> Result<Vec<Contender>, RunError> {
         let mut running: Vec<(Contender, Box<dyn Prepared + '_>, Seconds)> = Vec::new();
         for contender in contenders {
-            let attempt = Attempt { variant: contender.variant, ..Attempt::of(&contender.probe, element) };
+            let attempt = Attempt::of_variant(&contender.probe, contender.variant, element);
             match self.prepared(attempt) {
                 Ok(prepared) => running.push((contender, prepared, Seconds::new(f64::INFINITY))),
                 Err(error) if error.ends_the_device() => return Err(error.into()),

@@ -8,7 +8,8 @@ use super::*;
 use crate::kernels::Work;
 use crate::kernels::probes::FmaForm;
 use crate::record::LastLevelCache;
-use crate::units::Bytes;
+use crate::record::DeviceType;
+use crate::units::{Bytes, Seconds};
 
 /// A GPU with f16 and matrices whose buffers are small, so that tests are short.
 fn device() -> Device {
@@ -54,7 +55,7 @@ fn go_on(fake: Fake, device: &Device) -> Outcome {
     let interrupted = AtomicBool::new(false);
     let (budget, pace) = (Seconds::new(0.05), Pace::SOFTWARE);
     let sampling = Sampling { target_relative_ci: 0.02, budget, runs_per_sample: None, pace };
-    let protocol = run::Protocol { seed: 1, sets: 1, effort: u64::MAX, sampling, interrupted: &interrupted };
+    let protocol = CaseProtocol { seed: 1, sets: 1, effort: u64::MAX, sampling, interrupted: &interrupted };
     let mut executor: Box<dyn Executor> = Box::new(Rc::clone(&fake));
     let mut told = Vec::new();
     let result = measure(&mut executor, &mut reopen, device, &protocol, |kind, _| told.push(kind));

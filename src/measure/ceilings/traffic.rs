@@ -1,32 +1,32 @@
 //! Roofs of launches, memory and the last-level cache.
 
-use super::{Attempt, Bench, ends_the_search};
+use super::bench::{Attempt, Bench, ends_the_search};
 use crate::kernels::probes::{
     CACHE_INVOCATIONS, CacheProbe, CopyProbe, LaunchProbe, MIN_CACHE_BYTES, ReadProbe, WriteProbe, cache_step,
 };
 use crate::kernels::{Element, Kernel, Plan, word};
 use crate::measure::LaunchError;
 use crate::measure::planning::memory_share;
-use crate::measure::run::RunError;
+use crate::measure::verify::RunError;
 use crate::record::{CachePoint, Ceiling, CeilingKind, LastLevelCache};
 use crate::units::{Bytes, BytesPerSecond, Seconds};
 
-/// A buffer of a memory probe at most.
+/// The most bytes of a memory probe's buffer.
 const MEMORY_BYTES: u64 = 256 << 20;
-/// Between two uses of the same memory lies as much as no cache holds any part of.
+/// The bytes that are touched between two uses of the same memory: more than any cache holds.
 const MEMORY_APART: u64 = 2 << 30;
-/// Working sets that are read for the cache's roof: from what the caches of single cores no longer hold whole ...
+/// The smallest working set for the cache's roof: more than the caches of single cores hold ...
 const LEAST_CACHE_BYTES: usize = 2 * MIN_CACHE_BYTES;
-/// ... to what no cache of today holds; on a software adapter, whose time is dear, to what no CPU's share of one does.
+/// ... and the largest: more than any cache of today holds, or on a software adapter more than a CPU's share of one.
 const MOST_CACHE_BYTES: usize = 512 << 20;
 const MOST_CACHE_BYTES_SOFTWARE: usize = 64 << 20;
-/// What a cache probe reads in all, unless the working set is larger: as much as memory would give in this time, which is far
-/// more than a launch costs, within bounds.
+/// A cache probe reads as many bytes as memory would deliver in this time, within bounds, or its whole working set if that
+/// is more. The time is far above the cost of a launch.
 const CACHE_TIME: Seconds = Seconds::new(10e-3);
 const CACHE_TRAFFIC: [f64; 2] = [(64 << 20) as f64, (512 << 20) as f64];
-/// What is this many times as fast as memory is clearly no memory.
+/// A working set that is read this many times as fast as memory is in a cache.
 const CLEARLY: f64 = 1.1;
-/// So many working sets that memory could have delivered show that the cache has ended.
+/// The cache has ended once this many working sets in a row were no faster than memory.
 const BEYOND: usize = 2;
 
 impl Bench<'_> {
@@ -34,7 +34,7 @@ impl Bench<'_> {
         self.measured(kind, Attempt::of(&LaunchProbe, Element::F32))
     }
 
-    /// A stream over more sets of buffers than any cache holds; over fewer where memory runs out.
+    /// A stream over more sets of buffers than any cache holds, or over fewer if memory runs out.
     pub(super) fn memory(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
         let bytes = self.buffer_bytes(MEMORY_BYTES);
         let probe: Box<dyn Kernel> = match kind {
@@ -51,13 +51,13 @@ impl Bench<'_> {
         }
     }
 
-    /// Buffer sets that a memory probe rotates over: one on a software adapter, where the larger part of any buffer is in
-    /// memory.
+    /// The number of buffer sets that a memory probe rotates over. One is enough on a software adapter, whose buffers are
+    /// mostly in memory.
     fn sets(&self, plan: &Plan) -> u32 {
         if self.is_software() {
             return 1;
         }
-        // To whole MiB: a few words beside the buffers shall not cost a set.
+        // In whole MiB, so that a few words more than the buffers do not cost a set.
         let one = plan.bytes_of_a_set().max(1 << 20) >> 20 << 20;
         let sets = MEMORY_APART.div_ceil(one).min(memory_share(self.device) / one);
         u32::try_from(sets.max(1)).unwrap_or(1)
@@ -70,7 +70,7 @@ impl Bench<'_> {
         usize::try_from(bytes).unwrap_or(128 << 20)
     }
 
-    /// The fastest of several working sets, with all of them beside it and where the cache ends.
+    /// The fastest of several working sets, with the list of all of them and the size where the cache ends.
     pub(super) fn cache(&self) -> Result<Ceiling, RunError> {
         let most = if self.is_software() { MOST_CACHE_BYTES_SOFTWARE } else { MOST_CACHE_BYTES };
         let most = self.buffer_bytes(most as u64);
@@ -86,7 +86,7 @@ impl Bench<'_> {
                     }
                 }
                 Err(error) if best.is_none() || ends_the_search(&error) => return Err(error),
-                // Memory ran out, or a limit was met: the smaller ones stand.
+                // Memory ran out, or a limit was reached: the smaller ones remain.
                 Err(_) => break,
             }
             if has_ended(&points, memory) {

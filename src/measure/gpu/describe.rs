@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{MATRIX, WANTED, memory};
+use super::memory;
+use super::types::{MATRIX, WANTED};
 use crate::record::{Device, DeviceType};
 
 /// All that is known of an adapter that is not opened.

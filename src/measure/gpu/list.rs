@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::describe::describe;
-use super::{Backend, GpuError, Listed, Selection};
+use super::types::{AdapterChoice, Backend, GpuError, Listed};
 use crate::record::{Device, DeviceType};
 
-/// What goes beyond this share of the memory that the system grants is out of memory. Without a limit drivers move
-/// buffers to the host's memory and say nothing.
+/// Allocations beyond this share of the memory that the system grants fail. Without a limit, drivers silently move buffers to
+/// the host's memory.
 const MOST_OF_BUDGET_PERCENT: u8 = 90;
 
 /// All adapters: discrete GPUs first, software last. A device that shows up under several APIs is listed once, under
@@ -47,11 +47,11 @@ fn enumerate(backends: wgpu::Backends) -> Vec<Listed> {
     kept
 }
 
-/// The adapter that the selection names.
+/// The adapter of the user's choice.
 ///
 /// # Errors
 /// [`GpuError::None`], [`GpuError::Selection`].
-pub fn select(selection: &Selection) -> Result<Listed, GpuError> {
+pub fn select(selection: &AdapterChoice) -> Result<Listed, GpuError> {
     let mut adapters = list(selection.backend);
     if adapters.is_empty() {
         return Err(GpuError::None { backend: selection.backend });

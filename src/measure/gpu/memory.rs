@@ -1,13 +1,14 @@
-//! The memory of a device. wgpu tells none, so Vulkan is asked; what shares the host's memory has the host's.
+//! The memory of a device. wgpu does not report it, so Vulkan is asked. A device that shares the host's memory has that of
+//! the host.
 //!
-//! Metal and Direct3D 12 would have to be asked through crates of their own: a discrete GPU under them tells nothing.
+//! Metal and Direct3D 12 would have to be asked through crates of their own, so a discrete GPU under them has no figure.
 
 use serde::Serialize;
 
 use crate::measure::host;
 use crate::record::{DeviceType, MemorySource};
 
-/// A heap as Vulkan tells it.
+/// A heap as Vulkan reports it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Heap {
     /// Its size.
@@ -16,7 +17,7 @@ pub struct Heap {
     pub device_local: bool,
 }
 
-/// Memory in bytes and whose it is; `None` where nothing tells it.
+/// Memory in bytes and whose it is; `None` where neither driver nor system reports it.
 pub(super) fn of(device_type: DeviceType, heaps: &[Heap]) -> Option<(u64, MemorySource)> {
     match device_type {
         DeviceType::Integrated | DeviceType::Software => Some((host::memory_bytes()?, MemorySource::HostMemory)),
@@ -26,8 +27,7 @@ pub(super) fn of(device_type: DeviceType, heaps: &[Heap]) -> Option<(u64, Memory
     }
 }
 
-/// A second local heap is a window onto the first that the host can write, on some drivers beside it and on others
-/// part of it, so sizes are not added.
+/// Sizes of local heaps are not added: a second one is a window for the host, and on some drivers part of the first.
 fn largest_local(heaps: &[Heap]) -> Option<u64> {
     heaps.iter().filter(|heap| heap.device_local).map(|heap| heap.bytes).max().filter(|bytes| *bytes > 0)
 }

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::{Gpu, GpuError, Listed, MATRIX, PATIENCE, WANTED};
+use super::types::{Gpu, GpuError, Listed, MATRIX, PATIENCE, WANTED};
 use crate::kernels::Tensors;
 use crate::kernels::probes::subgroup;
 use crate::measure::{Executor, LaunchError};
@@ -13,7 +13,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Listed {
     /// Opens the device with every feature and limit that the kernels can use, and looks which sizes of subgroups it
-    /// runs. What did not work out on the way stands in [`Gpu::notes`].
+    /// runs. [`Gpu::notes`] says what did not work out on the way.
     ///
     /// # Errors
     /// [`GpuError::Open`].
@@ -53,7 +53,7 @@ impl Listed {
     }
 }
 
-/// A device that does not let its subgroups be seen is opened all the same.
+/// A device whose subgroup sizes cannot be measured is opened nevertheless.
 fn open_and_see(
     mut open: impl FnMut() -> Result<Gpu, GpuError>,
     see: impl FnOnce(&mut Gpu) -> Result<Vec<u32>, LaunchError>,
@@ -67,7 +67,7 @@ fn open_and_see(
         Err(error) => error,
     };
     if error.ends_the_device() {
-        // Closing it would wait for what hangs.
+        // Closing it would wait for the hung work.
         std::mem::forget(gpu);
         gpu = open()?;
     }
@@ -75,12 +75,12 @@ fn open_and_see(
     Ok(gpu)
 }
 
-/// What an opening gave, and with which features.
+/// An opened device, and the features that it was opened with.
 #[derive(Debug, PartialEq)]
 struct Opened<T> {
     got: T,
     features: wgpu::Features,
-    /// What had to be done without, and why.
+    /// Features that had to be given up, with the reasons.
     note: Option<String>,
 }
 
@@ -138,7 +138,7 @@ mod tests {
     use wgpu::Features;
 
     use super::*;
-    use crate::measure::gpu::{Selection, select};
+    use crate::measure::gpu::{AdapterChoice, select};
 
     const ALL: Features = Features::SUBGROUP.union(Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
@@ -175,7 +175,7 @@ mod tests {
     }
 
     fn listed() -> Listed {
-        select(&Selection::default()).unwrap()
+        select(&AdapterChoice::default()).unwrap()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! All that an adapter tells, for a bug report.
+//! Everything that an adapter reports, for a bug report.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::describe::scalar_name;
 use super::memory::{Heap, heaps};
-use super::{Gpu, Listed};
+use super::types::{Gpu, Listed};
 
-/// What an adapter tells beyond what decides about kernels.
+/// What an adapter reports and no choice of kernels depends on.
 #[derive(Debug, Clone, Serialize)]
 pub struct AdapterReport {
     /// Every feature of it, under wgpu's names.
@@ -40,7 +40,7 @@ pub struct MatrixShape {
     pub saturating: bool,
 }
 
-/// What only an open device tells.
+/// What only an open device reports.
 #[derive(Debug, Clone, Serialize)]
 pub struct OpenReport {
     /// Length of a timestamp tick; absent without timestamp queries.
@@ -51,7 +51,7 @@ pub struct OpenReport {
 }
 
 impl Listed {
-    /// All that the adapter tells without being opened.
+    /// Everything that the adapter reports without being opened.
     pub fn report(&self) -> AdapterReport {
         let shapes = self.adapter.cooperative_matrix_properties().into_iter().map(|p| MatrixShape {
             m: p.m_size,
@@ -72,7 +72,7 @@ impl Listed {
 }
 
 impl Gpu {
-    /// What the device tells now that it is open.
+    /// What the device reports now that it is open.
     pub fn report(&self) -> OpenReport {
         OpenReport { timestamp_period_ns: self.timestamp_period_ns, notes: self.notes.clone() }
     }

@@ -1,32 +1,34 @@
-//! The cases of a run on one opening of the device: choose, let the two best run in turn, sample, write down.
+//! The cases of a run on one opening of the device: choose, run the two best in turn, sample, record.
 
 use std::sync::atomic::Ordering;
 
-use super::super::finals::{self, Finals, Lost};
+use super::super::executor::{Executor, LaunchError};
+use super::super::finals::{self, Finals, Lost, Ring};
+use super::super::into_record;
+use super::super::launch;
+use super::super::options::EFFORT;
 use super::super::planning::{self, PlannedCase};
-use super::super::reference::{self, Watch};
-use super::super::roofs::{self, Limits};
-use super::super::run::{self, RunError};
+use super::super::roofs::Limits;
 use super::super::sampling::{Pace, Sampling, SamplingError};
+use super::super::throttling::{self, Watch};
 use super::super::tuning::{self, Choice, TrialError};
-use super::super::{Executor, LaunchError, launch};
-use super::{Event, Run, SessionError};
+use super::super::verify::{CaseProtocol, RunError};
+use super::state::{Event, RunState, SessionError};
 use crate::kernels::{Kernel, Plan};
 use crate::record::{Caveat, LeftOut, Reading, Record, Rejected, Tuning};
 use crate::units::Seconds;
 
-/// Multiply-adds of the twin that one verification may cost.
-pub(in super::super) const EFFORT: u64 = 8_000_000;
-/// No submission on hardware that is predicted to take longer: a tenth of what Windows gives a GPU, and what a desktop
-/// that the GPU also draws bears.
+/// No submission on hardware may be predicted to take longer. It is a tenth of Windows' limit, and a desktop that the same
+/// GPU draws stays usable.
 pub(super) const LONGEST_SUBMISSION: Seconds = Seconds::new(0.2);
-/// A variant reaches at least this share of the roof, or is tried at a smaller size before it is trusted with the case.
+/// A variant is assumed to reach at least this share of the roof. If the case is too long for that, it is tried at a smaller
+/// size first.
 const LEAST_SHARE: f64 = 0.02;
-/// A CPU that poses as a GPU has no watchdog, but minutes are dear.
+/// A CPU that poses as a GPU has no watchdog, but a run must end within minutes.
 const LONGEST_LAUNCH_SOFTWARE: Seconds = Seconds::new(0.5);
-/// All buffers of a case together; more than this and a small device would swap.
+/// The most bytes of all buffers of a case; with more, a small device would swap.
 const MOST_BYTES: u64 = 4 << 30;
-/// Stands for the reference kernel where a case is named.
+/// The name of the reference kernel where errors name a case.
 pub(super) const REFERENCE: &str = "reference";
 /// Readings of the reference kernel before the first case: enough to judge the next.
 const FIRST_READINGS: usize = 3;
@@ -34,69 +36,69 @@ const FIRST_READINGS: usize = 3;
 /// A run on one opening of the device.
 pub(super) struct Session<'a, 'r> {
     pub(super) executor: &'a dyn Executor,
-    pub(super) run: &'a mut Run<'r>,
+    pub(super) state: &'a mut RunState<'r>,
     pub(super) watch: Option<Watch<'a>>,
 }
 
 impl<'r> Session<'_, 'r> {
     pub(super) fn all(&mut self, planned: &[PlannedCase]) -> Result<(), SessionError> {
-        let record = self.run.journal.record();
+        let record = self.state.journal.record();
         if let Some(reference) = &record.reference {
             let (seed, software) = (record.protocol.seed, record.is_software());
-            let watch = Watch::new(self.executor, reference, seed, software, self.run.interval);
+            let watch = Watch::new(self.executor, reference, seed, software, self.state.interval);
             self.watch = Some(watch.map_err(|error| device_error(REFERENCE, error))?);
         }
         self.first_readings()?;
         for case in planned {
-            if self.run.journal.done(&case.id) {
+            if self.state.journal.done(&case.id) {
                 continue;
             }
             self.check_interrupt()?;
-            (self.run.tell)(Event::Started(&case.id));
+            (self.state.tell)(Event::Started(&case.id));
             self.one_case(&self.with_tuned_parts(case, planned))?;
         }
-        Ok(self.run.journal.finish()?)
+        Ok(self.state.journal.finish()?)
     }
 
     fn check_interrupt(&self) -> Result<(), SessionError> {
-        if self.run.interrupted.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
+        if self.state.interrupted.load(Ordering::Relaxed) { Err(SessionError::Interrupted) } else { Ok(()) }
     }
 
     fn first_readings(&mut self) -> Result<(), SessionError> {
-        let there = self.run.journal.record().reference.as_ref().map_or(0, |reference| reference.readings.len());
+        let there = self.state.journal.record().reference.as_ref().map_or(0, |reference| reference.readings.len());
         for _ in there..FIRST_READINGS {
             self.check_interrupt()?;
             if let Some(reading) = self.reading()? {
-                self.run.journal.push_reading(reading)?;
+                self.state.journal.push_reading(reading)?;
             }
         }
         Ok(())
     }
 
     fn reading(&mut self) -> Result<Option<Reading>, SessionError> {
-        let done = self.run.journal.record().cases.len();
+        let done = self.state.journal.record().cases.len();
         let Some(watch) = &mut self.watch else { return Ok(None) };
-        match watch.read(done, self.run.interrupted) {
+        match watch.read(done, self.state.interrupted) {
             Ok(reading) => Ok(Some(reading)),
             Err(SamplingError::Interrupted) => Err(SessionError::Interrupted),
             Err(SamplingError::Launch(error)) => Err(device_error(REFERENCE, error)),
         }
     }
 
-    /// A reading after a case, and by what factor it moved, if it did.
+    /// Takes a reading after a case. Returns the factor by which it moved, if it did.
     fn watch(&mut self) -> Result<Option<f64>, SessionError> {
         if !self.watch.as_ref().is_some_and(Watch::is_due) {
             return Ok(None);
         }
         let Some(reading) = self.reading()? else { return Ok(None) };
-        let ratio = self.run.journal.record().reference.as_ref().and_then(|all| reference::moved(all, &reading));
-        self.run.journal.push_reading(reading)?;
+        let ratio = self.state.journal.record().reference.as_ref().and_then(|all| throttling::moved(all, &reading));
+        self.state.journal.push_reading(reading)?;
         Ok(ratio)
     }
 
-    /// A layer takes inside what the trials of its kernels have chosen, at the shape that is most like theirs.
+    /// A layer with the variants that the trials of its kernels have chosen, at the most similar shapes.
     fn with_tuned_parts(&self, case: &PlannedCase, planned: &[PlannedCase]) -> PlannedCase {
-        let record = self.run.journal.record();
+        let record = self.state.journal.record();
         let target = planning::target(&record.device);
         let best = |part: &dyn Kernel, element| planning::best_known(part, element, planned, record, &target);
         match case.spec.kernel.with_parts(case.spec.element, &best) {
@@ -108,19 +110,19 @@ impl<'r> Session<'_, 'r> {
     fn one_case(&mut self, case: &PlannedCase) -> Result<(), SessionError> {
         let chosen = match self.choose(case)? {
             Outcome::Chosen(chosen) => chosen,
-            Outcome::LeftOut(left_out) => return self.run.leave_out(left_out),
+            Outcome::LeftOut(left_out) => return self.state.leave_out(left_out),
             Outcome::NoneRight => {
                 let reason = "no variant of it gave a right result on this device".to_owned();
-                return self.run.reject(Rejected { id: case.id.clone(), reason, verification: None });
+                return self.state.reject(Rejected { id: case.id.clone(), reason, verification: None });
             }
         };
         if let Some(time) = chosen.predicted.filter(|time| *time > LONGEST_SUBMISSION) {
             return self.with_fewer_rows(case, time);
         }
-        let record = self.run.journal.record().clone();
+        let record = self.state.journal.record().clone();
         let protocol = self.protocol(&record);
-        let executor = self.executor;
-        match finals::finals(executor, case, &chosen.ranked, &protocol, &record) {
+        let ring = Ring { executor: self.executor, case, protocol: &protocol, on: &record };
+        match finals::finals(ring, &chosen.ranked) {
             Ok(finals) => {
                 self.reject_all(&finals.rejected)?;
                 self.sample(case, finals, chosen.tuning, &protocol)
@@ -132,13 +134,13 @@ impl<'r> Session<'_, 'r> {
         }
     }
 
-    /// Samples what the finals left, again where the reference kernel moved, and writes it down.
+    /// Samples the winner of the finals, once more if the reference kernel moved, and records it.
     fn sample(
         &mut self,
         case: &PlannedCase,
         finals: Finals<'_>,
         tuning: Option<Tuning>,
-        protocol: &run::Protocol,
+        protocol: &CaseProtocol,
     ) -> Result<(), SessionError> {
         let Finals { variant, mut verified, second, .. } = finals;
         let mut measured = verified.sample(&protocol.sampling, protocol.interrupted);
@@ -146,34 +148,34 @@ impl<'r> Session<'_, 'r> {
         if measured.is_ok()
             && let Some(ratio) = self.watch()?
         {
-            // Once more; where it moved again, or still, the case says so.
-            (self.run.tell)(Event::Repeated(&case.id, ratio));
+            // Sampled once more; if the reference has moved again, the case gets a caveat.
+            (self.state.tell)(Event::Repeated(&case.id, ratio));
             self.check_interrupt()?;
             measured = verified.sample(&protocol.sampling, protocol.interrupted);
             let again = self.reading()?;
-            if let (Some(reading), Some(all)) = (again, self.run.journal.record().reference.clone()) {
-                moved = reference::moved(&all, &reading);
-                self.run.journal.push_reading(reading)?;
+            if let (Some(reading), Some(all)) = (again, self.state.journal.record().reference.clone()) {
+                moved = throttling::moved(&all, &reading);
+                self.state.journal.push_reading(reading)?;
             }
         }
-        let run = match measured {
-            Ok(run) => run,
+        let measured = match measured {
+            Ok(measured) => measured,
             Err(error) => return self.failed(case, variant, error),
         };
         let tuning = tuning.map(|tuning| Tuning { second, ..tuning });
         let plan = case.spec.kernel.plan(variant, case.spec.element);
-        let mut done = roofs::case(case, variant, &plan, run, tuning, self.run.journal.record());
+        let mut done = into_record::case(case, variant, &plan, measured, tuning, self.state.journal.record());
         done.caveats.extend(moved.map(|ratio| Caveat::ReferenceMoved { ratio }));
         done.caveats.extend(slow_compilation(done.tuning.as_ref()));
-        self.run.journal.push_case(done.clone())?;
-        (self.run.tell)(Event::Measured(&done));
+        self.state.journal.push_case(done.clone())?;
+        (self.state.tell)(Event::Measured(&done));
         Ok(())
     }
 
     fn reject_all(&mut self, rejected: &[Rejected]) -> Result<(), SessionError> {
         for rejected in rejected {
-            if !self.run.journal.done(&rejected.id) {
-                self.run.reject(rejected.clone())?;
+            if !self.state.journal.done(&rejected.id) {
+                self.state.reject(rejected.clone())?;
             }
         }
         Ok(())
@@ -187,32 +189,32 @@ impl<'r> Session<'_, 'r> {
                 Err(device_error(&id, error))
             }
             RunError::Launch(error @ LaunchError::OutOfMemory(_)) => {
-                self.run.leave_out(LeftOut { id: case.id.clone(), reason: error.to_string() })
+                self.state.leave_out(LeftOut { id: case.id.clone(), reason: error.to_string() })
             }
             error => {
                 let reason = error.to_string();
                 let verification = if let RunError::Wrong(verification) = error { Some(*verification) } else { None };
-                self.run.reject(Rejected { id: case.id.clone(), reason, verification })
+                self.state.reject(Rejected { id: case.id.clone(), reason, verification })
             }
         }
     }
 
-    /// Measures the case with half as many rows, and says so in the place of the one that would take too long.
+    /// Measures the case with half as many rows. The original one is left out, with the reason.
     fn with_fewer_rows(&mut self, case: &PlannedCase, time: Seconds) -> Result<(), SessionError> {
         let why = format!("a run is predicted to take {time}, and no submission may take over {LONGEST_SUBMISSION}");
         let Some(kernel) = case.spec.kernel.fewer_rows() else {
-            return self.run.leave_out(LeftOut { id: case.id.clone(), reason: why });
+            return self.state.leave_out(LeftOut { id: case.id.clone(), reason: why });
         };
         let smaller = case.resized(kernel.into());
-        if !self.run.journal.done(&smaller.id) {
+        if !self.state.journal.done(&smaller.id) {
             self.one_case(&smaller)?;
         }
         let reason = format!("{why}: see {}", smaller.id);
-        self.run.leave_out(LeftOut { id: case.id.clone(), reason })
+        self.state.leave_out(LeftOut { id: case.id.clone(), reason })
     }
 
-    fn protocol(&self, record: &Record) -> run::Protocol<'r> {
-        run::Protocol {
+    fn protocol(&self, record: &Record) -> CaseProtocol<'r> {
+        CaseProtocol {
             seed: record.protocol.seed,
             sets: 1,
             effort: EFFORT,
@@ -222,15 +224,15 @@ impl<'r> Session<'_, 'r> {
                 runs_per_sample: None,
                 pace: Pace::on(record.is_software()),
             },
-            interrupted: self.run.interrupted,
+            interrupted: self.state.interrupted,
         }
     }
 
-    /// The variants to let run against each other, or why there is none.
+    /// The variants that run against each other, or the reason why there is none.
     fn choose(&mut self, case: &PlannedCase) -> Result<Outcome, SessionError> {
         let left_out = |reason: String| Outcome::LeftOut(LeftOut { id: case.id.clone(), reason });
         if let [only] = *case.candidates.as_slice() {
-            let record = self.run.journal.record();
+            let record = self.state.journal.record();
             let plan = case.spec.kernel.plan(only, case.spec.element);
             if let Some(reason) = unfit(case, only, &plan, record) {
                 return Ok(left_out(reason));
@@ -240,31 +242,31 @@ impl<'r> Session<'_, 'r> {
                 return Ok(Outcome::Chosen(Box::new(chosen)));
             }
         }
-        let choice = match self.run.cache.get(case) {
+        let choice = match self.state.cache.get(case) {
             Some(choice) => choice,
             None => self.try_all(case)?,
         };
         let tuned = case.candidates.len() > 1;
         if tuned {
-            (self.run.tell)(Event::Tuned(&case.id, &choice.tuning));
+            (self.state.tell)(Event::Tuned(&case.id, &choice.tuning));
         }
         self.reject_all(&choice.rejected)?;
         let reason = choice.tuning.candidates.iter().find_map(|candidate| candidate.reason.clone());
         let Some(best) = choice.ranked.first() else {
-            let rejected = self.run.journal.record().rejected.iter().any(|r| is_of(case, &r.id));
+            let rejected = self.state.journal.record().rejected.iter().any(|r| is_of(case, &r.id));
             return Ok(match reason {
                 _ if rejected => Outcome::NoneRight,
                 reason => left_out(reason.unwrap_or_else(|| "no variant suits it".to_owned())),
             });
         };
-        let record = self.run.journal.record();
+        let record = self.state.journal.record();
         let predicted = |variant: &str| {
             let time = choice.tuning.candidates.iter().find(|c| c.variant == variant).and_then(|c| c.time_s);
             let time = time.filter(|_| !record.is_software())?;
             Some(tuning::predicted(case, variant, time, record))
         };
         let is_bearable = |variant: &str| predicted(variant).is_none_or(|time| time <= LONGEST_SUBMISSION);
-        // The best stays, to be measured with fewer rows where even it takes long.
+        // The best one stays: if even it takes long, it is measured with fewer rows.
         let ranked = choice.ranked.iter().copied().filter(|variant| variant == best || is_bearable(variant)).collect();
         let predicted = predicted(best);
         let tuning = tuned.then_some(choice.tuning);
@@ -272,10 +274,10 @@ impl<'r> Session<'_, 'r> {
     }
 
     fn try_all(&mut self, case: &PlannedCase) -> Result<Choice, SessionError> {
-        let record = self.run.journal.record();
+        let record = self.state.journal.record();
         let protocol = self.protocol(record);
         let unfit = |variant: &str, plan: &Plan| unfit(case, variant, plan, record);
-        let mut told = |variant: &'static str| (self.run.tell)(Event::Trying(&case.id, variant));
+        let mut told = |variant: &'static str| (self.state.tell)(Event::Trying(&case.id, variant));
         let choice = tuning::choose(self.executor, case, &protocol, record, &unfit, &mut told);
         let choice = choice.map_err(|error| match error {
             TrialError::Device { variant, error } => device_error(&case.spec.id_as(variant), error),
@@ -283,9 +285,9 @@ impl<'r> Session<'_, 'r> {
         })?;
         // What a single variant takes is no choice.
         if case.candidates.len() > 1
-            && let Some(note) = self.run.cache.put(case, &choice)
+            && let Some(note) = self.state.cache.put(case, &choice)
         {
-            (self.run.tell)(Event::Note(&note));
+            (self.state.tell)(Event::Note(&note));
         }
         Ok(choice)
     }

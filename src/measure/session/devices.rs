@@ -9,10 +9,14 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
-use super::super::simulated::{self, Machine, Seen};
+use super::super::estimate::{self, Estimate};
+use super::super::into_record::{document, protocol};
+use super::super::planning::{self, PlannedFor};
+use super::super::preset::choose_preset;
+use super::super::simulated::{self, Seen, SimulatedDevice};
 use super::cases::LONGEST_SUBMISSION;
 use super::*;
-use crate::record::{Clock, Reference};
+use crate::record::{Clock, Journal, Preset, Reference, Selection};
 use crate::specs::DeviceProfile;
 
 /// A session that has ended.
@@ -49,14 +53,14 @@ fn play(name: &str) -> Played {
     let on = PlannedFor::device(&device, &ceilings);
     let empty = |preset| {
         let protocol = protocol(preset, "chosen".to_owned(), Clock::Device, &device, &ceilings, &options());
-        let mut record = document(&device, protocol, Some(reference.clone()), Vec::new());
+        let mut record = document(&device, protocol, Some(reference.clone()));
         record.ceilings = ceilings.clone();
         record
     };
-    let machine = Machine::new(profile.clone(), empty(Preset::Quick));
+    let machine = SimulatedDevice::new(profile.clone(), empty(Preset::Quick));
     let planned = |preset| planning::cases(preset, &Selection::Tuned, &[], &on).unwrap();
     let estimated = |preset| Ok(estimate::estimate(&planned(preset), &empty(preset), machine.host()));
-    let rate = FlopPerSecond::new(profile.rates.fma_f32_flop_per_s.value);
+    let rate = profile.rates.fma_f32_flop_per_s.value;
     let chosen = choose_preset(None, &device, Some(rate), &estimated).unwrap();
     let planned = simulated::hollowed(planned(chosen.preset));
     let mut record = empty(chosen.preset);
@@ -67,14 +71,14 @@ fn play(name: &str) -> Played {
     let interrupted = AtomicBool::new(false);
     let again = Rc::clone(&machine);
     let mut reopen = || Ok(Box::new(Rc::clone(&again)) as Box<dyn Executor>);
-    let mut run = Run {
+    let mut state = RunState {
         journal: &mut journal,
         cache: &mut cache,
         interval: Duration::ZERO,
         interrupted: &interrupted,
         tell: &mut |_| {},
     };
-    all(Box::new(Rc::clone(&machine)), &mut reopen, &planned, &mut run).unwrap();
+    all(Box::new(Rc::clone(&machine)), &mut reopen, &planned, &mut state).unwrap();
     let record = journal.record().clone();
     let slowest_sample = slowest_sample(&record, &planned, &machine);
     let seen = machine.seen.borrow().clone();
@@ -87,7 +91,7 @@ fn all_devices() -> &'static [Played] {
     PLAYED.get_or_init(|| DeviceProfile::names().collect::<Vec<_>>().into_par_iter().map(play).collect())
 }
 
-fn slowest_sample(record: &Record, planned: &[PlannedCase], machine: &Machine) -> (f64, String) {
+fn slowest_sample(record: &Record, planned: &[PlannedCase], machine: &SimulatedDevice) -> (f64, String) {
     let mut slowest = (0.0, String::new());
     for case in &record.cases {
         let of = planned.iter().find(|planned| planned.id == case.id);

@@ -1,14 +1,25 @@
+mod losses;
+
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use super::super::fake::{self, Fake, FakeKernel, Fault, Step, VARIANTS};
+use super::super::fake::{self, Fake, FakeKernel, Failure, ScriptStep, VARIANTS};
+use super::super::into_record::{document, protocol};
+use super::super::options::EFFORT;
+use super::super::sampling::{Pace, Sampling};
+use super::super::verify::CaseProtocol;
 use super::super::tuning;
 use super::*;
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{Element, Family, Kernel, KernelPhase, Target, Work};
-use crate::record::{Caveat, Ceiling, Clock, Metric, Reference, Timing, Verification};
+use crate::record::{
+    Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, Journal, Preset, Reference, Selection, Timing,
+    Verification, load,
+};
+use crate::units::Seconds;
 
 const SINGLE: FakeKernel = FakeKernel { name: "single", parts: 0, rows: None };
 const LAYER: FakeKernel = FakeKernel { name: "whole", parts: 3, ..SINGLE };
@@ -19,37 +30,7 @@ const TIMES: [f64; 3] = [4e-3, 2e-3, 3e-3];
 
 fn ceiling(value: f64) -> Ceiling {
     let time = Seconds::new(1e-3);
-    Ceiling {
-        value,
-        work: Work::default(),
-        working_set_bytes: None,
-        form: None,
-        workgroup: None,
-        points: Vec::new(),
-        last_level_cache: None,
-        verification: Verification {
-            metric: Metric::Exact,
-            value: 0.0,
-            tolerance: 0.0,
-            worst_error: 0.0,
-            worst_tolerance: 0.0,
-            checked: 1,
-            total: 1,
-            worst: None,
-        },
-        timing: Timing {
-            clock: Clock::Device,
-            runs_per_sample: 1,
-            buffer_sets: 1,
-            warmup_runs: 1,
-            samples_s: vec![time],
-            median_s: time,
-            mad_s: Seconds::ZERO,
-            ci95_s: [time, time],
-            wall_median_s: time,
-            cpu_median_s: None,
-        },
-    }
+    Ceiling::of(value, Work::default(), Verification::exact(), Timing::of(vec![time]))
 }
 
 fn options(selection: Selection) -> Options {
@@ -70,8 +51,8 @@ fn record(planned: &[PlannedCase]) -> Record {
     let ceilings = BTreeMap::new();
     let protocol = protocol(Preset::Smoke, "asked for".to_owned(), Clock::Device, &fake::device(), &ceilings, &options);
     let reference = Reference { invocations: 64, rounds: 1, threshold: 1.1, readings: Vec::new() };
-    let ids = planned.iter().map(|case| case.id.clone()).collect();
-    let mut record = document(&fake::device(), protocol, Some(reference), ids);
+    let mut record = document(&fake::device(), protocol, Some(reference));
+    record.planned = planned.iter().map(|case| case.id.clone()).collect();
     // Half of the fastest variant's rate, for the others more than they reach.
     record.ceilings =
         BTreeMap::from([(CeilingKind::FmaF32, ceiling(fake::FLOP / 1.5e-3)), (CeilingKind::MemoryRead, ceiling(1e9))]);
@@ -139,7 +120,7 @@ fn reopening(
     // As if much time passed between any two cases.
     let interval = Duration::ZERO;
     let mut run =
-        Run { journal: &mut journal, cache: &mut cache, interval, interrupted: &interrupted, tell: &mut tell };
+        RunState { journal: &mut journal, cache: &mut cache, interval, interrupted: &interrupted, tell: &mut tell };
     let result = all(Box::new(Rc::clone(fake)), &mut counted, planned, &mut run);
     Outcome { record: journal.record().clone(), events, result, prepared: fake.prepared.get(), opened }
 }
@@ -181,7 +162,7 @@ fn a_first_run_that_carries_the_drivers_compilation_changes_no_choice() {
 fn a_wrong_variant_is_rejected_aloud_and_one_beyond_a_limit_is_only_listed() {
     let mut fake = steady();
     fake.wrong = vec![1];
-    fake.refused = BTreeMap::from([(2, "workgroup storage exceeds the limit of 32768 bytes")]);
+    fake.refused = BTreeMap::from([(2, LaunchError::TooLarge("more storage than 32768 bytes".to_owned()))]);
     let outcome = go(fake, &[SINGLE]);
     outcome.result.unwrap();
     assert_eq!(outcome.record.cases[0].variant, "slow");
@@ -276,7 +257,7 @@ fn a_trial_that_ended_early_is_not_kept() {
 #[test]
 fn a_variant_that_the_driver_refuses_without_a_limit_is_rejected_aloud() {
     let mut fake = steady();
-    fake.refused = BTreeMap::from([(2, "internal compiler error")]);
+    fake.refused = BTreeMap::from([(2, LaunchError::Refused("internal compiler error".to_owned()))]);
     assert_eq!(go(fake, &[SINGLE]).record.rejected.len(), 1);
 }
 
@@ -444,117 +425,8 @@ fn another_selection_of_variants_is_another_run() {
     assert!(message.contains("selection of variants (tuned, now all)"), "{message}");
 }
 
-const BEFORE: FakeKernel = FakeKernel { name: "before", ..SINGLE };
-const BROKEN: FakeKernel = FakeKernel { name: "broken", ..SINGLE };
-const AFTER: FakeKernel = FakeKernel { name: "after", parts: 3, ..SINGLE };
-
-/// Three kernels of which the second fails: its variant `variant` at `step`, `times` times.
-fn with_fault(variant: u32, step: Step, error: &LaunchError, times: usize) -> Fake {
-    let mut fake = steady();
-    fake.faults = vec![Fault { kernel: "broken", variant, step, error: error.clone(), times: Cell::new(times) }];
-    fake
-}
-
 fn names(record: &Record) -> Vec<&str> {
     record.cases.iter().map(|case| &*case.kernel).collect()
-}
-
-fn losses() -> [LaunchError; 2] {
-    [LaunchError::Device("VK_ERROR_DEVICE_LOST".to_owned()), LaunchError::Hung(Seconds::new(120.0))]
-}
-
-#[test]
-fn a_device_that_a_variant_loses_or_hangs_at_any_step_is_opened_again_and_the_next_variant_is_tried() {
-    for error in losses() {
-        for step in [Step::Prepare, Step::Run, Step::Read] {
-            let outcome = go(with_fault(1, step, &error, usize::MAX), &[BEFORE, BROKEN, AFTER]);
-            outcome.result.unwrap();
-            assert_eq!(names(&outcome.record), ["before", "broken", "after"], "{error} at {step:?}");
-            assert_eq!((outcome.opened, &*outcome.record.cases[1].variant), (2, "middle"));
-            assert_eq!(outcome.record.rejected.len(), 1);
-            let rejected = &outcome.record.rejected[0];
-            assert_eq!(rejected.id, "gating/broken/fast/f32/m/prefill/n=8");
-            assert!(rejected.reason.starts_with(&error.to_string()), "{}", rejected.reason);
-            assert!(outcome.record.complete);
-        }
-    }
-}
-
-#[test]
-fn a_case_whose_only_variant_loses_the_device_is_rejected_with_the_reason_and_the_rest_is_measured() {
-    for error in losses() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut planned = fake::planned(&[BEFORE, BROKEN, AFTER]);
-        planned[1].candidates = vec![VARIANTS[0]];
-        let path = folder.path().join("a.json");
-        let journal = Journal::create(&path, record(&planned)).unwrap();
-        let fake = with_fault(0, Step::Run, &error, usize::MAX);
-        let outcome = continue_with(fake, &planned, journal, TuningCache::in_memory(), usize::MAX);
-        outcome.result.unwrap();
-        assert_eq!(names(&outcome.record), ["before", "after"]);
-        assert_eq!(outcome.record.rejected[0].id, planned[1].id);
-        let stored = load(&path).unwrap();
-        assert!(stored.complete && stored.rejected[0].reason.contains("opened again"));
-    }
-}
-
-#[test]
-fn a_device_that_does_not_come_back_ends_the_run_and_blames_no_case() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.json");
-    let planned = fake::planned(&[BEFORE, BROKEN, AFTER]);
-    let journal = Journal::create(&path, record(&planned)).unwrap();
-    let fake = Rc::new(with_fault(0, Step::Run, &losses()[0], 1));
-    let mut gone = || Err("no such device".to_owned());
-    let outcome = reopening(&fake, &mut gone, &planned, journal, TuningCache::in_memory(), usize::MAX);
-    let message = outcome.result.unwrap_err().to_string();
-    assert!(message.contains("no such device; finished cases are kept"), "{message}");
-    assert_eq!((names(&outcome.record), outcome.record.rejected.len()), (vec!["before"], 0));
-    // The device is back: the same document is completed, with the case in it.
-    let journal = Journal::resume(&path, &record(&planned)).unwrap();
-    let outcome = continue_with(steady(), &planned, journal, TuningCache::in_memory(), usize::MAX);
-    assert_eq!(names(&outcome.record), ["before", "broken", "after"]);
-}
-
-#[test]
-fn a_device_that_is_lost_again_and_again_ends_the_run() {
-    let mut fake = steady();
-    let fault = |variant| Fault {
-        kernel: "broken",
-        variant,
-        step: Step::Run,
-        error: losses()[0].clone(),
-        times: Cell::new(usize::MAX),
-    };
-    fake.faults = (0..3).map(fault).collect();
-    fake.faults.push(Fault { kernel: "after", ..fault(0) });
-    let outcome = go(fake, &[BEFORE, BROKEN, AFTER]);
-    let message = outcome.result.unwrap_err().to_string();
-    assert!(message.contains("lost 4 times in a row"), "{message}");
-    assert_eq!((names(&outcome.record), outcome.opened), (vec!["before"], 4));
-}
-
-#[test]
-fn memory_that_runs_out_leaves_a_variant_or_a_case_out_and_is_no_fault_of_the_kernel() {
-    let error = LaunchError::OutOfMemory("allocation failed".to_owned());
-    let folder = tempfile::tempdir().unwrap();
-    let (cache, _) = TuningCache::open(folder.path(), &fake::device(), false);
-    let outcome = go_with(with_fault(1, Step::Prepare, &error, 1), &[BROKEN], cache, usize::MAX);
-    outcome.result.unwrap();
-    assert_eq!((&*outcome.record.cases[0].variant, outcome.record.rejected.len()), ("middle", 0));
-    // The next run may find its memory: that choice was not kept.
-    let (cache, _) = TuningCache::open(folder.path(), &fake::device(), false);
-    let outcome = go_with(steady(), &[BROKEN], cache, usize::MAX);
-    assert_eq!(outcome.record.cases[0].variant, "fast");
-
-    let mut fake = with_fault(0, Step::Prepare, &error, usize::MAX);
-    let of = |variant| Fault { variant, ..fake.faults[0].clone() };
-    fake.faults = (0..3).map(of).collect();
-    let outcome = go(fake, &[BEFORE, BROKEN, AFTER]);
-    outcome.result.unwrap();
-    assert_eq!((names(&outcome.record), outcome.opened), (vec!["before", "after"], 1));
-    assert_eq!(outcome.record.left_out[0].reason, "out of memory: allocation failed");
-    assert!(outcome.record.complete && outcome.record.rejected.is_empty());
 }
 
 #[test]
@@ -587,12 +459,12 @@ fn a_run_on_a_device_whose_arithmetic_cannot_be_measured_takes_the_smallest_pres
     let device = Device { limits: limits.into(), device_type: DeviceType::Software, ..fake::device() };
     let mut reopen = || Err("nobody asked".to_owned());
     let executor = Box::new(Rc::clone(&fake));
-    let machine = Machine { info: &device, has_device_clock: true, executor, reopen: &mut reopen };
+    let device = OpenDevice { info: &device, has_device_clock: true, executor, reopen: &mut reopen };
     let only = vec!["expert_matmul/combine/gather/f32/qwen3-30b-a3b/decode".to_owned()];
     let options = Options { preset: None, only, selection: Selection::AllVariants, ..options(Selection::Tuned) };
     let mut notes = Vec::new();
     let interrupted = AtomicBool::new(false);
-    let record = run(machine, &options, &folder.path().join("a.json"), &interrupted, &mut |event| {
+    let record = run(device, &options, &folder.path().join("a.json"), &interrupted, &mut |event| {
         if let Event::Note(note) = event {
             notes.push(note.to_owned());
         }
@@ -632,7 +504,7 @@ fn a_trial_is_short_where_nobody_knows_the_roof_of_arithmetic() {
     let interrupted = AtomicBool::new(false);
     let sampling =
         Sampling { target_relative_ci: 1.0, budget: Seconds::ZERO, runs_per_sample: None, pace: Pace::SOFTWARE };
-    let protocol = run::Protocol { seed: 1, sets: 1, effort: EFFORT, sampling, interrupted: &interrupted };
+    let protocol = CaseProtocol { seed: 1, sets: 1, effort: EFFORT, sampling, interrupted: &interrupted };
     let choice = tuning::choose(&steady(), &case, &protocol, &bare, &|_, _| None, &mut |_| {}).unwrap();
     // A fifth of a teraflop a second for 20 ms, where the whole takes 17 GFLOP.
     let shape = &choice.tuning.smaller_shape;

@@ -235,7 +235,7 @@ fn guess(redop: &str, ratio: f64, ranks: usize) -> Option<Collective> {
 }
 
 fn shown(text: &str) -> String {
-    crate::record::printable(text, 60)
+    crate::printable::printable(text, 60)
 }
 
 /// The fields of nccl-tests' JSON that are used; versions add others.

@@ -1,4 +1,4 @@
-//! Where the time of a run goes: an executor around the executor that adds up what it sees.
+//! Where the time of a run goes: an executor that wraps another and adds up its times.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::units::Seconds;
 
 /// Running sums of a run.
 #[derive(Debug)]
-pub struct Account {
+pub(super) struct Account {
     began: Instant,
     kernels: Cell<Seconds>,
     preparation: Cell<Seconds>,
@@ -36,7 +36,7 @@ fn add(sum: &Cell<Seconds>, time: Seconds) {
 
 impl Account {
     /// What was spent so far.
-    pub fn spent(&self) -> TimeSpent {
+    pub(super) fn spent(&self) -> TimeSpent {
         TimeSpent {
             wall_s: since(self.began),
             kernels_s: self.kernels.get(),
@@ -50,9 +50,7 @@ impl Account {
 pub(super) fn verifying<T>(executor: &dyn Executor, work: impl FnOnce() -> T) -> T {
     let begin = Instant::now();
     let done = work();
-    if let Some(account) = executor.account() {
-        add(&account.verification, since(begin));
-    }
+    executor.spent_verifying(since(begin));
     done
 }
 
@@ -77,8 +75,8 @@ impl Executor for Accounted {
         Ok(Box::new(AccountedPlan { inner: prepared?, account: &self.account }))
     }
 
-    fn account(&self) -> Option<&Account> {
-        Some(&self.account)
+    fn spent_verifying(&self, time: Seconds) {
+        add(&self.account.verification, time);
     }
 }
 

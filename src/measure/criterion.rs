@@ -1,12 +1,13 @@
-//! What `cargo bench` needs of this module: prepared, verified cases that give device time for a number of runs.
+//! The seam to `cargo bench`: verified cases that return the device time of a number of runs.
 
 use std::time::Duration;
 
-use super::gpu::{self, Gpu, GpuError, Selection};
-use super::session::SessionError;
-use super::{Executor, LaunchError, Prepared, launch, planning, run};
+use super::executor::{LaunchError, Prepared};
+use super::gpu::{self, AdapterChoice, Gpu, GpuError};
+use super::verify::{RunError, computed};
+use super::{launch, planning};
 use crate::kernels::cases::{Capacity, CaseSpec, square_cases};
-use crate::kernels::{Family, Kernel, Work};
+use crate::kernels::{Family, KernelCase, Made, Work};
 use crate::record::{CacheState, DeviceType, Preset};
 
 /// The cases of one family on the best adapter.
@@ -21,9 +22,9 @@ pub enum BenchError {
     /// No adapter.
     #[error(transparent)]
     Gpu(#[from] GpuError),
-    /// No case.
+    /// A built-in model is broken.
     #[error(transparent)]
-    Session(#[from] SessionError),
+    Plan(#[from] planning::PlanError),
     /// A case is wrong on this device.
     #[error("{id}: {problem}")]
     Case {
@@ -34,6 +35,8 @@ pub enum BenchError {
     },
 }
 
+/// Multiply-adds of the twin that the verification of one case may cost.
+const EFFORT: u64 = 1_000_000;
 /// Runs in one submission, so that none of them nears a watchdog.
 const RUNS_AT_ONCE: u64 = 64;
 
@@ -43,7 +46,7 @@ impl Bench {
     /// # Errors
     /// [`BenchError`] where there is no adapter.
     pub fn open(family: Family) -> Result<Self, BenchError> {
-        let gpu = gpu::select(&Selection::default())?.open(false)?;
+        let gpu = gpu::select(&AdapterChoice::default())?.open(false)?;
         let software = gpu.info.device_type == DeviceType::Software;
         let preset = if software { Preset::Smoke } else { Preset::Quick };
         let mut specs = planning::specs(preset, &Capacity::unlimited())?;
@@ -69,18 +72,16 @@ impl Bench {
     /// # Errors
     /// [`BenchError::Case`] where the device refuses it or the result is wrong: no speed without a right result.
     pub fn case(&self, spec: &CaseSpec) -> Result<BenchCase<'_>, BenchError> {
-        let fail = |problem: String| BenchError::Case { id: spec.id(), problem };
-        let kernel: &dyn Kernel = spec.kernel.as_ref();
-        let verification = run::verify(&self.gpu, kernel, spec.variant, spec.element, 1, 1_000_000)
-            .map_err(|error| fail(error.to_string()))?;
-        if !verification.passed() {
-            return Err(fail(run::RunError::Wrong(Box::new(verification)).to_string()));
-        }
-        let plan = kernel.plan(spec.variant, spec.element);
-        let inputs = kernel.inputs(spec.variant, spec.element, 1);
+        let case = KernelCase { kernel: spec.kernel.as_ref(), variant: spec.variant, storage: spec.element };
+        let plan = case.plan();
         let sets = planning::buffer_sets(&plan, planning::rotation_bytes(&self.gpu.info, None), CacheState::Cold);
-        let prepared = self.gpu.prepare(&plan, &inputs, sets).map_err(|error| fail(error.to_string()))?;
-        Ok(BenchCase { work: plan.work, prepared })
+        let fail = |error: RunError| BenchError::Case { id: spec.id(), problem: error.to_string() };
+        let mut computed = computed(&self.gpu, &case, 1, sets, &mut Made::default()).map_err(fail)?;
+        let verification = computed.verify(&self.gpu, &case, EFFORT);
+        if !verification.passed() {
+            return Err(fail(RunError::Wrong(Box::new(verification))));
+        }
+        Ok(BenchCase { work: plan.work, prepared: computed.prepared })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Robust statistics of a handful of samples.
+//! Robust statistics of a handful of samples: median, deviation, interval, quantile, drift.
 
 use crate::units::Seconds;
 
@@ -35,15 +35,39 @@ pub fn summarise(samples: &[Seconds]) -> Option<Summary> {
     })
 }
 
-/// The median of sorted numbers.
+/// The median of sorted numbers; `None` where there are none.
 pub fn median(sorted: &[f64]) -> Option<f64> {
-    let upper = *sorted.get(sorted.len() / 2)?;
+    let upper = upper_median(sorted)?;
     Some(if sorted.len().is_multiple_of(2) { (sorted[sorted.len() / 2 - 1] + upper) / 2.0 } else { upper })
+}
+
+/// The middle one of sorted numbers, and of two middle ones the upper: always a number of the list.
+pub fn upper_median(sorted: &[f64]) -> Option<f64> {
+    sorted.get(sorted.len() / 2).copied()
+}
+
+/// The quantile at `share` (0 to 1) of sorted numbers, linear between two neighbours; `None` where there are none.
+/// Definition 7 of Hyndman and Fan, Sample Quantiles in Statistical Packages (1996).
+pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let at = share.clamp(0.0, 1.0) * last as f64;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index of the list")]
+    let below = at.floor() as usize;
+    let (low, high) = (sorted.get(below)?, sorted.get((below + 1).min(last))?);
+    Some(low + (high - low) * at.fract())
+}
+
+/// The number of a sorted list that is nearest to its quantile at `share` (0 to 1); `None` where there are none.
+pub fn nearest_rank(sorted: &[f64], share: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index of the list")]
+    let at = (share.clamp(0.0, 1.0) * last as f64).round() as usize;
+    sorted.get(at).copied()
 }
 
 /// Index of the order statistic that bounds the median from below with 97.5 % confidence: the largest r with
 /// P(Binomial(n, 1/2) <= r) <= 2.5 %, counted from 0 (Conover, Practical Nonparametric Statistics, section 3.2). For
-/// fewer than six samples no such bound exists and the extremes stand in.
+/// fewer than six samples no such bound exists, and the extremes are taken.
 fn interval_rank(n: usize) -> usize {
     let mut probability = 0.5f64.powi(i32::try_from(n).unwrap_or(i32::MAX));
     let mut cumulative = 0.0;
@@ -88,6 +112,15 @@ mod tests {
         let summary = summarise(&seconds(&[3.0])).unwrap();
         assert_eq!((summary.median.get(), summary.mad.get()), (3.0, 0.0));
         assert_eq!(summary.ci95, [Seconds::new(3.0); 2]);
+    }
+
+    #[test]
+    fn quantiles_are_linear_between_neighbours_and_the_nearest_rank_is_a_number_of_the_list() {
+        let list = [1.0, 2.0, 4.0, 8.0];
+        assert_eq!([0.0, 0.5, 1.0].map(|share| quantile(&list, share)), [Some(1.0), Some(3.0), Some(8.0)]);
+        assert_eq!([0.0, 0.4, 1.0].map(|share| nearest_rank(&list, share)), [Some(1.0), Some(2.0), Some(8.0)]);
+        assert_eq!((median(&list), upper_median(&list)), (Some(3.0), Some(4.0)));
+        assert_eq!((quantile(&[], 0.5), nearest_rank(&[], 0.5), median(&[])), (None, None, None));
     }
 
     #[test]

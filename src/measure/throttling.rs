@@ -1,25 +1,26 @@
-//! A fixed kernel timed between the cases: where no clock of the device can be read, it shows throttling.
+//! A fixed kernel that is timed between the cases. It shows throttling even where a device reports no clocks.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use super::sampling::{SamplingError, until_steady};
-use super::{Executor, LaunchError, Prepared, stats};
+use super::executor::{Executor, LaunchError, Prepared};
 use crate::kernels::probes::{FmaForm, FmaProbe};
 use crate::kernels::{Element, Kernel};
 use crate::record::{Ceiling, Device, DeviceType, Reading, Reference};
+use crate::statistics;
 use crate::units::Seconds;
 
 /// Laps of one reading.
 const LAPS: usize = 3;
-/// Two readings are at least this far apart: a reading takes about 30 ms.
+/// The least time between two readings; a reading takes about 30 ms.
 pub(super) const INTERVAL: Duration = Duration::from_millis(250);
-/// Readings before the first that is judged.
+/// The number of readings before the first that is judged.
 const LEAST_BEFORE: usize = 3;
 
-/// The reference kernel of a device: the probe of f32 arithmetic, at the size at which it was measured.
+/// The reference kernel of a device: the probe of f32 arithmetic at the size of its roof.
 pub(super) fn describe(fma: &Ceiling, device: &Device) -> Option<Reference> {
-    // A device of its own changes its clocks by a tenth; a CPU that poses as one also has other work to do.
+    // A GPU's clocks vary by a tenth. A CPU that poses as one has other work to do as well.
     let threshold = if device.device_type == DeviceType::Software { 1.5 } else { 1.1 };
     let (invocations, rounds) = FmaProbe::chains_of(&fma.work)?;
     Some(Reference {
@@ -30,7 +31,7 @@ pub(super) fn describe(fma: &Ceiling, device: &Device) -> Option<Reference> {
     })
 }
 
-/// On hardware the kernel runs for this long before it is read, so that a reading after work of the host is no slower.
+/// On hardware the kernel runs for this long before a reading, so that a device that was idle is awake again.
 const WARM_UP: Seconds = Seconds::new(0.1);
 
 /// The kernel ready to run.
@@ -77,7 +78,7 @@ impl<'a> Watch<'a> {
         Ok(Reading {
             at_s: Seconds::new(self.began.elapsed().as_secs_f64()),
             cases_done: u32::try_from(cases_done).unwrap_or(u32::MAX),
-            median_s: stats::summarise(&times).map_or(Seconds::ZERO, |summary| summary.median),
+            median_s: statistics::summarise(&times).map_or(Seconds::ZERO, |summary| summary.median),
         })
     }
 }
@@ -88,7 +89,7 @@ pub(super) fn moved(reference: &Reference, reading: &Reading) -> Option<f64> {
         return None;
     }
     let before: Vec<Seconds> = reference.readings.iter().map(|reading| reading.median_s).collect();
-    let usual = stats::summarise(&before)?.median;
+    let usual = statistics::summarise(&before)?.median;
     if !usual.is_positive() {
         return None;
     }

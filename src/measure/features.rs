@@ -1,0 +1,98 @@
+//! Whether a device has what a plan's shaders need.
+
+use crate::kernels::{Need, Plan};
+use crate::record::Device;
+
+/// The subgroup kernels divide this many rows among the lanes of a subgroup.
+const MIN_LANES: u64 = 8;
+/// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
+const MOST_MATRIX_LANES: u64 = 64;
+
+/// What a plan needs that the device lacks, in words.
+pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
+    let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
+    for launch in &plan.launches {
+        let mut features = launch.needs.iter().filter_map(|need| feature(*need));
+        if let Some(feature) = features.find(|feature| lacks(feature)) {
+            return Some(format!("the adapter lacks the feature {feature}"));
+        }
+        let matrix = launch.needs.contains(&Need::Matrix8) || launch.needs.contains(&Need::Matrix16);
+        if launch.needs.contains(&Need::Subgroup)
+            && let Some(problem) = subgroups_unfit(device, matrix)
+        {
+            return Some(problem);
+        }
+        let bindings = launch.bindings.len() as u64;
+        let most = device.limits.get("max_storage_buffers_per_shader_stage").copied().unwrap_or(u64::MAX);
+        if bindings > most {
+            return Some(format!("needs {bindings} storage buffers, the adapter's limit is {most}"));
+        }
+    }
+    None
+}
+
+/// The adapter's feature for a need; `None` if every adapter has it. The matrices have f16 operands and f32 sums. No kernel
+/// uses f32 operands, which Metal has too.
+fn feature(need: Need) -> Option<&'static str> {
+    match need {
+        Need::ShaderF16 => Some("shader_f16"),
+        Need::Subgroup => Some("subgroup"),
+        Need::Matrix8 => Some("cooperative_matrix_8x8x8_f16_f32"),
+        Need::Matrix16 => Some("cooperative_matrix_16x16x16_f16_f32"),
+        Need::PackedDot => None,
+    }
+}
+
+/// The reason why kernels with subgroups cannot run in those of this device, if there is one.
+fn subgroups_unfit(device: &Device, matrix: bool) -> Option<String> {
+    let seen = !device.subgroup_sizes_seen.is_empty();
+    let have = if seen { "the device has" } else { "the adapter may have" };
+    let (least, most) = device.subgroup_sizes().unwrap_or((0, 0));
+    if least < MIN_LANES {
+        return Some(format!("needs subgroups of {MIN_LANES} invocations, {have} some of {least}"));
+    }
+    (matrix && most > MOST_MATRIX_LANES)
+        .then(|| format!("needs subgroups of at most {MOST_MATRIX_LANES} invocations, {have} some of {most}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::matmul::Matmul;
+    use crate::kernels::{Element, Kernel};
+
+    /// A device with every feature, as one that reports such a range of subgroup sizes and ran in those seen.
+    fn with_subgroups(reported: [u64; 2], seen: &[u32]) -> Device {
+        let features = ["subgroup", "shader_f16", "cooperative_matrix", "cooperative_matrix_8x8x8_f16_f32"];
+        let limits = ["min_subgroup_size", "max_subgroup_size"].map(str::to_owned).into_iter().zip(reported);
+        Device {
+            features: features.map(str::to_owned).to_vec(),
+            limits: limits.collect(),
+            subgroup_sizes_seen: seen.to_vec(),
+            ..Device::default()
+        }
+    }
+
+    /// Whether each of a kernel with subgroups and one with matrices of 8 x 8 can run.
+    fn offered(device: &Device) -> [bool; 2] {
+        let matmul = Matmul::dense(64, 64, 64);
+        ["subgroup_16x64", "matrix8_64x128"]
+            .map(|variant| missing(&matmul.plan(variant, Element::F16), device).is_none())
+    }
+
+    #[test]
+    fn subgroups_of_32_on_metal_are_offered_though_the_adapter_reports_4_to_64() {
+        // Apple's M2 through wgpu 30.
+        assert_eq!(offered(&with_subgroups([4, 64], &[32])), [true, true]);
+        assert_eq!(offered(&with_subgroups([4, 64], &[])), [false, false], "nothing seen");
+    }
+
+    #[test]
+    fn a_device_that_ran_subgroups_too_small_or_too_large_is_refused_whatever_it_reports() {
+        assert_eq!(offered(&with_subgroups([32, 32], &[4])), [false, false]);
+        assert_eq!(offered(&with_subgroups([32, 32], &[4, 32])), [false, false], "some of them");
+        assert_eq!(offered(&with_subgroups([32, 32], &[128])), [true, false], "matrices share a tile among four");
+        assert_eq!(offered(&with_subgroups([64, 128], &[])), [true, false], "nothing seen");
+        assert_eq!(offered(&with_subgroups([64, 128], &[64])), [true, true]);
+    }
+}
