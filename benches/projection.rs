@@ -4,15 +4,16 @@
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use supernode_bench::projection::ExpertLoad;
 use supernode_bench::projection::fabric::exchange::{Direction, Exchange, Mode, Payload, Site, exchange, flows};
 use supernode_bench::projection::fabric::flows::{Fairness, run};
-use supernode_bench::projection::fabric::load::{ExpertLoad, Experts, Placement};
+use supernode_bench::projection::fabric::placement::{Experts, Placement};
 use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, rank_links};
-use supernode_bench::projection::flows::evaluate as evaluate_flows;
 use supernode_bench::projection::machine::Machine;
-use supernode_bench::projection::uncertainty::Scenario;
+use supernode_bench::projection::on_network;
 use supernode_bench::projection::{ChipModel, Phase, Request, compare, phases, plan};
-use supernode_bench::specs::{Chip, Fabric, Model, Sourced};
+use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
+use supernode_bench::units::Bytes;
 
 fn request(model: &str, phase: Phase) -> Request {
     Request::new(
@@ -42,10 +43,10 @@ fn one_plan_by_flows(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("one plan by flows");
     group.sample_size(20);
     group.bench_function("whole fabric", |bench| {
-        bench.iter(|| evaluate_flows(black_box(&request), black_box(&plan), &[]).unwrap());
+        bench.iter(|| on_network::evaluate(black_box(&request), black_box(&plan), &[]).unwrap());
     });
     group.bench_function("a plane down", |bench| {
-        bench.iter(|| evaluate_flows(black_box(&request), black_box(&plan), &broken).unwrap());
+        bench.iter(|| on_network::evaluate(black_box(&request), black_box(&plan), &broken).unwrap());
     });
     group.finish();
 }
@@ -121,7 +122,7 @@ fn port_loads(criterion: &mut Criterion) {
     });
     group.finish();
     let links = rank_links(&bus, &own, Scenario::Nominal);
-    let traffic = AllToAll { tokens: 128.0, copies: 8.0, bytes: 7680.0, forward: false, most_groups: None };
+    let traffic = AllToAll { tokens: 128.0, copies: 8.0, bytes: Bytes::new(7680.0), forward: false, most_groups: None };
     criterion.bench_function("dispatch in closed form", |bench| {
         bench.iter(|| all_to_all(black_box(&links), Group { size: 320.0, stride: 1.0 }, &traffic));
     });

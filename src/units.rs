@@ -127,25 +127,11 @@ quantity!(
     FlopPerSecond, "FLOP/s"
 );
 
-impl Seconds {
-    /// From microseconds.
-    pub const fn from_us(us: f64) -> Self {
-        Self(us * 1e-6)
-    }
-}
-
 impl Bytes {
     /// From a count of bytes (exact up to 2^53).
     #[expect(clippy::cast_precision_loss, reason = "sizes above 2^53 bytes do not occur")]
     pub const fn from_count(count: u64) -> Self {
         Self(count as f64)
-    }
-}
-
-impl Flop {
-    /// From a count of operations.
-    pub const fn from_count(count: f64) -> Self {
-        Self(count)
     }
 }
 

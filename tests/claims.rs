@@ -4,7 +4,7 @@
 use assert_cmd::Command;
 use serde_json::Value;
 use supernode_bench::projection::claims::{Judged, Verdict, judge};
-use supernode_bench::projection::sweep::scaling;
+use supernode_bench::projection::scaling::{GlobalBatch, scaling};
 use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload};
 use supernode_bench::specs::{Chip, Claim, Fabric, Model};
 
@@ -59,7 +59,7 @@ fn the_arithmetic_is_that_of_the_files() {
     let bandwidth = by_name("bandwidth");
     let link = |tier: usize| fabric.tiers[tier].bandwidth_bytes_per_s.as_ref().unwrap().value;
     let raw = |tier: &str, slow: f64| {
-        let wanted = |reading: &&supernode_bench::projection::claims::Reading| {
+        let wanted = |reading: &&supernode_bench::projection::claims::ClaimReading| {
             reading.point.text("tier") == Some(tier)
                 && reading.point.text("bandwidth_is") == Some("of the link")
                 && reading.point.number("set.baseline.tiers.scale-out.bandwidth_bytes_per_s") == Some(slow)
@@ -77,7 +77,7 @@ fn a_reading_that_rests_on_the_announcement_proves_nothing() {
     let own: Vec<_> =
         before.readings.iter().filter(|reading| reading.point.text("baseline") == Some("roce-cluster")).collect();
     assert!(!own.is_empty() && own.iter().all(|reading| reading.circular && !reading.fits));
-    assert!(before.caveats.iter().any(|caveat| caveat.contains("does not count")));
+    assert!(before.caveats.iter().any(|caveat| caveat.to_string().contains("does not count")));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn the_words_of_a_verdict_name_exactly_the_readings_that_fit() {
             Verdict::Consistent { readings } => assert_eq!(*readings, fitting),
             Verdict::NotReproduced { .. } => assert_eq!(fitting, 0),
         }
-        assert!(claim.caveats.iter().any(|caveat| caveat.contains("a projection, not a measurement")));
+        assert!(claim.caveats.iter().any(|caveat| caveat.to_string().contains("a projection, not a measurement")));
     }
 }
 
@@ -130,7 +130,7 @@ fn the_words_of_a_verdict_name_exactly_the_readings_that_fit() {
 fn prefill_on_the_same_chips_costs_what_its_time_costs() {
     let claim = by_name("moe");
     let rate = |serving: &str| {
-        let wanted = |reading: &&supernode_bench::projection::claims::Reading| {
+        let wanted = |reading: &&supernode_bench::projection::claims::ClaimReading| {
             reading.point.text("serving") == Some(serving)
                 && reading.point.text("model") == Some("deepseek-v3")
                 && reading.point.text("fabric") == Some("cloudmatrix384")
@@ -159,16 +159,18 @@ fn a_job_that_grows_with_the_machine_keeps_its_rate_and_one_that_stays_does_not(
         pins: Pins::default(),
     };
     let chips = [384, 1536, 24576];
-    let weak = scaling(&request, &chips, true);
+    let weak = scaling(&request, &chips, GlobalBatch::Grows);
     assert_eq!(weak[0].efficiency.unwrap().median, 1.0);
     assert_eq!(weak[2].global_batch_tokens, 64.0 * weak[0].global_batch_tokens);
-    let strong = scaling(&request, &chips, false);
+    let strong = scaling(&request, &chips, GlobalBatch::Stays);
     assert_eq!(strong[2].global_batch_tokens, strong[0].global_batch_tokens);
-    let share = |points: &[supernode_bench::projection::sweep::ScalePoint]| points[1].efficiency.unwrap().median;
+    let share = |points: &[supernode_bench::projection::scaling::ScalePoint]| points[1].efficiency.unwrap().median;
     assert!(share(&weak) > share(&strong), "{} {}", share(&weak), share(&strong));
     // A fabric that is too small is a typed answer, not a gap.
     request.fabric.tiers.truncate(2);
-    assert!(scaling(&request, &chips, true)[1].infeasible.as_ref().unwrap().contains("joins at most 384"));
+    assert!(
+        scaling(&request, &chips, GlobalBatch::Grows)[1].infeasible.as_ref().unwrap().contains("joins at most 384")
+    );
 }
 
 #[test]

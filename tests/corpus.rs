@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::Path;
 
-use supernode_bench::projection::fabric::fit::fit_measured;
-use supernode_bench::projection::fabric::import::{self, Hints};
+use supernode_bench::projection::calibration::fit_measured;
+use supernode_bench::projection::calibration::import::{self, Hints};
 use supernode_bench::record::{Record, parse};
 use supernode_bench::report::compare::{self, LlamaBench};
 use supernode_bench::report::{export, terminal};

@@ -167,7 +167,7 @@ fn overlap_in_training_is_what_the_same_plan_gains_from_hiding_its_traffic() {
     let asked = request("deepseek-v3", Phase::Training, cluster(), 384);
     let gain = |request: &Request| {
         let with = supernode_bench::projection::project(request).unwrap();
-        let workload = Workload { overlap: false, ..request.workload };
+        let workload = Workload { overlap: false, ..request.workload.clone() };
         let without =
             supernode_bench::projection::project(&Request { workload, pins: (&with.plan).into(), ..request.clone() });
         with.tokens_per_s_per_chip.median / without.unwrap().tokens_per_s_per_chip.median

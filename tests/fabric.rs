@@ -7,14 +7,14 @@ use assert_cmd::Command;
 use predicates::prelude::*;
 use proptest::prelude::*;
 use serde_json::Value;
+use supernode_bench::projection::ExpertLoad;
 use supernode_bench::projection::fabric::exchange::{
     Answer, Direction, Exchange, Mode, Payload, Site, exchange, flows,
 };
-use supernode_bench::projection::fabric::faults::Fault;
+use supernode_bench::projection::fabric::faults::FabricFault;
 use supernode_bench::projection::fabric::flows::{Fairness, run};
-use supernode_bench::projection::fabric::load::{ExpertLoad, Experts, Placement};
-use supernode_bench::projection::uncertainty::Scenario;
-use supernode_bench::specs::{Fabric, Sourced, Spread, Topology};
+use supernode_bench::projection::fabric::placement::{Experts, Placement};
+use supernode_bench::specs::{Fabric, Scenario, Sourced, Spread, Topology};
 
 fn exactly(value: f64) -> Sourced {
     Sourced::assumed(value, value, value, "a test")
@@ -117,14 +117,14 @@ fn asked(fabric: &Fabric, traffic: &Traffic) -> Exchange {
     }
 }
 
-fn answer(fabric: &Fabric, traffic: &Traffic, faults: &[Fault]) -> Option<Answer> {
+fn answer(fabric: &Fabric, traffic: &Traffic, faults: &[FabricFault]) -> Option<Answer> {
     let own = exactly(392e9);
     let site = Site { fabric, scale_up: &own, scenario: Scenario::Nominal };
     exchange(&site, &asked(fabric, traffic), faults).ok()
 }
 
 /// A fault of a random element that this fabric has.
-fn fault(fabric: &Fabric, traffic: &Traffic, kind: usize, place: usize, left: f64) -> Fault {
+fn fault(fabric: &Fabric, traffic: &Traffic, kind: usize, place: usize, left: f64) -> FabricFault {
     let count = ranks(fabric, traffic);
     let planes = usize::try_from(fabric.tiers[0].planes).unwrap();
     let node = usize::try_from(fabric.tiers[0].chips * fabric.ranks_per_chip()).unwrap();

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
+use supernode_bench::projection::ExpertLoad;
 use supernode_bench::projection::fabric::exchange::{Direction, Exchange, Mode, Payload, Site, exchange};
-use supernode_bench::projection::fabric::load::{ExpertLoad, Experts, Placement};
-use supernode_bench::projection::uncertainty::Scenario;
-use supernode_bench::specs::{Fabric, Sourced};
+use supernode_bench::projection::fabric::placement::{Experts, Placement};
+use supernode_bench::specs::{Fabric, Scenario, Sourced};
 
 fn corpus() -> Vec<(String, String)> {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/fabric");

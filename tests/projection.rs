@@ -4,14 +4,15 @@
 mod support;
 
 use proptest::prelude::*;
+use supernode_bench::kernels::Family;
 use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, dispatch, links};
-use supernode_bench::projection::uncertainty::Scenario;
 use supernode_bench::projection::{
-    ChipModel, Infeasible, NumberType, Phase, Pins, Projection, Request, Workload, compare, project,
+    ChipModel, Infeasible, NumberType, Phase, Pins, Projection, ProjectionCaveat, Request, Resource, Workload, compare,
+    project,
 };
 use supernode_bench::record::{Caveat, CeilingKind, DeviceType};
-use supernode_bench::specs::{Chip, Fabric, Model, Sourced};
-use supernode_bench::units::Seconds;
+use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
+use supernode_bench::units::{Bytes, Seconds};
 use support::{BANDWIDTH, PEAK, record};
 
 const MODELS: [&str; 3] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3"];
@@ -142,7 +143,7 @@ fn without_latency_and_with_endless_bandwidth_no_time_goes_into_communication() 
             let terms = projection.terms_s;
             let communication = terms.dispatch + terms.combine + terms.other_collectives;
             assert!(communication.get() < 1e-9 * projection.step_s.get());
-            assert!(!projection.bound_by.starts_with("link"), "{}", projection.bound_by);
+            assert!(projection.bound_by.resource != Some(Resource::LinkBandwidth), "{}", projection.bound_by);
         }
     }
 }
@@ -212,7 +213,8 @@ fn a_software_adapter_and_assumed_inputs_are_caveats_of_the_projection() {
     record.caveats = vec![Caveat::WallClock];
     let chip = ChipModel::from_record(&record).unwrap();
     let request = Request { chip, ..request("qwen3-235b-a22b", Phase::Prefill, "measured", "cloudmatrix384") };
-    let caveats = project(&request).unwrap().caveats.join("\n");
+    let caveats: Vec<String> = project(&request).unwrap().caveats.iter().map(ToString::to_string).collect();
+    let caveats = caveats.join("\n");
     for expected in ["software adapter", "wall clock", "memory size", "projection, not a measurement"] {
         assert!(caveats.contains(expected), "{caveats}");
     }
@@ -223,7 +225,7 @@ fn a_record_without_cases_falls_back_on_assumed_shares_and_says_so() {
     let mut record = record();
     record.cases.clear();
     let chip = ChipModel::from_record(&record).unwrap();
-    assert!(chip.caveats.iter().any(|caveat| caveat.contains("too few cases of attention")), "{:?}", chip.caveats);
+    assert!(chip.caveats.contains(&ProjectionCaveat::FewCases(Family::Attention)), "{:?}", chip.caveats);
     record.ceilings.clear();
     assert!(ChipModel::from_record(&record).unwrap_err().contains("memory ceiling"));
 }
@@ -261,7 +263,13 @@ fn published_dispatch_and_combine_come_out_within_12_percent() {
     // Dies, dispatch and combine in microseconds: arXiv:2506.12708.
     for (dies, out, back) in [(8.0, 116.0, 118.0), (32.0, 133.0, 146.0), (128.0, 152.0, 150.0), (256.0, 152.0, 149.0)] {
         let group = Group { size: dies / 2.0, stride: 1.0 };
-        let traffic = |bytes| AllToAll { tokens: 256.0, copies: 8.0, bytes, forward: false, most_groups: None };
+        let traffic = |bytes| AllToAll {
+            tokens: 256.0,
+            copies: 8.0,
+            bytes: Bytes::new(bytes),
+            forward: false,
+            most_groups: None,
+        };
         let modelled = [
             (dispatch(&links, group, &traffic(7168.0 + 512.0)), out),
             (all_to_all(&links, group, &traffic(2.0 * 7168.0)), back),

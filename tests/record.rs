@@ -9,8 +9,8 @@ use std::path::Path;
 use proptest::prelude::*;
 use supernode_bench::kernels::Operation;
 use supernode_bench::record::{
-    Bound, CachePoint, CacheState, Candidate, Case, Ceiling, CeilingKind, FmaForm, Journal, LastLevelCache, LeftOut,
-    MemorySource, LayerPart, Reading, Record, RecordError, Reference, Rejected, ResumeError, SCHEMA_VERSION, Second,
+    Bound, CachePoint, CacheState, Candidate, Case, Ceiling, CeilingKind, FmaForm, Journal, LastLevelCache, LayerPart,
+    LeftOut, MemorySource, Reading, Record, RecordError, Reference, Rejected, ResumeError, SCHEMA_VERSION, Second,
     Selection, Tuning, load, parse, save, schema, write_atomically,
 };
 use supernode_bench::units::{Bytes, BytesPerSecond, Flop, Seconds};

@@ -11,7 +11,17 @@ use std::path::Path;
 
 /// The floors of the house, from the ground up. A file uses its own floor and those before it.
 const FLOORS: [&str; 12] = [
-    "printable", "units", "statistics", "files", "specs", "kernels", "record", "measure", "projection", "report", "cli",
+    "printable",
+    "units",
+    "statistics",
+    "files",
+    "specs",
+    "kernels",
+    "record",
+    "measure",
+    "projection",
+    "report",
+    "cli",
     "main",
 ];
 
@@ -62,18 +72,21 @@ impl Crate {
     /// A path as seen from the root; `None` for other crates and for what is in scope already.
     fn absolute(&self, at: &Segments, path: &[String]) -> Option<Segments> {
         let (first, rest) = path.split_first()?;
-        let supers = path.iter().take_while(|segment| *segment == "super").count();
-        let mut absolute = match first.as_str() {
-            "crate" => return Some(rest.to_vec()),
-            "self" => [at.as_slice(), rest].concat(),
-            "super" => [&at[..at.len().checked_sub(supers)?], &path[supers..]].concat(),
-            child if self.sources.contains_key(&[at.as_slice(), &[child.to_owned()]].concat()) => {
-                [at.as_slice(), path].concat()
-            }
+        let is_child = || self.sources.contains_key(&[at.as_slice(), &[first.clone()]].concat());
+        let (mut absolute, rest) = match first.as_str() {
+            "crate" => (Segments::new(), rest),
+            "self" | "super" => (at.clone(), path),
+            _ if is_child() => (at.clone(), path),
             _ => return None,
         };
-        if absolute.last().is_some_and(|last| last == "self") {
-            absolute.pop();
+        for segment in rest {
+            match segment.as_str() {
+                "self" => {}
+                "super" => {
+                    absolute.pop()?;
+                }
+                _ => absolute.push(segment.clone()),
+            }
         }
         Some(absolute)
     }
@@ -347,7 +360,10 @@ fn an_arrow_is_seen_through_facades_trees_and_paths_in_code() {
         ("lib.rs", "mod a; mod b;"),
         ("a/mod.rs", "mod deep;\npub use deep::{Inner, Other as Renamed};"),
         ("a/deep.rs", "// use crate::b::Commented;\npub struct Inner;\nconst TEXT: &str = \"use crate::b::Quoted;\";"),
-        ("b.rs", "use crate::{a::Inner};\nfn f() { let _ = crate::c::g(); }\n#[cfg(test)]\nmod tests { use crate::d::X; }"),
+        (
+            "b.rs",
+            "use crate::{a::Inner};\nfn f() { let _ = crate::c::g(); }\n#[cfg(test)]\nmod tests { use crate::d::X; }",
+        ),
         ("c.rs", "pub fn g() {}"),
         ("d.rs", "pub struct X;"),
     ]);

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use supernode_bench::projection::fabric::fit::fit_measured;
-use supernode_bench::projection::fabric::import::{Hints, read};
+use supernode_bench::projection::calibration::fit_measured;
+use supernode_bench::projection::calibration::import::{Hints, read};
 use supernode_bench::report::fabric::measured_fit;
 use supernode_bench::specs::{Fabric, Sourced};
 

@@ -11,7 +11,8 @@ use super::project::show::{align_right, new_table, to_json};
 use super::project::{input, measured};
 use super::{Error, print};
 use crate::printable::printable;
-use crate::projection::claims::{Judged, Reading, Verdict, judge};
+use crate::projection::ProjectionCaveat;
+use crate::projection::claims::{ClaimReading, Judged, Verdict, judge};
 use crate::report::claims::{MOST_WORDS, NO_VALUE, Row, kind_and_count, nearest_cells, quantity, rows};
 use crate::specs::Claim;
 
@@ -193,7 +194,7 @@ fn all_readings(claim: &Judged) -> comfy_table::Table {
 }
 
 /// The keys that differ between readings.
-fn point_text(claim: &Judged, reading: &Reading) -> String {
+fn point_text(claim: &Judged, reading: &ClaimReading) -> String {
     let mut seen: BTreeMap<&str, Option<String>> = BTreeMap::new();
     for (key, value) in claim.readings.iter().flat_map(|reading| &reading.point.0) {
         let text = value.to_string();
@@ -207,8 +208,8 @@ fn point_text(claim: &Judged, reading: &Reading) -> String {
     words.map(|(key, value)| format!("{}={value}", key.rsplit('.').next().unwrap_or(key))).collect::<Vec<_>>().join(" ")
 }
 
-fn caveats(judged: &[Judged]) -> Vec<&String> {
-    let mut list: Vec<&String> = Vec::new();
+fn caveats(judged: &[Judged]) -> Vec<&ProjectionCaveat> {
+    let mut list: Vec<&ProjectionCaveat> = Vec::new();
     for caveat in judged.iter().flat_map(|claim| &claim.caveats) {
         if !list.contains(&caveat) {
             list.push(caveat);

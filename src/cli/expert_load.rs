@@ -103,13 +103,8 @@ impl ExpertLoadFlag {
     /// # Errors
     /// One line.
     pub(super) fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "uniform" => return Ok(Self::Named(ExpertLoad::Uniform)),
-            "replicated" => return Ok(Self::Named(ExpertLoad::Replicated)),
-            _ => {}
-        }
-        if let Some(alpha) = text.strip_prefix("power:") {
-            return super::project::number(alpha, 0.0, 10.0).map(|alpha| Self::Named(ExpertLoad::Power(alpha)));
+        if let Some(load) = ExpertLoad::named(text, 0)? {
+            return Ok(Self::Named(load));
         }
         let help =
             "give `replicated`, `uniform`, `power:ALPHA`, a JSON file with a list of counts, or a result document";
@@ -122,15 +117,13 @@ impl ExpertLoadFlag {
     /// [`Error::Input`] where the record holds no routing over this model's experts.
     pub(super) fn of(&self, model: &Model) -> Result<ExpertLoad, Error> {
         let counts = match self {
-            Self::Named(load) => return Ok(*load),
+            Self::Named(load) => return Ok(load.clone()),
             Self::Counted(counts) => counts,
         };
         let Some(moe) = &model.moe else { return Ok(ExpertLoad::Replicated) };
         let (visits, source) = counts
             .over(usize::try_from(moe.experts).ok())
             .map_err(|reason| Error::Input(format!("--expert-load {reason} ({} is asked for)", model.name)))?;
-        // A few hundred numbers a model, read once, for the life of the program.
-        let source = source.map(|source| &*String::leak(source));
-        Ok(ExpertLoad::Counted { visits: Vec::leak(visits), source })
+        Ok(ExpertLoad::counted(visits, source))
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::project::show::{align_right, new_table, phase_name, plan_text, rate, to_json};
 use super::project::{self, ProjectArgs, chip_model, input};
 use super::{Error, print};
-use crate::projection::explain::{Explanation, Step, explain};
-use crate::projection::{Phase, Request};
+use crate::projection::explain::{CauseStep, Explanation, explain};
+use crate::projection::{Phase, ProjectionCaveat, Request};
 use crate::specs::{Fabric, Model};
 
 const DEFAULT_MODEL: &str = "deepseek-v3";
@@ -72,7 +72,7 @@ fn text(request: &Request, explanation: &Explanation) -> String {
         let _ = writeln!(text, "  {}: {}", step.cause, step.what);
     }
     text.push_str("\nKeep in mind\n");
-    let mut caveats: Vec<&String> = Vec::new();
+    let mut caveats: Vec<&ProjectionCaveat> = Vec::new();
     for caveat in explanation.caveats.iter().chain(&on.caveats).chain(&baseline.caveats) {
         if !caveats.contains(&caveat) {
             caveats.push(caveat);
@@ -133,7 +133,7 @@ fn picture(explanation: &Explanation) -> String {
     let (start, end) = (baseline.tokens_per_s_per_chip.median, on.tokens_per_s_per_chip.median);
     let mut most = start.max(end);
     let mut level = start;
-    for Step { tokens_per_s_per_chip, .. } in steps {
+    for CauseStep { tokens_per_s_per_chip, .. } in steps {
         level += tokens_per_s_per_chip;
         most = most.max(level);
     }

@@ -10,10 +10,9 @@ use clap::{Args, ValueEnum};
 use super::expert_load::ExpertLoadFlag;
 use super::{Error, print};
 use crate::projection::fabric::exchange::ExchangeError;
-use crate::projection::fabric::faults::Fault;
-use crate::projection::flows::{self, FlowAnswer, FlowError};
-use crate::projection::sweep::pipeline;
-use crate::projection::{self, ChipModel, Comparison, Phase, Pins, Pipeline, Request, Workload};
+use crate::projection::fabric::faults::FabricFault;
+use crate::projection::on_network::{self, NetworkAnswer, OnNetworkError};
+use crate::projection::{self, ChipModel, Comparison, Phase, Pins, PipelineSchedule, Request, Workload};
 use crate::record::{self, Record};
 use crate::report::ProjectionPair;
 use crate::specs::grid::PIPELINES;
@@ -112,7 +111,7 @@ pub(super) struct ProjectArgs {
     expert_load: ExpertLoadFlag,
     /// Schedule of the training pipeline
     #[arg(long, value_name = "SCHEDULE", default_value = "interleaved", value_parser = pipeline_parser())]
-    pipeline: Pipeline,
+    pipeline: PipelineSchedule,
     /// Training: hide no communication behind compute
     #[arg(long)]
     no_overlap: bool,
@@ -128,7 +127,7 @@ pub(super) struct ProjectArgs {
     /// Something broken or slow in the fabric, e.g. plane=3, switch=0.6, link=12.3@0.5 (may be repeated; implies --flows):
     /// the plan stays, its dispatch and combine find other ways
     #[arg(long, value_name = "FAULT", requires_all = ["model", "phase"], conflicts_with = "search")]
-    fault: Vec<Fault>,
+    fault: Vec<FabricFault>,
     /// Memory of a chip, in GB (1e9 bytes), instead of the specified or assumed one
     #[arg(long, value_name = "GB", value_parser = positive)]
     chip_memory_gb: Option<f64>,
@@ -193,8 +192,8 @@ fn tokens_or_none(text: &str) -> Result<f64, String> {
     number(text, 0.0, 1e12)
 }
 
-fn pipeline_parser() -> impl TypedValueParser<Value = Pipeline> {
-    PossibleValuesParser::new(PIPELINES).try_map(|name| pipeline(&name).ok_or("no such schedule"))
+fn pipeline_parser() -> impl TypedValueParser<Value = PipelineSchedule> {
+    PossibleValuesParser::new(PIPELINES).try_map(|name| PipelineSchedule::named(&name).ok_or("no such schedule"))
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -259,18 +258,18 @@ fn write_trace(row: &show::Row, path: &Path) -> Result<(), Error> {
 }
 
 /// The plan of a row by flows.
-fn by_flows(row: &show::Row, faults: &[Fault]) -> Result<FlowAnswer, Error> {
+fn by_flows(row: &show::Row, faults: &[FabricFault]) -> Result<NetworkAnswer, Error> {
     let negative = |reason: String| Error::Negative(format!("{}: {reason}", row.title()));
     let on = row.comparison.on.as_ref().map_err(|reason| negative(reason.to_string()))?;
-    flows::evaluate(&row.request, &on.plan, faults).map_err(|error| match error {
-        FlowError::NoExchange { .. } => Error::Input(error.to_string()),
+    on_network::evaluate(&row.request, &on.plan, faults).map_err(|error| match error {
+        OnNetworkError::NoExchange { .. } => Error::Input(error.to_string()),
         // Numbers that the fabric does not have are a slip; ranks that are cut off are an answer.
-        FlowError::Exchange(ExchangeError::Network(_)) => Error::Input(format!("--fault: {error}")),
+        OnNetworkError::Exchange(ExchangeError::Network(_)) => Error::Input(format!("--fault: {error}")),
         other => negative(other.to_string()),
     })
 }
 
-fn print_single(row: &show::Row, flows: Option<&FlowAnswer>, json: bool) -> Result<(), Error> {
+fn print_single(row: &show::Row, flows: Option<&NetworkAnswer>, json: bool) -> Result<(), Error> {
     let Comparison { on, .. } = &row.comparison;
     let projection = on.as_ref().map_err(|reason| Error::Negative(format!("{}: {reason}", row.title())))?;
     let text = if json { show::to_json(&row.json_with(flows))? } else { show::single(row, projection, flows) };

@@ -17,7 +17,8 @@ use super::expert_load::ExpertLoadFlag;
 use super::interrupt::interrupt_flag;
 use super::progress::Progress;
 use super::project::measured;
-use crate::projection::sweep::{Catalogue, Defaults, MEASURED, Row, row, shard};
+use crate::projection::catalogue::{Catalogue, Defaults, MEASURED};
+use crate::projection::sweep::{SweepRow, row, shard};
 use crate::specs::Grid;
 use output::{Format, Sink};
 
@@ -145,7 +146,7 @@ fn compute(
     defaults: Defaults<'_>,
     points: &[u64],
     interrupted: &AtomicBool,
-    mut take: impl FnMut(Row) -> Result<(), Error>,
+    mut take: impl FnMut(SweepRow) -> Result<(), Error>,
 ) -> Result<usize, Error> {
     let (send, receive) = mpsc::sync_channel(1024);
     let stop = AtomicBool::new(false);

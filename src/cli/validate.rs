@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::{Error, print, print_json};
-use crate::projection::validation::{self, Row};
+use crate::projection::validation::{self, PublishedRow};
 use crate::report::validation as tables;
 
 /// Print published figures beside what the model says, with the error of each row
@@ -28,7 +28,7 @@ enum Group {
 }
 
 impl Group {
-    fn rows(self) -> Vec<Row> {
+    fn rows(self) -> Vec<PublishedRow> {
         match self {
             Self::Fabric => validation::fabric::rows(),
             Self::Operators => validation::operators::rows(),
@@ -45,7 +45,7 @@ pub(super) fn run(args: &ValidateArgs) -> Result<(), Error> {
     let mut groups = if args.groups.is_empty() { Group::value_variants().to_vec() } else { args.groups.clone() };
     groups.sort_unstable();
     groups.dedup();
-    let rows: Vec<Row> = groups.into_iter().flat_map(Group::rows).collect();
+    let rows: Vec<PublishedRow> = groups.into_iter().flat_map(Group::rows).collect();
     if args.json {
         let list: Vec<_> = rows.iter().map(Shown::new).collect();
         return print_json(&list);
@@ -57,12 +57,12 @@ pub(super) fn run(args: &ValidateArgs) -> Result<(), Error> {
 #[derive(serde::Serialize)]
 struct Shown<'a> {
     #[serde(flatten)]
-    row: &'a Row,
+    row: &'a PublishedRow,
     relative_error: Option<f64>,
 }
 
 impl<'a> Shown<'a> {
-    fn new(row: &'a Row) -> Self {
+    fn new(row: &'a PublishedRow) -> Self {
         Self { row, relative_error: row.relative_error() }
     }
 }

@@ -10,7 +10,7 @@ mod traffic;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
-use self::bench::Bench;
+use self::bench::ProbeBench;
 use super::executor::{Executor, LaunchError};
 use super::verify::{CaseProtocol, RunError};
 use crate::kernels::Element;
@@ -62,7 +62,7 @@ pub fn measure(
             ceilings.left_out.push(left_out(kind, reason));
             continue;
         }
-        let bench = Bench { executor: executor.as_ref(), device, protocol: *protocol, roofs: &ceilings.found };
+        let bench = ProbeBench { executor: executor.as_ref(), device, protocol: *protocol, roofs: &ceilings.found };
         match bench.roof(kind) {
             Ok(ceiling) => {
                 found(kind, &ceiling);
@@ -120,7 +120,7 @@ fn key(kind: CeilingKind) -> &'static str {
     }
 }
 
-impl Bench<'_> {
+impl ProbeBench<'_> {
     fn roof(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
         if self.protocol.interrupted.load(Ordering::Relaxed) {
             return Err(RunError::Interrupted);

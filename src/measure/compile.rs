@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::gpu::Gpu;
 use super::executor::LaunchError;
+use super::gpu::Gpu;
 use super::launch;
 use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models, verification_cases};
 use crate::kernels::{Element, Family, Launch, Plan};

@@ -8,8 +8,8 @@ use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::planning::{BEST, PlannedCase};
 use super::executor::{Executor, Lap, LaunchError, Prepared};
+use super::planning::{BEST, PlannedCase};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
     Buffer, Element, Family, Kernel, KernelPhase, Launch, Operation, Output, PartOf, Plan, Role, Tensor, TensorType,
@@ -112,12 +112,7 @@ pub(super) fn planned(kernels: &[FakeKernel]) -> Vec<PlannedCase> {
         .iter()
         .map(|kernel| {
             let spec = Arc::new(spec(kernel));
-            PlannedCase {
-                id: spec.id_as(BEST),
-                spec,
-                cache: CacheState::Cold,
-                candidates: VARIANTS.to_vec(),
-            }
+            PlannedCase { id: spec.id_as(BEST), spec, cache: CacheState::Cold, candidates: VARIANTS.to_vec() }
         })
         .collect()
 }

@@ -107,11 +107,7 @@ pub(super) fn finals<'a>(ring: Ring<'a, '_>, ranked: &[&'static str]) -> Result<
 
 impl<'a> Ring<'a, '_> {
     /// What a variant computed, once the twin found it right.
-    fn right(
-        &self,
-        variant: &'static str,
-        made: &mut Made,
-    ) -> Result<(ComputedOnce<'a>, Verification), RunError> {
+    fn right(&self, variant: &'static str, made: &mut Made) -> Result<(ComputedOnce<'a>, Verification), RunError> {
         let case = self.case.kernel_case(variant);
         let mut computed = verify::computed(self.executor, &case, self.protocol.seed, self.sets(variant), made)?;
         let verification = computed.verify(self.executor, &case, self.protocol.effort);
@@ -163,7 +159,8 @@ impl<'a> Ring<'a, '_> {
         let [(first, mut ours), (second, mut theirs)] = both;
         let our = ours.verify(self.executor, &self.case.kernel_case(first), DISPUTE);
         let their = theirs.verify(self.executor, &self.case.kernel_case(second), DISPUTE);
-        let reject = |variant: &str, found: &Verification| self.wrong(variant, &RunError::Wrong(Box::new(found.clone())));
+        let reject =
+            |variant: &str, found: &Verification| self.wrong(variant, &RunError::Wrong(Box::new(found.clone())));
         match (our.passed(), their.passed()) {
             (true, false) => {
                 rejected.push(reject(second, &their));
@@ -175,7 +172,8 @@ impl<'a> Ring<'a, '_> {
             }
             _ => {
                 for (name, other, found) in [(first, second, &our), (second, first, &their)] {
-                    let reason = format!("its whole output differs from that of {other}, and a sample does not tell why");
+                    let reason =
+                        format!("its whole output differs from that of {other}, and a sample does not tell why");
                     let found = if found.passed() { agreement } else { found };
                     rejected.push(Rejected { reason, ..reject(name, found) });
                 }

@@ -6,11 +6,11 @@ use super::host;
 use super::options::Options;
 use super::planning::{PlannedCase, rotation_bytes};
 use super::roofs::{Limits, int8_flop};
-use super::verify::Measured;
+use super::verify::MeasuredCase;
 use crate::kernels::{PartOf, Plan};
 use crate::record::{
-    Bound, CacheState, Case, Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, LayerPart, Preset, Protocol, Record,
-    Reference, SCHEMA_VERSION, Selection, Timing, Tool, Tuning,
+    Bound, CacheState, Case, Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, LayerPart, Preset, Protocol,
+    Record, Reference, SCHEMA_VERSION, Selection, Timing, Tool, Tuning,
 };
 use crate::units::Seconds;
 
@@ -45,11 +45,7 @@ pub(super) fn protocol(
 }
 
 /// A document without cases, plan and ceilings.
-pub(super) fn document(
-    device: &Device,
-    protocol: Protocol,
-    reference: Option<Reference>,
-) -> Record {
+pub(super) fn document(device: &Device, protocol: Protocol, reference: Option<Reference>) -> Record {
     let mut caveats = Vec::new();
     if device.device_type == DeviceType::Software {
         caveats.push(Caveat::SoftwareAdapter);
@@ -81,7 +77,7 @@ pub(super) fn case(
     planned: &PlannedCase,
     variant: &str,
     plan: &Plan,
-    measured: Measured,
+    measured: MeasuredCase,
     tuning: Option<Tuning>,
     record: &Record,
 ) -> Case {

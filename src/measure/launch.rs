@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use self::buffers::{clear, params_buffer, poison, read_mapped, storage_buffer, upload, wait};
-pub(super) use self::pipeline::compile;
 use self::pipeline::Scopes;
+pub(super) use self::pipeline::compile;
 use super::executor::{Executor, Lap, LaunchError, Prepared};
 pub use super::features::missing;
 use super::gpu::Gpu;

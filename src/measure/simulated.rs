@@ -11,18 +11,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::estimate::HostRates;
+use super::executor::{Executor, Lap, LaunchError, Prepared};
 use super::options::EFFORT;
 use super::planning::PlannedCase;
 use super::roofs::Limits;
-use super::executor::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    BestVariant, Computed, Element, Extent, Kernel, Operation, Output, Plan, Role, Tensors,
-    Verification, Work,
+    BestVariant, Computed, Element, Extent, Kernel, Operation, Output, Plan, Role, Tensors, Verification, Work,
 };
 use crate::record::{
-    CachePoint, CacheState, Ceiling, CeilingKind, Device, DeviceType, LastLevelCache, MemorySource, Record,
-    Timing,
+    CachePoint, CacheState, Ceiling, CeilingKind, Device, DeviceType, LastLevelCache, MemorySource, Record, Timing,
 };
 use crate::specs::DeviceProfile;
 use crate::units::{Bytes, BytesPerSecond, Flop, Seconds};

@@ -3,8 +3,8 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use super::sampling::{SamplingError, until_steady};
 use super::executor::{Executor, LaunchError, Prepared};
+use super::sampling::{SamplingError, until_steady};
 use crate::kernels::probes::{FmaForm, FmaProbe};
 use crate::kernels::{Element, Kernel};
 use crate::record::{Ceiling, Device, DeviceType, Reading, Reference};

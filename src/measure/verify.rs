@@ -10,7 +10,7 @@ use crate::record::Timing;
 
 /// A result that was right and was then timed.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Measured {
+pub struct MeasuredCase {
     /// The comparison that it passed.
     pub verification: Verification,
     /// Token slots by expert, where the kernel routes.
@@ -58,12 +58,7 @@ fn describe(verification: &Verification) -> String {
 ///
 /// # Errors
 /// [`RunError::Launch`]; a wrong result is in the returned value.
-pub fn once(
-    executor: &dyn Executor,
-    case: &KernelCase<'_>,
-    seed: u64,
-    effort: u64,
-) -> Result<Verification, RunError> {
+pub fn once(executor: &dyn Executor, case: &KernelCase<'_>, seed: u64, effort: u64) -> Result<Verification, RunError> {
     let computed = computed(executor, case, seed, 1, &mut Made::default())?;
     Ok(case.verify(&computed.inputs, &computed.outputs, effort))
 }
@@ -157,7 +152,8 @@ impl<'a> ComputedOnce<'a> {
     /// Compares the whole result with that of another variant on the same operands, likewise.
     pub(super) fn agreement(&mut self, executor: &dyn Executor, case: &KernelCase<'_>, theirs: &Self) -> Verification {
         let Self { prepared, inputs, outputs, .. } = self;
-        let (ours, theirs) = (Computed { inputs, outputs }, Computed { inputs: &theirs.inputs, outputs: &theirs.outputs });
+        let (ours, theirs) =
+            (Computed { inputs, outputs }, Computed { inputs: &theirs.inputs, outputs: &theirs.outputs });
         while_busy(executor, prepared.as_mut(), || case.kernel.agreement(ours, theirs, case.storage))
     }
 
@@ -224,7 +220,7 @@ impl Verified<'_> {
     ///
     /// # Errors
     /// [`RunError::Launch`], [`RunError::Interrupted`].
-    pub(super) fn sample(&mut self, sampling: &Sampling, interrupted: &AtomicBool) -> Result<Measured, RunError> {
+    pub(super) fn sample(&mut self, sampling: &Sampling, interrupted: &AtomicBool) -> Result<MeasuredCase, RunError> {
         self.prepared.select(None);
         let sampled = sample(self.prepared.as_mut(), self.sets, sampling, interrupted)?;
         let part_sampling = Sampling { pace: sampling.pace.at_once(), ..*sampling };
@@ -234,7 +230,7 @@ impl Verified<'_> {
             parts.push(sample(self.prepared.as_mut(), self.sets, &part_sampling, interrupted)?.timing);
         }
         let (verification, tokens_per_expert) = (self.verification.clone(), self.tokens_per_expert.clone());
-        Ok(Measured { verification, tokens_per_expert, sampled, parts })
+        Ok(MeasuredCase { verification, tokens_per_expert, sampled, parts })
     }
 }
 
@@ -246,6 +242,6 @@ pub fn verify_and_sample(
     executor: &dyn Executor,
     case: &KernelCase<'_>,
     protocol: &CaseProtocol,
-) -> Result<Measured, RunError> {
+) -> Result<MeasuredCase, RunError> {
     verified(executor, case, protocol)?.sample(&protocol.sampling, protocol.interrupted)
 }

@@ -1,78 +1,90 @@
 //! What binds a step: the resource whose doubling helps most, and the largest term.
 
-use super::machine::Machine;
-use super::phases::{Outcome, evaluate};
-use super::request::Request;
-use super::result::Plan;
+use std::sync::Arc;
 
-/// In words, e.g. `memory bandwidth; the largest part is attention, 41 % of the step`.
-pub(super) fn bound_by(request: &Request, plan: &Plan, machine: &Machine, outcome: &Outcome) -> String {
+use crate::projection::machine::{Machine, Roofs};
+use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::phases::{PlanOutcome, evaluate};
+use crate::projection::request::Request;
+use crate::projection::result::{BoundBy, Resource};
+use crate::projection::terms::Term;
+use crate::units::Seconds;
+
+/// What binds the step of a plan.
+pub(super) fn bound_by(request: &Request, plan: &ParallelPlan, machine: &Machine, outcome: &PlanOutcome) -> BoundBy {
+    let total = outcome.terms.total();
     let resources = [
-        ("arithmetic", faster_arithmetic(machine)),
-        ("memory bandwidth", faster_memory(machine)),
-        ("link bandwidth", faster_links(machine)),
-        ("fixed costs and latency", smaller_fixed_costs(machine)),
+        (Resource::Arithmetic, faster_arithmetic(machine)),
+        (Resource::MemoryBandwidth, faster_memory(machine)),
+        (Resource::LinkBandwidth, faster_links(machine)),
+        (Resource::FixedCosts, smaller_fixed_costs(machine)),
     ];
-    let time_with = |better: &Machine| evaluate(request, plan, better).terms.total().get();
-    let resource = resources.iter().map(|(name, better)| (*name, time_with(better))).fold(
-        ("nothing", outcome.terms.total().get()),
-        |best, next| {
-            if next.1 < best.1 { next } else { best }
-        },
-    );
-    let total = outcome.terms.total().get();
-    let (term, time) = outcome
-        .terms
-        .named()
-        .into_iter()
-        .fold(("nothing", 0.0), |best, (name, time)| if time.get() > best.1 { (name, time.get()) } else { best });
-    format!("{}; the largest part is {term}, {:.0} % of the step", resource.0, 100.0 * time / total)
+    let (mut resource, mut least) = (None, total);
+    for (name, better) in &resources {
+        let time = evaluate(request, plan, better).terms.total();
+        if time < least {
+            (resource, least) = (Some(*name), time);
+        }
+    }
+    let (mut term, mut most) = (None, Seconds::ZERO);
+    for candidate in Term::ALL {
+        let time = outcome.terms.of(candidate);
+        if time > most {
+            (term, most) = (Some(candidate), time);
+        }
+    }
+    BoundBy { resource, term, share: most / total }
 }
 
-/// All roofs, each changed by `change`.
-fn with_roofs(machine: &Machine, change: impl Fn(&mut super::machine::Roofs)) -> Machine {
+/// The machine with its roofs changed.
+fn with_roofs(machine: &Machine, change: impl Fn(&mut Roofs)) -> Machine {
     let mut better = machine.clone();
     let roofs = &mut better.roofs;
-    for roof in [&mut roofs.attention, &mut roofs.prefill_attention, &mut roofs.expert, &mut roofs.dense] {
+    for roof in [
+        &mut roofs.attention,
+        &mut roofs.prefill_attention,
+        &mut roofs.expert,
+        &mut roofs.dense,
+        &mut roofs.gating,
+        &mut roofs.vector,
+    ] {
         change(roof);
     }
-    change(&mut roofs.gating);
-    change(&mut roofs.vector);
     better
 }
 
 fn faster_arithmetic(machine: &Machine) -> Machine {
-    let mut better = with_roofs(machine, |roof| roof.compute *= 2.0);
-    better.costs = better.costs.map(|costs| std::sync::Arc::new(costs.faster(2.0, 1.0)));
+    let mut better = with_roofs(machine, |roof| roof.compute = roof.compute * 2.0);
+    better.costs = better.costs.map(|costs| Arc::new(costs.faster(2.0, 1.0)));
     better
 }
 
 fn faster_memory(machine: &Machine) -> Machine {
-    let mut better = with_roofs(machine, |roof| roof.memory *= 2.0);
-    better.streaming *= 2.0;
-    better.costs = better.costs.map(|costs| std::sync::Arc::new(costs.faster(1.0, 2.0)));
+    let mut better = with_roofs(machine, |roof| roof.memory = roof.memory * 2.0);
+    better.streaming = better.streaming * 2.0;
+    better.costs = better.costs.map(|costs| Arc::new(costs.faster(1.0, 2.0)));
     better
 }
 
 fn faster_links(machine: &Machine) -> Machine {
     let mut better = machine.clone();
     for link in &mut better.links {
-        link.bandwidth *= 2.0;
-        link.all_to_all_bandwidth *= 2.0;
-        link.copy /= 2.0;
+        link.bandwidth = link.bandwidth * 2.0;
+        link.all_to_all_bandwidth = link.all_to_all_bandwidth * 2.0;
+        link.copy = link.copy / 2.0;
     }
     better
 }
 
 fn smaller_fixed_costs(machine: &Machine) -> Machine {
     let mut better = machine.clone();
-    better.launch /= 2.0;
-    better.step /= 2.0;
+    better.launch = better.launch / 2.0;
+    better.step = better.step / 2.0;
     for link in &mut better.links {
-        link.latency /= 2.0;
-        link.message /= 2.0;
-        link.fixed /= 2.0;
-        link.all_to_all_fixed /= 2.0;
+        link.latency = link.latency / 2.0;
+        link.message = link.message / 2.0;
+        link.fixed = link.fixed / 2.0;
+        link.all_to_all_fixed = link.all_to_all_fixed / 2.0;
     }
     better
 }

@@ -1,15 +1,16 @@
-//! What a chip costs: from its file of facts, or from a record of this tool.
+//! A chip as the projection sees it: from its file of facts, or from a record of this tool.
 
 mod measured;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::costs::Costs;
-
+use crate::projection::caveat::ProjectionCaveat;
+use crate::projection::costs::Costs;
+use crate::projection::parallel_plan::Phase;
 use crate::specs::{Chip, NumberType, Sourced};
 
-/// A chip as the projection sees it, whatever it came from.
+/// A chip: peaks, memory, links, fixed costs, and the shares of its peaks that kernels reach.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChipModel {
     /// Name.
@@ -30,11 +31,11 @@ pub struct ChipModel {
     pub sustained_clock: Sourced,
     /// Fixed time of a step, seconds.
     pub step: Sourced,
-    /// Dies of a package: each is a rank.
+    /// Dies of a package. Each is a rank.
     pub dies: Sourced,
     /// Share of the cores that a dispatch or combine of many tokens holds while it runs.
     pub communication_cores: Sourced,
-    /// The same in decode.
+    /// Share of the cores that a dispatch or combine of few tokens (decode) holds.
     pub decode_communication_cores: Sourced,
     /// Share of the cores that fills the memory.
     pub saturating_cores: Sourced,
@@ -47,7 +48,7 @@ pub struct ChipModel {
     /// Share of the roofs that kernels reach.
     pub efficiency: ByClass<ClassEfficiency<Sourced>>,
     /// What the reader must keep in mind.
-    pub caveats: Vec<String>,
+    pub caveats: Vec<ProjectionCaveat>,
 }
 
 /// Share of each roof.
@@ -76,23 +77,22 @@ pub struct ByClass<T> {
     pub vector: T,
 }
 
-/// Where nothing says what share of the cores fills the memory.
+/// The share of the cores that fills the memory, where no file says it.
 fn saturating_cores() -> Sourced {
     Sourced::assumed(0.5, 0.33, 0.67, "half of the cores fill the memory; no published figure")
 }
 
 /// Degrees count dies, as published ones do.
-fn die_caveat(chip: &Chip) -> Vec<String> {
+fn die_caveat(chip: &Chip) -> Vec<ProjectionCaveat> {
     let dies = chip.dies.value;
-    let text = format!("degrees (tp, pp, ep, dp, cp) count dies, {dies} to one {}", chip.name);
-    if dies > 1.0 { vec![text] } else { Vec::new() }
+    let caveat = ProjectionCaveat::DegreesCountDies { dies, chip: chip.name.clone() };
+    if dies > 1.0 { vec![caveat] } else { Vec::new() }
 }
 
 impl ChipModel {
     /// From a file of facts.
     pub fn from_spec(chip: &Chip) -> Self {
-        use NumberType::{Bf16, F16, F32, Fp8, Int8};
-        let peaks = [F32, F16, Bf16, Fp8, Int8]
+        let peaks = NumberType::ALL
             .into_iter()
             .filter_map(|number_type| Some((number_type, chip.peak_flop_per_s.of(number_type)?.clone())))
             .collect();
@@ -133,19 +133,23 @@ impl ChipModel {
         }
     }
 
-    /// Takes this memory size, in bytes, as given by the user.
+    /// Sets the memory size, in bytes, that the user gave.
     pub fn set_capacity(&mut self, bytes: f64) {
         self.capacity = Sourced::assumed(bytes, bytes, bytes, "given on the command line");
     }
 
-    /// The type that serving uses unless told: the smallest that the chip computes in; training takes 16 bits.
-    pub fn default_type(&self, training: bool) -> NumberType {
+    /// The type of a phase where none is asked for. Serving takes the smallest that the chip computes in, training 16
+    /// bits.
+    pub fn default_type(&self, phase: Phase) -> NumberType {
         use NumberType::{Bf16, F16, F32, Fp8, Int8};
-        let order: &[NumberType] = if training { &[Bf16, F16, F32] } else { &[Int8, Fp8, Bf16, F16, F32] };
+        let order: &[NumberType] = match phase {
+            Phase::Training => &[Bf16, F16, F32],
+            Phase::Prefill | Phase::Decode => &[Int8, Fp8, Bf16, F16, F32],
+        };
         order.iter().copied().find(|number_type| self.peaks.contains_key(number_type)).unwrap_or(F32)
     }
 
-    /// The type that attention runs in: 8-bit weights leave it at 16 bits (FlashMLA, and MLA on Ascend, run so).
+    /// The type that attention runs in: 16 bits where weights have 8 (as FlashMLA, and MLA on Ascend, do).
     pub fn attention_type(&self, number_type: NumberType) -> NumberType {
         match number_type {
             NumberType::Int8 | NumberType::Fp8 if self.peaks.contains_key(&NumberType::Bf16) => NumberType::Bf16,

@@ -1,37 +1,72 @@
-//! Costs from a record: what a kernel takes at a shape that was measured, or at one that was not.
+//! Costs of ops from a record's measured kernels.
 //!
-//! A case that was measured is returned as it is. Between cases the utilisation (roofline over time) is interpolated over
-//! the logarithms of the sizes, by inverse distance; outside their range the nearest case's utilisation holds. Latency
-//! itself is never carried to another shape.
+//! - At a shape that was measured, the cost is the measured time.
+//! - Between measured shapes, the utilisation (roofline / time) is interpolated over the logarithms of the sizes,
+//!   weighted by the inverse squared distance.
+//! - Outside of them, the nearest case's utilisation holds.
+//!
+//! A time is never carried to another shape.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use super::machine::{Machine, OpTime};
-use super::ops::{Kernel, Op};
+use serde::{Serialize, Serializer};
+
 use crate::kernels::Element;
+use crate::projection::op::{Class, MeasuredShape, Op, OpTime};
 use crate::record::{Bound, Case, Record};
 use crate::specs::NumberType;
+use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
 
 /// Sizes of a shape, as logarithms.
 type Sizes = [f64; 4];
 
-/// Where a cost comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Origin {
+/// Where the cost of an op comes from. Its text is made by `Display`; JSON holds that text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CostOrigin {
     /// This very shape was measured.
-    Exact,
+    Measured,
     /// Shapes around it were measured.
     Interpolated,
-    /// Outside what was measured: roofline times the nearest case's utilisation.
+    /// It lies outside the measured shapes: roofline over the nearest case's utilisation.
     Extrapolated,
+    /// The record has no such kernel: roofline over the share that ops of this class reach.
+    NotInRecord(Class),
+    /// The chip has no record: roofline over the share that ops of this class reach.
+    Roofline(Class),
+    /// A collective on the fabric of this name.
+    Fabric(String),
+}
+
+impl fmt::Display for CostOrigin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Measured => f.write_str("measured at this shape"),
+            Self::Interpolated => f.write_str("measured, interpolated"),
+            Self::Extrapolated => f.write_str("extrapolated: roofline x nearest measured utilisation"),
+            Self::NotInRecord(class) => {
+                write!(f, "no such kernel in the record: roofline x share of {}", class.name())
+            }
+            Self::Roofline(class) => write!(f, "roofline x share of {}", class.name()),
+            Self::Fabric(name) => write!(f, "fabric {name}"),
+        }
+    }
+}
+
+impl Serialize for CostOrigin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Point {
     sizes: Sizes,
+    /// Roofline over time.
     utilisation: f64,
-    time: f64,
-    compute_bound: bool,
+    time: Seconds,
+    bound: Bound,
+    /// Half-width of the samples' 90 % band over the median.
     noise: f64,
 }
 
@@ -47,10 +82,10 @@ struct Curve {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Costs {
     curves: BTreeMap<(&'static str, Element), Curve>,
-    peaks: BTreeMap<Element, f64>,
-    bandwidth: f64,
-    launch: f64,
-    /// Half-width of the 90 % band of interpolation and noise together, as a factor on time minus 1.
+    peaks: BTreeMap<Element, FlopPerSecond>,
+    bandwidth: BytesPerSecond,
+    launch: Seconds,
+    /// See [`Costs::spread`].
     spread: f64,
 }
 
@@ -58,7 +93,7 @@ const KERNELS: [&str; 9] =
     ["gate_up", "down", "decode", "prefill", "mla_decode", "mla_prefill", "router_logits", "topk", "sort"];
 
 impl Costs {
-    /// The kernels of a record that layers are made of.
+    /// The kernels of a record that layers are made of, each shape at its fastest variant.
     pub fn from_record(record: &Record) -> Self {
         let mut points: BTreeMap<(&'static str, Element), Vec<Point>> = BTreeMap::new();
         for case in &record.cases {
@@ -74,79 +109,83 @@ impl Costs {
         let curves: BTreeMap<_, _> = points.into_iter().map(|(key, points)| (key, Curve::new(points))).collect();
         let peaks = [Element::F32, Element::F16]
             .into_iter()
-            .filter_map(|element| Some((element, record.fma_ceiling(element)?.get())))
+            .filter_map(|element| Some((element, record.fma_ceiling(element)?)))
             .collect();
         let spread = spread(&curves);
         Self {
             curves,
             peaks,
-            bandwidth: record.memory_ceiling().map_or(0.0, |rate| rate.get()),
-            launch: record.launch_cost().map_or(0.0, |time| time.get().max(0.0)),
+            bandwidth: record.memory_ceiling().unwrap_or(BytesPerSecond::ZERO),
+            launch: record.launch_cost().map_or(Seconds::ZERO, |time| time.max(Seconds::ZERO)),
             spread,
         }
     }
 
-    /// Half-width of the 90 % band of measured costs, as a share of a time: interpolation error, each case left out once
-    /// and predicted by the others, and the noise of the samples.
+    /// Half-width of the 90 % band of measured costs, as a share of a time: `hypot(interpolation, noise)`. The
+    /// interpolation error is that of each case predicted by the others.
     pub fn spread(&self) -> f64 {
         self.spread
     }
 
-    /// The same device with faster arithmetic or memory.
+    /// The same device with these factors on the rates of arithmetic and memory.
     pub fn faster(&self, arithmetic: f64, memory: f64) -> Self {
         let mut faster = self.clone();
-        faster.peaks.values_mut().for_each(|peak| *peak *= arithmetic);
-        faster.bandwidth *= memory;
+        faster.peaks.values_mut().for_each(|peak| *peak = *peak * arithmetic);
+        faster.bandwidth = faster.bandwidth * memory;
         for point in faster.curves.values_mut().flat_map(|curve| &mut curve.points) {
-            point.time /= if point.compute_bound { arithmetic } else { memory };
+            let factor = if point.bound == Bound::Compute { arithmetic } else { memory };
+            point.time = point.time / factor;
         }
         faster
     }
 
-    /// Time of an op, if its kernel was measured.
-    pub fn time(&self, kernel: &Kernel, op: &Op, machine: &Machine) -> Option<OpTime> {
-        let element = element_of(machine.number_type);
-        let (name, sizes) = query(kernel);
+    /// Time of an op in a number type, times `factor`; `None` if its kernel was not measured. `shape` is that of `op`.
+    /// A measured time includes the launch.
+    pub fn time(&self, shape: &MeasuredShape, op: &Op, number_type: NumberType, factor: f64) -> Option<OpTime> {
+        let element = element_of(number_type);
+        let (name, sizes) = query(shape);
         let curve = self.curves.get(&(name, element))?;
-        let factor = machine.cost_factor;
         if let Some(hit) = curve.exact(&sizes) {
-            let (compute, memory) = if hit.compute_bound { (hit.time, 0.0) } else { (0.0, hit.time) };
-            return Some(OpTime { compute: compute * factor, memory: memory * factor, launch: 0.0 });
+            let time = hit.time * factor;
+            return Some(match hit.bound {
+                Bound::Compute => OpTime { compute: time, ..OpTime::default() },
+                _ => OpTime { memory: time, ..OpTime::default() },
+            });
         }
-        let utilisation = curve.utilisation(&sizes, usize::MAX)? / factor;
-        let compute = op.flop / self.peaks.get(&element)? / utilisation;
+        let utilisation = curve.utilisation(&sizes, None)? / factor;
+        let compute = op.flop / *self.peaks.get(&element)? / utilisation;
         let memory = (op.bytes / self.bandwidth).max(self.launch) / utilisation;
-        Some(OpTime { compute, memory, launch: 0.0 })
+        Some(OpTime { compute, memory, launch: Seconds::ZERO })
     }
 
-    /// Where the cost of a kernel comes from; `None` if it was not measured.
-    pub fn origin(&self, kernel: &Kernel, number_type: NumberType) -> Option<Origin> {
-        let (name, sizes) = query(kernel);
+    /// Where the cost of a shape comes from; `None` if its kernel was not measured.
+    pub fn origin(&self, shape: &MeasuredShape, number_type: NumberType) -> Option<CostOrigin> {
+        let (name, sizes) = query(shape);
         let curve = self.curves.get(&(name, element_of(number_type)))?;
         Some(if curve.exact(&sizes).is_some() {
-            Origin::Exact
+            CostOrigin::Measured
         } else if curve.contains(&sizes) {
-            Origin::Interpolated
+            CostOrigin::Interpolated
         } else {
-            Origin::Extrapolated
+            CostOrigin::Extrapolated
         })
     }
 }
 
-/// Kernels are measured in f32 and f16; the record's types are the ones that it computes in.
+/// The storage type whose kernels serve a number type: a record has f32 and f16.
 fn element_of(number_type: NumberType) -> Element {
     if number_type == NumberType::F32 { Element::F32 } else { Element::F16 }
 }
 
-fn query(kernel: &Kernel) -> (&'static str, Sizes) {
+/// Kernel and sizes of a shape.
+fn query(shape: &MeasuredShape) -> (&'static str, Sizes) {
     let log = |value: f64| value.max(1.0).ln();
-    match *kernel {
-        Kernel::Matmul { name, experts, rows, k, n } => (name, [log(experts), log(rows), log(k), log(n)]),
-        Kernel::Attention { name, sequences, queries, kv_len, heads } => {
-            let queries = if name.ends_with("decode") { 1.0 } else { queries };
+    match *shape {
+        MeasuredShape::Matmul { name, experts, rows, k, n } => (name, [log(experts), log(rows), log(k), log(n)]),
+        MeasuredShape::Attention { name, sequences, queries, kv_len, heads } => {
             (name, [log(sequences), log(queries), log(kv_len), log(heads)])
         }
-        Kernel::Gating { name, tokens, experts } => (name, [log(tokens), log(experts), 0.0, 0.0]),
+        MeasuredShape::Gating { name, tokens, experts } => (name, [log(tokens), log(experts), 0.0, 0.0]),
     }
 }
 
@@ -168,18 +207,19 @@ fn known(case: &Case) -> Option<(&'static str, Sizes)> {
 }
 
 fn point(case: &Case, sizes: Sizes) -> Option<Point> {
-    let (time, utilisation) = (case.timing.median_s.get(), case.achieved.fraction_of_roofline);
-    let usable = time.is_finite() && time > 0.0 && utilisation.is_finite() && utilisation > 0.0;
+    let (time, utilisation) = (case.timing.median_s, case.achieved.fraction_of_roofline);
+    let usable = time.is_positive() && utilisation.is_finite() && utilisation > 0.0;
     usable.then(|| Point {
         sizes,
         utilisation,
         time,
-        compute_bound: case.achieved.bound_by == Bound::Compute,
-        // A normal distribution's 95 % lies at 1.645 standard deviations, 1.4826 MAD each.
-        noise: (1.645 * 1.4826 * case.timing.mad_s.get() / time).clamp(0.0, 1.0),
+        bound: case.achieved.bound_by,
+        // Of a normal distribution, 90 % lie within 1.645 standard deviations, and a standard deviation is 1.4826 MAD.
+        noise: (1.645 * 1.4826 * case.timing.mad_s.get() / time.get()).clamp(0.0, 1.0),
     })
 }
 
+/// Squared distance of two shapes.
 fn distance(one: &Sizes, other: &Sizes) -> f64 {
     one.iter().zip(other).map(|(a, b)| (a - b) * (a - b)).sum()
 }
@@ -204,9 +244,10 @@ impl Curve {
         (0..4).all(|index| sizes[index] >= self.low[index] - 1e-9 && sizes[index] <= self.high[index] + 1e-9)
     }
 
-    /// Utilisation at these sizes, leaving one point out (none if `without` is no index).
-    fn utilisation(&self, sizes: &Sizes, without: usize) -> Option<f64> {
-        let others = || self.points.iter().enumerate().filter(|(index, _)| *index != without).map(|(_, point)| point);
+    /// Utilisation at these sizes by all points, or by all but the one at index `without`.
+    fn utilisation(&self, sizes: &Sizes, without: Option<usize>) -> Option<f64> {
+        let kept = |index: usize| Some(index) != without;
+        let others = || self.points.iter().enumerate().filter(|(index, _)| kept(*index)).map(|(_, point)| point);
         if !self.contains(sizes) {
             let nearest = others().min_by(|a, b| distance(&a.sizes, sizes).total_cmp(&distance(&b.sizes, sizes)))?;
             return Some(nearest.utilisation);
@@ -221,13 +262,13 @@ impl Curve {
     }
 }
 
-/// The 90th percentile of what leaving each case out gets wrong, with the median noise of the samples.
+/// `hypot` of the 90th percentile of the leave-one-out errors and the median noise of the samples.
 fn spread(curves: &BTreeMap<(&'static str, Element), Curve>) -> f64 {
     let (mut errors, mut noises) = (Vec::new(), Vec::new());
     for curve in curves.values() {
         for (index, point) in curve.points.iter().enumerate() {
             noises.push(point.noise);
-            if let Some(predicted) = curve.utilisation(&point.sizes, index) {
+            if let Some(predicted) = curve.utilisation(&point.sizes, Some(index)) {
                 errors.push((predicted / point.utilisation).ln().abs());
             }
         }
@@ -239,7 +280,7 @@ fn spread(curves: &BTreeMap<(&'static str, Element), Curve>) -> f64 {
         let at = at as usize;
         list.get(at).copied()
     };
-    // Without two cases of a kernel nothing can be left out; half is then a guess.
+    // A kernel with one case has no others to predict it by: a half is a guess.
     let interpolation = quantile(&mut errors, 0.9).map_or(0.5, |error| error.exp() - 1.0);
     let noise = quantile(&mut noises, 0.5).unwrap_or(0.0);
     interpolation.hypot(noise).clamp(0.0, 3.0)

@@ -1,47 +1,64 @@
-//! Chip and fabric as plain numbers that plans are evaluated with, by rank.
+//! Chip and fabric as one rank sees them, at one end of every band: what a plan's time is computed from.
 //!
-//! A rank is one die: it has its share of the package's peaks, memory, bandwidth and links, and holds its own weights.
+//! A rank is one die. It has its share of the package's peaks, memory, bandwidth and links, and holds its own weights.
 
 use std::sync::Arc;
 
-use super::chip::{ByClass, ClassEfficiency};
-use super::costs::Costs;
-use super::fabric::{Link, rank_links};
-use super::ops::{Class, Op};
-use super::request::{Infeasible, Request};
-use super::result::Phase;
-use super::uncertainty::Scenario;
-use crate::specs::{NumberType, Sourced};
+use crate::projection::chip::{ByClass, ClassEfficiency};
+use crate::projection::costs::Costs;
+use crate::projection::fabric::{Link, rank_links};
+use crate::projection::op::{Class, Op, OpTime};
+use crate::projection::ops::Widths;
+use crate::projection::parallel_plan::Phase;
+use crate::projection::request::{Infeasible, Request};
+use crate::specs::{NumberType, Scenario, Sourced};
+use crate::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
 
-/// Roofs of a class of ops, shares included.
+/// Roofs of a class of ops: peaks times the shares that kernels of the class reach.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Roofs {
-    /// FLOP/s that kernels of the class reach.
-    pub compute: f64,
-    /// Bytes per second that kernels of the class reach.
-    pub memory: f64,
+    /// Of arithmetic.
+    pub compute: FlopPerSecond,
+    /// Of memory traffic.
+    pub memory: BytesPerSecond,
 }
 
-/// Everything about the machine that a plan's time depends on.
+/// Share of the cores that a dispatch or combine holds while it runs.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeldCores {
+    /// By kernels for many tokens: prefill and training.
+    pub many_tokens: f64,
+    /// By kernels for few tokens: decode.
+    pub few_tokens: f64,
+}
+
+/// Factors on the times of dispatch and combine: 1, except where the network itself is asked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WireFactors {
+    /// On a dispatch.
+    pub dispatch: f64,
+    /// On a combine.
+    pub combine: f64,
+}
+
+/// Everything about chip and fabric that a plan's time depends on.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    /// Arithmetic peak of matrix products, FLOP/s of a package.
-    pub peak: f64,
+    /// Arithmetic peak of matrix products, of a package.
+    pub peak: FlopPerSecond,
     /// Ranks of a package.
     pub dies: f64,
     /// Roofs by class of op, of a rank.
     pub roofs: ByClass<Roofs>,
-    /// Memory bandwidth of streaming work such as norms and the optimizer, bytes per second of a rank.
-    pub streaming: f64,
-    /// Seconds a kernel, beside its work.
-    pub launch: f64,
-    /// Seconds a step, beside everything else.
-    pub step: f64,
-    /// Share of the cores that a dispatch or combine of many tokens holds while it runs.
-    pub communication_cores: f64,
-    /// The same in decode.
-    pub decode_communication_cores: f64,
-    /// Share of the cores that reaches what all of them reach of the memory.
+    /// Memory bandwidth of a rank that streaming work reaches, such as the optimizer.
+    pub streaming: BytesPerSecond,
+    /// Cost of a kernel besides its work.
+    pub launch: Seconds,
+    /// Cost of a step besides everything else.
+    pub step: Seconds,
+    /// Cores that communication holds.
+    pub held_cores: HeldCores,
+    /// Share of the cores that reaches the whole memory bandwidth.
     pub saturating_cores: f64,
     /// Whether two micro-batches may run side by side on a die.
     pub splits_cores: bool,
@@ -49,37 +66,22 @@ pub struct Machine {
     pub smooth_ridge: bool,
     /// Tiers of the fabric, by rank.
     pub links: Vec<Link>,
-    /// Bytes of a weight.
-    pub weight_bytes: f64,
-    /// Bytes of an activation.
-    pub activation_bytes: f64,
-    /// Bytes of an element of the KV cache.
-    pub cache_bytes: f64,
+    /// Bytes per element.
+    pub widths: Widths,
     /// Type of matrix products.
     pub number_type: NumberType,
-    /// Bytes a rank that may be filled.
-    pub capacity: f64,
-    /// Positions of a sequence whose logits a causal pass computes: one in serving, all in training.
+    /// Memory of a rank that may be filled.
+    pub capacity: Bytes,
+    /// Positions per sequence whose logits a causal pass computes: one in serving, all in training.
     pub head_positions: f64,
-    /// Measured kernels, if the chip is a record's.
+    /// Measured kernels, if the chip comes from a record.
     pub costs: Option<Arc<Costs>>,
     /// Factor on the time of measured kernels: 1, except where uncertainty is drawn.
     pub cost_factor: f64,
-    /// Factor on the load of the hottest rank beyond what routing says.
+    /// Factor on the load of the hottest rank: 1, except where uncertainty is drawn.
     pub skew: f64,
-    /// Factors on the times of dispatch and combine: 1, except where flows say otherwise.
-    pub wire_factors: [f64; 2],
-}
-
-/// Time of an op: what the cores need, what the memory needs, and what it costs beside both.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct OpTime {
-    /// Arithmetic, seconds.
-    pub compute: f64,
-    /// Traffic, seconds.
-    pub memory: f64,
-    /// Launch, seconds.
-    pub launch: f64,
+    /// Factors on dispatch and combine.
+    pub wire_factors: WireFactors,
 }
 
 impl Machine {
@@ -89,7 +91,7 @@ impl Machine {
     /// [`Infeasible::NoSuchType`].
     pub fn new(request: &Request, scenario: Scenario) -> Result<Self, Infeasible> {
         let chip = &request.chip;
-        let number_type = request.number_type.unwrap_or_else(|| chip.default_type(request.phase == Phase::Training));
+        let number_type = request.type_in_use();
         let peak_of = |wanted: NumberType| {
             chip.peaks.get(&wanted).map(|peak| scenario.rate(peak)).ok_or_else(|| Infeasible::NoSuchType {
                 chip: chip.name.clone(),
@@ -104,13 +106,13 @@ impl Machine {
         let attention_peak = peak_of(chip.attention_type(number_type))? * clock / dies;
         let bandwidth = scenario.rate(&chip.bandwidth) / dies;
         let roofs = |peak: f64, share: &ClassEfficiency<Sourced>| Roofs {
-            compute: peak * scenario.rate(&share.compute),
-            memory: bandwidth * scenario.rate(&share.memory),
+            compute: FlopPerSecond::new(peak * scenario.rate(&share.compute)),
+            memory: BytesPerSecond::new(bandwidth * scenario.rate(&share.memory)),
         };
         let classes = &chip.efficiency;
         let vector = roofs(attention_peak, &classes.vector);
         Ok(Self {
-            peak: nominal,
+            peak: FlopPerSecond::new(nominal),
             dies,
             roofs: ByClass {
                 attention: roofs(attention_peak, &classes.attention),
@@ -121,37 +123,41 @@ impl Machine {
                 gating: roofs(attention_peak, &classes.gating),
                 vector,
             },
-            streaming: bandwidth * scenario.rate(&classes.dense.memory),
-            launch: scenario.time(&chip.launch),
-            step: scenario.time(&chip.step),
-            communication_cores: scenario.time(&chip.communication_cores).min(0.9),
-            decode_communication_cores: scenario.time(&chip.decode_communication_cores).min(0.9),
+            streaming: BytesPerSecond::new(bandwidth * scenario.rate(&classes.dense.memory)),
+            launch: Seconds::new(scenario.time(&chip.launch)),
+            step: Seconds::new(scenario.time(&chip.step)),
+            held_cores: HeldCores {
+                many_tokens: scenario.time(&chip.communication_cores).min(0.9),
+                few_tokens: scenario.time(&chip.decode_communication_cores).min(0.9),
+            },
             saturating_cores: scenario.time(&chip.saturating_cores).min(1.0),
             splits_cores: chip.splits_cores,
             smooth_ridge: chip.costs.is_none(),
             links: links_of(request, dies, scenario),
-            weight_bytes: number_type.size_bytes(),
-            activation_bytes: number_type.size_bytes().max(2.0),
-            cache_bytes: number_type.size_bytes().max(2.0),
+            widths: Widths {
+                weight: number_type.size_bytes(),
+                activation: number_type.size_bytes().max(2.0),
+                cache: number_type.size_bytes().max(2.0),
+            },
             number_type,
-            capacity: chip.capacity.value * chip.usable.value / dies,
+            capacity: Bytes::new(chip.capacity.value * chip.usable.value / dies),
             head_positions: if request.phase == Phase::Training { f64::INFINITY } else { 1.0 },
             costs: chip.costs.clone(),
             cost_factor: scenario.time(&chip.cost_factor),
             skew: request.workload.skew,
-            wire_factors: [1.0; 2],
+            wire_factors: WireFactors { dispatch: 1.0, combine: 1.0 },
         })
     }
 
     /// Time of an op by resource.
     pub fn op(&self, op: &Op) -> OpTime {
-        if let (Some(costs), Some(kernel)) = (&self.costs, &op.kernel)
-            && let Some(time) = costs.time(kernel, op, self)
+        if let (Some(costs), Some(shape)) = (&self.costs, &op.kernel)
+            && let Some(time) = costs.time(shape, op, self.number_type, self.cost_factor)
         {
-            return OpTime { launch: 0.0, ..time };
+            return time;
         }
         let roofs = self.class(op.class);
-        let compute = if op.flop > 0.0 { op.flop / roofs.compute } else { 0.0 };
+        let compute = if op.flop > Flop::ZERO { op.flop / roofs.compute } else { Seconds::ZERO };
         OpTime { compute, memory: op.bytes / roofs.memory, launch: self.launch }
     }
 
@@ -167,23 +173,21 @@ impl Machine {
         }
     }
 
-    /// Work of an op on a share of the cores, without its launch: arithmetic slows with the share, traffic once the share
-    /// has too few requests in flight to fill the memory. Williams et al., Roofline, 2009; where the roofs meet
-    /// smoothly, the root of the sum of squares: it fits DeepGEMM's published rows near the ridge (256 rows a group).
-    pub fn busy(&self, time: &OpTime, cores: f64) -> f64 {
-        let compute = time.compute / cores;
-        let memory = time.memory * (self.saturating_cores / cores).max(1.0);
-        if self.smooth_ridge { (compute * compute + memory * memory).sqrt() } else { compute.max(memory) }
-    }
-
-    /// Ranks of a number of chips.
-    pub fn ranks(&self, chips: u32) -> f64 {
-        f64::from(chips) * self.dies
+    /// Time of an op on a share of the cores, without its launch.
+    ///
+    /// - Arithmetic takes `compute / cores`.
+    /// - Traffic takes `memory * max(1, saturating_cores / cores)`: too few cores have too few requests in flight.
+    /// - Together they take the larger of the two (Williams et al., Roofline, 2009), or `sqrt(compute^2 + memory^2)`
+    ///   where the roofs meet smoothly. The root fits DeepGEMM's published rows near the ridge (256 rows per group).
+    pub fn busy(&self, time: &OpTime, cores: f64) -> Seconds {
+        let compute = time.compute.get() / cores;
+        let memory = time.memory.get() * (self.saturating_cores / cores).max(1.0);
+        Seconds::new(if self.smooth_ridge { (compute * compute + memory * memory).sqrt() } else { compute.max(memory) })
     }
 }
 
-/// Tiers as ranks see them. A fabric knows the dies of the chip it was built for; for another chip of several dies each die
-/// has its share of the ports.
+/// Tiers as ranks see them. A fabric's file knows the dies of the chip that it was built for. On another chip of
+/// several dies, each die has its share of the ports.
 fn links_of(request: &Request, dies: f64, scenario: Scenario) -> Vec<Link> {
     let links = rank_links(&request.fabric, &request.chip.scale_up, scenario);
     let known = request.fabric.ranks_per_chip() as f64;

@@ -1,22 +1,24 @@
-//! Memory by use: worked out for a rank, reported for a chip.
+//! Memory by use. It is computed per rank and reported per chip.
 
-use super::machine::Machine;
-use super::ops::{cache_elements, expert_slots, shared_elsewhere};
-use super::request::Request;
-use super::result::{Memory, Plan, Recompute};
-use crate::specs::Model;
+use crate::projection::machine::Machine;
+use crate::projection::ops::{cache_elements, expert_slots, keys, shared_elsewhere};
+use crate::projection::parallel_plan::{ParallelPlan, Recompute};
+use crate::projection::request::Request;
+use crate::projection::result::MemoryUse;
+use crate::specs::{Model, Moe};
 
-/// Weights of one rank: count of those that all data-parallel replicas hold, and of routed experts.
+/// Number of weights of one rank.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LocalParameters {
-    /// Attention, router, shared experts, dense FFN, embeddings.
+    /// Attention, router, shared experts, dense FFN, embeddings: every data-parallel replica holds them.
     pub dense: f64,
     /// Routed experts.
     pub experts: f64,
 }
 
-/// The weights of one rank of the fullest stage. A stage with LM head or embedding is taken to hold one table each.
-pub fn local_parameters(model: &Model, plan: &Plan, mtp_modules: f64) -> LocalParameters {
+/// The weights of one rank of the fullest stage. Each stage counts as if it held one of the two tables (embedding, LM
+/// head), a single stage both.
+pub fn local_parameters(model: &Model, plan: &ParallelPlan, mtp_modules: f64) -> LocalParameters {
     let (tp, pp) = (f64::from(plan.tp), f64::from(plan.pp));
     let stage_layers = (model.layers as f64 / pp).ceil();
     let dense_share = model.dense_layers as f64 / model.layers as f64;
@@ -37,38 +39,42 @@ pub fn local_parameters(model: &Model, plan: &Plan, mtp_modules: f64) -> LocalPa
     }
 }
 
-/// Memory of serving: weights, KV cache of the sequences at `length` tokens, and buffers for `pass_tokens` tokens of the
-/// tensor-parallel group.
-pub fn serving(
-    model: &Model,
-    plan: &Plan,
-    machine: &Machine,
-    length: f64,
-    pass_tokens: f64,
-    mtp_modules: f64,
-) -> Memory {
+/// What serving keeps in memory besides the weights of the model.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Served {
+    /// Tokens of a sequence in the KV cache.
+    pub length: f64,
+    /// Tokens of a tensor-parallel group in one pass, for which there are buffers.
+    pub pass_tokens: f64,
+    /// Multi-token-prediction modules.
+    pub mtp_modules: f64,
+}
+
+/// Memory of serving: weights, KV cache and buffers.
+pub fn serving(model: &Model, plan: &ParallelPlan, machine: &Machine, served: Served) -> MemoryUse {
+    let Served { length, pass_tokens, mtp_modules } = served;
     let parameters = local_parameters(model, plan, mtp_modules);
-    // A stage holds its layers for all sequences of its group, so the number of stages cancels; so does context
-    // parallelism, which splits sequences that are as many times more.
+    // A stage holds its layers for all sequences of its group, so the number of stages cancels. Context parallelism
+    // cancels too: it splits each of as many times more sequences.
     let sequences = plan.batch_per_chip / machine.dies * f64::from(plan.tp);
     let cached_layers = model.layers as f64 + mtp_modules;
     let elements = cached_layers * cache_elements(model, f64::from(plan.tp));
-    let cached = model.window.map_or(length, |_| super::ops::keys(model, length));
+    let cached = model.window.map_or(length, |_| keys(model, length));
     of_chip(
         machine,
-        Memory {
-            weights: (parameters.dense + parameters.experts) * machine.weight_bytes,
-            kv_cache: sequences * cached * elements * machine.cache_bytes,
+        MemoryUse {
+            weights: (parameters.dense + parameters.experts) * machine.widths.weight,
+            kv_cache: sequences * cached * elements * machine.widths.cache,
             activations: pass_tokens / f64::from(plan.tp) * pass_buffer_bytes(model, machine),
             optimizer: 0.0,
-            capacity: machine.capacity,
+            capacity: machine.capacity.get(),
         },
     )
 }
 
 /// All ranks of a package together.
-fn of_chip(machine: &Machine, rank: Memory) -> Memory {
-    Memory {
+fn of_chip(machine: &Machine, rank: MemoryUse) -> MemoryUse {
+    MemoryUse {
         weights: rank.weights * machine.dies,
         kv_cache: rank.kv_cache * machine.dies,
         activations: rank.activations * machine.dies,
@@ -77,17 +83,20 @@ fn of_chip(machine: &Machine, rank: Memory) -> Memory {
     }
 }
 
-/// Buffers of a token in a pass: a dozen hidden states, and its copies on the way to experts and back.
+/// Bytes of buffers per token of a pass: a dozen hidden states, and its copies on the way to experts and back.
 fn pass_buffer_bytes(model: &Model, machine: &Machine) -> f64 {
     let copies = model.moe.map_or(0.0, |moe| 2.0 * moe.top_k as f64);
-    (12.0 + copies) * model.hidden as f64 * machine.activation_bytes
+    (12.0 + copies) * model.hidden as f64 * machine.widths.activation
 }
 
-/// Memory of training with 16-bit weights, 32-bit gradients and Adam's state (master weights and two moments, 12 bytes
-/// a weight) split over the replicas, as in Rajbhandari et al., ZeRO, 2020, stage 1. Without recomputation a layer keeps
-/// 34 bytes a token and hidden element (Korthikanti et al., 2022, attention matrix not stored) and for experts each
-/// copy's input and inner activations; selectively, the operands of matrix products alone; in full, its input alone.
-pub fn training(request: &Request, plan: &Plan, machine: &Machine, recompute: Recompute) -> Memory {
+/// Memory of training.
+///
+/// - Weights have 16 bits, gradients 32. Adam's state (master weights and two moments) takes 12 bytes per weight, split
+///   over the replicas (Rajbhandari et al., ZeRO, 2020, stage 1).
+/// - Without recomputation, a layer keeps 34 bytes per token and hidden element (Korthikanti et al., 2022, attention
+///   matrix not stored). Layers with experts also keep each copy's input and inner activations.
+/// - With selective recomputation it keeps the operands of matrix products, with full recomputation its input.
+pub fn training(request: &Request, plan: &ParallelPlan, machine: &Machine, recompute: Recompute) -> MemoryUse {
     let model = &request.model;
     let parameters = local_parameters(model, plan, 0.0);
     let tp = f64::from(plan.tp);
@@ -97,8 +106,8 @@ pub fn training(request: &Request, plan: &Plan, machine: &Machine, recompute: Re
     let hidden = model.hidden as f64;
     let state = 12.0 * (parameters.dense / replicas + parameters.experts / expert_replicas);
     let of_experts = |inputs: f64, inner: f64| {
-        let copy = |moe: crate::specs::Moe| inputs * hidden + inner * moe.intermediate as f64;
-        model.moe.map_or(0.0, |moe| moe.top_k as f64 * copy(moe) * machine.activation_bytes)
+        let copy = |moe: Moe| inputs * hidden + inner * moe.intermediate as f64;
+        model.moe.map_or(0.0, |moe| moe.top_k as f64 * copy(moe) * machine.widths.activation)
     };
     let expert_bytes = of_experts(2.0, 3.0);
     let kept = match recompute {
@@ -106,19 +115,19 @@ pub fn training(request: &Request, plan: &Plan, machine: &Machine, recompute: Re
         Recompute::Selective => 21.0 * hidden + of_experts(1.0, 2.0),
         Recompute::Full => 2.0 * hidden,
     };
-    // The first stage of 1F1B has a micro-batch in flight for each stage, so it holds as much as all layers of one.
+    // The first stage of 1F1B has a micro-batch in flight for each stage: together, all layers of one micro-batch.
     let tokens = request.workload.sequence_len / tp / f64::from(plan.cp);
     let in_flight = model.layers as f64 * tokens * kept;
     let one_layer = tokens * (34.0 * hidden + expert_bytes);
     of_chip(
         machine,
-        Memory {
-            // Master weights stand in for what 8-bit products quantise from: two bytes a weight stay.
-            weights: all * machine.weight_bytes.max(2.0),
+        MemoryUse {
+            // 8-bit products quantise from 16-bit weights, which stay.
+            weights: all * machine.widths.weight.max(2.0),
             kv_cache: 0.0,
             activations: in_flight + one_layer,
             optimizer: all * 4.0 + state,
-            capacity: machine.capacity,
+            capacity: machine.capacity.get(),
         },
     )
 }

@@ -1,32 +1,33 @@
-//! Plans: which exist on this many chips, and the best of them by a small deterministic enumeration on all cores.
+//! Plans: which exist on a number of chips, and the best of them. They are enumerated on all cores, always in the same
+//! order.
 //!
-//! `chips * dies = tp * cp * pp * dp` ranks. Experts are shared by `ep` of the `tp * cp * dp` ranks of a stage, so `ep`
-//! divides that product.
+//! There are `chips * dies = tp * cp * pp * dp` ranks. Of the `tp * cp * dp` ranks of a stage, `ep` share the experts,
+//! so `ep` divides that product.
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::machine::Machine;
-use super::phases::{Outcome, evaluate, over_bytes};
-use super::request::{Infeasible, Request};
-use super::result::{Phase, Plan};
+use crate::projection::machine::Machine;
+use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::phases::{PlanOutcome, evaluate, over_bytes};
+use crate::projection::request::{Infeasible, Request};
 use crate::specs::Attention;
 
 const TENSOR_DEGREES: [u32; 5] = [1, 2, 4, 8, 16];
 const SERVING_STAGES: [u32; 4] = [1, 2, 4, 8];
 const TRAINING_STAGES: [u32; 10] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32];
-/// The most sequences a rank that decode is searched for.
+/// The most sequences per rank that decode is searched for.
 const MOST_SEQUENCES: f64 = 1024.0;
-/// Tokens a chip of a prefill batch, as published for DeepSeek on H800 and on the Supernode.
+/// Tokens per chip of a prefill batch, as published for DeepSeek on H800 and on the Supernode.
 const PREFILL_TOKENS: f64 = 16384.0;
 /// Plans that one task of the thread pool evaluates.
 const CHUNK: usize = 256;
 
 /// A plan of a search and what it delivers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Candidate {
+pub struct ScoredPlan {
     /// The plan.
-    pub plan: Plan,
+    pub plan: ParallelPlan,
     /// Tokens per second and chip.
     pub tokens_per_s_per_chip: f64,
     /// Time per output token (decode), to the first token (prefill) or of a step (training), seconds.
@@ -42,8 +43,8 @@ pub struct Search {
     pub plans: usize,
     /// Plans that fit into memory.
     pub fit: usize,
-    /// Plans that no other plan beats in both latency and throughput, the fastest answer first.
-    pub front: Vec<Candidate>,
+    /// The Pareto front of latency against throughput, the shortest latency first.
+    pub front: Vec<ScoredPlan>,
 }
 
 /// Evaluates all plans of a request, latency limit or not. `done` hears how many more are done, from any thread.
@@ -52,10 +53,10 @@ pub struct Search {
 /// [`Infeasible`]: no plan exists or fits.
 pub fn search(request: &Request, machine: &Machine, done: &(dyn Fn(usize) + Sync)) -> Result<Search, Infeasible> {
     let plans = candidates(request)?;
-    let judged: Vec<Candidate> = plans
+    let judged: Vec<ScoredPlan> = plans
         .par_chunks(CHUNK)
         .flat_map_iter(|chunk| {
-            let list: Vec<Candidate> = chunk.iter().filter_map(|plan| judge(request, plan, machine)).collect();
+            let list: Vec<ScoredPlan> = chunk.iter().filter_map(|plan| judge(request, plan, machine)).collect();
             done(chunk.len());
             list
         })
@@ -67,12 +68,12 @@ pub fn search(request: &Request, machine: &Machine, done: &(dyn Fn(usize) + Sync
     Ok(Search { plans: plans.len(), fit: judged.len(), front: front(judged) })
 }
 
-fn judge(request: &Request, plan: &Plan, machine: &Machine) -> Option<Candidate> {
+fn judge(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Option<ScoredPlan> {
     if over_bytes(request, plan, machine) > 0.0 {
         return None;
     }
     let outcome = evaluate(request, plan, machine);
-    Some(Candidate {
+    Some(ScoredPlan {
         plan: *plan,
         tokens_per_s_per_chip: outcome.throughput(plan),
         latency_s: outcome.per_token(),
@@ -80,8 +81,8 @@ fn judge(request: &Request, plan: &Plan, machine: &Machine) -> Option<Candidate>
     })
 }
 
-/// Those that no other beats in both.
-fn front(mut all: Vec<Candidate>) -> Vec<Candidate> {
+/// The Pareto front: those that no other beats in both latency and throughput.
+fn front(mut all: Vec<ScoredPlan>) -> Vec<ScoredPlan> {
     all.sort_by(|a, b| {
         a.latency_s.total_cmp(&b.latency_s).then(b.tokens_per_s_per_chip.total_cmp(&a.tokens_per_s_per_chip))
     });
@@ -100,18 +101,18 @@ fn front(mut all: Vec<Candidate>) -> Vec<Candidate> {
 ///
 /// # Errors
 /// [`Infeasible`]: why there is none.
-pub fn best(request: &Request, machine: &Machine) -> Result<(Plan, Outcome), Infeasible> {
+pub fn best(request: &Request, machine: &Machine) -> Result<(ParallelPlan, PlanOutcome), Infeasible> {
     let plans = candidates(request)?;
-    let judged: Vec<Option<Candidate>> =
+    let judged: Vec<Option<ScoredPlan>> =
         plans.par_iter().with_min_len(CHUNK).map(|plan| judge(request, plan, machine)).collect();
-    let mut best: Option<Candidate> = None;
+    let mut best: Option<ScoredPlan> = None;
     let mut fastest = f64::INFINITY;
     for candidate in judged.into_iter().flatten() {
         if request.phase == Phase::Decode && candidate.latency_s > request.workload.tpot_limit_s {
             fastest = fastest.min(candidate.latency_s);
             continue;
         }
-        // The first of equals stays, so the least split one.
+        // Of equals, the first stays: it is split least.
         if best.is_none_or(|so_far| candidate.tokens_per_s_per_chip > so_far.tokens_per_s_per_chip * (1.0 + 1e-9)) {
             best = Some(candidate);
         }
@@ -123,14 +124,14 @@ pub fn best(request: &Request, machine: &Machine) -> Result<(Plan, Outcome), Inf
     }
 }
 
-/// The plan that misses the memory by least.
-fn nearest(request: &Request, plans: &[Plan], machine: &Machine) -> Option<(Plan, Outcome)> {
-    let over = |plan: &Plan| over_bytes(request, plan, machine);
+/// The plan that exceeds the memory by the fewest bytes.
+fn nearest(request: &Request, plans: &[ParallelPlan], machine: &Machine) -> Option<(ParallelPlan, PlanOutcome)> {
+    let over = |plan: &ParallelPlan| over_bytes(request, plan, machine);
     let plan = plans.iter().min_by(|a, b| over(a).total_cmp(&over(b)))?;
     Some((*plan, evaluate(request, plan, machine)))
 }
 
-fn why_none(request: &Request, nearest: Option<(Plan, Outcome)>, fastest: f64) -> Infeasible {
+fn why_none(request: &Request, nearest: Option<(ParallelPlan, PlanOutcome)>, fastest: f64) -> Infeasible {
     if fastest.is_finite() {
         return Infeasible::Latency { limit_s: request.workload.tpot_limit_s, best_s: fastest };
     }
@@ -150,7 +151,7 @@ fn split(request: &Request, reason: String) -> Infeasible {
 ///
 /// # Errors
 /// [`Infeasible::TooManyChips`], or [`Infeasible::Split`] where pins clash.
-pub fn candidates(request: &Request) -> Result<Vec<Plan>, Infeasible> {
+pub fn candidates(request: &Request) -> Result<Vec<ParallelPlan>, Infeasible> {
     let most = request.fabric.max_chips();
     if u64::from(request.chips) > most {
         return Err(Infeasible::TooManyChips { fabric: request.fabric.name.clone(), asked: request.chips, most });
@@ -162,7 +163,8 @@ pub fn candidates(request: &Request) -> Result<Vec<Plan>, Infeasible> {
         for pp in stages(request) {
             let Some(dp) = replicas(request, tp, pp) else { continue };
             for ep in expert_degrees(request, tp * cp * dp) {
-                let split = Plan { chips: request.chips, tp, pp, ep, dp, cp, microbatches: 1, batch_per_chip: 1.0 };
+                let split =
+                    ParallelPlan { chips: request.chips, tp, pp, ep, dp, cp, microbatches: 1, batch_per_chip: 1.0 };
                 add_batches(request, split, &mut plans);
             }
         }
@@ -251,7 +253,8 @@ fn replicas(request: &Request, tp: u32, pp: u32) -> Option<u32> {
     (dp > 0 && dp * group == ranks(request) && request.pins.dp.is_none_or(|pinned| pinned == dp)).then_some(dp)
 }
 
-/// Divisors of a stage's ranks that fill nodes evenly; of more than two ranks an expert, all would hold mere copies.
+/// Expert-parallel degrees: divisors of the stage's ranks that fill nodes evenly, at most two ranks per expert. Beyond
+/// that, ranks would only hold copies.
 fn expert_degrees(request: &Request, stage_ranks: u32) -> Vec<u32> {
     let Some(moe) = &request.model.moe else { return vec![1] };
     let all = (1..=stage_ranks).filter(|ep| stage_ranks.is_multiple_of(*ep));
@@ -269,7 +272,7 @@ fn is_aligned(request: &Request, size: u32) -> bool {
     chips <= node || size == chips || node.is_multiple_of(size) || size.is_multiple_of(node)
 }
 
-fn add_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
+fn add_batches(request: &Request, split: ParallelPlan, plans: &mut Vec<ParallelPlan>) {
     match request.phase {
         Phase::Decode => add_decode_batches(request, split, plans),
         Phase::Prefill => add_prefill_batches(request, split, plans),
@@ -277,8 +280,8 @@ fn add_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
     }
 }
 
-fn add_decode_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
-    // Ranks of a group that share its sequences: a rank's batch is this share of one.
+fn add_decode_batches(request: &Request, split: ParallelPlan, plans: &mut Vec<ParallelPlan>) {
+    // Ranks that share a sequence.
     let group = f64::from(split.tp) * f64::from(split.cp);
     let dies = f64::from(ranks(request)) / f64::from(request.chips);
     let searched = || decode_batches(group).into_iter().map(|batch| batch * dies).collect();
@@ -286,15 +289,16 @@ fn add_decode_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
     let microbatches = request.pins.microbatches.map_or_else(|| vec![1, 2], |count| vec![count]);
     for batch_per_chip in batches {
         for microbatches in microbatches.iter().copied() {
-            // Each pass needs a sequence a group.
+            // Each pass needs a sequence per group.
             if batch_per_chip / dies * group >= f64::from(microbatches) {
-                plans.push(Plan { microbatches, batch_per_chip, ..split });
+                plans.push(ParallelPlan { microbatches, batch_per_chip, ..split });
             }
         }
     }
 }
 
-/// Whole sequences of a group, as a rank's share: each up to ten, then in steps of a tenth.
+/// Batches of a rank: whole sequences of its group, over the ranks of the group. All numbers to ten, then in steps of a
+/// tenth.
 fn decode_batches(group: f64) -> Vec<f64> {
     let next = |sequences: &f64| Some((sequences * 1.1).floor().max(sequences + 1.0));
     std::iter::successors(Some(1.0), next)
@@ -303,19 +307,19 @@ fn decode_batches(group: f64) -> Vec<f64> {
         .collect()
 }
 
-fn add_prefill_batches(request: &Request, split: Plan, plans: &mut Vec<Plan>) {
+fn add_prefill_batches(request: &Request, split: ParallelPlan, plans: &mut Vec<ParallelPlan>) {
     let dies = f64::from(ranks(request)) / f64::from(request.chips);
     let group = f64::from(split.tp) * f64::from(split.cp) * f64::from(split.pp);
     let default = (PREFILL_TOKENS / request.workload.prompt_len).max(dies / group);
     let batch_per_chip = request.pins.batch_per_chip.unwrap_or(default);
     let counts = if split.pp == 1 { vec![1, 2] } else { vec![split.pp, 2 * split.pp, 4 * split.pp] };
     for microbatches in request.pins.microbatches.map_or(counts, |count| vec![count]) {
-        plans.push(Plan { microbatches, batch_per_chip, ..split });
+        plans.push(ParallelPlan { microbatches, batch_per_chip, ..split });
     }
 }
 
 /// The micro-batches of one sequence that make up the global batch.
-fn training_batch(request: &Request, split: Plan) -> Option<Plan> {
+fn training_batch(request: &Request, split: ParallelPlan) -> Option<ParallelPlan> {
     let sequences = request.workload.global_batch_tokens / request.workload.sequence_len / f64::from(split.dp);
     let pinned = request.pins.microbatches.or_else(|| {
         let chips = f64::from(split.chips) / f64::from(split.dp);
@@ -323,7 +327,7 @@ fn training_batch(request: &Request, split: Plan) -> Option<Plan> {
     });
     let microbatches = pinned.or_else(|| whole(sequences.floor()))?;
     let batch_per_chip = f64::from(microbatches) * f64::from(split.dp) / f64::from(split.chips);
-    Some(Plan { microbatches, batch_per_chip, ..split })
+    Some(ParallelPlan { microbatches, batch_per_chip, ..split })
 }
 
 /// The whole number that this is, if it is one from 1 to 2^32 - 1.

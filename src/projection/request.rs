@@ -1,10 +1,11 @@
 //! What is asked, and why there may be no answer.
 
-use super::chip::ChipModel;
-use super::load::ExpertLoad;
-use super::result::{Phase, Plan};
-use crate::specs::{Fabric, Model, NumberType};
 use serde::Serialize;
+
+use crate::projection::chip::ChipModel;
+use crate::projection::expert_load::ExpertLoad;
+use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::specs::{Fabric, Model, NumberType};
 
 /// One question.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,7 +20,7 @@ pub struct Request {
     pub chips: u32,
     /// The phase.
     pub phase: Phase,
-    /// Type of weights and matrix products; `None`: the chip's default for the phase.
+    /// Type of weights and matrix products; the chip's default for the phase where `None`.
     pub number_type: Option<NumberType>,
     /// Lengths, limits and speculation.
     pub workload: Workload,
@@ -28,7 +29,7 @@ pub struct Request {
 }
 
 /// Lengths, limits and speculation.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Workload {
     /// Tokens of a prompt.
     pub prompt_len: f64,
@@ -36,10 +37,10 @@ pub struct Workload {
     pub kv_len: f64,
     /// The longest acceptable time per output token, seconds.
     pub tpot_limit_s: f64,
-    /// Whether a plan beyond the limit is no answer. Otherwise it is given, with a caveat, where none keeps the limit:
-    /// a slow chip has a throughput too.
+    /// Whether a plan beyond the limit is refused. Otherwise it is given with a caveat where no plan keeps the limit: a
+    /// slow chip has a throughput too.
     pub tpot_limit_binds: bool,
-    /// Speculated tokens a sequence and step.
+    /// Speculated tokens per sequence and step.
     pub mtp_tokens: u32,
     /// Chance that a speculated token is kept, given that the one before it was.
     pub mtp_acceptance: f64,
@@ -51,24 +52,37 @@ pub struct Workload {
     pub chunk_tokens: f64,
     /// How tokens spread over the experts.
     pub expert_load: ExpertLoad,
-    /// Load of the hottest rank beyond what `expert_load` says: 1, except where uncertainty is drawn.
+    /// Factor on the load of the hottest rank that `expert_load` gives: 1, except where uncertainty is drawn.
     pub skew: f64,
     /// Schedule of the training pipeline.
-    pub pipeline: Pipeline,
-    /// Training: communication hides behind the compute of another micro-batch, gradients behind the last backward pass.
+    pub pipeline: PipelineSchedule,
+    /// Training: whether communication hides behind compute. Tokens travel during another micro-batch's compute,
+    /// gradients during the last backward pass.
     pub overlap: bool,
 }
 
 /// Schedule of a training pipeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Pipeline {
+pub enum PipelineSchedule {
     /// One forward, one backward.
     OneForwardOneBackward,
-    /// The same with up to four virtual stages a rank.
+    /// The same with up to four virtual stages per rank.
     Interleaved,
     /// Weight gradients fill the bubble.
     ZeroBubble,
+}
+
+impl PipelineSchedule {
+    /// The schedule of this name, one of [`PIPELINES`](crate::specs::grid::PIPELINES).
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "1f1b" => Some(Self::OneForwardOneBackward),
+            "interleaved" => Some(Self::Interleaved),
+            "zero-bubble" => Some(Self::ZeroBubble),
+            _ => None,
+        }
+    }
 }
 
 impl Request {
@@ -77,13 +91,28 @@ impl Request {
         let (workload, pins) = (Workload::default(), Pins::default());
         Self { model, chip, fabric, chips, phase, number_type: None, workload, pins }
     }
-}
 
-impl Workload {
-    /// The same without a limit on the time per output token.
+    /// The same question on another fabric.
     #[must_use]
-    pub fn without_limit(self) -> Self {
-        Self { tpot_limit_s: f64::INFINITY, ..self }
+    pub fn on(&self, fabric: Fabric) -> Self {
+        Self { fabric, ..self.clone() }
+    }
+
+    /// The same question without a limit on the time per output token.
+    #[must_use]
+    pub fn without_limit(&self) -> Self {
+        Self { workload: Workload { tpot_limit_s: f64::INFINITY, ..self.workload.clone() }, ..self.clone() }
+    }
+
+    /// The same question with this plan alone, whatever its latency.
+    #[must_use]
+    pub fn with_plan(&self, plan: &ParallelPlan) -> Self {
+        Self { pins: plan.into(), ..self.without_limit() }
+    }
+
+    /// The type of weights and matrix products: the one asked for, or the chip's default.
+    pub fn type_in_use(&self) -> NumberType {
+        self.number_type.unwrap_or_else(|| self.chip.default_type(self.phase))
     }
 }
 
@@ -101,7 +130,7 @@ impl Default for Workload {
             chunk_tokens: f64::INFINITY,
             expert_load: ExpertLoad::Replicated,
             skew: 1.0,
-            pipeline: Pipeline::Interleaved,
+            pipeline: PipelineSchedule::Interleaved,
             overlap: true,
         }
     }
@@ -112,7 +141,7 @@ impl Default for Workload {
 pub struct Pins {
     /// Tensor-parallel degree.
     pub tp: Option<u32>,
-    /// Pipeline stages.
+    /// PipelineSchedule stages.
     pub pp: Option<u32>,
     /// Ranks that share the experts.
     pub ep: Option<u32>,
@@ -122,13 +151,13 @@ pub struct Pins {
     pub cp: Option<u32>,
     /// Micro-batches.
     pub microbatches: Option<u32>,
-    /// Sequences or prompts a chip and step.
+    /// Sequences or prompts per chip and step.
     pub batch_per_chip: Option<f64>,
 }
 
-impl From<&Plan> for Pins {
+impl From<&ParallelPlan> for Pins {
     /// Nothing is left to search.
-    fn from(plan: &Plan) -> Self {
+    fn from(plan: &ParallelPlan) -> Self {
         Self {
             tp: Some(plan.tp),
             pp: Some(plan.pp),
@@ -179,8 +208,8 @@ pub enum Infeasible {
     )]
     Memory {
         /// The plan that comes nearest.
-        plan: Plan,
-        /// What it needs a chip.
+        plan: ParallelPlan,
+        /// What it needs per chip.
         needed_bytes: f64,
         /// By how much that is too much.
         over_bytes: f64,

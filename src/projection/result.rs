@@ -1,21 +1,15 @@
-//! What a projection says. One struct is the JSON of `supernode project --json`.
+//! What a projection says. [`Projection`] is the JSON of `supernode project --json`.
 
-use serde::Serialize;
+use std::fmt;
 
-pub use crate::specs::{NumberType, Provenance};
-use crate::units::Seconds;
+use serde::{Serialize, Serializer};
 
-/// What is done with the model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// Prompts in, first token out.
-    Prefill,
-    /// One token (or one plus speculated ones) a sequence and step.
-    Decode,
-    /// Forward, backward and optimizer.
-    Training,
-}
+use crate::projection::caveat::ProjectionCaveat;
+use crate::projection::costs::CostOrigin;
+use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::terms::{Term, Terms};
+use crate::specs::{NumberType, Provenance};
+use crate::units::{Bytes, Flop, Seconds};
 
 /// A headline figure with its band.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -28,87 +22,75 @@ pub struct Interval {
     pub high: f64,
 }
 
-/// How a model is split over the chips.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Plan {
-    /// Packages.
-    pub chips: u32,
-    /// Tensor-parallel degree. All degrees count ranks: dies, of which a package may have several.
-    pub tp: u32,
-    /// Pipeline stages.
-    pub pp: u32,
-    /// Ranks that share the routed experts of one layer; 1 for a dense model.
-    pub ep: u32,
-    /// Replicas of the attention and dense part: `tp * cp * pp * dp` is the number of ranks.
-    pub dp: u32,
-    /// Context-parallel degree: ranks that share a sequence.
-    pub cp: u32,
-    /// Micro-batches in flight per step.
-    pub microbatches: u32,
-    /// Sequences (decode, training) or prompts (prefill) per chip and step.
-    pub batch_per_chip: f64,
-}
-
-/// What the backward pass computes again instead of keeping it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Recompute {
-    /// Nothing.
-    None,
-    /// Norms and activations: what is cheap.
-    Selective,
-    /// Whole layers from their input.
-    Full,
-}
-
-/// The named parts of a step. They add up to it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Terms {
-    /// Attention over the KV cache or the sequence.
-    pub attention: Seconds,
-    /// Routed experts.
-    pub expert_matmul: Seconds,
-    /// Router, top-k and sort.
-    pub gating: Seconds,
-    /// Projections, shared experts, dense layers, embeddings and LM head.
-    pub dense: Seconds,
-    /// Exposed time of the all-to-all out.
-    pub dispatch: Seconds,
-    /// Exposed time of the all-to-all back.
-    pub combine: Seconds,
-    /// Exposed time of all-reduce, all-gather, point-to-point.
-    pub other_collectives: Seconds,
-    /// Pipeline stages that wait.
-    pub bubble: Seconds,
-    /// Launches and other fixed costs.
-    pub launch: Seconds,
-}
-
-impl Terms {
-    /// Name and value of each part, in the order of a layer.
-    pub fn named(&self) -> [(&'static str, Seconds); 9] {
-        [
-            ("attention", self.attention),
-            ("expert_matmul", self.expert_matmul),
-            ("gating", self.gating),
-            ("dense", self.dense),
-            ("dispatch", self.dispatch),
-            ("combine", self.combine),
-            ("other_collectives", self.other_collectives),
-            ("bubble", self.bubble),
-            ("launch", self.launch),
-        ]
-    }
-
-    /// The step time.
-    pub fn total(&self) -> Seconds {
-        self.named().into_iter().map(|(_, time)| time).sum()
+impl Interval {
+    /// The ratio of two rates. What is uncertain about the chip is uncertain in both, so that equal ends are paired.
+    #[must_use]
+    pub fn paired_ratio(&self, below: &Self) -> Self {
+        let (ends, median) = ([self.low / below.low, self.high / below.high], self.median / below.median);
+        Self { median, low: ends.into_iter().fold(median, f64::min), high: ends.into_iter().fold(median, f64::max) }
     }
 }
 
-/// Memory of one chip by use.
+/// A resource of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource {
+    /// FLOP/s.
+    Arithmetic,
+    /// Bandwidth of the memory.
+    MemoryBandwidth,
+    /// Bandwidth of the links.
+    LinkBandwidth,
+    /// Launches, fixed times and latencies.
+    FixedCosts,
+}
+
+impl Resource {
+    /// The name shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arithmetic => "arithmetic",
+            Self::MemoryBandwidth => "memory bandwidth",
+            Self::LinkBandwidth => "link bandwidth",
+            Self::FixedCosts => "fixed costs and latency",
+        }
+    }
+}
+
+/// What binds a step. Its text is made by `Display`; JSON holds that text.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BoundBy {
+    /// The resource that shortens the step most if there is twice as much of it; `None` if none does.
+    pub resource: Option<Resource>,
+    /// The largest term; `None` if the step takes no time.
+    pub term: Option<Term>,
+    /// That term's share of the step.
+    pub share: f64,
+}
+
+impl BoundBy {
+    /// The name of the resource.
+    pub fn resource_name(&self) -> &'static str {
+        self.resource.map_or("nothing", Resource::name)
+    }
+}
+
+impl fmt::Display for BoundBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let term = self.term.map_or("nothing", Term::name);
+        let (resource, percent) = (self.resource_name(), 100.0 * self.share);
+        write!(f, "{resource}; the largest part is {term}, {percent:.0} % of the step")
+    }
+}
+
+impl Serialize for BoundBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Memory of one chip by use, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
-pub struct Memory {
+pub struct MemoryUse {
     /// Weights.
     pub weights: f64,
     /// KV cache.
@@ -121,7 +103,7 @@ pub struct Memory {
     pub capacity: f64,
 }
 
-impl Memory {
+impl MemoryUse {
     /// Sum of all uses, in bytes.
     pub fn used(&self) -> f64 {
         self.weights + self.kv_cache + self.activations + self.optimizer
@@ -156,7 +138,7 @@ pub struct Projection {
     #[serde(rename = "type")]
     pub number_type: NumberType,
     /// The split.
-    pub plan: Plan,
+    pub plan: ParallelPlan,
     /// Throughput of one chip.
     pub tokens_per_s_per_chip: Interval,
     /// Time of one step.
@@ -169,12 +151,12 @@ pub struct Projection {
     pub mfu: f64,
     /// The step by its parts.
     pub terms_s: Terms,
-    /// The largest part, in words: what to improve first.
-    pub bound_by: String,
+    /// What to improve first.
+    pub bound_by: BoundBy,
     /// Memory of one chip, bytes.
-    pub memory_bytes_per_chip: Memory,
+    pub memory_bytes_per_chip: MemoryUse,
     /// What the reader must keep in mind.
-    pub caveats: Vec<String>,
+    pub caveats: Vec<ProjectionCaveat>,
     /// Where each input comes from.
     pub provenance: Vec<CostSource>,
     /// Step, time per token or to the first token, and MFU over the draws: 90 % bands.
@@ -183,6 +165,13 @@ pub struct Projection {
     pub tornado: Vec<Swing>,
     /// The ops of the layer that sets the pace, of one micro-batch.
     pub operators: Vec<Operator>,
+}
+
+impl Projection {
+    /// The central estimate of tokens per second and chip.
+    pub fn throughput(&self) -> f64 {
+        self.tokens_per_s_per_chip.median
+    }
 }
 
 /// Bands of the other headline figures.
@@ -200,7 +189,7 @@ pub struct Intervals {
     pub ttft_s: Option<Interval>,
     /// Of the MFU.
     pub mfu: Option<Interval>,
-    /// The median over the draws of the throughput: where bands are lopsided it is not the central estimate.
+    /// Median of the throughput over the draws. Where bands are lopsided, it differs from the central estimate.
     pub median_over_draws: Option<f64>,
 }
 
@@ -215,19 +204,62 @@ pub struct Swing {
     pub at_high: f64,
 }
 
-/// One op of a layer.
+/// What binds an op.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorBound {
+    /// Arithmetic.
+    Compute,
+    /// Memory traffic.
+    Memory,
+    /// The launch.
+    Launch,
+    /// It is a collective.
+    Fabric,
+}
+
+/// One op of a layer, on one rank.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Operator {
     /// Its name.
-    pub name: String,
-    /// Its time on one rank.
+    pub name: &'static str,
+    /// Its time.
     pub time_s: Seconds,
-    /// FLOP on one rank.
-    pub flop: f64,
-    /// Bytes of memory traffic on one rank.
-    pub bytes: f64,
-    /// `compute`, `memory`, `launch` or `fabric`.
-    pub bound_by: &'static str,
+    /// Its arithmetic.
+    pub flop: Flop,
+    /// Its memory traffic.
+    pub bytes: Bytes,
+    /// What binds it.
+    pub bound_by: OperatorBound,
     /// Where its cost comes from.
-    pub cost: String,
+    pub cost: CostOrigin,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_pairs_the_ends() {
+        let interval = |low, median, high| Interval { low, median, high };
+        let ratio = interval(8.0, 20.0, 33.0).paired_ratio(&interval(4.0, 8.0, 11.0));
+        assert_eq!((ratio.low, ratio.median, ratio.high), (2.0, 2.5, 3.0));
+    }
+
+    #[test]
+    fn json_holds_the_text_of_what_binds_and_of_where_costs_come_from() {
+        let bound = BoundBy { resource: Some(Resource::MemoryBandwidth), term: Some(Term::ExpertMatmul), share: 0.414 };
+        let text = "memory bandwidth; the largest part is expert_matmul, 41 % of the step";
+        assert_eq!(serde_json::to_value(bound).unwrap(), text);
+        let nothing = BoundBy { resource: None, term: None, share: 0.0 };
+        assert_eq!(nothing.to_string(), "nothing; the largest part is nothing, 0 % of the step");
+        for (origin, text) in [
+            (CostOrigin::Extrapolated, "extrapolated: roofline x nearest measured utilisation"),
+            (CostOrigin::Fabric("roce-cluster".to_owned()), "fabric roce-cluster"),
+            (CostOrigin::Roofline(crate::projection::op::Class::Vector), "roofline x share of elementwise"),
+        ] {
+            assert_eq!(serde_json::to_value(&origin).unwrap(), text);
+        }
+        assert_eq!(serde_json::to_value(OperatorBound::Compute).unwrap(), "compute");
+    }
 }

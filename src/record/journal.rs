@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::case::{Case, LeftOut, Rejected};
+use super::check::MAX_TEXT;
 use super::document::Record;
 use super::error::RecordError;
 use super::io::{load, save};
 use super::protocol::{Protocol, Reading, Selection, TimeSpent};
-use super::check::MAX_TEXT;
 use super::validate::done_ids;
 use crate::kernels::Verification;
 use crate::printable::printable;

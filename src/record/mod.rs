@@ -22,7 +22,7 @@ mod protocol;
 mod timing;
 mod validate;
 
-pub use case::{Achieved, Bound, CacheState, Candidate, Case, LeftOut, LayerPart, Rejected, Second, Tuning};
+pub use case::{Achieved, Bound, CacheState, Candidate, Case, LayerPart, LeftOut, Rejected, Second, Tuning};
 pub use caveat::Caveat;
 pub use ceiling::{CachePoint, Ceiling, CeilingKind, LastLevelCache, Quantity};
 pub use device::{Device, DeviceType, Host, MemorySource, Tool};

@@ -6,7 +6,8 @@ use super::case::{Achieved, CacheState, Case, LayerPart, Tuning};
 use super::caveat::Caveat;
 use super::ceiling::{Ceiling, CeilingKind, LastLevelCache, Quantity};
 use super::check::{
-    Checked, Problem, at_least_one, count, finite, named, named_numbers, number, ordered, positive, ratio, RATIO_SLACK, text, unique,
+    Problem, RATIO_SLACK, Sound, at_least_one, count, finite, named, named_numbers, number, ordered, positive, ratio,
+    text, unique,
 };
 use super::device::{Device, Host};
 use super::document::Record;
@@ -26,7 +27,7 @@ const MAX_EXPERTS: usize = 65_536;
 const MAX_SUBGROUP_SIZES: usize = 32;
 
 /// Refuses a record with a value that cannot be.
-pub(super) fn check(record: &Record) -> Checked {
+pub(super) fn check(record: &Record) -> Sound {
     text("created_at", &record.created_at)?;
     if record.created_at.parse::<jiff::Timestamp>().is_err() {
         return Err(Problem::new("created_at", "not an RFC 3339 time"));
@@ -51,12 +52,12 @@ pub(super) fn check(record: &Record) -> Checked {
     reasons(record)
 }
 
-fn host(host: &Host) -> Checked {
+fn host(host: &Host) -> Sound {
     text("host.os", &host.os)?;
     text("host.cpu", &host.cpu)
 }
 
-fn device(device: &Device) -> Checked {
+fn device(device: &Device) -> Sound {
     let texts = [
         ("name", &device.name),
         ("vendor", &device.vendor),
@@ -78,7 +79,7 @@ fn device(device: &Device) -> Checked {
     named_numbers("limits", &device.limits)
 }
 
-fn subgroups(seen: &[u32]) -> Checked {
+fn subgroups(seen: &[u32]) -> Sound {
     count("subgroup_sizes_seen", seen.len(), MAX_SUBGROUP_SIZES)?;
     seen.iter().try_for_each(|size| at_least_one("subgroup_sizes_seen", *size))?;
     if seen.windows(2).all(|pair| pair[0] < pair[1]) {
@@ -87,7 +88,7 @@ fn subgroups(seen: &[u32]) -> Checked {
     Err(Problem::new("subgroup_sizes_seen", "not ascending"))
 }
 
-fn protocol(protocol: &Protocol) -> Checked {
+fn protocol(protocol: &Protocol) -> Sound {
     text("preset_reason", &protocol.preset_reason)?;
     if let Selection::Named { variant } = &protocol.selection {
         named("selection.variant", variant)?;
@@ -97,7 +98,7 @@ fn protocol(protocol: &Protocol) -> Checked {
 }
 
 /// The parts exclude each other; the clocks' ticks may make them a little more than the whole.
-fn time_spent(time: &TimeSpent) -> Checked {
+fn time_spent(time: &TimeSpent) -> Sound {
     let TimeSpent { wall_s, kernels_s, preparation_s, verification_s } = time;
     let parts = [("kernels_s", kernels_s), ("preparation_s", preparation_s), ("verification_s", verification_s)];
     for (name, part) in std::iter::once(("wall_s", wall_s)).chain(parts) {
@@ -109,7 +110,7 @@ fn time_spent(time: &TimeSpent) -> Checked {
     Ok(())
 }
 
-fn reference(reference: &Reference) -> Checked {
+fn reference(reference: &Reference) -> Sound {
     at_least_one("invocations", reference.invocations)?;
     at_least_one("rounds", reference.rounds)?;
     number("threshold", reference.threshold)?;
@@ -123,7 +124,7 @@ fn reference(reference: &Reference) -> Checked {
     })
 }
 
-fn caveats(caveats: &[Caveat]) -> Checked {
+fn caveats(caveats: &[Caveat]) -> Sound {
     count("caveats", caveats.len(), MAX_ENTRIES)?;
     caveats.iter().try_for_each(|caveat| match caveat {
         Caveat::Drift { ratio: value }
@@ -137,7 +138,7 @@ fn caveats(caveats: &[Caveat]) -> Checked {
     })
 }
 
-fn ceiling(kind: CeilingKind, ceiling: &Ceiling) -> Checked {
+fn ceiling(kind: CeilingKind, ceiling: &Ceiling) -> Sound {
     match kind.quantity() {
         // A clock too coarse to see an empty launch says zero.
         Quantity::Seconds => number("value", ceiling.value)?,
@@ -157,7 +158,7 @@ fn ceiling(kind: CeilingKind, ceiling: &Ceiling) -> Checked {
 const MAX_POINTS: usize = 64;
 
 /// They are a cache's, grow, and the roof and the end of the cache are among them.
-fn working_sets(kind: CeilingKind, ceiling: &Ceiling) -> Checked {
+fn working_sets(kind: CeilingKind, ceiling: &Ceiling) -> Sound {
     let Ceiling { points, last_level_cache, .. } = ceiling;
     if kind != CeilingKind::CacheRead && !(points.is_empty() && last_level_cache.is_none()) {
         return Err(Problem::new("points", "of a roof that is no cache's"));
@@ -183,7 +184,7 @@ fn working_sets(kind: CeilingKind, ceiling: &Ceiling) -> Checked {
     }
 }
 
-fn case(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked {
+fn case(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Sound {
     let texts = [("kernel", &case.kernel), ("variant", &case.variant), ("model", &case.model)];
     texts.into_iter().try_for_each(|(at, value)| named(at, value))?;
     at_least_one("scale_divisor", case.scale_divisor)?;
@@ -206,7 +207,7 @@ fn case(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked {
 }
 
 /// Typed operations add up to the work, and padding only adds.
-fn arithmetic(case: &Case) -> Checked {
+fn arithmetic(case: &Case) -> Sound {
     case.operations.values().try_for_each(|flop| number("operations", flop.get()))?;
     if !case.operations.is_empty() {
         ratio("operations", case.operations.values().map(|flop| flop.get()).sum(), case.work.flop.get())?;
@@ -221,7 +222,7 @@ fn arithmetic(case: &Case) -> Checked {
 }
 
 /// A count for each expert of the shape, and no slot lost or invented.
-fn routing(case: &Case) -> Checked {
+fn routing(case: &Case) -> Sound {
     let counts = &case.tokens_per_expert;
     if counts.is_empty() {
         return Ok(());
@@ -244,7 +245,7 @@ fn routing(case: &Case) -> Checked {
 }
 
 /// The stored fractions are those of the stored rates and ceilings.
-fn fractions(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked {
+fn fractions(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Sound {
     for (kind, fraction) in &case.achieved.fractions {
         let Some(ceiling) = ceilings.get(kind) else {
             return Err(Problem::new(format!("{kind:?}"), "of a ceiling that the document does not have"));
@@ -267,7 +268,7 @@ fn fractions(case: &Case, ceilings: &BTreeMap<CeilingKind, Ceiling>) -> Checked 
     Ok(())
 }
 
-fn tuning(tuning: &Tuning) -> Checked {
+fn tuning(tuning: &Tuning) -> Sound {
     count("candidates", tuning.candidates.len(), 1000)?;
     for candidate in &tuning.candidates {
         named("candidates.variant", &candidate.variant)?;
@@ -288,7 +289,7 @@ fn tuning(tuning: &Tuning) -> Checked {
     number("cost_s", tuning.cost_s.get())
 }
 
-fn part(part: &LayerPart) -> Checked {
+fn part(part: &LayerPart) -> Sound {
     named("kernel", &part.kernel)?;
     named("variant", &part.variant)?;
     at_least_one("launches", part.launches)?;
@@ -299,14 +300,14 @@ fn part(part: &LayerPart) -> Checked {
     ordered("ci95_s", "not around the median", &[low, part.median_s, high])
 }
 
-fn work(work: &Work) -> Checked {
+fn work(work: &Work) -> Sound {
     number("work.flop", work.flop.get())?;
     number("work.bytes_read", work.bytes_read.get())?;
     number("work.bytes_written", work.bytes_written.get())
 }
 
 /// The stored rates are those of the stored work and time.
-fn achieved(case: &Case) -> Checked {
+fn achieved(case: &Case) -> Sound {
     let Achieved { flop_per_s, bytes_per_s, roofline_s, fraction_of_roofline, bound_by: _, fractions: _ } =
         &case.achieved;
     let median = case.timing.median_s;
@@ -317,7 +318,7 @@ fn achieved(case: &Case) -> Checked {
 }
 
 /// The statistics fit the samples.
-fn timing(timing: &Timing) -> Checked {
+fn timing(timing: &Timing) -> Sound {
     at_least_one("runs_per_sample", timing.runs_per_sample)?;
     at_least_one("buffer_sets", timing.buffer_sets)?;
     count("samples_s", timing.samples_s.len(), MAX_SAMPLES)?;
@@ -342,7 +343,7 @@ fn timing(timing: &Timing) -> Checked {
     ordered("ci95_s", "not around the median", &[low, timing.median_s, high])
 }
 
-fn verified(verification: &Verification) -> Checked {
+fn verified(verification: &Verification) -> Sound {
     comparison(verification)?;
     if verification.passed() {
         return Ok(());
@@ -353,7 +354,7 @@ fn verified(verification: &Verification) -> Checked {
     Err(Problem::new(key, format!("{value:e} is above the tolerance {tolerance:e}, so the result was wrong")))
 }
 
-fn comparison(verification: &Verification) -> Checked {
+fn comparison(verification: &Verification) -> Sound {
     number("value", verification.value)?;
     number("tolerance", verification.tolerance)?;
     number("worst_error", verification.worst_error)?;
@@ -369,7 +370,7 @@ fn comparison(verification: &Verification) -> Checked {
 }
 
 /// Every id once, and a complete document accounts for all that was planned.
-fn ids(record: &Record) -> Checked {
+fn ids(record: &Record) -> Sound {
     count("planned", record.planned.len(), MAX_ENTRIES)?;
     let planned: BTreeSet<&str> = unique("planned", record.planned.iter().map(String::as_str))?;
     count("cases", record.cases.len(), MAX_ENTRIES)?;
@@ -392,7 +393,7 @@ pub(super) fn done_ids(record: &Record) -> impl Iterator<Item = &str> {
     cases.chain(left_out).chain(rejected).map(String::as_str)
 }
 
-fn reasons(record: &Record) -> Checked {
+fn reasons(record: &Record) -> Sound {
     record.left_out.iter().try_for_each(|case| text("left_out.reason", &case.reason))?;
     record.rejected.iter().try_for_each(|case| {
         text("rejected.reason", &case.reason)?;

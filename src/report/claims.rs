@@ -3,7 +3,7 @@
 use super::grouped_digits;
 use crate::projection::Interval;
 use crate::projection::claims::{Judged, JudgedFigure, Nearest, Verdict};
-use crate::specs::claim::{Figure, Quantity};
+use crate::specs::claim::{ClaimQuantity, Figure};
 use crate::units::with_prefix;
 
 /// The most readings in words that a table shows; JSON has all.
@@ -70,19 +70,20 @@ fn times(factor: f64) -> String {
 
 fn value_of(figure: &JudgedFigure, nearest: &Nearest) -> Option<Interval> {
     // A claim has at most one figure of a quantity; its values come in the order of the figures.
-    let index = usize::from(figure.figure.of == Quantity::Speedup && nearest.values.len() > 1);
+    let index = usize::from(figure.figure.of == ClaimQuantity::Speedup && nearest.values.len() > 1);
     nearest.values.get(index).copied()
 }
 
 /// A value in the unit of its figure.
 pub(crate) fn quantity(figure: &Figure, value: f64) -> String {
     match figure.of {
-        Quantity::Speedup | Quantity::BandwidthRatio => format!("{value:.2}"),
-        Quantity::TokensPerSPerChip => grouped_digits(value),
-        Quantity::Chips | Quantity::ChipsAtScale => format!("{value:.0}"),
-        Quantity::PeakFlopPerS | Quantity::MemoryBytes | Quantity::LatencyS | Quantity::BaselineLatencyS => {
-            with_prefix(value, &figure.unit)
-        }
+        ClaimQuantity::Speedup | ClaimQuantity::BandwidthRatio => format!("{value:.2}"),
+        ClaimQuantity::TokensPerSPerChip => grouped_digits(value),
+        ClaimQuantity::Chips | ClaimQuantity::ChipsAtScale => format!("{value:.0}"),
+        ClaimQuantity::PeakFlopPerS
+        | ClaimQuantity::MemoryBytes
+        | ClaimQuantity::LatencyS
+        | ClaimQuantity::BaselineLatencyS => with_prefix(value, &figure.unit),
     }
 }
 

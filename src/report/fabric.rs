@@ -6,8 +6,8 @@ use comfy_table::CellAlignment::{Left, Right};
 
 use super::terminal::{bar_width, paragraph, plain, push_lines, title};
 use super::{clean, percent, short};
+use crate::projection::calibration::{FittedRow, MeasuredFit, TierValue};
 use crate::projection::fabric::exchange::Answer;
-use crate::projection::fabric::fit::{FittedRow, MeasuredFit, TierValue};
 use crate::specs::{Fabric, LatencyIs, Sourced, Topology};
 use crate::units::{Bytes, BytesPerSecond, Seconds};
 
@@ -174,13 +174,13 @@ pub fn measured_fit(fabric: &str, fitted: &MeasuredFit) -> String {
     title(&mut out, &format!("{}: fitted on {} measured rows", clean(fabric), fitted.rows.len()));
     let mut table = plain(&[Left, Right, Right, Right]);
     table.set_header(["parameter", "in the file", "fitted", "leaving rows out"]);
-    for TierValue { tier, key, stands, fitted, band: [low, high] } in &fitted.values {
+    for TierValue { tier, key, in_file, fitted, band: [low, high] } in &fitted.values {
         let show = |value: f64| match *key {
             "collective_fixed_s" => time(value),
             "bandwidth_bytes_per_s" => rate(value),
             _ => format!("{value:.4}"),
         };
-        let before = stands.map_or("the chip's".to_owned(), show);
+        let before = in_file.map_or("the chip's".to_owned(), show);
         table.add_row([
             format!("{}.{key}", clean(tier)),
             before,

@@ -8,7 +8,7 @@ use super::{
     best, ceiling_name, ceiling_note, ceiling_value, clean, grouped_digits, groups, number_type_name, percent,
     phase_name, provenance_name, relative_interval,
 };
-use crate::projection::{Interval, Plan, Projection};
+use crate::projection::{Interval, ParallelPlan, Projection};
 use crate::record::{Case, Metric, Record, Timing, Verification};
 use crate::units::{Bytes, Seconds};
 
@@ -179,7 +179,7 @@ pub(super) fn projections(projections: &[&Projection]) -> Markup {
     let groups = by_question(projections, |one| {
         vec![
             word(&one.fabric),
-            word(&one.bound_by),
+            word(&one.bound_by.to_string()),
             html! { (grouped_digits(one.tokens_per_s_per_chip.median)) },
             word(&band(&one.tokens_per_s_per_chip)),
             html! { (one.step_s) },
@@ -196,7 +196,7 @@ pub(super) fn plans(projections: &[&Projection]) -> Markup {
     let heads =
         ["fabric", "chip", "type", "chips", "TP", "PP", "EP", "DP", "micro-batches", "batch a chip", "memory a chip"];
     let groups = by_question(projections, |one| {
-        let Plan { chips, tp, pp, ep, dp, microbatches, batch_per_chip, .. } = &one.plan;
+        let ParallelPlan { chips, tp, pp, ep, dp, microbatches, batch_per_chip, .. } = &one.plan;
         let memory = &one.memory_bytes_per_chip;
         let mut row = vec![word(&one.fabric), word(&one.chip), word(number_type_name(one.number_type))];
         row.extend([chips, tp, pp, ep, dp, microbatches].map(|degree| html! { (degree) }));

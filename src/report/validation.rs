@@ -4,12 +4,12 @@ use comfy_table::CellAlignment::{Left, Right};
 
 use super::terminal::{paragraph, plain, push_lines, title};
 use super::{clean, short};
-use crate::projection::validation::{Row, Summary, summary};
+use crate::projection::validation::{ErrorSummary, PublishedRow, summary};
 use crate::specs::Checked;
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
 
 /// Rows by group, each with its error; then the errors of the whole, rows that were fitted on apart.
-pub fn rows(rows: &[Row]) -> String {
+pub fn rows(rows: &[PublishedRow]) -> String {
     let mut out = String::new();
     let mut groups: Vec<&str> = Vec::new();
     for row in rows {
@@ -18,10 +18,10 @@ pub fn rows(rows: &[Row]) -> String {
         }
     }
     for group in groups {
-        let of_group: Vec<&Row> = rows.iter().filter(|row| row.group == group).collect();
+        let of_group: Vec<&PublishedRow> = rows.iter().filter(|row| row.group == group).collect();
         title(&mut out, &clean(group));
         table(&mut out, &of_group);
-        let read = |row: &&&Row| row.checked == Checked::Yes && row.unit == "s";
+        let read = |row: &&&PublishedRow| row.checked == Checked::Yes && row.unit == "s";
         line(&mut out, "latencies read in their source", summary(of_group.iter().filter(read).copied()));
         let unseen = of_group.iter().filter(read).filter(|row| !row.fitted).copied();
         line(&mut out, "of these, not fitted on", summary(unseen));
@@ -35,7 +35,7 @@ pub fn rows(rows: &[Row]) -> String {
     out
 }
 
-fn table(out: &mut String, rows: &[&Row]) {
+fn table(out: &mut String, rows: &[&PublishedRow]) {
     let mut table = plain(&[Left, Left, Right, Right, Right]);
     table.set_header(["", "quantity", "published", "modelled", "error"]);
     for row in rows {
@@ -56,7 +56,7 @@ fn table(out: &mut String, rows: &[&Row]) {
     push_lines(out, &table);
 }
 
-fn line(out: &mut String, what: &str, summary: Summary) {
+fn line(out: &mut String, what: &str, summary: ErrorSummary) {
     if summary.rows > 0 {
         let text = format!(
             "{what}: {} of {} rows answered, mean absolute error {:.1} %, worst {:.1} %",
@@ -81,7 +81,7 @@ fn figure(value: f64, unit: &str) -> String {
 }
 
 /// Parameters with the value that stands and the fitted one, and the residuals.
-pub fn fit(fabric: &str, parameters: &[(&str, f64, f64)], residuals: &[Row]) -> String {
+pub fn fit(fabric: &str, parameters: &[(&str, f64, f64)], residuals: &[PublishedRow]) -> String {
     let mut out = String::new();
     title(&mut out, &format!("{}: {} free parameters", clean(fabric), parameters.len()));
     let mut table = plain(&[Left, Right, Right]);

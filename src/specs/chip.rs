@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::error::SpecError;
-use super::sourced::{NumberType, Sourced};
-use super::toml_file::{Builtin, bad, find, parse};
+use crate::specs::error::SpecError;
+use crate::specs::sourced::{NumberType, Sourced};
+use crate::specs::toml_file::{Builtin, bad, find, parse};
 
 const BUILTIN: &Builtin = &[
     ("ascend-910c", include_str!("../../specs/chips/ascend-910c.toml")),
@@ -24,20 +24,21 @@ pub struct Chip {
     pub name: String,
     /// Maker and product.
     pub title: String,
-    /// Dies of a package that programs see as devices of their own. Each is a rank: degrees of plans count them, as published
-    /// expert-parallel degrees do.
+    /// Dies of a package that programs see as devices of their own. Each is a rank: degrees of plans count them, as
+    /// published expert-parallel degrees do.
     pub dies: Sourced,
-    /// Whether two micro-batches may run side by side on a die, as on CloudMatrix384: in decode its cores are split between
-    /// attention and experts, in prefill vector cores lay out and sum the copies of one while the other computes.
+    /// Whether two micro-batches may run side by side on a die, as on CloudMatrix384. In decode its cores are split
+    /// between attention and experts. In prefill, vector cores lay out and sum the copies of one micro-batch while the
+    /// other computes.
     #[serde(default)]
     pub splits_cores: bool,
     /// Dense arithmetic peak by type.
     pub peak_flop_per_s: Peaks,
     /// Memory of the package.
-    pub memory: Memory,
+    pub memory: ChipMemory,
     /// Links of the package, bytes per second and direction.
     pub links: Links,
-    /// Costs beside arithmetic and traffic.
+    /// Costs besides arithmetic and traffic.
     pub overhead: Overhead,
     /// Share of the peaks that kernels reach.
     pub efficiency: Efficiency,
@@ -62,14 +63,14 @@ pub struct Peaks {
 /// Memory of a chip.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Memory {
+pub struct ChipMemory {
     /// Size.
     pub capacity_bytes: Sourced,
     /// Share of it that weights, cache and activations may fill.
     pub usable_fraction: Sourced,
     /// Peak bandwidth.
     pub bandwidth_bytes_per_s: Sourced,
-    /// Share of the cores that reaches what all of them reach of it; matters where micro-batches split the cores.
+    /// Share of the cores that reaches the whole bandwidth; used where micro-batches split the cores.
     pub saturating_cores: Option<Sourced>,
 }
 
@@ -83,7 +84,7 @@ pub struct Links {
     pub scale_out_bytes_per_s: Sourced,
 }
 
-/// Costs beside arithmetic and traffic.
+/// Costs besides arithmetic and traffic.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Overhead {
@@ -93,9 +94,9 @@ pub struct Overhead {
     pub sustained_clock: Sourced,
     /// Fixed time of a step: host scheduling, sampling, start of a graph.
     pub step_s: Sourced,
-    /// Share of the cores that a dispatch or combine of many tokens (prefill, training) holds while it runs beside compute.
+    /// Share of the cores that a dispatch or combine of many tokens (prefill, training) holds while compute runs too.
     pub communication_cores: Sourced,
-    /// The same of the low-latency kernels of decode.
+    /// Share of the cores that the low-latency kernels of decode hold.
     pub decode_communication_cores: Sourced,
 }
 
@@ -120,7 +121,7 @@ pub struct Efficiency {
 }
 
 impl Peaks {
-    /// The peak for this type; f16 and bf16 run on the same units and stand in for each other.
+    /// The peak for this type; f16 and bf16 run on the same units, so that either peak serves both.
     pub fn of(&self, number_type: NumberType) -> Option<&Sourced> {
         match number_type {
             NumberType::F32 => self.f32.as_ref(),

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
-use super::error::SpecError;
-use super::grid::{Grid, Kind};
-use super::sourced::{Checked, Provenance};
-use super::toml_file::{Builtin, bad, find, parse};
+use crate::specs::error::SpecError;
+use crate::specs::grid::{Grid, KeyKind};
+use crate::specs::sourced::{Checked, Provenance};
+use crate::specs::toml_file::{Builtin, bad, find, parse};
 
 const BUILTIN: &Builtin = &[
     ("size", include_str!("../../specs/claims/size.toml")),
@@ -20,22 +20,22 @@ const BUILTIN: &Builtin = &[
     ("scale", include_str!("../../specs/claims/scale.toml")),
 ];
 
-/// Keys of a reading beside those of a question.
-const MORE: &[(&str, Kind)] = &[
-    ("serving", Kind::Word(&["decode_only", "with_prefill"])),
-    ("baseline_plan", Kind::Word(&["its own best", "the supernode's"])),
-    ("tier", Kind::Text),
-    ("baseline_tier", Kind::Text),
-    ("bandwidth_is", Kind::Word(&["of the link", "reached by collectives"])),
-    ("latency_is", Kind::Word(&["from chip to chip", "an equal share of each hop", "of a hop more"])),
-    ("units", Kind::Word(&["decimal", "binary"])),
-    ("global_batch", Kind::Word(&["grows with the machine", "stays"])),
+/// Keys of a reading in addition to those of a question.
+const MORE: &[(&str, KeyKind)] = &[
+    ("serving", KeyKind::Word(&["decode_only", "with_prefill"])),
+    ("baseline_plan", KeyKind::Word(&["its own best", "the supernode's"])),
+    ("tier", KeyKind::Text),
+    ("baseline_tier", KeyKind::Text),
+    ("bandwidth_is", KeyKind::Word(&["of the link", "reached by collectives"])),
+    ("latency_is", KeyKind::Word(&["from chip to chip", "an equal share of each hop", "of a hop more"])),
+    ("units", KeyKind::Word(&["decimal", "binary"])),
+    ("global_batch", KeyKind::Word(&["grows with the machine", "stays"])),
 ];
 
 /// What a figure is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Quantity {
+pub enum ClaimQuantity {
     /// Throughput of one chip by the projection.
     TokensPerSPerChip,
     /// That over the baseline's.
@@ -48,15 +48,15 @@ pub enum Quantity {
     PeakFlopPerS,
     /// Chips times memory.
     MemoryBytes,
-    /// Bandwidth of a tier over that of the baseline's.
+    /// Bandwidth of a tier over that of a tier of the baseline.
     BandwidthRatio,
     /// Latency of a tier.
     LatencyS,
-    /// Latency of the baseline's tier.
+    /// Latency of a tier of the baseline.
     BaselineLatencyS,
 }
 
-impl Quantity {
+impl ClaimQuantity {
     /// Whether the projection is asked, rather than the files of chips and fabrics alone.
     pub const fn is_projected(self) -> bool {
         matches!(self, Self::TokensPerSPerChip | Self::Speedup | Self::ChipsAtScale)
@@ -68,7 +68,7 @@ impl Quantity {
 #[serde(deny_unknown_fields)]
 pub struct Figure {
     /// What it is of.
-    pub of: Quantity,
+    pub of: ClaimQuantity,
     /// The figure in words, as announced.
     pub said: String,
     /// The smallest value that it covers, in SI units: rounding, or the lower end of a range.
@@ -88,10 +88,10 @@ pub struct Figure {
 /// How a series over growing machines is judged.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Scaling {
-    /// The machines, growing; the first is what the others are held against.
+pub struct ScalingRule {
+    /// Numbers of chips, growing. The others are compared with the first.
     pub chips: Vec<u32>,
-    /// The share of the first one's throughput a chip that still counts as scaling.
+    /// The share of the first machine's throughput per chip that still counts as scaling.
     pub keeps: f64,
     /// Where that share comes from.
     pub source: String,
@@ -108,8 +108,8 @@ pub struct Claim {
     pub figures: Vec<Figure>,
     /// All readings.
     pub readings: Grid,
-    /// How a series is judged, for a figure of [`Quantity::ChipsAtScale`].
-    pub scaling: Option<Scaling>,
+    /// How a series is judged, for a figure of [`ClaimQuantity::ChipsAtScale`].
+    pub scaling: Option<ScalingRule>,
 }
 
 #[derive(Deserialize)]
@@ -119,7 +119,7 @@ struct File {
     title: String,
     figures: Vec<Figure>,
     readings: Table,
-    scaling: Option<Scaling>,
+    scaling: Option<ScalingRule>,
 }
 
 impl Claim {
@@ -165,7 +165,7 @@ impl Claim {
             if figure.of.is_projected() != projected {
                 return Err(bad(file, "figures.of", &figure.said, "a claim is projected or arithmetic, not both"));
             }
-            if (figure.of == Quantity::ChipsAtScale) != self.scaling.is_some() {
+            if (figure.of == ClaimQuantity::ChipsAtScale) != self.scaling.is_some() {
                 return Err(bad(
                     file,
                     "scaling",

@@ -1,15 +1,14 @@
 //! A fabric: the tiers that chips hang off, from the node outwards.
 
-mod set;
 #[cfg(test)]
 mod tests;
-mod written;
+mod value;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::error::SpecError;
-use super::sourced::Sourced;
-use super::toml_file::{Builtin, bad, find, parse};
+use crate::specs::error::SpecError;
+use crate::specs::sourced::Sourced;
+use crate::specs::toml_file::{Builtin, bad, find, parse};
 
 const BUILTIN: &Builtin = &[
     ("cloudmatrix384", include_str!("../../specs/fabrics/cloudmatrix384.toml")),
@@ -26,13 +25,13 @@ const BUILTIN: &Builtin = &[
 const MOST_CHIPS: u64 = 10_000_000;
 const MOST_PLANES: u64 = 64;
 const MOST_TIERS: usize = 8;
-/// Beyond these a value is a slip of the pen; a rate may stand for "endless".
+/// Beyond these limits a value is a slip of the pen. The fastest rate is far higher: it may mean "endless".
 const FASTEST_BYTES_PER_S: f64 = 1e30;
 const SLOWEST_BYTES_PER_S: f64 = 1.0;
 const LONGEST_S: f64 = 10.0;
 
 /// A fabric.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fabric {
     /// Short name.
@@ -46,14 +45,14 @@ pub struct Fabric {
     pub dies: Option<Dies>,
     /// From the innermost outwards.
     pub tiers: Vec<Tier>,
-    /// Time that a rank's cores need to quantise and issue one copy of a token in a dispatch, beside its transfer.
+    /// Time in which a rank's cores quantise and issue one copy of a token in a dispatch, without its transfer.
     pub dispatch_copy_s: Option<Sourced>,
     /// Which values `supernode fabric fit` fits, and on which published rows.
     pub fit: Option<Fit>,
 }
 
 /// How the members of a tier are joined.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topology {
     /// Through switches: any two at the rate of their ports.
@@ -64,19 +63,19 @@ pub enum Topology {
 }
 
 /// Dies of a package that communicate as ranks of their own.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Dies {
-    /// Dies a chip; each has its share of the chip's ports.
+    /// Dies per chip. Each has its share of the chip's ports.
     pub per_chip: u64,
-    /// Between dies of a package, a die and direction.
+    /// Bandwidth between dies of a package, per die and direction.
     pub bandwidth_bytes_per_s: Sourced,
-    /// Between dies of a package.
+    /// Latency between dies of a package.
     pub latency_s: Sourced,
 }
 
-/// One tier of a fabric: what two chips of it, that share no inner tier, talk over.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// One tier of a fabric: the links between two of its chips that share no inner tier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tier {
     /// Node, supernode, scale-out.
@@ -85,15 +84,15 @@ pub struct Tier {
     pub chips: u64,
     /// Tiers with the same port share the chip's injection bandwidth.
     pub port: String,
-    /// Bandwidth a chip and direction; absent where the chip's own scale-up links serve the tier.
+    /// Bandwidth per chip and direction; absent where the chip's own scale-up links serve the tier.
     pub bandwidth_bytes_per_s: Option<Sourced>,
     /// Share of the bandwidth that collectives reach.
     pub link_efficiency: Sourced,
     /// Share that dispatch and combine reach, where their kernels reach another.
     pub all_to_all_efficiency: Option<Sourced>,
-    /// Latency, of what `latency_is` says.
+    /// Latency of what `latency_is` says.
     pub latency_s: Sourced,
-    /// What `latency_s` is of.
+    /// What `latency_s` covers.
     pub latency_is: LatencyIs,
     /// Switches on the way between two chips of this tier; only used if `latency_is` is `hop`.
     pub hops: u64,
@@ -102,7 +101,7 @@ pub struct Tier {
     /// Fixed cost of an all-reduce, all-gather or send: software, synchronisation.
     pub collective_fixed_s: Sourced,
     /// Fixed cost of a dispatch or combine whose peers are all on this tier: launch, exchange of counts, completion
-    /// flags. Over several tiers it is the mean, weighted by the peers on each.
+    /// flags. With peers on several tiers the cost is the mean, weighted by the peers on each.
     pub all_to_all_fixed_s: Sourced,
     /// Parallel switch planes over which a chip's traffic is spread.
     #[serde(default = "one")]
@@ -121,18 +120,18 @@ pub struct Tier {
 }
 
 /// How traffic is spread over planes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Spread {
-    /// Each message over all planes that join its ends, in proportion to what is left of each.
+    /// Each message uses all planes that join its ends, in proportion to what is left of each.
     #[default]
     Spray,
-    /// Each pair of ranks on one plane, chosen by a hash (ECMP).
+    /// Each pair of ranks uses one plane, chosen by a hash (ECMP).
     Hash,
 }
 
-/// What a latency is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+/// What a latency covers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatencyIs {
     /// One switch.
@@ -142,7 +141,7 @@ pub enum LatencyIs {
 }
 
 /// The free parameters of a fabric, and the published rows that they are fitted on.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fit {
     /// Keys such as `node.all_to_all_fixed_s`, at most four.
@@ -221,7 +220,7 @@ impl Fabric {
             }
         }
         if let Some(copy) = &self.dispatch_copy_s {
-            check(file, "dispatch_copy_s", copy, Kind::Time)?;
+            check(file, "dispatch_copy_s", copy, ValueKind::Time)?;
         }
         if let Some(fit) = &self.fit
             && (fit.free.len() > 4 || fit.free.len() > fit.rows.len())
@@ -262,30 +261,30 @@ impl Dies {
         if !(2..=16).contains(&self.per_chip) {
             return Err(bad(file, "dies.per_chip", self.per_chip, "give 2 to 16, or leave [dies] out"));
         }
-        check(file, "dies.bandwidth_bytes_per_s", &self.bandwidth_bytes_per_s, Kind::Rate)?;
-        check(file, "dies.latency_s", &self.latency_s, Kind::Time)
+        check(file, "dies.bandwidth_bytes_per_s", &self.bandwidth_bytes_per_s, ValueKind::Rate)?;
+        check(file, "dies.latency_s", &self.latency_s, ValueKind::Time)
     }
 }
 
-/// What a value is, hence what it may be.
+/// What a value is, hence what range it has.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum ValueKind {
     Rate,
     Time,
     Share,
     Factor,
 }
 
-fn check(file: &str, key: &str, value: &Sourced, kind: Kind) -> Result<(), SpecError> {
-    if let Some(remedy) = value.problem(kind == Kind::Time) {
+fn check(file: &str, key: &str, value: &Sourced, kind: ValueKind) -> Result<(), SpecError> {
+    if let Some(remedy) = value.problem(kind == ValueKind::Time) {
         return Err(bad(file, key, value.value, remedy));
     }
     let ends = [value.low.unwrap_or(value.value), value.value, value.high.unwrap_or(value.value)];
     let (least, most, remedy) = match kind {
-        Kind::Rate => (SLOWEST_BYTES_PER_S, FASTEST_BYTES_PER_S, "give bytes per second, from 1 to 1e30"),
-        Kind::Time => (0.0, LONGEST_S, "give seconds, at most 10"),
-        Kind::Share => (1e-6, 1.0, "a share is above 0 and at most 1"),
-        Kind::Factor => (1.0, 1e6, "give a ratio from 1 to 1e6"),
+        ValueKind::Rate => (SLOWEST_BYTES_PER_S, FASTEST_BYTES_PER_S, "give bytes per second, from 1 to 1e30"),
+        ValueKind::Time => (0.0, LONGEST_S, "give seconds, at most 10"),
+        ValueKind::Share => (1e-6, 1.0, "a share is above 0 and at most 1"),
+        ValueKind::Factor => (1.0, 1e6, "give a ratio from 1 to 1e6"),
     };
     match ends.into_iter().find(|end| !(least..=most).contains(end)) {
         Some(end) => Err(bad(file, key, end, remedy)),
@@ -321,14 +320,14 @@ impl Tier {
             }
         }
         let values = [
-            ("bandwidth_bytes_per_s", self.bandwidth_bytes_per_s.as_ref(), Kind::Rate),
-            ("link_efficiency", Some(&self.link_efficiency), Kind::Share),
-            ("all_to_all_efficiency", self.all_to_all_efficiency.as_ref(), Kind::Share),
-            ("latency_s", Some(&self.latency_s), Kind::Time),
-            ("message_overhead_s", Some(&self.message_overhead_s), Kind::Time),
-            ("collective_fixed_s", Some(&self.collective_fixed_s), Kind::Time),
-            ("all_to_all_fixed_s", Some(&self.all_to_all_fixed_s), Kind::Time),
-            ("oversubscription", self.oversubscription.as_ref(), Kind::Factor),
+            ("bandwidth_bytes_per_s", self.bandwidth_bytes_per_s.as_ref(), ValueKind::Rate),
+            ("link_efficiency", Some(&self.link_efficiency), ValueKind::Share),
+            ("all_to_all_efficiency", self.all_to_all_efficiency.as_ref(), ValueKind::Share),
+            ("latency_s", Some(&self.latency_s), ValueKind::Time),
+            ("message_overhead_s", Some(&self.message_overhead_s), ValueKind::Time),
+            ("collective_fixed_s", Some(&self.collective_fixed_s), ValueKind::Time),
+            ("all_to_all_fixed_s", Some(&self.all_to_all_fixed_s), ValueKind::Time),
+            ("oversubscription", self.oversubscription.as_ref(), ValueKind::Factor),
         ];
         for (field, value, kind) in values {
             if let Some(value) = value {

@@ -1,27 +1,28 @@
 //! Facts from files: models, chips and fabrics, each value with its source.
 //!
 //! The files under `specs/` are embedded in the program; a path to a file of one's own works wherever a name does.
-//! Parsing is strict: an unknown key, a missing value or one out of range is one line that names file, field and remedy.
+//! Parsing is strict: an unknown key, a missing value or one out of range is one line that names file, field and
+//! remedy.
 
 mod chip;
 pub mod claim;
+mod edit;
 mod error;
 mod fabric;
 pub mod grid;
 mod model;
 #[cfg(all(test, feature = "gpu"))]
 mod profile;
-mod set;
 mod sourced;
 mod toml_file;
 
-pub use chip::{Chip, Efficiency, Links, Memory, Overhead, Peaks};
+pub use chip::{Chip, ChipMemory, Efficiency, Links, Overhead, Peaks};
 pub use claim::Claim;
+pub use edit::Settings;
 pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
 pub use grid::{Grid, Point};
 pub use model::{Attention, Model, Moe, Scoring};
 #[cfg(all(test, feature = "gpu"))]
 pub(crate) use profile::DeviceProfile;
-pub use set::Settings;
-pub use sourced::{Checked, NumberType, Provenance, Sourced};
+pub use sourced::{Checked, NumberType, Provenance, Scenario, Sourced};

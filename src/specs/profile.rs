@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::error::SpecError;
-use super::sourced::Sourced;
-use super::toml_file::{Builtin, bad, find, parse};
+use crate::specs::error::SpecError;
+use crate::specs::sourced::Sourced;
+use crate::specs::toml_file::{Builtin, bad, find, parse};
 
 const BUILTIN: &Builtin = &[
     ("rtx-4090", include_str!("../../specs/devices/rtx-4090.toml")),

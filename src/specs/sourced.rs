@@ -20,6 +20,14 @@ pub enum NumberType {
 }
 
 impl NumberType {
+    /// All of them, the widest first.
+    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::Fp8, Self::Int8];
+
+    /// The type of this name, as files and flags write it.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|number_type| number_type.name() == name)
+    }
+
     /// Bytes of one element.
     pub const fn size_bytes(self) -> f64 {
         match self {
@@ -123,6 +131,37 @@ impl Sourced {
             Some("a published value needs `checked` (yes, secondary, memory or derived)")
         } else {
             None
+        }
+    }
+}
+
+/// Which end of every band a computation takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// The slowest.
+    Pessimistic,
+    /// The central value.
+    Nominal,
+    /// The fastest.
+    Optimistic,
+}
+
+impl Scenario {
+    /// A rate, size or share: more is better.
+    pub fn rate(self, value: &Sourced) -> f64 {
+        match self {
+            Self::Pessimistic => value.low.unwrap_or(value.value),
+            Self::Nominal => value.value,
+            Self::Optimistic => value.high.unwrap_or(value.value),
+        }
+    }
+
+    /// A time, or a factor on one: less is better.
+    pub fn time(self, value: &Sourced) -> f64 {
+        match self {
+            Self::Pessimistic => value.high.unwrap_or(value.value),
+            Self::Nominal => value.value,
+            Self::Optimistic => value.low.unwrap_or(value.value),
         }
     }
 }

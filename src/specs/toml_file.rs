@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::error::{SpecError, looks_like_path, read_small_file};
 use crate::printable::{is_unprintable, printable};
+use crate::specs::error::{SpecError, looks_like_path, read_small_file};
 
 /// The longest message of the parser that is passed on, in characters.
 const MAX_MESSAGE: usize = 400;
@@ -29,8 +29,8 @@ pub(super) fn find(
     Err(SpecError::Unknown { kind, name: name_or_path.to_owned(), known, format: "TOML" })
 }
 
-/// A value from TOML; the parser's reason and line on one line. Text that could steer a terminal is refused, since names,
-/// titles and sources are shown.
+/// A value from TOML; the parser's reason and line on one line. Text that could steer a terminal is refused, since
+/// names, titles and sources are shown.
 pub(super) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, SpecError> {
     let told = |error: toml::de::Error| {
         let line = error.span().map_or(0, |span| text.get(..span.start).unwrap_or_default().lines().count().max(1));
@@ -59,4 +59,10 @@ fn steers(value: &toml::Value) -> bool {
 pub(super) fn bad(file: &str, field: &str, value: impl ToString, remedy: &str) -> SpecError {
     let (file, field) = (file.to_owned(), field.to_owned());
     SpecError::Value { file, field, value: value.to_string(), remedy: remedy.to_owned() }
+}
+
+/// Whether `given` is the key, with or without its unit.
+pub(super) fn is_key(given: &str, key: &str) -> bool {
+    given == key
+        || key.strip_suffix("_bytes_per_s").or_else(|| key.strip_suffix("_s")).is_some_and(|short| short == given)
 }

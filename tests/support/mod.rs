@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use supernode_bench::kernels::{Element, Family, KernelPhase, Work};
 use supernode_bench::record::{
-    Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Preset, Protocol,
-    Record, SCHEMA_VERSION, Selection, Timing, Tool, Verification,
+    Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Preset, Protocol, Record,
+    SCHEMA_VERSION, Selection, Timing, Tool, Verification,
 };
 use supernode_bench::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
 

@@ -8,16 +8,17 @@ use serde::Serialize;
 use super::super::{Error, print, print_json};
 use super::input;
 use super::options::{self, ModeName, Op, PayloadName, PlacementName};
+use crate::projection::ExpertLoad;
 use crate::projection::fabric::exchange::{
     Answer, Bulk, Direction, Exchange, ExchangeError, Mode, Payload, Site, bulk, exchange, flows,
 };
-use crate::projection::fabric::faults::Fault;
+use crate::projection::fabric::faults::FabricFault;
 use crate::projection::fabric::flows::{Fairness, run as run_flows};
-use crate::projection::fabric::load::{ExpertLoad, Experts};
+use crate::projection::fabric::placement::Experts;
 use crate::projection::fabric::trace::trace;
-use crate::projection::uncertainty::Scenario;
 use crate::report::fabric as tables;
-use crate::specs::{Chip, Fabric, Sourced};
+use crate::specs::{Chip, Fabric, Scenario, Sourced};
+use crate::units::Bytes;
 
 const MOST_TRACED_RANKS: usize = 1024;
 const MOST_EXPERTS: u32 = 1 << 20;
@@ -82,7 +83,7 @@ pub(super) struct BenchArgs {
     bytes: Option<f64>,
     /// Something broken or slow, e.g. plane=3, link=12.3@0.5, switch=0.6, core-switch=2, node=5, rank=7
     #[arg(long, value_name = "FAULT")]
-    fault: Vec<Fault>,
+    fault: Vec<FabricFault>,
     /// Change a value of the fabrics, e.g. node.bandwidth=400e9
     #[arg(long, value_name = "TIER.KEY=VALUE")]
     set: Vec<String>,
@@ -163,7 +164,7 @@ fn line(args: &BenchArgs, fabric: &Fabric, scale_up: &Sourced, load: &ExpertLoad
         match args.op.bulk() {
             None => exchange(&site, &exchange_of(args, fabric, load, ep), &args.fault),
             Some(collective) => {
-                let bytes = args.bytes.unwrap_or(args.tokens * args.hidden * 2.0);
+                let bytes = Bytes::new(args.bytes.unwrap_or(args.tokens * args.hidden * 2.0));
                 let asked = Bulk { collective, ranks: ep as usize, bytes, algorithm: None };
                 bulk(&site, &asked, &args.fault)
             }
@@ -192,7 +193,7 @@ fn exchange_of(args: &BenchArgs, fabric: &Fabric, load: &ExpertLoad, ep: u32) ->
     let ranks = ep as usize;
     // A count that was asked for is taken at its word, and a histogram has its own; else as many as divide over the ranks.
     let default =
-        if let ExpertLoad::Histogram(counts) = load { counts.len() } else { 256usize.next_multiple_of(ranks) };
+        if let ExpertLoad::Counted { visits, .. } = load { visits.len() } else { 256usize.next_multiple_of(ranks) };
     let experts = args.experts.map_or(default, |experts| experts as usize);
     let redundant = args.redundant_experts.unwrap_or(0) as usize;
     let out = if fabric.dies.is_some() { Payload::Int8 } else { Payload::Fp8 };

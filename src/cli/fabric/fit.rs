@@ -8,9 +8,9 @@ use clap::Args;
 use super::super::{Error, print, print_json, read_at_most};
 use super::input;
 use super::options::Op;
-use crate::projection::fabric::fit::{Fitted, MeasuredFit, TierValue, fit, fit_measured};
-use crate::projection::fabric::import::{self, Hints, Measured};
-use crate::projection::validation::{Row, fabric::cases, summary};
+use crate::projection::calibration::import::{self, Hints, Measured};
+use crate::projection::calibration::{Fitted, MeasuredFit, TierValue, fit, fit_measured};
+use crate::projection::validation::{PublishedRow, fabric::cases, summary};
 use crate::record;
 use crate::report::{fabric as tables, validation};
 use crate::specs::{Chip, Fabric, Sourced};
@@ -77,7 +77,7 @@ fn on_published(args: &FitArgs) -> Result<(), Error> {
 
 fn fit_json(fitted: &Fitted) -> serde_json::Value {
     let parameters = fitted.parameters.iter().map(|parameter| {
-        serde_json::json!({ "key": parameter.key, "in_file": parameter.stands, "fitted": parameter.fitted })
+        serde_json::json!({ "key": parameter.key, "in_file": parameter.in_file, "fitted": parameter.fitted })
     });
     serde_json::json!({
         "fabric": fitted.fabric.name,
@@ -91,8 +91,8 @@ fn fit_json(fitted: &Fitted) -> serde_json::Value {
 
 fn fit_text(fitted: &Fitted) -> String {
     let parameters: Vec<_> =
-        fitted.parameters.iter().map(|parameter| (&*parameter.key, parameter.stands, parameter.fitted)).collect();
-    let rows: Vec<Row> = fitted.on.iter().chain(&fitted.unseen).cloned().collect();
+        fitted.parameters.iter().map(|parameter| (&*parameter.key, parameter.in_file, parameter.fitted)).collect();
+    let rows: Vec<PublishedRow> = fitted.on.iter().chain(&fitted.unseen).cloned().collect();
     validation::fit(&fitted.fabric.name, &parameters, &rows)
 }
 

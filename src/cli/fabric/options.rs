@@ -5,9 +5,10 @@ use std::path::Path;
 use clap::ValueEnum;
 
 use super::super::expert_load::Counts;
+use crate::projection::ExpertLoad;
 use crate::projection::fabric::Collective;
 use crate::projection::fabric::exchange::Payload;
-use crate::projection::fabric::load::{ExpertLoad, Placement};
+use crate::projection::fabric::placement::Placement;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Op {
@@ -85,18 +86,16 @@ impl From<PlacementName> for Placement {
 /// `uniform`, `power:EXPONENT`, or the path of a histogram or of a result document, whose gating case over `experts`
 /// experts is taken (the one with the most token slots where `None`); and the case that it was.
 pub(super) fn load(text: &str, seed: u64, experts: Option<u32>) -> Result<(ExpertLoad, Option<String>), String> {
-    if text == "uniform" {
-        return Ok((ExpertLoad::Uniform, None));
-    }
-    if let Some(exponent) = text.strip_prefix("power:") {
-        let exponent = number(exponent, 0.0, 20.0).map_err(|reason| format!("--load power: {reason}"))?;
-        return Ok((ExpertLoad::PowerLaw { exponent, seed }, None));
+    let named = ExpertLoad::named(text, seed).map_err(|reason| format!("--load power: {reason}"))?;
+    // What replication leaves of real traffic says nothing of single experts.
+    if let Some(load) = named.filter(|load| *load != ExpertLoad::Replicated) {
+        return Ok((load, None));
     }
     let help = "give uniform, power:EXPONENT, a JSON file with a list of token counts by expert, or a result document";
     let experts = experts.map(|experts| experts as usize);
     let read = Counts::read(Path::new(text)).map_err(|reason| format!("--load {reason}; {help}"))?;
     let (counts, source) = read.over(experts).map_err(|reason| format!("--load {reason}"))?;
-    Ok((ExpertLoad::Histogram(counts), source))
+    Ok((ExpertLoad::counted(counts, source.clone()), source))
 }
 
 pub(super) fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {

@@ -6,8 +6,10 @@ use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use super::super::Error;
-use crate::projection::flows::FlowAnswer;
-use crate::projection::{Comparison, CostSource, Infeasible, Phase, Plan, Projection, Request, Search};
+use crate::projection::on_network::NetworkAnswer;
+use crate::projection::{
+    Comparison, CostSource, Infeasible, ParallelPlan, Phase, Projection, ProjectionCaveat, Request, Search,
+};
 use crate::report::terminal;
 use crate::specs::Provenance;
 
@@ -30,7 +32,7 @@ pub(super) struct JsonRow<'a> {
     speedup: Option<f64>,
     same_plan_speedup: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    flows: Option<&'a FlowAnswer>,
+    flows: Option<&'a NetworkAnswer>,
 }
 
 #[derive(Serialize)]
@@ -52,7 +54,7 @@ impl Row {
     }
 
     /// The same with the plan by flows.
-    pub(super) fn json_with<'a>(&'a self, flows: Option<&'a FlowAnswer>) -> JsonRow<'a> {
+    pub(super) fn json_with<'a>(&'a self, flows: Option<&'a NetworkAnswer>) -> JsonRow<'a> {
         JsonRow {
             flows,
             on: self.answer(&self.comparison.on, &self.request.fabric.name),
@@ -133,7 +135,7 @@ fn plans(rows: &[Row]) -> Table {
     let mut table = new_table(&["model", "phase", "fabric", "plan", "bound by"]);
     for row in rows {
         for projection in [&row.comparison.on, &row.comparison.baseline].into_iter().flatten() {
-            let resource = projection.bound_by.split(';').next().unwrap_or_default();
+            let resource = projection.bound_by.resource_name();
             table.add_row([
                 row.request.model.name.as_str(),
                 phase_name(row.request.phase),
@@ -178,7 +180,7 @@ fn infeasible_notes(rows: &[Row]) -> String {
 }
 
 /// One projection in full.
-pub(super) fn single(row: &Row, on: &Projection, flows: Option<&FlowAnswer>) -> String {
+pub(super) fn single(row: &Row, on: &Projection, flows: Option<&NetworkAnswer>) -> String {
     let mut text = format!("{}, type {}\n", row.title(), on.number_type.name());
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<22}{value}");
@@ -193,7 +195,7 @@ pub(super) fn single(row: &Row, on: &Projection, flows: Option<&FlowAnswer>) -> 
         line("time to first token", time.to_string());
     }
     line("MFU", format!("{:.1} %", on.mfu * 100.0));
-    line("bound by", on.bound_by.clone());
+    line("bound by", on.bound_by.to_string());
     line("plan", plan_text(&on.plan));
     line("memory a chip", memory_text(on));
     match (&row.comparison.baseline, row.comparison.speedup) {
@@ -219,7 +221,7 @@ pub(super) fn single(row: &Row, on: &Projection, flows: Option<&FlowAnswer>) -> 
 }
 
 /// The same plan over the network's ports and links.
-fn flows_text(flows: &FlowAnswer) -> String {
+fn flows_text(flows: &NetworkAnswer) -> String {
     let ratio = flows.tokens_per_s_per_chip / flows.closed_forms_tokens_per_s_per_chip;
     let faults = if flows.faults.is_empty() { String::new() } else { format!(" with {}", flows.faults.join(", ")) };
     format!(
@@ -299,7 +301,7 @@ fn terms_table(row: &Row, on: &Projection) -> Table {
 /// Caveats and where the inputs come from, each once.
 fn notes(projections: &[&Projection]) -> String {
     let mut text = String::new();
-    let mut caveats: Vec<&String> = Vec::new();
+    let mut caveats: Vec<&ProjectionCaveat> = Vec::new();
     let mut sources: Vec<&CostSource> = Vec::new();
     for projection in projections {
         caveats.extend(projection.caveats.iter().filter(|caveat| !caveats.contains(caveat)).collect::<Vec<_>>());
@@ -359,8 +361,8 @@ pub(in crate::cli) fn rate(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.3}").chars().take(5).collect() }
 }
 
-pub(in crate::cli) fn plan_text(plan: &Plan) -> String {
-    let Plan { tp, pp, ep, dp, cp, microbatches, batch_per_chip, .. } = plan;
+pub(in crate::cli) fn plan_text(plan: &ParallelPlan) -> String {
+    let ParallelPlan { tp, pp, ep, dp, cp, microbatches, batch_per_chip, .. } = plan;
     let context = if *cp > 1 { format!(" cp{cp}") } else { String::new() };
     format!(
         "tp{tp} pp{pp} ep{ep} dp{dp}{context} m{microbatches} b{}",

@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::super::Error;
-use crate::projection::sweep::Row;
+use crate::projection::sweep::SweepRow;
 use crate::specs::Grid;
 
 /// Format of the output.
@@ -80,7 +80,7 @@ impl Sink {
     }
 
     /// Appends a row, whole: one write a line.
-    pub(super) fn write(&mut self, row: &Row) -> Result<(), Error> {
+    pub(super) fn write(&mut self, row: &SweepRow) -> Result<(), Error> {
         let mut line = serde_json::to_string(row)
             .map_err(|error| Error::Input(format!("point {}: a figure is not finite ({error})", row.index)))?;
         line.push('\n');

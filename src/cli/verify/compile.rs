@@ -12,7 +12,7 @@ use super::super::progress::Progress;
 use super::super::{Error, print, print_json};
 use super::{Args, chosen};
 use crate::kernels::Family;
-use crate::measure::compile::{self, Compilation, CompileOutcome, ShaderPipeline, SLOW};
+use crate::measure::compile::{self, Compilation, CompileOutcome, SLOW, ShaderPipeline};
 use crate::measure::gpu::Gpu;
 use crate::record::Device;
 use crate::units::Seconds;
@@ -87,7 +87,10 @@ fn compile_all(
                 progress.begin(&pipeline.name);
                 compile::compile(gpu, pipeline).unwrap_or_else(|error| {
                     end = Some(error.to_string());
-                    Compilation { outcome: CompileOutcome::Refused, ..Compilation::not_tried(pipeline, &error.to_string()) }
+                    Compilation {
+                        outcome: CompileOutcome::Refused,
+                        ..Compilation::not_tried(pipeline, &error.to_string())
+                    }
                 })
             }
         };
@@ -152,7 +155,8 @@ fn report(device: &Device, done: &[Compilation]) -> String {
 fn counts(done: &[Compilation]) -> String {
     let slow = done.iter().filter(|compilation| compilation.is_slow()).count();
     let [compiled, refused, left_out, not_tried] =
-        [CompileOutcome::Compiled, CompileOutcome::Refused, CompileOutcome::LeftOut, CompileOutcome::NotTried].map(|outcome| count(done, outcome));
+        [CompileOutcome::Compiled, CompileOutcome::Refused, CompileOutcome::LeftOut, CompileOutcome::NotTried]
+            .map(|outcome| count(done, outcome));
     let all = done.len();
     format!(
         "{all} pipelines: {compiled} compiled, {slow} slow, {refused} refused, {left_out} left out, {not_tried} not tried"
@@ -244,7 +248,8 @@ mod tests {
             compilation.why = None;
         }
         done[0].seconds = Some(Seconds::new(31.0));
-        (done[1].outcome, done[1].why) = (CompileOutcome::Refused, Some("the driver said no and went on about it ".repeat(3)));
+        (done[1].outcome, done[1].why) =
+            (CompileOutcome::Refused, Some("the driver said no and went on about it ".repeat(3)));
         (done[2].outcome, done[2].seconds, done[2].why) =
             (CompileOutcome::LeftOut, None, Some("it lacks a feature".to_owned()));
         done

@@ -1,6 +1,6 @@
 //! Roofs of the units that multiply.
 
-use super::bench::{Attempt, Bench, ends_the_search, shortest};
+use super::bench::{Attempt, ProbeBench, ends_the_search, shortest};
 use crate::kernels::probes::{DotProbe, FMA_WORKGROUPS, FmaForm, FmaProbe, MATRIX_WORKGROUP, MatrixProbe};
 use crate::kernels::{Element, Kernel};
 use crate::measure::launch;
@@ -52,7 +52,7 @@ struct Contender {
     workgroup: u32,
 }
 
-impl Bench<'_> {
+impl ProbeBench<'_> {
     /// The faster form of the multiply-add probe, in the faster size of workgroups.
     pub(super) fn fma(&self, kind: CeilingKind, element: Element) -> Result<Ceiling, RunError> {
         let mut problem = None;

@@ -18,7 +18,7 @@ pub(super) fn ends_the_search(error: &RunError) -> bool {
 }
 
 /// What a probe is measured with.
-pub(super) struct Bench<'a> {
+pub(super) struct ProbeBench<'a> {
     pub(super) executor: &'a dyn Executor,
     pub(super) device: &'a Device,
     pub(super) protocol: CaseProtocol<'a>,
@@ -45,7 +45,7 @@ impl<'a> Attempt<'a> {
     }
 }
 
-impl Bench<'_> {
+impl ProbeBench<'_> {
     pub(super) fn is_software(&self) -> bool {
         self.device.device_type == DeviceType::Software
     }

@@ -7,8 +7,8 @@ use super::super::sampling::{Pace, Sampling};
 use super::*;
 use crate::kernels::Work;
 use crate::kernels::probes::FmaForm;
-use crate::record::LastLevelCache;
 use crate::record::DeviceType;
+use crate::record::LastLevelCache;
 use crate::units::{Bytes, Seconds};
 
 /// A GPU with f16 and matrices whose buffers are small, so that tests are short.

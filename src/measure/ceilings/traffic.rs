@@ -1,6 +1,6 @@
 //! Roofs of launches, memory and the last-level cache.
 
-use super::bench::{Attempt, Bench, ends_the_search};
+use super::bench::{Attempt, ProbeBench, ends_the_search};
 use crate::kernels::probes::{
     CACHE_INVOCATIONS, CacheProbe, CopyProbe, LaunchProbe, MIN_CACHE_BYTES, ReadProbe, WriteProbe, cache_step,
 };
@@ -29,7 +29,7 @@ const CLEARLY: f64 = 1.1;
 /// The cache has ended once this many working sets in a row were no faster than memory.
 const BEYOND: usize = 2;
 
-impl Bench<'_> {
+impl ProbeBench<'_> {
     pub(super) fn launch(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
         self.measured(kind, Attempt::of(&LaunchProbe, Element::F32))
     }

@@ -6,12 +6,12 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::super::fake::{self, Fake, FakeKernel, Failure, ScriptStep, VARIANTS};
+use super::super::fake::{self, Failure, Fake, FakeKernel, ScriptStep, VARIANTS};
 use super::super::into_record::{document, protocol};
 use super::super::options::EFFORT;
 use super::super::sampling::{Pace, Sampling};
-use super::super::verify::CaseProtocol;
 use super::super::tuning;
+use super::super::verify::CaseProtocol;
 use super::*;
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{Element, Family, Kernel, KernelPhase, Target, Work};

@@ -3,18 +3,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{ByClass, ChipModel, ClassEfficiency};
 use crate::kernels::{Element, Family, KernelPhase};
+use crate::projection::caveat::{ProjectionCaveat, add_new};
+use crate::projection::chip::{ByClass, ChipModel, ClassEfficiency, saturating_cores};
 use crate::projection::costs::Costs;
-use crate::record::{Bound, CacheState, Case, CeilingKind, Record};
+use crate::record::{Bound, CacheState, Case, Caveat, CeilingKind, Record};
 use crate::specs::{NumberType, Provenance, Sourced};
 
 const NOT_IN_RECORD: &str = "not measured on this device";
 
 impl ChipModel {
-    /// From a record. The peak is the measured FMA ceiling of the type, the bandwidth the measured memory ceiling, a
-    /// launch the measured one. A class's share of a roof is the median over the record's shapes, each at its best
-    /// variant; low and high are the extremes. What a record cannot know is assumed, and a caveat says so.
+    /// From a record.
+    ///
+    /// - Peaks are the measured FMA ceilings, the bandwidth is the measured memory ceiling, and the launch is measured
+    ///   too.
+    /// - A class's share of a roof is the median over the record's shapes, each at its fastest variant. Low and high
+    ///   are the extremes.
+    /// - What a record cannot know is assumed, and a caveat says so.
     ///
     /// # Errors
     /// One line that says which ceiling the record lacks.
@@ -49,7 +54,7 @@ impl ChipModel {
             dies: Sourced::assumed(1.0, 1.0, 1.0, "a measured device is one rank"),
             communication_cores: Sourced::assumed(0.15, 0.0, 0.33, NOT_IN_RECORD),
             decode_communication_cores: Sourced::assumed(0.0, 0.0, 0.33, NOT_IN_RECORD),
-            saturating_cores: super::saturating_cores(),
+            saturating_cores: saturating_cores(),
             splits_cores: false,
             cost_factor: measured(
                 1.0,
@@ -86,31 +91,26 @@ fn peaks(record: &Record) -> Result<BTreeMap<NumberType, Sourced>, String> {
     Ok(peaks)
 }
 
-fn general_caveats(record: &Record) -> Vec<String> {
-    let mut caveats: Vec<String> = Vec::new();
+fn general_caveats(record: &Record) -> Vec<ProjectionCaveat> {
+    let mut caveats = Vec::new();
     if record.is_software() {
-        caveats.push(crate::record::Caveat::SoftwareAdapter.to_string());
+        caveats.push(ProjectionCaveat::Record(Caveat::SoftwareAdapter));
     }
-    for caveat in record.caveats.iter().map(ToString::to_string) {
-        if !caveats.contains(&caveat) {
-            caveats.push(caveat);
-        }
+    for caveat in &record.caveats {
+        add_new(&mut caveats, &[ProjectionCaveat::Record(caveat.clone())]);
     }
     if !record.complete {
-        caveats.push("the record is not complete: some planned cases are missing".to_owned());
+        caveats.push(ProjectionCaveat::IncompleteRecord);
     }
-    caveats.push(
-        "a record knows neither memory size nor links: 128 GB and the supernode's links are assumed (--chip-memory-gb)"
-            .to_owned(),
-    );
+    caveats.push(ProjectionCaveat::AssumedMemoryAndLinks);
     if record.cases.iter().any(|case| case.scale_divisor > 1) {
-        caveats.push("some measured layers were scaled down: large ones may run nearer the roofs".to_owned());
+        caveats.push(ProjectionCaveat::ScaledLayers);
     }
-    caveats.push("dense layers take the share of the roofs that the expert matmul reaches".to_owned());
+    caveats.push(ProjectionCaveat::DenseAsExperts);
     caveats
 }
 
-fn shares(record: &Record, family: Family, caveats: &mut Vec<String>) -> ClassEfficiency<Sourced> {
+fn shares(record: &Record, family: Family, caveats: &mut Vec<ProjectionCaveat>) -> ClassEfficiency<Sourced> {
     // The projection runs in f16 where the record has it; a family that was only measured in f32 lends that share.
     let has_f16 = record.cases.iter().any(|case| case.element == Element::F16);
     let element = if has_f16 { Element::F16 } else { Element::F32 };
@@ -127,17 +127,15 @@ fn shares(record: &Record, family: Family, caveats: &mut Vec<String>) -> ClassEf
     let other = compute.clone().or_else(|| memory.clone());
     let fallback = other.unwrap_or_else(|| Sourced::assumed(0.5, 0.2, 0.8, "no case of this family in the record"));
     if missing {
-        caveats.push(format!(
-            "the record has too few cases of {family}: part of its share of the roofs is carried over or assumed"
-        ));
+        caveats.push(ProjectionCaveat::FewCases(family));
     }
     ClassEfficiency { compute: compute.unwrap_or_else(|| fallback.clone()), memory: memory.unwrap_or(fallback) }
 }
 
-/// Lowest, median and highest fraction over shapes, each shape at its best variant.
+/// Lowest, median and highest fraction of the roofline over shapes, each at its fastest variant.
 fn best_fractions(record: &Record, family: Family, matches: impl Fn(&Case) -> bool) -> Option<(f64, f64, f64)> {
     let mut best = BTreeMap::new();
-    // A warm case stands under the cache's roof, and inputs of a served model do not stay in a cache.
+    // A warm case runs under the cache's roof, but inputs of a served model do not stay in a cache.
     let cold = |case: &&Case| case.family == family && case.cache == CacheState::Cold;
     for case in record.cases.iter().filter(cold).filter(|case| matches(case)) {
         let fraction = case.achieved.fraction_of_roofline;

@@ -1,29 +1,28 @@
-//! Closed forms of collectives for uniform traffic among members that fill their tiers. Bytes are a member's, times are
-//! seconds.
+//! Closed forms of collectives: uniform traffic among members that fill their tiers. Bytes count per member.
 //!
-//! On a switched fabric without oversubscription the most loaded port binds, not the core (an open-shop schedule attains
-//! the bound of the busiest port), so each form is latency + issue + the largest of the ports' transfer times.
+//! Each form is `latency + issue + max over ports of bytes / bandwidth`. On a switched fabric without oversubscription
+//! the busiest port binds and not the core: an open-shop schedule reaches the bound of the busiest port.
 
 #[cfg(test)]
 mod tests;
 
-use super::{Group, Link};
-use crate::units::Seconds;
+use crate::projection::fabric::link::{Group, Link};
+use crate::units::{Bytes, BytesPerSecond, Seconds};
 
-/// One dispatch or combine: each chip sends `tokens * copies` messages to members of the group, uniformly.
+/// One dispatch or combine: each member sends `tokens * copies` messages to members of the group, uniformly.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AllToAll {
-    /// Tokens of a chip (the hottest one's, if they differ).
+    /// Tokens per member; those of the hottest member, if they differ.
     pub tokens: f64,
-    /// Destinations of a token.
+    /// Destinations per token.
     pub copies: f64,
-    /// Bytes of one copy.
-    pub bytes: f64,
-    /// Kernels for many tokens (DeepEP's normal kernels), which send a token once to each chip that holds one of its
-    /// experts, through buffers, and once to each outer group of chips (a node, say) to be forwarded inside it where that is
-    /// faster. Those for few tokens send each copy straight to its expert.
+    /// Size of one copy.
+    pub bytes: Bytes,
+    /// Whether kernels for many tokens run (DeepEP's normal kernels). They send a token through buffers, once to each
+    /// member that holds one of its experts. If it is faster, they send it once to each outer group (a node, say),
+    /// which forwards it inside. Kernels for few tokens send each copy straight to its expert.
     pub forward: bool,
-    /// The most outer groups that a token may visit, where the router limits them.
+    /// The most outer groups per token, where the router limits them.
     pub most_groups: Option<f64>,
 }
 
@@ -32,11 +31,11 @@ pub fn all_to_all(links: &[Link], group: Group, traffic: &AllToAll) -> Seconds {
     let Some(last) = group.outermost(links).filter(|_| group.size > 1.0) else {
         return Seconds::ZERO;
     };
-    let latency = links.get(last).map_or(0.0, |link| link.latency);
-    Seconds::new(latency + fixed(links, last, group) + staged_all_to_all(links, group, traffic).1)
+    let latency = links.get(last).map_or(Seconds::ZERO, |link| link.latency);
+    latency + fixed(links, last, group) + staged_all_to_all(links, group, traffic).1
 }
 
-/// Time of a dispatch: an all-to-all, and the sender's cores that quantise and issue each copy.
+/// Time of a dispatch: an all-to-all, and the time in which the sender's cores quantise and issue each copy.
 pub fn dispatch(links: &[Link], group: Group, traffic: &AllToAll) -> Seconds {
     all_to_all(links, group, traffic) + issue(links, group, traffic)
 }
@@ -47,25 +46,26 @@ pub fn issue(links: &[Link], group: Group, traffic: &AllToAll) -> Seconds {
         return Seconds::ZERO;
     }
     let copies = if traffic.forward { distinct(group.size, traffic.copies) } else { traffic.copies };
-    let copy = links.first().map_or(0.0, |link| link.copy);
-    Seconds::new(traffic.tokens * copies * copy)
+    let copy = links.first().map_or(Seconds::ZERO, |link| link.copy);
+    copy * (traffic.tokens * copies)
 }
 
-/// Expected number of different members among `draws` uniform draws from `members`.
+/// Expected number of different members among `draws` uniform draws: `members * (1 - (1 - 1 / members)^draws)`.
 pub fn distinct(members: f64, draws: f64) -> f64 {
     members * (1.0 - (1.0 - 1.0 / members).powf(draws))
 }
 
-/// Fixed cost: the mean over tiers, weighted by the members on each; a member itself counts as innermost.
-pub(super) fn fixed(links: &[Link], last: usize, group: Group) -> f64 {
-    shares(links, last, group, 0.0).zip(links).map(|(share, link)| share * link.all_to_all_fixed).sum()
+/// Fixed cost: the mean over the tiers, weighted by the members on each. A member itself counts as innermost.
+pub(super) fn fixed(links: &[Link], last: usize, group: Group) -> Seconds {
+    shares(links, last, group, 0.0).zip(links).map(|(share, link)| link.all_to_all_fixed * share).sum()
 }
 
-/// Share of the members on each tier up to `last`; `own` of them (0 or 1) are left out of the innermost.
+/// Share of the members on each tier up to `last`. The innermost leaves `own` of them out: 0, or 1 for the member
+/// itself.
 fn shares(links: &[Link], last: usize, group: Group, own: f64) -> impl Iterator<Item = f64> {
     let mut inside = own;
     links.iter().take(last + 1).enumerate().map(move |(tier, link)| {
-        // A group larger than the fabric's outermost tier is refused earlier; its rest counts as outermost.
+        // A group larger than the fabric is refused earlier, so that the rest here is on the outermost tier.
         let within = if tier == last { group.size } else { group.within(link) };
         let share = (within - inside) / group.size;
         inside = within;
@@ -73,13 +73,13 @@ fn shares(links: &[Link], last: usize, group: Group, own: f64) -> impl Iterator<
     })
 }
 
-/// The way that is faster, and its transfer time alone.
-pub fn staged_all_to_all(links: &[Link], group: Group, traffic: &AllToAll) -> (Algorithm, f64) {
-    let Some(last) = group.outermost(links) else { return (Algorithm::Direct, 0.0) };
+/// The faster of the direct and the two-level way, and its transfer time.
+pub fn staged_all_to_all(links: &[Link], group: Group, traffic: &AllToAll) -> (Algorithm, Seconds) {
+    let Some(last) = group.outermost(links) else { return (Algorithm::Direct, Seconds::ZERO) };
     let copies = if traffic.forward { distinct(group.size, traffic.copies) } else { traffic.copies };
-    let total = traffic.tokens * copies * traffic.bytes;
+    let total = traffic.bytes * (traffic.tokens * copies);
     let mesh = links.first().is_some_and(|link| link.fanout > 0.0);
-    let bytes: Vec<f64> = shares(links, last, group, 1.0).map(|share| share * total).collect();
+    let bytes: Vec<Bytes> = shares(links, last, group, 1.0).map(|share| total * share).collect();
     let direct = if mesh { mesh_transfer(links, last, group, total) } else { transfer_time(links, &bytes) };
     let mut best = (Algorithm::Direct, direct);
     if traffic.forward {
@@ -95,29 +95,30 @@ pub fn staged_all_to_all(links: &[Link], group: Group, traffic: &AllToAll) -> (A
     best
 }
 
-/// Through its buffers a member's cores move every copy, its own too, no faster than its innermost port takes them.
-pub(super) fn staging_bandwidth(links: &[Link]) -> f64 {
-    links.iter().find(|link| !link.on_package).map_or(f64::INFINITY, |link| link.all_to_all_bandwidth)
+/// Rate at which a member's cores move copies through its buffers, its own copies too: that of its innermost port.
+pub(super) fn staging_bandwidth(links: &[Link]) -> BytesPerSecond {
+    let port = links.iter().find(|link| !link.on_package);
+    port.map_or(BytesPerSecond::new(f64::INFINITY), |link| link.all_to_all_bandwidth)
 }
 
-/// Bytes by tier if one copy goes to each outer group, and is passed on inside it.
-fn forwarded_bytes(links: &[Link], inner: usize, group: Group, traffic: &AllToAll, total: f64) -> Vec<f64> {
+/// Bytes by tier where one copy goes to each outer group, which forwards it inside.
+fn forwarded_bytes(links: &[Link], inner: usize, group: Group, traffic: &AllToAll, total: Bytes) -> Vec<Bytes> {
     let inside = links.get(inner).map_or(1.0, |link| group.within(link));
     let groups = group.size / inside;
     let visited = distinct(groups, traffic.copies);
     let visited = visited.min(traffic.most_groups.unwrap_or(f64::INFINITY)) * (groups - 1.0) / groups;
-    let mut bytes = vec![0.0; inner + 2];
+    let mut bytes = vec![Bytes::ZERO; inner + 2];
     if let [.., within, beyond] = bytes.as_mut_slice() {
-        *beyond = traffic.tokens * visited * traffic.bytes;
+        *beyond = traffic.bytes * (traffic.tokens * visited);
         *within = total * (inside - 1.0) / inside;
     }
     bytes
 }
 
-/// In a full mesh every copy passes one link of each dimension in which its ends differ.
-fn mesh_transfer(links: &[Link], last: usize, group: Group, total: f64) -> f64 {
+/// Transfer time in a full mesh: a copy passes one link of each dimension in which its ends differ.
+fn mesh_transfer(links: &[Link], last: usize, group: Group, total: Bytes) -> Seconds {
     let mut inside = 1.0;
-    let mut busiest: f64 = 0.0;
+    let mut busiest = Seconds::ZERO;
     for (tier, link) in links.iter().enumerate().take(last + 1) {
         let within = if tier == last { group.size } else { group.within(link) };
         let members = within / inside;
@@ -129,20 +130,25 @@ fn mesh_transfer(links: &[Link], last: usize, group: Group, total: f64) -> f64 {
     busiest
 }
 
-/// The busiest tier or port.
-fn transfer_time(links: &[Link], bytes: &[f64]) -> f64 {
-    let mut busiest: f64 = 0.0;
-    for (link, own) in links.iter().zip(bytes) {
+/// Transfer time of the busiest tier or port.
+fn transfer_time(links: &[Link], bytes: &[Bytes]) -> Seconds {
+    let mut busiest = Seconds::ZERO;
+    for (link, &own) in links.iter().zip(bytes) {
         let same_port = || links.iter().zip(bytes).filter(|(other, _)| other.port == link.port);
-        let through_port: f64 = same_port().map(|(_, bytes)| bytes).sum();
-        let port_rate = same_port().map(|(other, _)| other.all_to_all_bandwidth).fold(0.0, f64::max);
+        let through_port: Bytes = same_port().map(|(_, bytes)| *bytes).sum();
+        let rates = same_port().map(|(other, _)| other.all_to_all_bandwidth);
+        let port_rate = rates.fold(BytesPerSecond::ZERO, BytesPerSecond::max);
         busiest = busiest.max(own / link.all_to_all_bandwidth).max(through_port / port_rate);
     }
     busiest
 }
 
-/// A collective other than dispatch and combine. Bytes: a member's buffer for all-reduce and all-to-all, the gathered
-/// whole for all-gather, the whole before scattering for reduce-scatter, the message for send.
+/// A collective other than dispatch and combine. What its bytes count:
+///
+/// - all-reduce and all-to-all: a member's buffer,
+/// - all-gather: the gathered whole,
+/// - reduce-scatter: the whole before it is scattered,
+/// - send: the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Collective {
     /// Sum over all members, everywhere.
@@ -202,22 +208,22 @@ impl Algorithm {
 }
 
 /// All-reduce of `bytes` by its best algorithm.
-pub fn all_reduce(links: &[Link], group: Group, bytes: f64) -> Seconds {
+pub fn all_reduce(links: &[Link], group: Group, bytes: Bytes) -> Seconds {
     best(links, group, Collective::AllReduce, bytes).map_or(Seconds::ZERO, |(_, time)| time)
 }
 
 /// The fastest algorithm and its time; `None` for a group of one.
-pub fn best(links: &[Link], group: Group, collective: Collective, bytes: f64) -> Option<(Algorithm, Seconds)> {
+pub fn best(links: &[Link], group: Group, collective: Collective, bytes: Bytes) -> Option<(Algorithm, Seconds)> {
     let list = algorithms(links, group, collective, bytes);
     list.into_iter().min_by(|a, b| a.1.get().total_cmp(&b.1.get()))
 }
 
 /// Every algorithm that applies, with its time.
-pub fn algorithms(links: &[Link], group: Group, collective: Collective, bytes: f64) -> Vec<(Algorithm, Seconds)> {
+pub fn algorithms(links: &[Link], group: Group, collective: Collective, bytes: Bytes) -> Vec<(Algorithm, Seconds)> {
     let Some(last) = group.outermost(links).filter(|_| group.size > 1.0) else { return Vec::new() };
     let Some(outer) = links.get(last) else { return Vec::new() };
     let used = links.iter().take(last + 1).filter(|link| group.within(link) > 1.0);
-    let slowest = used.clone().map(neighbour_rate).fold(neighbour_rate(outer), f64::min);
+    let slowest = used.map(neighbour_rate).fold(neighbour_rate(outer), BytesPerSecond::min);
     let size = group.size;
     // Rounds around the ring: scatter, gather, or both.
     let rounds = if collective == Collective::AllReduce { 2.0 } else { 1.0 };
@@ -226,75 +232,77 @@ pub fn algorithms(links: &[Link], group: Group, collective: Collective, bytes: f
         Collective::Send => list.push((Algorithm::Direct, step(outer) + bytes / slowest)),
         Collective::AllToAll => list.push((Algorithm::Direct, step(outer) + direct_time(links, last, group, bytes))),
         Collective::AllReduce | Collective::AllGather | Collective::ReduceScatter => {
-            list.push((Algorithm::Ring, rounds * pass(size, bytes, outer, slowest)));
+            list.push((Algorithm::Ring, ring(size, bytes, outer, slowest) * rounds));
             let inner = links.iter().take(last).filter(|link| group.within(link) > 1.0);
             let two_level = inner.map(|inner| {
                 let inside = group.within(inner);
-                let within = pass(inside, bytes, inner, neighbour_rate(inner));
-                let between = pass(size / inside, bytes / inside, outer, neighbour_rate(outer));
-                rounds * (within + between)
+                let within = ring(inside, bytes, inner, neighbour_rate(inner));
+                let between = ring(size / inside, bytes / inside, outer, neighbour_rate(outer));
+                (within + between) * rounds
             });
-            list.extend(two_level.min_by(f64::total_cmp).map(|time| (Algorithm::TwoLevel, time)));
+            let fastest = two_level.min_by(|a, b| a.get().total_cmp(&b.get()));
+            list.extend(fastest.map(|time| (Algorithm::TwoLevel, time)));
             if outer.fanout > 0.0 {
-                list.push((Algorithm::ByDimension, rounds * by_dimension(links, last, group, bytes)));
+                list.push((Algorithm::ByDimension, by_dimension(links, last, group, bytes) * rounds));
             }
         }
     }
     if collective == Collective::AllReduce {
-        list.push((Algorithm::Tree, 2.0 * size.log2().ceil() * step(outer) + 2.0 * bytes / slowest));
+        let levels = 2.0 * size.log2().ceil();
+        list.push((Algorithm::Tree, step(outer) * levels + bytes * 2.0 / slowest));
         if outer.reduces {
             list.push((Algorithm::InSwitch, step(outer) + bytes / slowest));
         }
     }
-    list.into_iter().map(|(algorithm, time)| (algorithm, Seconds::new(time + outer.fixed))).collect()
+    list.into_iter().map(|(algorithm, time)| (algorithm, time + outer.fixed)).collect()
 }
 
 /// Latency and issue of one message.
-fn step(link: &Link) -> f64 {
+fn step(link: &Link) -> Seconds {
     link.latency + link.message
 }
 
-/// Rate between two neighbours: in a full mesh, of the one link that joins them.
-fn neighbour_rate(link: &Link) -> f64 {
+/// Rate between two neighbours. In a full mesh it is that of the one link that joins them.
+fn neighbour_rate(link: &Link) -> BytesPerSecond {
     link.bandwidth / link.fanout.max(1.0)
 }
 
-/// One round of a ring: `(p - 1)` steps of `1 / p` of the bytes.
-fn pass(size: f64, bytes: f64, link: &Link, bandwidth: f64) -> f64 {
+/// One round of a ring of `size` members: `size - 1` steps of `bytes / size` each.
+fn ring(size: f64, bytes: Bytes, link: &Link, bandwidth: BytesPerSecond) -> Seconds {
     if size <= 1.0 {
-        return 0.0;
+        return Seconds::ZERO;
     }
-    (size - 1.0) * step(link) + (size - 1.0) / size * bytes / bandwidth
+    step(link) * (size - 1.0) + bytes * ((size - 1.0) / size) / bandwidth
 }
 
 /// Scatter dimension by dimension, each member to all others of its dimension at once.
-fn by_dimension(links: &[Link], last: usize, group: Group, mut bytes: f64) -> f64 {
+fn by_dimension(links: &[Link], last: usize, group: Group, mut bytes: Bytes) -> Seconds {
     let mut inside = 1.0;
-    let mut time = 0.0;
+    let mut time = Seconds::ZERO;
     for (tier, link) in links.iter().enumerate().take(last + 1) {
         let within = if tier == last { group.size } else { group.within(link) };
         let members = within / inside;
         inside = within;
         if members > 1.0 {
-            bytes /= members;
+            bytes = bytes / members;
             time += step(link) + bytes * link.fanout / link.bandwidth;
         }
     }
     time
 }
 
-/// A uniform exchange of `bytes` a member at the rates of bulk collectives.
-fn direct_time(links: &[Link], last: usize, group: Group, bytes: f64) -> f64 {
+/// A uniform exchange of `bytes` per member at the rates of bulk collectives.
+fn direct_time(links: &[Link], last: usize, group: Group, bytes: Bytes) -> Seconds {
     let bulk: Vec<Link> = links.iter().map(|link| Link { all_to_all_bandwidth: link.bandwidth, ..*link }).collect();
     if bulk.first().is_some_and(|link| link.fanout > 0.0) {
         return mesh_transfer(&bulk, last, group, bytes);
     }
-    let by_tier: Vec<f64> = shares(&bulk, last, group, 1.0).map(|share| share * bytes).collect();
+    let by_tier: Vec<Bytes> = shares(&bulk, last, group, 1.0).map(|share| bytes * share).collect();
     transfer_time(&bulk, &by_tier)
 }
 
-/// One message of `bytes` to the chip `distance` further on.
-pub fn send(links: &[Link], distance: f64, bytes: f64) -> Seconds {
+/// One message of `bytes` to the member `distance` further on.
+pub fn send(links: &[Link], distance: f64, bytes: Bytes) -> Seconds {
     let pair = Group { size: 2.0, stride: distance };
     best(links, pair, Collective::Send, bytes).map_or(Seconds::ZERO, |(_, time)| time)
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// One element at a share of its bandwidth.
+/// A part of the fabric at a share of its bandwidth.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Fault {
-    /// What.
-    pub element: Element,
+pub struct FabricFault {
+    /// Which part.
+    pub broken: Broken,
     /// What is left of its bandwidth: 0 is down, 0.5 half rate.
     pub left: f64,
 }
@@ -15,7 +15,7 @@ pub struct Fault {
 /// A part of the fabric that can fail. Numbers start at 0; a node is a member of the innermost tier, a rank is what the
 /// fabric's published degrees count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Element {
+pub enum Broken {
     /// A rank's link to one plane, both directions.
     Link {
         /// The rank.
@@ -69,19 +69,19 @@ pub enum Element {
 const FORMS: &str = "link=RANK.PLANE, link=RANK-RANK (full mesh), switch=NODE.PLANE, uplink=NODE.PLANE, \
                      core-switch=PLANE, plane=PLANE, node=NODE or rank=RANK, each with @SHARE for what is left of its rate";
 
-impl FromStr for Fault {
+impl FromStr for FabricFault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("give {FORMS}");
-        let (element, left) = match text.split_once('@') {
-            Some((element, left)) => (element, left.parse::<f64>().map_err(|_| wrong())?),
+        let (part, left) = match text.split_once('@') {
+            Some((part, left)) => (part, left.parse::<f64>().map_err(|_| wrong())?),
             None => (text, 0.0),
         };
         if !(0.0..=1.0).contains(&left) {
             return Err("give a share from 0 (down) to 1 (whole) after @".to_owned());
         }
-        let (kind, place) = element.split_once('=').ok_or_else(wrong)?;
+        let (kind, place) = part.split_once('=').ok_or_else(wrong)?;
         let number = |text: &str| text.trim().parse::<usize>().map_err(|_| wrong());
         // A fabric of one plane needs no plane number.
         let pair = || -> Result<(usize, usize), String> {
@@ -90,37 +90,37 @@ impl FromStr for Fault {
                 None => Ok((number(place)?, 0)),
             }
         };
-        let element = match kind.trim() {
+        let broken = match kind.trim() {
             "link" => match place.split_once('-') {
                 Some((from, to)) => {
                     let (from, to) = (number(from)?, number(to)?);
-                    Element::Direct { from: from.min(to), to: from.max(to) }
+                    Broken::Direct { from: from.min(to), to: from.max(to) }
                 }
-                None => pair().map(|(rank, plane)| Element::Link { rank, plane })?,
+                None => pair().map(|(rank, plane)| Broken::Link { rank, plane })?,
             },
-            "switch" => pair().map(|(node, plane)| Element::Switch { node, plane })?,
-            "uplink" => pair().map(|(node, plane)| Element::Uplink { node, plane })?,
-            "core-switch" => Element::CoreSwitch { plane: number(place)? },
-            "plane" => Element::Plane { plane: number(place)? },
-            "node" => Element::Node { node: number(place)? },
-            "rank" => Element::Rank { rank: number(place)? },
+            "switch" => pair().map(|(node, plane)| Broken::Switch { node, plane })?,
+            "uplink" => pair().map(|(node, plane)| Broken::Uplink { node, plane })?,
+            "core-switch" => Broken::CoreSwitch { plane: number(place)? },
+            "plane" => Broken::Plane { plane: number(place)? },
+            "node" => Broken::Node { node: number(place)? },
+            "rank" => Broken::Rank { rank: number(place)? },
             _ => return Err(wrong()),
         };
-        Ok(Self { element, left })
+        Ok(Self { broken, left })
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FabricFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.element {
-            Element::Link { rank, plane } => write!(f, "link of rank {rank} to plane {plane}"),
-            Element::Switch { node, plane } => write!(f, "switch of node {node} in plane {plane}"),
-            Element::Uplink { node, plane } => write!(f, "uplink of node {node} in plane {plane}"),
-            Element::CoreSwitch { plane } => write!(f, "core switch of plane {plane}"),
-            Element::Plane { plane } => write!(f, "plane {plane}"),
-            Element::Node { node } => write!(f, "node {node}"),
-            Element::Rank { rank } => write!(f, "rank {rank}"),
-            Element::Direct { from, to } => write!(f, "link between {from} and {to}"),
+        match self.broken {
+            Broken::Link { rank, plane } => write!(f, "link of rank {rank} to plane {plane}"),
+            Broken::Switch { node, plane } => write!(f, "switch of node {node} in plane {plane}"),
+            Broken::Uplink { node, plane } => write!(f, "uplink of node {node} in plane {plane}"),
+            Broken::CoreSwitch { plane } => write!(f, "core switch of plane {plane}"),
+            Broken::Plane { plane } => write!(f, "plane {plane}"),
+            Broken::Node { node } => write!(f, "node {node}"),
+            Broken::Rank { rank } => write!(f, "rank {rank}"),
+            Broken::Direct { from, to } => write!(f, "link between {from} and {to}"),
         }?;
         if self.left == 0.0 { f.write_str(" down") } else { write!(f, " at {:.0} %", self.left * 100.0) }
     }
@@ -144,7 +144,7 @@ mod tests {
             ("node=47", "node 47 down"),
             ("rank=5", "rank 5 down"),
         ] {
-            assert_eq!(text.parse::<Fault>().unwrap().to_string(), shown);
+            assert_eq!(text.parse::<FabricFault>().unwrap().to_string(), shown);
         }
     }
 
@@ -153,7 +153,7 @@ mod tests {
         for text in
             ["", "link", "link=", "link=x", "link=1.y", "plane=-1", "cable=1", "plane=1@2", "plane=1@nan", "node=1@"]
         {
-            let reason = text.parse::<Fault>().unwrap_err();
+            let reason = text.parse::<FabricFault>().unwrap_err();
             assert!(reason.starts_with("give") && !reason.contains('\n'), "{text}: {reason}");
         }
     }

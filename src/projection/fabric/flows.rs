@@ -1,11 +1,13 @@
 //! Flows that share capacities max-min fairly, from their start to their end.
 //!
-//! Progressive filling: all active flows' rates grow together, each in proportion to its weight, until a resource is full; its
-//! flows are frozen, the others grow on. Resources wait in a heap by the level at which they fill; that level only rises when
-//! others freeze, so that an entry is checked when it comes up, and each flow is frozen once: `O(hops log resources)` a solve.
-//! A solve is repeated when flows end or start. Ends are taken together that lie within a sixteenth of the longest remaining
-//! time; a flow that waits for its batch is late by that at most, and the last to end is exact, since nothing that ends earlier
-//! passes its bottleneck under [`Fairness::PerCopy`].
+//! A solve is progressive filling. All active flows' rates grow together, each in proportion to its weight, until a
+//! resource is full. The flows through it are frozen; the others grow on. Resources wait in a heap by the level at
+//! which they fill. That level only rises when others freeze, so an entry is checked when it comes up. Each flow is
+//! frozen once, so a solve costs `O(hops log resources)`.
+//!
+//! Rates are solved again when flows end or start. Ends within a sixteenth of the longest remaining time form a batch;
+//! a flow is late by that at most. The last end is exact under [`Fairness::PerCopy`], since no flow that ends earlier
+//! passes its bottleneck.
 
 #[cfg(test)]
 mod tests;
@@ -13,7 +15,7 @@ mod tests;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use super::network::{CutOff, Network};
+use crate::projection::fabric::network::{CutOff, Network};
 
 /// Bytes from one rank to another.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -297,7 +299,7 @@ impl<'a> Engine<'a> {
 
     fn complete(&mut self, place: usize, needed: f64) {
         let flow = &self.flows[place];
-        self.end[place] = self.now + needed + self.network.latency(flow.from, flow.to);
+        self.end[place] = self.now + needed + self.network.latency(flow.from, flow.to).get();
         self.left[place] = 0.0;
         self.rate[place] = 0.0;
     }

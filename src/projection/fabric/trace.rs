@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::flows::{Flow, Schedule};
+use crate::projection::fabric::flows::{Flow, Schedule};
 
 /// The most flows that are written; a larger exchange keeps those that end last.
 pub const MOST_FLOWS: usize = 50_000;

@@ -1,21 +1,23 @@
 //! One batch of prompts.
 
-use super::{Outcome, add, stage_send, streams};
 use crate::projection::machine::Machine;
-use crate::projection::memory;
-use crate::projection::ops::{Context, Pass, model_flop_per_token};
-use crate::projection::pass::{Repeats, Setting, Stage, scope, stage_time};
+use crate::projection::memory::{self, Served};
+use crate::projection::ops::{AttentionForm, Context, Pass, model_flop_per_token};
+use crate::projection::parallel_plan::{ParallelPlan, Recompute};
+use crate::projection::pass::{PassSetting, Rank, Repeats, Stage, stage_time};
+use crate::projection::phases::outcome::PlanOutcome;
 use crate::projection::request::Request;
-use crate::projection::result::{Memory, Plan, Recompute, Terms};
-use crate::units::Seconds;
+use crate::projection::result::MemoryUse;
+use crate::projection::terms::Terms;
+use crate::projection::wire::stage_send;
 
-/// Chunks of a prompt.
+/// Chunks per prompt.
 fn chunks(request: &Request) -> f64 {
     (request.workload.prompt_len / request.workload.chunk_tokens).ceil().max(1.0)
 }
 
 /// The pass of a micro-batch: one chunk of its prompts, with the average of the chunks before it in reach.
-pub(super) fn pass(request: &Request, plan: &Plan, machine: &Machine) -> (Pass, Setting) {
+pub(super) fn pass<'a>(request: &'a Request, plan: &ParallelPlan, machine: &Machine) -> (Pass, PassSetting<'a>) {
     let workload = &request.workload;
     let group = f64::from(plan.tp) * f64::from(plan.cp) * f64::from(plan.pp);
     let sequences = plan.batch_per_chip / machine.dies * group / f64::from(plan.microbatches);
@@ -23,33 +25,34 @@ pub(super) fn pass(request: &Request, plan: &Plan, machine: &Machine) -> (Pass, 
     let tokens = workload.prompt_len / chunks;
     let context = Context::Causal { tokens, before: (chunks - 1.0) / 2.0 * tokens };
     let setting =
-        Setting { streams: streams(plan), forward: true, load: workload.expert_load, repeats: Repeats::FORWARD };
+        PassSetting { streams: plan.streams(), forward: true, load: &workload.expert_load, repeats: Repeats::FORWARD };
     (Pass { sequences, queries: tokens / f64::from(plan.cp), context }, setting)
 }
 
 /// Memory of one chip.
-pub(super) fn memory_of(request: &Request, plan: &Plan, machine: &Machine) -> Memory {
+pub(super) fn memory_of(request: &Request, plan: &ParallelPlan, machine: &Machine) -> MemoryUse {
     let (pass, _) = pass(request, plan, machine);
-    memory::serving(&request.model, plan, machine, request.workload.prompt_len, pass.tokens(), 0.0)
+    let served = Served { length: request.workload.prompt_len, pass_tokens: pass.tokens(), mtp_modules: 0.0 };
+    memory::serving(&request.model, plan, machine, served)
 }
 
-/// The batch is cut into `microbatches` passes a chunk. Stages fill and drain once.
-pub(super) fn step(request: &Request, plan: &Plan, machine: &Machine) -> Outcome {
+/// The batch is cut into `microbatches` passes per chunk. The pipeline fills and drains once.
+pub(super) fn step(request: &Request, plan: &ParallelPlan, machine: &Machine) -> PlanOutcome {
     let (model, workload) = (&request.model, &request.workload);
     let (pass, setting) = pass(request, plan, machine);
-    let scope = scope(model, plan, machine, &pass);
+    let rank = Rank { model, plan, machine, pass: &pass };
     let (passes, pp) = (f64::from(plan.microbatches) * chunks(request), f64::from(plan.pp));
     let mut terms = Terms::default();
-    add(&mut terms, &stage_time(&scope, &Stage::slowest(model, plan), &setting), passes / setting.streams as f64);
+    terms.add(&stage_time(&rank, &Stage::slowest(model, plan), &setting), passes / setting.streams as f64);
     terms.bubble = terms.total() / passes * (pp - 1.0);
-    terms.other_collectives += stage_send(&scope) * (passes + pp - 1.0);
-    terms.launch += Seconds::new(machine.step);
+    terms.other_collectives += stage_send(&rank.scope(), machine) * (passes + pp - 1.0);
+    terms.launch += machine.step;
     let tokens = plan.batch_per_chip * workload.prompt_len * f64::from(plan.chips);
-    Outcome {
+    PlanOutcome {
         terms,
         tokens,
         tokens_per_sequence: 1.0,
-        model_flop: tokens * model_flop_per_token(model, workload.prompt_len / 2.0, false),
+        model_flop: tokens * model_flop_per_token(model, workload.prompt_len / 2.0, AttentionForm::Expanded),
         memory: memory_of(request, plan, machine),
         recompute: Recompute::None,
     }

@@ -2,19 +2,19 @@
 
 use serde::Deserialize;
 
-use super::Row;
-use crate::projection::fabric::exchange::{Direction, Exchange, Mode, Payload, Site, exchange};
-use crate::projection::fabric::load::{ExpertLoad, Experts, Placement};
-use crate::projection::fabric::rank_links;
-use crate::projection::uncertainty::Scenario;
-use crate::specs::{Checked, Fabric, Sourced};
+use crate::projection::expert_load::ExpertLoad;
+use crate::projection::fabric::exchange::{Exchange, Mode, Payload, exchange};
+use crate::projection::fabric::placement::{Experts, Placement};
+use crate::projection::fabric::{Direction, Site, rank_links};
+use crate::projection::validation::published_row::PublishedRow;
+use crate::specs::{Checked, Fabric, Scenario, Sourced};
 
 const ROWS: &str = include_str!("../../../specs/validation/fabric.toml");
 
 /// A published row and what it was measured with.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Case {
+pub struct FabricCase {
     /// Short and unique.
     pub id: String,
     /// `expert-parallel collectives` or `fabric`.
@@ -22,7 +22,7 @@ pub struct Case {
     /// The fabric by name.
     pub fabric: String,
     /// What was measured.
-    pub what: Quantity,
+    pub what: FabricQuantity,
     /// The figure.
     pub value: f64,
     /// Its unit.
@@ -30,10 +30,10 @@ pub struct Case {
     /// Ranks, in the fabric's own unit.
     #[serde(default)]
     pub ep: usize,
-    /// Tokens of a rank.
+    /// Tokens per rank.
     #[serde(default = "low_latency_tokens")]
     pub tokens: f64,
-    /// The most nodes of a token.
+    /// The most nodes per token.
     pub most_groups: Option<f64>,
     /// Elements of a dispatched token.
     pub dispatch: Option<DispatchType>,
@@ -41,7 +41,7 @@ pub struct Case {
     pub source: String,
     /// How far it was checked.
     pub checked: Checked,
-    /// What else to know.
+    /// A remark.
     #[serde(default)]
     pub note: String,
 }
@@ -49,7 +49,7 @@ pub struct Case {
 /// What a row measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Quantity {
+pub enum FabricQuantity {
     /// Seconds of a dispatch, low-latency kernels.
     DispatchLatency,
     /// Seconds of a combine, low-latency kernels.
@@ -91,16 +91,16 @@ fn low_latency_tokens() -> f64 {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    rows: Vec<Case>,
+    rows: Vec<FabricCase>,
 }
 
 /// The published rows; a test keeps the embedded file readable.
-pub fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<FabricCase> {
     toml::from_str::<File>(ROWS).map(|file| file.rows).unwrap_or_default()
 }
 
 /// All rows with the model's answers.
-pub fn rows() -> Vec<Row> {
+pub fn rows() -> Vec<PublishedRow> {
     let answers = cases().into_iter().map(|case| {
         let fabric = Fabric::load(&case.fabric).ok();
         fabric.and_then(|fabric| answer(&fabric, &case)).unwrap_or_else(|| row(&case, None, false))
@@ -109,32 +109,32 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// The model's answer to a row on a fabric; `None` if it has none.
-pub fn answer(fabric: &Fabric, case: &Case) -> Option<Row> {
+pub fn answer(fabric: &Fabric, case: &FabricCase) -> Option<PublishedRow> {
     let fitted = fabric.fit.as_ref().is_some_and(|fit| fit.rows.contains(&case.id));
     Some(row(case, Some(modelled(fabric, case)?), fitted))
 }
 
-fn row(case: &Case, modelled: Option<f64>, fitted: bool) -> Row {
+fn row(case: &FabricCase, modelled: Option<f64>, fitted: bool) -> PublishedRow {
     let what = match case.what {
-        Quantity::DispatchLatency => format!("dispatch of {} tokens, EP {}", case.tokens, case.ep),
-        Quantity::CombineLatency => format!("combine of {} tokens, EP {}", case.tokens, case.ep),
-        Quantity::DispatchBandwidth => format!("dispatch of {} tokens, EP {}", case.tokens, case.ep),
-        Quantity::CombineBandwidth => format!("combine of {} tokens, EP {}", case.tokens, case.ep),
-        Quantity::Nodes => "nodes".to_owned(),
-        Quantity::Planes => "switch planes".to_owned(),
-        Quantity::RankBandwidth => "bandwidth a rank and direction".to_owned(),
-        Quantity::InterNodeLoss => "bandwidth lost between nodes, at most".to_owned(),
-        Quantity::InterNodeLatency => "latency added between nodes, at most".to_owned(),
-        Quantity::NodeLatency => "read of 512 B inside a node".to_owned(),
-        Quantity::SupernodeLatency => "read of 512 B between nodes".to_owned(),
+        FabricQuantity::DispatchLatency => format!("dispatch of {} tokens, EP {}", case.tokens, case.ep),
+        FabricQuantity::CombineLatency => format!("combine of {} tokens, EP {}", case.tokens, case.ep),
+        FabricQuantity::DispatchBandwidth => format!("dispatch of {} tokens, EP {}", case.tokens, case.ep),
+        FabricQuantity::CombineBandwidth => format!("combine of {} tokens, EP {}", case.tokens, case.ep),
+        FabricQuantity::Nodes => "nodes".to_owned(),
+        FabricQuantity::Planes => "switch planes".to_owned(),
+        FabricQuantity::RankBandwidth => "bandwidth a rank and direction".to_owned(),
+        FabricQuantity::InterNodeLoss => "bandwidth lost between nodes, at most".to_owned(),
+        FabricQuantity::InterNodeLatency => "latency added between nodes, at most".to_owned(),
+        FabricQuantity::NodeLatency => "read of 512 B inside a node".to_owned(),
+        FabricQuantity::SupernodeLatency => "read of 512 B between nodes".to_owned(),
     };
-    Row {
+    PublishedRow {
         id: case.id.clone(),
         group: case.group.clone(),
         quantity: format!("{}: {what}", case.fabric),
         unit: case.unit.clone(),
         published: case.value,
-        upper_bound: matches!(case.what, Quantity::InterNodeLoss | Quantity::InterNodeLatency),
+        upper_bound: matches!(case.what, FabricQuantity::InterNodeLoss | FabricQuantity::InterNodeLatency),
         modelled,
         source: case.source.clone(),
         checked: case.checked,
@@ -143,34 +143,34 @@ fn row(case: &Case, modelled: Option<f64>, fitted: bool) -> Row {
     }
 }
 
-fn modelled(fabric: &Fabric, case: &Case) -> Option<f64> {
+fn modelled(fabric: &Fabric, case: &FabricCase) -> Option<f64> {
     // The fabrics of the rows bring their own bandwidths.
     let none = Sourced::assumed(1.0, 1.0, 1.0, "not used");
     let site = Site { fabric, scale_up: &none, scenario: Scenario::Nominal };
     let time = |direction, mode| exchange(&site, &collective(case, direction, mode), &[]).ok();
     let tiers = &fabric.tiers;
     Some(match case.what {
-        Quantity::DispatchLatency => time(Direction::Dispatch, Mode::LowLatency)?.latency_s,
-        Quantity::CombineLatency => time(Direction::Combine, Mode::LowLatency)?.latency_s,
-        Quantity::DispatchBandwidth => time(Direction::Dispatch, Mode::Normal)?.bandwidth_bytes_per_s,
-        Quantity::CombineBandwidth => time(Direction::Combine, Mode::Normal)?.bandwidth_bytes_per_s,
-        Quantity::Nodes => tiers.get(1)?.chips as f64 / tiers.first()?.chips as f64,
-        Quantity::Planes => tiers.get(1)?.planes as f64,
-        Quantity::RankBandwidth => {
+        FabricQuantity::DispatchLatency => time(Direction::Dispatch, Mode::LowLatency)?.latency_s,
+        FabricQuantity::CombineLatency => time(Direction::Combine, Mode::LowLatency)?.latency_s,
+        FabricQuantity::DispatchBandwidth => time(Direction::Dispatch, Mode::Normal)?.bandwidth_bytes_per_s,
+        FabricQuantity::CombineBandwidth => time(Direction::Combine, Mode::Normal)?.bandwidth_bytes_per_s,
+        FabricQuantity::Nodes => tiers.get(1)?.chips as f64 / tiers.first()?.chips as f64,
+        FabricQuantity::Planes => tiers.get(1)?.planes as f64,
+        FabricQuantity::RankBandwidth => {
             tiers.first()?.bandwidth_bytes_per_s.as_ref()?.value / fabric.ranks_per_chip() as f64
         }
-        Quantity::InterNodeLoss => {
+        FabricQuantity::InterNodeLoss => {
             let links = rank_links(fabric, &none, Scenario::Nominal);
             let mut bus = links.iter().filter(|link| !link.on_package);
             1.0 - 1.0 / (bus.next()?.bandwidth / bus.next()?.bandwidth)
         }
-        Quantity::InterNodeLatency => tiers.get(1)?.latency_s.value - tiers.first()?.latency_s.value,
-        Quantity::NodeLatency => tiers.first()?.latency_s.value,
-        Quantity::SupernodeLatency => tiers.get(1)?.latency_s.value,
+        FabricQuantity::InterNodeLatency => tiers.get(1)?.latency_s.value - tiers.first()?.latency_s.value,
+        FabricQuantity::NodeLatency => tiers.first()?.latency_s.value,
+        FabricQuantity::SupernodeLatency => tiers.get(1)?.latency_s.value,
     })
 }
 
-fn collective(case: &Case, direction: Direction, mode: Mode) -> Exchange {
+fn collective(case: &FabricCase, direction: Direction, mode: Mode) -> Exchange {
     let payload = match (direction, case.dispatch) {
         (Direction::Combine, _) | (_, None) => Payload::Bf16,
         (_, Some(DispatchType::Fp8)) => Payload::Fp8,
@@ -194,9 +194,10 @@ mod tests {
     use crate::projection::validation::summary;
 
     /// Rows read in their source, in the two groups that the model must reproduce.
-    fn latencies() -> Vec<Row> {
-        let wanted =
-            |row: &Row| row.unit == "s" && row.group == "expert-parallel collectives" && row.checked == Checked::Yes;
+    fn latencies() -> Vec<PublishedRow> {
+        let wanted = |row: &PublishedRow| {
+            row.unit == "s" && row.group == "expert-parallel collectives" && row.checked == Checked::Yes
+        };
         rows().into_iter().filter(wanted).collect()
     }
 

@@ -1,13 +1,16 @@
-//! Published rates of single matrix products beside the model's.
+//! Published rates of single matrix products next to the model's.
 
 use serde::Deserialize;
 
-use super::Row;
+use crate::projection::chip::ChipModel;
 use crate::projection::machine::Machine;
-use crate::projection::ops::{Class, Op, Part};
-use crate::projection::uncertainty::Scenario;
-use crate::projection::{ChipModel, Phase, Request};
-use crate::specs::{Checked, Chip, Fabric, Model, NumberType};
+use crate::projection::op::{Class, Op};
+use crate::projection::parallel_plan::Phase;
+use crate::projection::request::Request;
+use crate::projection::terms::Term;
+use crate::projection::validation::published_row::PublishedRow;
+use crate::specs::{Checked, Chip, Fabric, Model, NumberType, Scenario, SpecError};
+use crate::units::{Bytes, Flop};
 
 const ROWS: &str = include_str!("../../../specs/validation/operators.toml");
 
@@ -22,7 +25,7 @@ struct Case {
     number_type: NumberType,
     grouped: bool,
     groups: f64,
-    /// Rows of a group.
+    /// Rows per group.
     m: f64,
     n: f64,
     k: f64,
@@ -52,16 +55,16 @@ struct File {
 }
 
 /// All rows, in the order of the file.
-pub fn rows() -> Vec<Row> {
+pub fn rows() -> Vec<PublishedRow> {
     // The file is part of the program, and a test loads it.
     let cases = toml::from_str::<File>(ROWS).map_or_else(|_| Vec::new(), |file| file.rows);
     cases.iter().map(row).collect()
 }
 
-fn row(case: &Case) -> Row {
+fn row(case: &Case) -> PublishedRow {
     let answer = case.modelled();
     let unit = if case.unit == Unit::Ratio { "ratio" } else { "FLOP/s" };
-    Row {
+    PublishedRow {
         id: case.id.clone(),
         group: "operators".to_owned(),
         quantity: format!("{}: {}", case.chip, case.quantity),
@@ -83,17 +86,18 @@ impl Case {
         let machine = Machine::new(&request, Scenario::Nominal).map_err(|reason| reason.to_string())?;
         let rows = self.groups * self.m;
         let result = 2.0;
-        let bytes = self.groups * self.k * self.n * machine.weight_bytes
-            + rows * (self.k * machine.weight_bytes + self.n * result);
-        let flop = 2.0 * rows * self.k * self.n;
-        let (part, class) = if self.grouped { (Part::Expert, Class::Expert) } else { (Part::Dense, Class::Dense) };
-        let op = Op { name: "product", part, class, flop, bytes, kernel: None };
+        let width = machine.widths.weight;
+        let bytes = self.groups * self.k * self.n * width + rows * (self.k * width + self.n * result);
+        let (flop, bytes) = (Flop::new(2.0 * rows * self.k * self.n), Bytes::new(bytes));
+        let (term, class) =
+            if self.grouped { (Term::ExpertMatmul, Class::Expert) } else { (Term::Dense, Class::Dense) };
+        let op = Op { name: "product", term, class, flop, bytes, kernel: None };
         let rate = flop / machine.busy(&machine.op(&op), 1.0);
-        Ok(if self.unit == Unit::Ratio { rate * machine.dies / machine.peak } else { rate })
+        Ok(if self.unit == Unit::Ratio { rate * machine.dies / machine.peak } else { rate.get() })
     }
 
     fn request(&self) -> Result<Request, String> {
-        let text = |error: crate::specs::SpecError| error.to_string();
+        let text = |error: SpecError| error.to_string();
         // Neither model nor fabric matters to a product.
         let (model, fabric) = (Model::load("deepseek-v3").map_err(text)?, Fabric::load("roce-cluster").map_err(text)?);
         let chip = ChipModel::from_spec(&Chip::load(&self.chip).map_err(text)?);

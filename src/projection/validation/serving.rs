@@ -1,10 +1,14 @@
-//! Published decode, prefill and training figures, and operators, beside the model's.
+//! Published decode, prefill and training figures next to the model's.
 
 use serde::Deserialize;
 
-use super::Row;
-use crate::projection::{ChipModel, ExpertLoad, Phase, Pins, Pipeline, Request, Workload, estimate};
-use crate::specs::{Checked, Chip, Fabric, Model, NumberType};
+use crate::projection::answer::estimate;
+use crate::projection::chip::ChipModel;
+use crate::projection::expert_load::ExpertLoad;
+use crate::projection::parallel_plan::Phase;
+use crate::projection::request::{Pins, PipelineSchedule, Request, Workload};
+use crate::projection::validation::published_row::PublishedRow;
+use crate::specs::{Checked, Chip, Fabric, Model, NumberType, SpecError};
 
 const CASES: &str = include_str!("../../../specs/validation/serving.toml");
 
@@ -53,7 +57,7 @@ struct Ask {
     chip: String,
     fabric: String,
     chips: u32,
-    phase: PhaseName,
+    phase: Phase,
     #[serde(rename = "type")]
     number_type: Option<NumberType>,
     batch_per_chip: Option<f64>,
@@ -74,14 +78,6 @@ struct Ask {
     zero_bubble: bool,
 }
 
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum PhaseName {
-    Decode,
-    Prefill,
-    Training,
-}
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -89,20 +85,20 @@ struct File {
 }
 
 /// All rows, in the order of the file.
-pub fn rows() -> Vec<Row> {
+pub fn rows() -> Vec<PublishedRow> {
     // The file is part of the program, and a test loads it.
     let cases = toml::from_str::<File>(CASES).map_or_else(|_| Vec::new(), |file| file.rows);
     cases.iter().map(row).collect()
 }
 
-fn row(case: &Case) -> Row {
+fn row(case: &Case) -> PublishedRow {
     let answer = case.ask.as_ref().map(|ask| ask.modelled(case.measure));
     let (modelled, reason) = match answer {
         Some(Ok(value)) => (Some(value), None),
         Some(Err(reason)) => (None, Some(reason)),
         None => (None, None),
     };
-    Row {
+    PublishedRow {
         id: case.id.clone(),
         group: case.group.clone(),
         quantity: case.quantity.clone(),
@@ -130,7 +126,7 @@ impl Ask {
                 throughput / figures(&Request { pins, ..request })?.0 - 1.0
             }
             Measure::SpeculationGain => {
-                let workload = Workload { mtp_tokens: 0, ..request.workload };
+                let workload = Workload { mtp_tokens: 0, ..request.workload.clone() };
                 throughput / figures(&Request { workload, ..request })?.0 - 1.0
             }
             Measure::None => return Err("not expressed".to_owned()),
@@ -138,7 +134,7 @@ impl Ask {
     }
 
     fn request(&self) -> Result<Request, String> {
-        let text = |error: crate::specs::SpecError| error.to_string();
+        let text = |error: SpecError| error.to_string();
         let fallback = Workload::default();
         let prompt_len = self.prompt_len.unwrap_or(fallback.prompt_len);
         Ok(Request {
@@ -146,11 +142,7 @@ impl Ask {
             chip: ChipModel::from_spec(&Chip::load(&self.chip).map_err(text)?),
             fabric: Fabric::load(&self.fabric).map_err(text)?,
             chips: self.chips,
-            phase: match self.phase {
-                PhaseName::Decode => Phase::Decode,
-                PhaseName::Prefill => Phase::Prefill,
-                PhaseName::Training => Phase::Training,
-            },
+            phase: self.phase,
             number_type: self.number_type,
             workload: Workload {
                 prompt_len,
@@ -161,7 +153,7 @@ impl Ask {
                 sequence_len: self.sequence_len.unwrap_or(fallback.sequence_len),
                 global_batch_tokens: self.global_batch_tokens.unwrap_or(fallback.global_batch_tokens),
                 expert_load: if self.balanced_experts { ExpertLoad::Uniform } else { fallback.expert_load },
-                pipeline: if self.zero_bubble { Pipeline::ZeroBubble } else { fallback.pipeline },
+                pipeline: if self.zero_bubble { PipelineSchedule::ZeroBubble } else { fallback.pipeline },
                 ..fallback
             },
             pins: Pins {
@@ -227,7 +219,7 @@ mod tests {
 
     #[test]
     fn gains_of_micro_batches_and_speculation_are_within_a_factor_of_one_and_a_half() {
-        let gains: Vec<Row> = rows().into_iter().filter(|row| row.unit == "gain").collect();
+        let gains: Vec<PublishedRow> = rows().into_iter().filter(|row| row.unit == "gain").collect();
         assert_eq!(gains.len(), 6);
         for row in gains {
             let ratio = row.relative_error().unwrap() + 1.0;

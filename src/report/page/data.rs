@@ -13,8 +13,8 @@ use super::Page;
 use crate::kernels::{Element, Family};
 use crate::projection::outlook::{Front, Outlook};
 use crate::projection::surface::Surface;
-use crate::projection::trace::Timeline;
-use crate::projection::{Candidate, Phase, Projection};
+use crate::projection::timeline::Timeline;
+use crate::projection::{Phase, Projection, ScoredPlan};
 use crate::record::{CacheState, Case, CeilingKind, Record};
 
 /// The most samples of a case that are drawn, evenly chosen.
@@ -257,7 +257,7 @@ fn view(outlook: &Outlook) -> View<'_> {
 }
 
 fn front(front: &Front) -> FrontView {
-    let point = |candidate: &Candidate| {
+    let point = |candidate: &ScoredPlan| {
         let plan = &candidate.plan;
         FrontPoint {
             s_per_token: candidate.latency_s,

@@ -15,11 +15,11 @@ fn place(chart: &str, index: usize, label: &str) -> Markup {
 }
 
 /// What kind of figures a caption speaks of, and what bounds them.
-fn kind(is_measured: bool, caveats: &[String]) -> Markup {
+fn kind(is_measured: bool, caveats: &[impl ToString]) -> Markup {
     let (class, word) = if is_measured { ("badge measured", "measured") } else { ("badge projected", "projected") };
     html! {
         span class=(class) { (word) } " "
-        @for caveat in caveats { strong { (clean(caveat)) ". " } }
+        @for caveat in caveats { strong { (clean(&caveat.to_string())) ". " } }
     }
 }
 
@@ -136,7 +136,7 @@ pub(super) fn terms(pairs: &[&ProjectionPair], index: usize, phase: Phase) -> Ma
             }
             (place("terms", index, &label))
             figcaption {
-                (kind(false, &[]))
+                (kind(false, &[""; 0]))
                 "Time that one chip spends on one token, by its parts; shorter is better."
             }
         }

@@ -20,7 +20,7 @@ use super::{
 use crate::kernels::Family;
 use crate::projection::claims::Judged;
 use crate::projection::outlook::Outlook;
-use crate::projection::{Phase, Projection, Provenance};
+use crate::projection::{Phase, Projection, ProjectionCaveat, Provenance};
 use crate::record::{CeilingKind, Record};
 use crate::units::Bytes;
 
@@ -332,10 +332,10 @@ fn foundation(group: &[&Projection]) -> Markup {
         .collect();
     let question = |one: &Projection| format!("{} {}", clean(&one.model), phase_name(one.phase).to_lowercase());
     let questions: Vec<String> = group.iter().map(|one| question(one)).collect();
-    let mut caveats: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut caveats: Vec<(&ProjectionCaveat, Vec<String>)> = Vec::new();
     for one in group {
         for caveat in &one.caveats {
-            match caveats.iter_mut().find(|(known, _)| known == caveat) {
+            match caveats.iter_mut().find(|(known, _)| *known == caveat) {
                 Some((_, of)) => of.push(question(one)),
                 None => caveats.push((caveat, vec![question(one)])),
             }
@@ -350,7 +350,7 @@ fn foundation(group: &[&Projection]) -> Markup {
             @if !caveats.is_empty() {
                 ul.caveats {
                     @for (caveat, of) in &caveats {
-                        li { (clean(caveat)) @if of.len() < group.len() { " (" (of.join(", ")) ")" } }
+                        li { (clean(&caveat.to_string())) @if of.len() < group.len() { " (" (of.join(", ")) ")" } }
                     }
                 }
             }

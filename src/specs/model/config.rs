@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::{Attention, Model, Moe, Scoring, Window};
 use crate::printable::printable;
 use crate::specs::error::SpecError;
+use crate::specs::model::architecture::{Attention, Model, Moe, Scoring, Window};
 
 /// The most that is shown of a value that is refused, in characters.
 const MAX_VALUE: usize = 60;

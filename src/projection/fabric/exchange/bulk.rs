@@ -1,8 +1,14 @@
 //! All-reduce, all-gather, reduce-scatter, all-to-all and send among ranks, on whole and faulty fabrics.
 
-use super::super::network::{Loads, Network, Rates};
-use super::super::{Algorithm, Collective, Group, algorithms};
-use super::{Answer, ExchangeError, Fault, Parts, Site, check_cut};
+use crate::projection::fabric::collectives::{Algorithm, Collective, algorithms};
+use crate::projection::fabric::direction::Direction;
+use crate::projection::fabric::exchange::dispatch::check_cut;
+use crate::projection::fabric::exchange::types::{Answer, ExchangeError, Parts};
+use crate::projection::fabric::faults::FabricFault;
+use crate::projection::fabric::link::Group;
+use crate::projection::fabric::network::{LinkRates, Loads, Network};
+use crate::projection::fabric::site::Site;
+use crate::units::Bytes;
 
 /// A bulk collective; for the meaning of its bytes see [`Collective`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,9 +17,9 @@ pub struct Bulk {
     pub collective: Collective,
     /// Ranks; a send goes from the first to the last of them.
     pub ranks: usize,
-    /// Bytes.
-    pub bytes: f64,
-    /// Only this way, else the fastest.
+    /// How many.
+    pub bytes: Bytes,
+    /// Only this algorithm, instead of the fastest.
     pub algorithm: Option<Algorithm>,
 }
 
@@ -21,12 +27,12 @@ pub struct Bulk {
 ///
 /// # Errors
 /// [`ExchangeError`].
-pub fn bulk(site: &Site<'_>, bulk: &Bulk, faults: &[Fault]) -> Result<Answer, ExchangeError> {
-    let whole = site.network(bulk.ranks, Rates::Bulk, &[])?;
+pub fn bulk(site: &Site<'_>, bulk: &Bulk, faults: &[FabricFault]) -> Result<Answer, ExchangeError> {
+    let whole = Network::new(site, bulk.ranks, LinkRates::Bulk, &[])?;
     let healthy = fastest(&whole, bulk);
     let mut answer = answer(&whole, bulk, healthy);
     if faults.iter().any(|fault| fault.left < 1.0) {
-        let faulty = site.network(bulk.ranks, Rates::Bulk, faults)?;
+        let faulty = Network::new(site, bulk.ranks, LinkRates::Bulk, faults)?;
         let times = candidates(&whole, bulk).into_iter().map(|(algorithm, time)| {
             let before = busiest(&whole, bulk, algorithm, faults)?;
             let after = busiest(&faulty, bulk, algorithm, faults)?;
@@ -65,7 +71,7 @@ fn fastest(network: &Network, bulk: &Bulk) -> Option<(Algorithm, f64)> {
 
 /// The time that no byte takes: latencies and issue of all steps, and the fixed cost.
 fn overhead(network: &Network, bulk: &Bulk, algorithm: Algorithm) -> f64 {
-    let empty = Bulk { bytes: 0.0, algorithm: Some(algorithm), ..*bulk };
+    let empty = Bulk { bytes: Bytes::ZERO, algorithm: Some(algorithm), ..*bulk };
     fastest(network, &empty).map_or(0.0, |(_, time)| time)
 }
 
@@ -74,24 +80,25 @@ fn loads<'a>(network: &'a Network, bulk: &Bulk, algorithm: Algorithm) -> Result<
     let mut loads = Loads::new(network);
     let ranks = network.ranks;
     let (_, node) = network.node();
+    let bytes = bulk.bytes.get().max(1.0);
     match algorithm {
-        Algorithm::Direct if bulk.collective == Collective::Send => loads.add(0, ranks - 1, bulk.bytes.max(1.0)),
+        Algorithm::Direct if bulk.collective == Collective::Send => loads.add(0, ranks - 1, bytes),
         Algorithm::Direct | Algorithm::InSwitch | Algorithm::ByDimension => {
-            let share = bulk.bytes.max(1.0) / ranks as f64;
-            loads.add_same_from_all(&vec![share; ranks], false)?;
+            let share = bytes / ranks as f64;
+            loads.add_same_from_all(&vec![share; ranks], Direction::Dispatch)?;
         }
         Algorithm::TwoLevel if ranks > node => {
-            // The ring between nodes sets the pace; each rank is in one of its own.
-            (0..ranks).for_each(|rank| loads.add(rank, (rank + node) % ranks, bulk.bytes.max(1.0)));
+            // The rings between nodes set the pace: one per position in a node.
+            (0..ranks).for_each(|rank| loads.add(rank, (rank + node) % ranks, bytes));
         }
         Algorithm::Ring | Algorithm::Tree | Algorithm::TwoLevel => {
-            (0..ranks).for_each(|rank| loads.add(rank, (rank + 1) % ranks, bulk.bytes.max(1.0)));
+            (0..ranks).for_each(|rank| loads.add(rank, (rank + 1) % ranks, bytes));
         }
     }
     Ok(loads)
 }
 
-fn busiest(network: &Network, bulk: &Bulk, algorithm: Algorithm, faults: &[Fault]) -> Result<f64, ExchangeError> {
+fn busiest(network: &Network, bulk: &Bulk, algorithm: Algorithm, faults: &[FabricFault]) -> Result<f64, ExchangeError> {
     let loads = loads(network, bulk, algorithm)?;
     check_cut(&loads, network.ranks, faults)?;
     Ok(loads.busiest().map_or(1.0, |busiest| busiest.time_s))
@@ -104,7 +111,7 @@ fn answer(network: &Network, bulk: &Bulk, chosen: Option<(Algorithm, f64)>) -> A
     let overhead = overhead(network, bulk, algorithm);
     Answer {
         latency_s,
-        bandwidth_bytes_per_s: if latency_s > 0.0 { bulk.bytes / latency_s } else { 0.0 },
+        bandwidth_bytes_per_s: if latency_s > 0.0 { bulk.bytes.get() / latency_s } else { 0.0 },
         algorithm: algorithm.name(),
         hottest_link: hot.map_or_else(|| "none".to_owned(), |busiest| network.name(busiest.resource)),
         hottest_rank: hot.and_then(|busiest| network.rank_of(busiest.resource)).unwrap_or(0),

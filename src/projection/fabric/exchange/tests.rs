@@ -1,7 +1,11 @@
-use super::super::network::{Loads, Network};
-use super::super::{AllToAll, Collective, all_to_all, dispatch, flows as engine, rank_links};
 use super::*;
-use crate::projection::fabric::load::Placement;
+use crate::projection::expert_load::ExpertLoad;
+use crate::projection::fabric::faults::FabricFault;
+use crate::projection::fabric::network::{LinkRates, Loads, Network};
+use crate::projection::fabric::placement::{Experts, Placement};
+use crate::projection::fabric::{AllToAll, Collective, Group, Link, all_to_all, dispatch, flows as engine, rank_links};
+use crate::specs::{Fabric, Scenario, Sourced};
+use crate::units::Bytes;
 
 fn own() -> Sourced {
     Sourced::assumed(392e9, 392e9, 392e9, "a test")
@@ -34,7 +38,7 @@ fn on_fabric(name: &str, exchange: &Exchange, faults: &[&str]) -> Result<Answer,
     let fabric = Fabric::load(name).unwrap();
     let scale_up = own();
     let site = Site { fabric: &fabric, scale_up: &scale_up, scenario: Scenario::Nominal };
-    let faults: Vec<Fault> = faults.iter().map(|fault| fault.parse().unwrap()).collect();
+    let faults: Vec<FabricFault> = faults.iter().map(|fault| fault.parse().unwrap()).collect();
     super::exchange(&site, exchange, &faults)
 }
 
@@ -47,9 +51,8 @@ fn uniform_exchanges_match_the_closed_form_on_every_fabric_and_in_both_modes() {
         for ranks in [2usize, 4, 8, 16, 32, 64, 128, 256] {
             for mode in [Mode::LowLatency, Mode::Normal] {
                 // Partly filled tiers have no closed form.
-                let whole = |link: &super::super::Link| {
-                    (ranks as f64 / link.chips).fract() == 0.0 || link.chips / ranks as f64 >= 1.0
-                };
+                let whole =
+                    |link: &Link| (ranks as f64 / link.chips).fract() == 0.0 || link.chips / ranks as f64 >= 1.0;
                 let mesh = fabric.topology == crate::specs::Topology::FullMesh;
                 if ranks as u64 > fabric.max_ranks() || !links.iter().all(whole) || (mesh && ranks % 64 != 0) {
                     continue;
@@ -57,7 +60,7 @@ fn uniform_exchanges_match_the_closed_form_on_every_fabric_and_in_both_modes() {
                 for direction in [Direction::Dispatch, Direction::Combine] {
                     let exchange = asked(ranks, direction, mode);
                     let group = Group { size: ranks as f64, stride: 1.0 };
-                    let bytes = exchange.payload.bytes(7168.0);
+                    let bytes = Bytes::new(exchange.payload.bytes(7168.0));
                     let traffic = AllToAll {
                         tokens: 128.0,
                         copies: 8.0,
@@ -97,7 +100,7 @@ fn the_engine_ends_when_the_busiest_port_does() {
         let fabric = Fabric::load(name).unwrap();
         let site = Site { fabric: &fabric, scale_up: &scale_up, scenario: Scenario::Nominal };
         for direction in [Direction::Dispatch, Direction::Combine] {
-            for faults in [vec![], vec!["rank=3@0.5".parse::<Fault>().unwrap()]] {
+            for faults in [vec![], vec!["rank=3@0.5".parse::<FabricFault>().unwrap()]] {
                 let exchange = skewed(ranks, direction, 0.9);
                 let answer = super::exchange(&site, &exchange, &faults).unwrap();
                 let (network, list) = super::flows(&site, &exchange, &faults).unwrap();
@@ -122,40 +125,42 @@ fn sums_by_tier_match_pair_by_pair_sums() {
     fabric.set("supernode.chips=6").unwrap();
     fabric.tiers[2].port = "ub".to_owned();
     for ranks in [3usize, 8, 12, 13, 24, 36, 44] {
-        let network = Network::new(&fabric, &scale_up, Scenario::Nominal, ranks, Rates::Exchange, &[]).unwrap();
+        let site = Site { fabric: &fabric, scale_up: &scale_up, scenario: Scenario::Nominal };
+        let network = Network::new(&site, ranks, LinkRates::Exchange, &[]).unwrap();
         let to: Vec<f64> = (0..ranks).map(|rank| (rank * 7 % 11) as f64 + 0.5).collect();
-        for reversed in [false, true] {
+        for direction in [Direction::Dispatch, Direction::Combine] {
             let mut summed = Loads::new(&network);
-            summed.add_same_from_all(&to, reversed).unwrap();
+            summed.add_same_from_all(&to, direction).unwrap();
             let mut paired = Loads::new(&network);
             for from in 0..ranks {
                 for (rank, &bytes) in to.iter().enumerate() {
-                    let (from, to) = if reversed { (rank, from) } else { (from, rank) };
+                    let (from, to) = direction.ends(from, rank);
                     paired.add(from, to, bytes);
                 }
             }
             same(&summed, &paired, &network);
             if network.has_whole_nodes() {
-                two_level_matches(&network, &to, reversed);
+                two_level_matches(&network, &to, direction);
             }
         }
     }
 }
 
-fn two_level_matches(network: &Network, to: &[f64], reversed: bool) {
+fn two_level_matches(network: &Network, to: &[f64], direction: Direction) {
     let (_, node) = network.node();
     let to_node: Vec<f64> = to.chunks(node).map(|node| node.iter().sum::<f64>() * 0.6).collect();
     let mut summed = Loads::new(network);
-    summed.add_two_level(&to_node, to, reversed).unwrap();
+    summed.add_two_level(&to_node, to, direction).unwrap();
     let mut paired = Loads::new(network);
     for from in 0..to.len() {
         for (place, &bytes) in to_node.iter().enumerate().filter(|(place, _)| *place != from / node) {
-            let (a, b) = (from, place * node + from % node);
-            paired.add(if reversed { b } else { a }, if reversed { a } else { b }, bytes);
+            let (a, b) = direction.ends(from, place * node + from % node);
+            paired.add(a, b, bytes);
         }
         for (rank, bytes) in to.iter().enumerate().skip(from / node * node).take(node) {
             let bytes = bytes * to_node.len() as f64;
-            paired.add(if reversed { rank } else { from }, if reversed { from } else { rank }, bytes);
+            let (a, b) = direction.ends(from, rank);
+            paired.add(a, b, bytes);
         }
     }
     same(&summed, &paired, network);
@@ -264,7 +269,7 @@ fn bulk_collectives_name_their_algorithm_and_suffer_from_faults() {
             Collective::AllToAll,
             Collective::Send,
         ] {
-            let asked = Bulk { collective, ranks: 64, bytes: 64e6, algorithm: None };
+            let asked = Bulk { collective, ranks: 64, bytes: Bytes::new(64e6), algorithm: None };
             let whole = bulk(&site, &asked, &[]).unwrap();
             assert!(whole.latency_s > 0.0 && whole.hottest_link != "none", "{name} {collective:?}");
             let slow = bulk(&site, &asked, &["rank=0@0.5".parse().unwrap()]).unwrap();

@@ -1,7 +1,7 @@
-use super::super::network::Rates;
 use super::*;
-use crate::projection::uncertainty::Scenario;
-use crate::specs::{Fabric, Sourced};
+use crate::projection::fabric::Site;
+use crate::projection::fabric::network::LinkRates;
+use crate::specs::{Fabric, Scenario, Sourced};
 
 /// Ranks behind ports of 1 GB/s on one switch without latency.
 fn star(ranks: usize) -> Network {
@@ -10,7 +10,8 @@ fn star(ranks: usize) -> Network {
         fabric.set(assignment).unwrap();
     }
     let own = Sourced::assumed(1.0, 1.0, 1.0, "a test");
-    Network::new(&fabric, &own, Scenario::Nominal, ranks, Rates::Exchange, &[]).unwrap()
+    let site = Site { fabric: &fabric, scale_up: &own, scenario: Scenario::Nominal };
+    Network::new(&site, ranks, LinkRates::Exchange, &[]).unwrap()
 }
 
 fn flow(from: usize, to: usize, bytes: f64) -> Flow {

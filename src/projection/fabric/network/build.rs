@@ -1,74 +1,48 @@
 //! From a fabric's tiers and faults to capacities.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
-use super::super::faults::Element;
-use super::super::{Link, rank_links};
-use super::{Block, Fault, Network, Tier, What};
-use crate::projection::uncertainty::Scenario;
-use crate::specs::{Fabric, Sourced, Spread, Topology};
+use crate::projection::fabric::faults::{Broken, FabricFault};
+use crate::projection::fabric::link::{Link, rank_links};
+use crate::projection::fabric::network::error::NetworkError;
+use crate::projection::fabric::network::graph::{Block, Network, NetworkTier, What};
+use crate::projection::fabric::network::loads::MOST_PAIRED_RANKS;
+use crate::projection::fabric::site::Site;
+use crate::specs::{Fabric, Scenario, Spread, Topology};
 
-/// Why ranks cannot be put on a fabric.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum NetworkError {
-    /// More than there are, or fewer than one.
-    #[error("{ranks} ranks do not fit {fabric}: it has 1 to {most} {unit}s (`tiers.{tier}.chips`); ask for fewer")]
-    Ranks {
-        /// Asked for.
-        ranks: usize,
-        /// Offered.
-        most: u64,
-        /// `chip` or `die`.
-        unit: &'static str,
-        /// The fabric.
-        fabric: String,
-        /// Its outermost tier.
-        tier: String,
-    },
-    /// A fault of what the fabric does not have.
-    #[error("fault `{fault}`: {fabric} has {limit}")]
-    Fault {
-        /// The fault.
-        fault: String,
-        /// The fabric.
-        fabric: String,
-        /// What there is.
-        limit: String,
-    },
-    /// Faults and hashed routes go pair by pair.
-    #[error(
-        "{ranks} ranks are too many to route pair by pair (faults, hashed planes, full meshes): ask for at most {most}"
-    )]
-    TooLarge {
-        /// Asked for.
-        ranks: usize,
-        /// The most.
-        most: usize,
-    },
-}
-
-/// Which bandwidths hold.
+/// Which bandwidths of the links hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rates {
+pub enum LinkRates {
     /// Those that dispatch and combine reach.
     Exchange,
     /// Those of bulk collectives.
     Bulk,
 }
 
+/// The part of a fabric that is in use, where faults apply.
+struct Part<'a> {
+    fabric: &'a Fabric,
+    /// Ranks of a node.
+    node: usize,
+    /// Planes of the bus.
+    planes: usize,
+}
+
+impl Part<'_> {
+    /// The ranks of a node, of so many in all.
+    fn ranks_of(&self, node: usize, ranks: usize) -> Range<usize> {
+        node * self.node..((node + 1) * self.node).min(ranks)
+    }
+}
+
 impl Network {
-    /// The first `ranks` ranks of a fabric. A tier without bandwidth of its own takes `scale_up`, a chip's.
+    /// The first `ranks` ranks of a fabric.
     ///
     /// # Errors
     /// [`NetworkError`].
-    pub fn new(
-        fabric: &Fabric,
-        scale_up: &Sourced,
-        scenario: Scenario,
-        ranks: usize,
-        rates: Rates,
-        faults: &[Fault],
-    ) -> Result<Self, NetworkError> {
+    pub fn new(site: &Site<'_>, ranks: usize, rates: LinkRates, faults: &[FabricFault]) -> Result<Self, NetworkError> {
+        let Site { fabric, scale_up, scenario } = *site;
         let most = fabric.max_ranks();
         if ranks == 0 || ranks as u64 > most {
             let tier = fabric.tiers.last().map_or_else(String::new, |tier| tier.name.clone());
@@ -81,7 +55,7 @@ impl Network {
             });
         }
         let mut links = rank_links(fabric, scale_up, scenario);
-        if rates == Rates::Bulk {
+        if rates == LinkRates::Bulk {
             links.iter_mut().for_each(|link| link.all_to_all_bandwidth = link.bandwidth);
         }
         let mut network = Self {
@@ -118,7 +92,7 @@ impl Network {
             let unfolded = hashed || (self.faulty && link.port == bus);
             let planes = on_port.map(|tier| tier.planes).max().unwrap_or(1);
             let size = whole(link.chips);
-            self.tiers.push(Tier {
+            self.tiers.push(NetworkTier {
                 name: spec.map_or("package", |spec| &spec.name).to_owned(),
                 size,
                 inner,
@@ -138,95 +112,95 @@ impl Network {
     }
 
     /// Reads the faults into shares left.
-    fn apply(&mut self, fabric: &Fabric, faults: &[Fault]) -> Result<(), NetworkError> {
+    fn apply(&mut self, fabric: &Fabric, faults: &[FabricFault]) -> Result<(), NetworkError> {
         if !self.faulty {
             return Ok(());
         }
         let (node_tier, node) = self.node();
         let planes = self.tiers.get(node_tier).map_or(1, |tier| tier.planes);
-        let nodes = self.ranks.div_ceil(node);
-        let mesh = fabric.topology == Topology::FullMesh;
         self.left = vec![1.0; self.ranks * planes];
         self.dead = vec![false; self.ranks];
         self.cores_left = vec![1.0; planes];
-        let wrong = |fault: &Fault, limit: String| NetworkError::Fault {
-            fault: fault.to_string(),
-            fabric: fabric.name.clone(),
-            limit,
-        };
+        let part = Part { fabric, node, planes };
         for fault in faults.iter().filter(|fault| fault.left < 1.0) {
-            let check = |value: usize, end: usize, what: &str| {
-                if value < end {
-                    Ok(())
-                } else {
-                    Err(wrong(fault, format!("{what} 0 to {} in use", end.saturating_sub(1))))
-                }
-            };
-            let planar = |plane: usize| {
-                if mesh {
-                    Err(wrong(fault, "direct links, no switches or planes".to_owned()))
-                } else {
-                    check(plane, planes, "planes")
-                }
-            };
-            let node_ranks = |unit: usize| unit * node..((unit + 1) * node).min(self.ranks);
-            let mut slow = Vec::new();
-            match fault.element {
-                Element::Link { rank, plane } => {
-                    planar(plane)?;
-                    check(rank, self.ranks, "ranks")?;
-                    slow.push(rank * planes + plane);
-                }
-                Element::Switch { node: unit, plane } => {
-                    planar(plane)?;
-                    check(unit, nodes, "nodes")?;
-                    slow.extend(node_ranks(unit).map(|rank| rank * planes + plane));
-                }
-                Element::Plane { plane } => {
-                    planar(plane)?;
-                    slow.extend((0..self.ranks).map(|rank| rank * planes + plane));
-                }
-                Element::Uplink { node: unit, plane } => {
-                    planar(plane)?;
-                    check(unit, nodes, "nodes")?;
-                    *self.uplinks_left.entry((unit, plane)).or_insert(1.0) *= fault.left;
-                }
-                Element::CoreSwitch { plane } => {
-                    planar(plane)?;
-                    let switches = fabric.tiers.iter().map(|tier| tier.switches_per_plane).max().unwrap_or(1);
-                    if let Some(left) = self.cores_left.get_mut(plane) {
-                        *left = (*left - (1.0 - fault.left) / switches as f64).max(0.0);
-                    }
-                }
-                Element::Node { node: unit } => {
-                    check(unit, nodes, "nodes")?;
-                    if fault.left == 0.0 {
-                        self.dead[node_ranks(unit)].fill(true);
-                    }
-                    slow.extend(node_ranks(unit).flat_map(|rank| (0..planes).map(move |plane| rank * planes + plane)));
-                }
-                Element::Rank { rank } => {
-                    check(rank, self.ranks, "ranks")?;
-                    if let Some(dead) = self.dead.get_mut(rank).filter(|_| fault.left == 0.0) {
-                        *dead = true;
-                    }
-                    slow.extend((0..planes).map(|plane| rank * planes + plane));
-                }
-                Element::Direct { from, to } => {
-                    check(to, self.ranks, "ranks")?;
-                    if !mesh || !self.are_neighbours(from, to) {
-                        return Err(wrong(fault, "no direct link between these".to_owned()));
-                    }
-                    *self.broken_links.entry((from, to)).or_insert(1.0) *= fault.left;
-                }
-            }
-            for place in slow {
-                if let Some(left) = self.left.get_mut(place) {
-                    *left *= fault.left;
-                }
-            }
+            self.check(&part, fault)?;
+            self.slow_links(&part, fault);
+            self.slow_switches(&part, fault);
         }
         Ok(())
+    }
+
+    /// Whether the part in use has what is broken.
+    fn check(&self, part: &Part<'_>, fault: &FabricFault) -> Result<(), NetworkError> {
+        let wrong =
+            |limit: String| NetworkError::Fault { fault: fault.to_string(), fabric: part.fabric.name.clone(), limit };
+        let below = |value: usize, end: usize, what: &str| {
+            let last = end.saturating_sub(1);
+            if value < end { Ok(()) } else { Err(wrong(format!("{what} 0 to {last} in use"))) }
+        };
+        let mesh = part.fabric.topology == Topology::FullMesh;
+        let planar = |plane: usize| {
+            if mesh {
+                return Err(wrong("direct links, no switches or planes".to_owned()));
+            }
+            below(plane, part.planes, "planes")
+        };
+        let nodes = self.ranks.div_ceil(part.node);
+        match fault.broken {
+            Broken::Link { rank, plane } => planar(plane).and_then(|()| below(rank, self.ranks, "ranks")),
+            Broken::Switch { node, plane } | Broken::Uplink { node, plane } => {
+                planar(plane).and_then(|()| below(node, nodes, "nodes"))
+            }
+            Broken::Plane { plane } | Broken::CoreSwitch { plane } => planar(plane),
+            Broken::Node { node } => below(node, nodes, "nodes"),
+            Broken::Rank { rank } => below(rank, self.ranks, "ranks"),
+            Broken::Direct { from, to } => {
+                below(to, self.ranks, "ranks")?;
+                if mesh && self.are_neighbours(from, to) {
+                    return Ok(());
+                }
+                Err(wrong("no direct link between these".to_owned()))
+            }
+        }
+    }
+
+    /// Lowers what is left of ranks' links to the planes.
+    fn slow_links(&mut self, part: &Part<'_>, fault: &FabricFault) {
+        let (all, one) = (0..part.planes, |plane: usize| plane..plane + 1);
+        let (ranks, planes) = match fault.broken {
+            Broken::Link { rank, plane } => (rank..rank + 1, one(plane)),
+            Broken::Switch { node, plane } => (part.ranks_of(node, self.ranks), one(plane)),
+            Broken::Plane { plane } => (0..self.ranks, one(plane)),
+            Broken::Node { node } => (part.ranks_of(node, self.ranks), all),
+            Broken::Rank { rank } => (rank..rank + 1, all),
+            Broken::Uplink { .. } | Broken::CoreSwitch { .. } | Broken::Direct { .. } => return,
+        };
+        for rank in ranks {
+            for plane in planes.clone() {
+                self.left[rank * part.planes + plane] *= fault.left;
+            }
+            if fault.left == 0.0 && matches!(fault.broken, Broken::Node { .. } | Broken::Rank { .. }) {
+                self.dead[rank] = true;
+            }
+        }
+    }
+
+    /// Lowers what is left of uplinks, second-level switches and direct links.
+    fn slow_switches(&mut self, part: &Part<'_>, fault: &FabricFault) {
+        match fault.broken {
+            Broken::Uplink { node, plane } => {
+                *self.uplinks_left.entry((node, plane)).or_insert(1.0) *= fault.left;
+            }
+            Broken::CoreSwitch { plane } => {
+                let switches = part.fabric.tiers.iter().map(|tier| tier.switches_per_plane).max().unwrap_or(1);
+                let left = &mut self.cores_left[plane];
+                *left = (*left - (1.0 - fault.left) / switches as f64).max(0.0);
+            }
+            Broken::Direct { from, to } => {
+                *self.broken_links.entry((from, to)).or_insert(1.0) *= fault.left;
+            }
+            _ => {}
+        }
     }
 
     fn are_neighbours(&self, from: usize, to: usize) -> bool {
@@ -245,7 +219,7 @@ impl Network {
             let Some((tier, &link)) = self.tiers.get(place).cloned().zip(self.links.get(place)) else { continue };
             let spec = place.checked_sub(packages).and_then(|place| fabric.tiers.get(place));
             let of_port = self.links.iter().filter(|other| other.port == link.port);
-            let port_rate = of_port.map(|other| other.all_to_all_bandwidth).fold(0.0, f64::max);
+            let port_rate = of_port.map(|other| other.all_to_all_bandwidth.get()).fold(0.0, f64::max);
             let port_name = spec.map_or("package", |spec| &spec.port);
             let (out, into) = match ports.get(&link.port) {
                 Some(&places) => places,
@@ -256,7 +230,7 @@ impl Network {
                     (out, into)
                 }
             };
-            let rate = link.all_to_all_bandwidth;
+            let rate = link.all_to_all_bandwidth.get();
             let slice = (rate < port_rate).then(|| {
                 let out = self.rank_block(What::Out, &tier.name, &tier, rate);
                 (out, self.rank_block(What::In, &tier.name, &tier, rate))
@@ -281,7 +255,7 @@ impl Network {
         offset
     }
 
-    fn rank_block(&mut self, what: What, name: &str, tier: &Tier, rate: f64) -> usize {
+    fn rank_block(&mut self, what: What, name: &str, tier: &NetworkTier, rate: f64) -> usize {
         let offset = self.start(what, name, tier.planes);
         let share = rate / tier.planes as f64;
         if tier.bus && self.faulty {
@@ -292,7 +266,7 @@ impl Network {
         offset
     }
 
-    fn unit_block(&mut self, what: What, tier: &Tier, rate: f64) -> usize {
+    fn unit_block(&mut self, what: What, tier: &NetworkTier, rate: f64) -> usize {
         let offset = self.start(what, &tier.name, tier.planes);
         let (_, node) = self.node();
         let share = rate * tier.inner as f64 / tier.planes as f64;
@@ -305,7 +279,7 @@ impl Network {
         offset
     }
 
-    fn core_block(&mut self, tier: &Tier, rate: f64) -> usize {
+    fn core_block(&mut self, tier: &NetworkTier, rate: f64) -> usize {
         let offset = self.start(What::Core, &tier.name, tier.planes);
         let ends = self.ranks.div_ceil(tier.inner) * tier.inner;
         let share = rate * ends as f64 / tier.planes as f64;
@@ -324,7 +298,7 @@ impl Network {
         let members = self.tiers.iter().filter(|tier| tier.inner < self.ranks).map(|tier| tier.size / tier.inner);
         let links = members.fold(0usize, |sum, members| sum.saturating_add(members)).saturating_mul(self.forwarders());
         if links > MOST_LINKS {
-            return Err(NetworkError::TooLarge { ranks: self.ranks, most: super::loads::MOST_PAIRED_RANKS });
+            return Err(NetworkError::TooLarge { ranks: self.ranks, most: MOST_PAIRED_RANKS });
         }
         Ok(())
     }
@@ -346,7 +320,7 @@ impl Network {
                     let own = rank / tier.inner % members;
                     let to = rank - own * tier.inner + other * tier.inner;
                     let left = self.direct_left(rank, to);
-                    self.capacities.push(rate / fanout.max(1.0) * left);
+                    self.capacities.push(rate.get() / fanout.max(1.0) * left);
                 }
             }
             if let Some(tier) = self.tiers.get_mut(place) {

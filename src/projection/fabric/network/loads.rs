@@ -1,6 +1,8 @@
 //! Bytes on each resource, and the time that the busiest one needs.
 
-use super::{Network, NetworkError};
+use crate::projection::fabric::direction::Direction;
+use crate::projection::fabric::network::error::NetworkError;
+use crate::projection::fabric::network::graph::Network;
 
 /// The most ranks that are routed pair by pair.
 pub(super) const MOST_PAIRED_RANKS: usize = 8192;
@@ -72,50 +74,51 @@ impl<'a> Loads<'a> {
         }
     }
 
-    /// Every rank sends `to[j]` bytes to each rank `j`; reversed, every rank `j` sends `to[j]` bytes to each. Symmetric whole
-    /// fabrics are summed by tier, which is exact; others pair by pair.
+    /// In a dispatch, every rank sends `to[j]` bytes to each rank `j`. In a combine, every rank `j` sends `to[j]` bytes
+    /// to each. Whole symmetric fabrics are summed by tier, which is exact, others pair by pair.
     ///
     /// # Errors
     /// [`NetworkError::TooLarge`] for too many pairs.
-    pub fn add_same_from_all(&mut self, to: &[f64], reversed: bool) -> Result<(), NetworkError> {
+    pub fn add_same_from_all(&mut self, to: &[f64], direction: Direction) -> Result<(), NetworkError> {
         if self.can_sum() {
-            self.sum_by_tier(to, reversed, 1.0, self.network.tiers.len());
+            self.sum_by_tier(to, direction, 1.0, self.network.tiers.len());
             return Ok(());
         }
         self.check_pairs()?;
         for (rank, &bytes) in to.iter().enumerate() {
             for other in 0..to.len() {
-                let (from, to) = if reversed { (rank, other) } else { (other, rank) };
+                let (from, to) = direction.ends(other, rank);
                 self.add(from, to, bytes);
             }
         }
         Ok(())
     }
 
-    /// The two-level way: each rank sends `to_node[x]` bytes to the rank of its own place in each other node `x`, which passes
-    /// `to[j]` bytes on to each rank `j` of its node. The ranks must fill whole nodes.
+    /// The two-level way of a dispatch, in two steps; a combine runs them backwards. The ranks must fill whole nodes.
+    ///
+    /// 1. Each rank sends `to_node[x]` bytes to the rank of its own position in each other node `x`.
+    /// 2. That rank forwards `to[j]` bytes to each rank `j` of its node.
     ///
     /// # Errors
     /// [`NetworkError::TooLarge`] for too many pairs.
-    pub fn add_two_level(&mut self, to_node: &[f64], to: &[f64], reversed: bool) -> Result<(), NetworkError> {
+    pub fn add_two_level(&mut self, to_node: &[f64], to: &[f64], direction: Direction) -> Result<(), NetworkError> {
         let (node_tier, node) = self.network.node();
         let nodes = to_node.len() as f64;
         if self.can_sum() {
-            self.sum_by_tier(to, reversed, nodes, node_tier + 1);
-            self.sum_rails(to_node, node, node_tier, reversed);
+            self.sum_by_tier(to, direction, nodes, node_tier + 1);
+            self.sum_rails(to_node, direction);
             return Ok(());
         }
         self.check_pairs()?;
         let ranks = to.len();
-        let turned = |from, to| if reversed { (to, from) } else { (from, to) };
         for (rank, &bytes) in to.iter().enumerate() {
             let first = rank / node * node;
             for rail in (first..(first + node).min(ranks)).filter(|&rail| rail != rank) {
-                let (from, to) = turned(rail, rank);
+                let (from, to) = direction.ends(rail, rank);
                 self.add(from, to, bytes * nodes);
             }
             for (place, &bytes) in to_node.iter().enumerate().filter(|(place, _)| *place != rank / node) {
-                let (from, to) = turned(rank, place * node + rank % node);
+                let (from, to) = direction.ends(rank, place * node + rank % node);
                 self.add(from, to, bytes);
             }
         }
@@ -138,9 +141,9 @@ impl<'a> Loads<'a> {
         }
     }
 
-    /// Loads of a whole, sprayed, switched fabric, up to a tier. What a rank sends over a tier is what goes to that tier's
-    /// members beyond the tier inside it; what it receives comes from as many.
-    fn sum_by_tier(&mut self, to: &[f64], reversed: bool, factor: f64, tiers: usize) {
+    /// Loads of a whole, sprayed, switched fabric on its first `tiers` tiers, times `factor`. On a tier, a rank sends
+    /// what goes to members of the tier that share no inner tier with it. It receives from as many members.
+    fn sum_by_tier(&mut self, to: &[f64], direction: Direction, factor: f64, tiers: usize) {
         let ranks = to.len();
         let totals: Vec<Vec<f64>> = self
             .network
@@ -164,7 +167,7 @@ impl<'a> Loads<'a> {
             for (rank, &own) in to.iter().enumerate() {
                 let sent = factor * (total(place, tier.size, rank) - inner_total(rank)).max(0.0);
                 let received = factor * own * (count(tier.size, rank) - count(tier.inner, rank));
-                let (sent, received) = if reversed { (received, sent) } else { (sent, received) };
+                let (sent, received) = direction.ends(sent, received);
                 self.put(tier.out + rank, sent);
                 self.put(tier.into + rank, received);
                 if let Some((out, into)) = tier.slice {
@@ -181,7 +184,7 @@ impl<'a> Loads<'a> {
                 let members = count(tier.inner, rank);
                 let sent = factor * members * (total(outer, outer_size, rank) - inside).max(0.0);
                 let received = factor * inside * (count(outer_size, rank) - members);
-                let (sent, received) = if reversed { (received, sent) } else { (sent, received) };
+                let (sent, received) = direction.ends(sent, received);
                 self.put(up + unit, sent);
                 self.put(down + unit, received);
             }
@@ -196,8 +199,9 @@ impl<'a> Loads<'a> {
             .map_or((place, size), |(place, tier)| (place, tier.size))
     }
 
-    /// The way between nodes, each rank within its rail.
-    fn sum_rails(&mut self, to_node: &[f64], node: usize, node_tier: usize, reversed: bool) {
+    /// Loads between nodes, where each rank sends to the ranks of its own position alone.
+    fn sum_rails(&mut self, to_node: &[f64], direction: Direction) {
+        let (node_tier, node) = self.network.node();
         let all = self.network.tiers.len();
         for (number, tier) in self.network.tiers.clone().iter().enumerate().skip(node_tier + 1) {
             let (size, inner) = (tier.size / node, tier.inner / node);
@@ -211,7 +215,7 @@ impl<'a> Loads<'a> {
                 let of = |sums: &[f64], size: usize| sums.get(place / size).copied().unwrap_or(0.0);
                 let sent = (of(&outer, size) - of(&inside, inner)).max(0.0);
                 let received = own * (count(size, place) - count(inner, place));
-                let (sent, received) = if reversed { (received, sent) } else { (sent, received) };
+                let (sent, received) = direction.ends(sent, received);
                 for rank in place * node..(place + 1) * node {
                     self.put(tier.out + rank, sent);
                     self.put(tier.into + rank, received);
@@ -225,7 +229,7 @@ impl<'a> Loads<'a> {
                     let (_, beyond) = self.outermost_of_port(number, all, tier.size);
                     let sent = (of(&sums(beyond / node), beyond / node) - of(&inside, inner)).max(0.0);
                     let received = own * (count(beyond / node, place) - count(inner, place));
-                    let (sent, received) = if reversed { (received, sent) } else { (sent, received) };
+                    let (sent, received) = direction.ends(sent, received);
                     self.put(up + place * node / tier.inner, sent * node as f64);
                     self.put(down + place * node / tier.inner, received * node as f64);
                 }

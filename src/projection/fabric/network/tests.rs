@@ -1,11 +1,14 @@
 use super::*;
-use crate::projection::uncertainty::Scenario;
-use crate::specs::{Fabric, Sourced};
+use crate::projection::fabric::Site;
+use crate::projection::fabric::faults::FabricFault;
+use crate::specs::{Fabric, Scenario, Sourced};
 
 fn network(name: &str, ranks: usize, faults: &[&str]) -> Network {
-    let faults: Vec<Fault> = faults.iter().map(|fault| fault.parse().unwrap()).collect();
+    let faults: Vec<FabricFault> = faults.iter().map(|fault| fault.parse().unwrap()).collect();
     let own = Sourced::assumed(392e9, 392e9, 392e9, "a test");
-    Network::new(&Fabric::load(name).unwrap(), &own, Scenario::Nominal, ranks, Rates::Exchange, &faults).unwrap()
+    let fabric = Fabric::load(name).unwrap();
+    let site = Site { fabric: &fabric, scale_up: &own, scenario: Scenario::Nominal };
+    Network::new(&site, ranks, LinkRates::Exchange, &faults).unwrap()
 }
 
 fn hops(network: &Network, from: usize, to: usize) -> Vec<(String, f64)> {
@@ -20,7 +23,7 @@ fn a_byte_passes_the_ports_of_its_tier() {
     let names = |from, to| hops(&network, from, to).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     assert_eq!(names(0, 1), ["package out of die 0", "package into die 1"]);
     assert_eq!(names(0, 15), ["ub out of die 0", "ub into die 15"]);
-    // Between nodes the tier's own, lower rate holds beside the port's.
+    // Between nodes two rates hold: the port's, and the lower one of the tier.
     assert_eq!(names(0, 16), ["ub out of die 0", "ub into die 16", "supernode out of die 0", "supernode into die 16"]);
     assert!(names(3, 3).is_empty());
 }
@@ -41,7 +44,8 @@ fn hashed_routes_take_one_plane_each_and_use_all() {
     let mut fabric = Fabric::load("cloudmatrix384").unwrap();
     fabric.tiers.iter_mut().for_each(|tier| tier.spread = crate::specs::Spread::Hash);
     let own = Sourced::assumed(392e9, 392e9, 392e9, "a test");
-    let network = Network::new(&fabric, &own, Scenario::Nominal, 64, Rates::Exchange, &[]).unwrap();
+    let site = Site { fabric: &fabric, scale_up: &own, scenario: Scenario::Nominal };
+    let network = Network::new(&site, 64, LinkRates::Exchange, &[]).unwrap();
     let mut used = std::collections::BTreeSet::new();
     for to in 16..64 {
         let out: Vec<_> = hops(&network, 0, to).into_iter().filter(|(name, _)| name.starts_with("ub out")).collect();

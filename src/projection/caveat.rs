@@ -1,0 +1,189 @@
+//! What a reader must keep in mind about a projection, an explanation or a claim.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::kernels::Family;
+use crate::projection::expert_load::ExpertLoad;
+use crate::projection::parallel_plan::Recompute;
+use crate::record::Caveat;
+use crate::units::Seconds;
+
+/// One caveat. Its text is made by `Display`; JSON holds that text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ProjectionCaveat {
+    /// It is a projection.
+    Projected,
+    /// Degrees count dies, of which the chip has several.
+    DegreesCountDies {
+        /// Dies of a package.
+        dies: f64,
+        /// The chip.
+        chip: String,
+    },
+    /// A caveat of the record that the chip comes from.
+    Record(Caveat),
+    /// The record is not complete.
+    IncompleteRecord,
+    /// A record knows neither memory size nor links.
+    AssumedMemoryAndLinks,
+    /// Some measured layers were scaled down.
+    ScaledLayers,
+    /// Dense layers take the expert matmul's share of the roofs.
+    DenseAsExperts,
+    /// The record has too few cases of a family.
+    FewCases(Family),
+    /// How evenly experts are visited is assumed.
+    ExpertLoad(ExpertLoad),
+    /// Which activations the backward pass computes again.
+    Recomputed(Recompute),
+    /// Ops whose shapes lie outside the record.
+    Extrapolated(Vec<&'static str>),
+    /// Tokens are speculated.
+    Speculation {
+        /// Speculated tokens per step.
+        tokens: u32,
+        /// Chance that one is kept.
+        acceptance: f64,
+    },
+    /// No plan keeps the latency limit, so that this one ignores it.
+    LimitIgnored {
+        /// The limit of the time per output token.
+        limit: Seconds,
+        /// The shortest time that any plan takes.
+        fastest: Seconds,
+    },
+    /// Hybrid fabrics only share out a ratio.
+    HybridFabrics,
+    /// Hybrids keep the baseline's plan until the topology changes.
+    HybridPlans,
+    /// The latency limit of hybrids.
+    HybridLimit {
+        /// The limit of the time per output token.
+        limit: Seconds,
+        /// Sequences per chip of the baseline's plan.
+        batch_per_chip: f64,
+    },
+    /// A reading of a claim rests on the claim itself.
+    CircularReading {
+        /// The claim's title.
+        claim: String,
+    },
+    /// What counts as scaling.
+    ScalingRule {
+        /// Share of the smallest machine's rate per chip.
+        keeps: f64,
+        /// Where that share comes from.
+        source: String,
+    },
+}
+
+impl fmt::Display for ProjectionCaveat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Projected => {
+                f.write_str("a projection, not a measurement: one schedule of average layers, no faults")
+            }
+            Self::DegreesCountDies { dies, chip } => {
+                write!(f, "degrees (tp, pp, ep, dp, cp) count dies, {dies} to one {chip}")
+            }
+            Self::Record(caveat) => write!(f, "{caveat}"),
+            Self::IncompleteRecord => f.write_str("the record is not complete: some planned cases are missing"),
+            Self::AssumedMemoryAndLinks => f.write_str(
+                "a record knows neither memory size nor links: 128 GB and the supernode's links are assumed (--chip-memory-gb)",
+            ),
+            Self::ScaledLayers => {
+                f.write_str("some measured layers were scaled down: large ones may run nearer the roofs")
+            }
+            Self::DenseAsExperts => {
+                f.write_str("dense layers take the share of the roofs that the expert matmul reaches")
+            }
+            Self::FewCases(family) => write!(
+                f,
+                "the record has too few cases of {family}: part of its share of the roofs is carried over or assumed"
+            ),
+            Self::ExpertLoad(load) => write!(
+                f,
+                "expert load {load}, as even as whole slots allow; further skew is in the band only (up to a quarter more)"
+            ),
+            Self::Recomputed(recompute) => {
+                let what = if *recompute == Recompute::Full { "layers" } else { "norms and activations" };
+                write!(f, "{what} are computed again in the backward pass, to fit in memory")
+            }
+            Self::Extrapolated(ops) => write!(
+                f,
+                "outside the record's shapes, so extrapolated at the nearest utilisation: {}",
+                ops.join(", ")
+            ),
+            Self::Speculation { tokens, acceptance } => {
+                write!(f, "{tokens} speculated token(s) a step at an assumed acceptance of {acceptance}")
+            }
+            Self::LimitIgnored { limit, fastest } => write!(
+                f,
+                "no plan keeps {:.0} ms a token (the fastest takes {fastest}): this one ignores the limit",
+                limit.get() * 1e3
+            ),
+            Self::HybridFabrics => {
+                f.write_str("hybrid fabrics cannot be bought: they only share out the ratio between its causes")
+            }
+            Self::HybridPlans => {
+                f.write_str("until the topology changes, a hybrid keeps the plan and batch of the baseline")
+            }
+            Self::HybridLimit { limit, batch_per_chip } => write!(
+                f,
+                "that plan is held to no time per token; those that are searched keep {:.0} ms, which the baseline reaches with {batch_per_chip} sequences a chip",
+                limit.get() * 1e3
+            ),
+            Self::CircularReading { claim } => {
+                write!(f, "{claim}: a reading whose inputs come from the announcement itself does not count")
+            }
+            Self::ScalingRule { keeps, source } => {
+                write!(f, "to scale is to keep {:.0} % of the smallest machine's rate a chip: {source}", keeps * 100.0)
+            }
+        }
+    }
+}
+
+impl Serialize for ProjectionCaveat {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Adds those of `more` that `list` does not have yet.
+pub fn add_new(list: &mut Vec<ProjectionCaveat>, more: &[ProjectionCaveat]) {
+    for caveat in more {
+        if !list.contains(caveat) {
+            list.push(caveat.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_holds_the_text() {
+        let caveats = [
+            (ProjectionCaveat::Record(Caveat::SoftwareAdapter), Caveat::SoftwareAdapter.to_string()),
+            (
+                ProjectionCaveat::DegreesCountDies { dies: 2.0, chip: "x".to_owned() },
+                "degrees (tp, pp, ep, dp, cp) count dies, 2 to one x".to_owned(),
+            ),
+            (
+                ProjectionCaveat::Extrapolated(vec!["router", "sort"]),
+                "outside the record's shapes, so extrapolated at the nearest utilisation: router, sort".to_owned(),
+            ),
+            (
+                ProjectionCaveat::LimitIgnored { limit: Seconds::new(0.05), fastest: Seconds::new(0.1234) },
+                "no plan keeps 50 ms a token (the fastest takes 123 ms): this one ignores the limit".to_owned(),
+            ),
+        ];
+        for (caveat, text) in caveats {
+            assert_eq!(caveat.to_string(), text);
+            assert_eq!(serde_json::to_value(&caveat).unwrap(), serde_json::Value::String(text));
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How a model is split over chips, and what the chips do with it.
+
+use serde::{Deserialize, Serialize};
+
+/// What is done with the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Prompts in, first token out.
+    Prefill,
+    /// One step that adds a token to each sequence, or several where tokens are speculated.
+    Decode,
+    /// Forward pass, backward pass and optimizer.
+    Training,
+}
+
+impl Phase {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Prefill, Self::Decode, Self::Training];
+
+    /// The name that files and flags use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+            Self::Training => "training",
+        }
+    }
+
+    /// The phase of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|phase| phase.name() == name)
+    }
+}
+
+/// How a model is split over the chips. Degrees count ranks: dies, of which a package may have several.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ParallelPlan {
+    /// Packages.
+    pub chips: u32,
+    /// Tensor-parallel degree.
+    pub tp: u32,
+    /// Pipeline stages.
+    pub pp: u32,
+    /// Ranks that share the routed experts of one layer; 1 for a dense model.
+    pub ep: u32,
+    /// Replicas of the attention and dense part: `tp * cp * pp * dp` is the number of ranks.
+    pub dp: u32,
+    /// Context-parallel degree: ranks that share a sequence.
+    pub cp: u32,
+    /// Micro-batches in flight per step.
+    pub microbatches: u32,
+    /// Sequences (decode, training) or prompts (prefill) per chip and step.
+    pub batch_per_chip: f64,
+}
+
+impl ParallelPlan {
+    /// Micro-batches that are interleaved on a rank in serving.
+    pub const fn streams(&self) -> usize {
+        if self.microbatches > 1 { 2 } else { 1 }
+    }
+}
+
+/// Which activations the backward pass computes again instead of keeping them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recompute {
+    /// None.
+    None,
+    /// Norms and activations: what is cheap.
+    Selective,
+    /// Whole layers, from their input.
+    Full,
+}

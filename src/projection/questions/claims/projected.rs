@@ -1,0 +1,252 @@
+//! Claims that the projection answers.
+
+use rayon::prelude::*;
+
+use crate::projection::answer::project;
+use crate::projection::caveat::{ProjectionCaveat, add_new};
+use crate::projection::chip::ChipModel;
+use crate::projection::parallel_plan::Phase;
+use crate::projection::questions::catalogue::{Catalogue, Defaults, MEASURED, Question, SweepError};
+use crate::projection::questions::claims::reading::{ClaimReading, Derived};
+use crate::projection::questions::scaling::{GlobalBatch, ScalePoint, scaling};
+use crate::projection::request::{Infeasible, Request, Workload};
+use crate::projection::result::{Interval, Projection};
+use crate::specs::Point;
+use crate::specs::claim::{Claim, ClaimQuantity, ScalingRule};
+use crate::specs::grid::GridValue;
+
+/// All questions that readings ask, each once.
+#[derive(Default)]
+struct Asked {
+    answered: Vec<(Request, Result<Projection, Infeasible>)>,
+    open: Vec<Request>,
+}
+
+impl Asked {
+    fn add(&mut self, request: Request) {
+        if !self.open.contains(&request) && self.get(&request).is_none() {
+            self.open.push(request);
+        }
+    }
+
+    /// Answers what was added since, on all cores. `done` hears of each.
+    fn answer(&mut self, done: &(dyn Fn(&str) + Sync)) {
+        let open = std::mem::take(&mut self.open);
+        let answers = open.into_par_iter().map(|request| {
+            let answer = project(&request);
+            done(&request.model.name);
+            (request, answer)
+        });
+        self.answered.extend(answers.collect::<Vec<_>>());
+    }
+
+    fn get(&self, request: &Request) -> Option<Result<&Projection, &Infeasible>> {
+        self.answered.iter().find(|(known, _)| known == request).map(|(_, answer)| answer.as_ref())
+    }
+}
+
+/// A reading as questions.
+struct Open {
+    point: Point,
+    question: Result<Question, String>,
+}
+
+impl Open {
+    fn with_prefill(&self) -> bool {
+        self.point.text("serving") == Some("with_prefill")
+    }
+
+    /// The decode or whatever phase, and the prefill before it where it counts.
+    fn parts(&self, request: &Request) -> Vec<Request> {
+        let prefill = Request {
+            phase: Phase::Prefill,
+            workload: Workload { tpot_limit_binds: false, ..request.workload.clone() },
+            ..request.clone()
+        };
+        let prefill = prefill.without_limit();
+        if self.with_prefill() { vec![request.clone(), prefill] } else { vec![request.clone()] }
+    }
+
+    fn same_plan(&self) -> bool {
+        self.point.text("baseline_plan") == Some("the supernode's")
+    }
+}
+
+/// The readings of a claim that the projection answers, and the caveats of those answers.
+///
+/// # Errors
+/// [`SweepError`]: a reading names what does not exist.
+pub(super) fn readings(
+    claim: &Claim,
+    measured: Option<&ChipModel>,
+    done: &(dyn Fn(&str) + Sync),
+) -> Result<(Vec<ClaimReading>, Vec<ProjectionCaveat>), SweepError> {
+    let file = format!("claim {}", claim.name);
+    let defaults = Defaults { chip: "ascend-910c", fabric: "cloudmatrix384", chips: 384 };
+    let catalogue = Catalogue::load(&file, &claim.readings, defaults, measured)?;
+    let ask = |point: Point| {
+        let question = catalogue.question(&point, defaults).map(|question| with_chip(question, measured));
+        Open { point: with_chip_name(point, measured), question }
+    };
+    let open: Vec<Open> = claim.readings.points().map(ask).collect();
+    if let Some(rule) = &claim.scaling {
+        let readings: Vec<ClaimReading> = open.into_iter().map(|open| scaled(claim, open, rule, done)).collect();
+        let mut caveats = vec![ProjectionCaveat::ScalingRule { keeps: rule.keeps, source: rule.source.clone() }];
+        for figures in readings.iter().flat_map(|reading| &reading.series).filter_map(|point| point.figures.as_ref()) {
+            add_new(&mut caveats, &figures.caveats);
+        }
+        return Ok((readings, caveats));
+    }
+    let mut asked = Asked::default();
+    for open in &open {
+        if let Ok(Question { request, baseline }) = &open.question {
+            open.parts(request).into_iter().for_each(|part| asked.add(part));
+            if let Some(baseline) = baseline.as_ref().filter(|_| !open.same_plan()) {
+                open.parts(baseline).into_iter().for_each(|part| asked.add(part));
+            }
+        }
+    }
+    asked.answer(done);
+    // The baseline at the plan of the supernode is known only now.
+    for open in open.iter().filter(|open| open.same_plan()) {
+        if let Ok(question) = &open.question {
+            same_plan_requests(open, question, &asked).into_iter().flatten().for_each(|part| asked.add(part));
+        }
+    }
+    asked.answer(done);
+    let mut projections: Vec<&Projection> =
+        asked.answered.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
+    projections.sort_by(|a, b| a.model.cmp(&b.model));
+    let mut caveats = Vec::new();
+    for projection in projections {
+        add_new(&mut caveats, &projection.caveats);
+    }
+    Ok((open.into_iter().map(|open| read(claim, open, &asked)).collect(), caveats))
+}
+
+fn with_chip(mut question: Question, measured: Option<&ChipModel>) -> Question {
+    if let Some(chip) = measured {
+        for request in std::iter::once(&mut question.request).chain(&mut question.baseline) {
+            request.chip = chip.clone();
+            // A type that the device was not measured in would leave nothing to say.
+            request.number_type = request.number_type.filter(|kind| chip.peaks.contains_key(kind));
+        }
+    }
+    question
+}
+
+fn with_chip_name(mut point: Point, measured: Option<&ChipModel>) -> Point {
+    if measured.is_some() {
+        for (_, value) in point.0.iter_mut().filter(|(key, _)| key == "chip") {
+            *value = GridValue::Text(MEASURED.to_owned());
+        }
+    }
+    point
+}
+
+/// The parts of the question on the baseline, at the plans that they have on the fabric.
+fn same_plan_requests(open: &Open, question: &Question, asked: &Asked) -> Vec<Option<Request>> {
+    let Some(baseline) = &question.baseline else { return Vec::new() };
+    let parts = open.parts(&question.request).into_iter().zip(open.parts(baseline));
+    parts.map(|(on, below)| Some(below.with_plan(&asked.get(&on)?.ok()?.plan))).collect()
+}
+
+fn read(claim: &Claim, open: Open, asked: &Asked) -> ClaimReading {
+    let question = open.question.as_ref().map_err(Clone::clone);
+    let derived = question.and_then(|question| values(claim, &open, question, asked));
+    ClaimReading::new(claim, open.point, derived)
+}
+
+/// The values of the figures, none of them circular: a projection uses no announced figure.
+fn values(claim: &Claim, open: &Open, question: &Question, asked: &Asked) -> Result<Derived, String> {
+    let on = rate(open, &open.parts(&question.request), asked)?;
+    let mut how = on.1;
+    let mut values = Vec::new();
+    for figure in &claim.figures {
+        values.push(match figure.of {
+            ClaimQuantity::Speedup => {
+                let baseline = question.baseline.as_ref().ok_or("the reading names no baseline")?;
+                let parts = if open.same_plan() {
+                    same_plan_requests(open, question, asked).into_iter().flatten().collect()
+                } else {
+                    open.parts(baseline)
+                };
+                let below = rate(open, &parts, asked).map_err(|reason| format!("baseline: {reason}"))?;
+                how = format!("{how}; baseline {}", below.1);
+                on.0.paired_ratio(&below.0)
+            }
+            _ => on.0,
+        });
+    }
+    Ok(Derived { values, how, circular: false })
+}
+
+/// Tokens per second and chip: of one phase, or of answers whose prompts are prefilled on the same chips.
+fn rate(open: &Open, parts: &[Request], asked: &Asked) -> Result<(Interval, String), String> {
+    let projections: Vec<&Projection> = parts
+        .iter()
+        .map(|part| asked.get(part).ok_or("not evaluated")?.map_err(|reason| reason.to_string()))
+        .collect::<Result<_, String>>()?;
+    let text = |projection: &Projection| {
+        let plan = &projection.plan;
+        format!(
+            "{:.0} at tp{} pp{} ep{} dp{} b{:.1}",
+            projection.tokens_per_s_per_chip.median, plan.tp, plan.pp, plan.ep, plan.dp, plan.batch_per_chip
+        )
+    };
+    match projections.as_slice() {
+        [one] => Ok((one.tokens_per_s_per_chip, text(one))),
+        [decode, prefill] => {
+            let output = open.point.number("workload.output_len").unwrap_or(0.0);
+            let prompt = parts.first().map_or(0.0, |part| part.workload.prompt_len);
+            if output < 1.0 {
+                return Err("with_prefill needs workload.output_len".to_owned());
+            }
+            let (decode_rate, prefill_rate) = (decode.tokens_per_s_per_chip, prefill.tokens_per_s_per_chip);
+            let both = |decode: f64, prefill: f64| output / (output / decode + prompt / prefill);
+            let interval = Interval {
+                median: both(decode_rate.median, prefill_rate.median),
+                low: both(decode_rate.low, prefill_rate.low),
+                high: both(decode_rate.high, prefill_rate.high),
+            };
+            Ok((interval, format!("decode {}, prefill {}", text(decode), text(prefill))))
+        }
+        _ => Err("nothing to evaluate".to_owned()),
+    }
+}
+
+/// The most chips of the series up to which a chip keeps its share of the throughput, at each end of the band.
+fn scaled(claim: &Claim, open: Open, rule: &ScalingRule, done: &(dyn Fn(&str) + Sync)) -> ClaimReading {
+    let Open { point, question } = open;
+    let series = question.map(|question| {
+        let stays = point.text("global_batch") == Some("stays");
+        let global_batch = if stays { GlobalBatch::Stays } else { GlobalBatch::Grows };
+        let series = scaling(&question.request, &rule.chips, global_batch);
+        done(&question.request.model.name);
+        series
+    });
+    let values = series.as_ref().map_err(Clone::clone).and_then(|series| {
+        let most = |end: fn(&Interval) -> f64| {
+            let kept = |point: &&ScalePoint| point.efficiency.as_ref().is_some_and(|share| end(share) >= rule.keeps);
+            series.iter().filter(kept).map(|point| point.chips).max()
+        };
+        let median = f64::from(most(|share| share.median).ok_or_else(|| no_size(series))?);
+        let end = |end| most(end).map_or(median, f64::from);
+        let value = Interval { median, low: end(|share| share.low), high: end(|share| share.high) };
+        let shares: Vec<String> = series.iter().map(share_text).collect();
+        Ok(Derived { values: vec![value], how: shares.join(", "), circular: false })
+    });
+    let mut reading = ClaimReading::new(claim, point, values);
+    reading.series = series.unwrap_or_default();
+    reading
+}
+
+fn no_size(series: &[ScalePoint]) -> String {
+    let reason = series.iter().find_map(|point| point.infeasible.clone());
+    reason.unwrap_or_else(|| "no size has a plan".to_owned())
+}
+
+fn share_text(point: &ScalePoint) -> String {
+    let share = point.efficiency.map_or_else(|| "none".to_owned(), |share| format!("{:.0} %", share.median * 100.0));
+    format!("{} chips {share}", point.chips)
+}

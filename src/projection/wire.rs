@@ -1,0 +1,117 @@
+//! The collectives of a layer.
+
+use crate::projection::fabric::{AllToAll, Group, all_reduce, all_to_all, dispatch, issue, send};
+use crate::projection::machine::Machine;
+use crate::projection::ops::{self, AttentionForm, Context, Scope, cache_elements, flop_per_pair};
+use crate::specs::Moe;
+use crate::units::{Bytes, Seconds};
+
+/// Bytes of the scales that travel with a token in 8 bits: 7.5 KB for a hidden size of 7168 (arXiv:2506.12708).
+const SCALE_BYTES: f64 = 512.0;
+
+/// Times of a layer's collectives.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Wire {
+    /// Out to the experts.
+    pub dispatch: Seconds,
+    /// The part of a dispatch in which the sender's cores quantise and issue copies.
+    pub copies: Seconds,
+    /// Back from them.
+    pub combine: Seconds,
+    /// Tensor and context parallelism around attention.
+    pub attention: Seconds,
+    /// Tensor parallelism around a dense FFN.
+    pub ffn: Seconds,
+}
+
+/// How tokens travel to experts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Routed {
+    /// Load of the hottest rank over the mean.
+    pub load: f64,
+    /// Whether kernels for many tokens run; see [`AllToAll::forward`].
+    pub forward: bool,
+}
+
+impl Wire {
+    /// The collectives of a layer with a dense FFN.
+    pub fn of_dense(scope: &Scope<'_>, machine: &Machine) -> Self {
+        let tensor = tensor_all_reduce(scope, machine);
+        Self { attention: tensor + context_exchange(scope, machine), ffn: tensor, ..Self::default() }
+    }
+
+    /// The collectives of a layer with experts.
+    pub fn of_experts(scope: &Scope<'_>, machine: &Machine, moe: &Moe, routed: Routed) -> Self {
+        let group = Group { size: f64::from(scope.plan.ep), stride: 1.0 };
+        let (links, factors) = (&machine.links, machine.wire_factors);
+        let hidden = scope.model.hidden as f64;
+        let traffic = |bytes| AllToAll {
+            tokens: scope.own_tokens() * routed.load,
+            copies: ops::copies(moe, scope.plan),
+            bytes,
+            forward: routed.forward,
+            most_groups: (moe.groups > 1).then_some(moe.kept_groups as f64),
+        };
+        let out = traffic(dispatch_bytes(hidden, machine));
+        let back = traffic(Bytes::new(hidden * machine.widths.activation));
+        Self {
+            dispatch: dispatch(links, group, &out) * factors.dispatch,
+            copies: issue(links, group, &out) * factors.dispatch,
+            combine: all_to_all(links, group, &back) * factors.combine,
+            attention: tensor_all_reduce(scope, machine) + context_exchange(scope, machine),
+            ffn: Seconds::ZERO,
+        }
+    }
+}
+
+/// Size of a token on its way out.
+fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
+    let widths = machine.widths;
+    Bytes::new(if widths.weight < 2.0 { hidden + SCALE_BYTES } else { hidden * widths.activation })
+}
+
+/// All-reduce of a block's output over the tensor-parallel group. With sequence parallelism it is a reduce-scatter and
+/// an all-gather, which move as many bytes.
+fn tensor_all_reduce(scope: &Scope<'_>, machine: &Machine) -> Seconds {
+    if scope.plan.tp <= 1 {
+        return Seconds::ZERO;
+    }
+    let group = Group { size: f64::from(scope.plan.tp), stride: 1.0 };
+    let bytes = scope.pass.tokens() * scope.model.hidden as f64 * machine.widths.activation;
+    all_reduce(&machine.links, group, Bytes::new(bytes))
+}
+
+/// What context parallelism moves around attention. Prefill and training gather keys and values of the whole sequence:
+/// an all-gather is half an all-reduce. Decode reduces the outputs over parts of the cache.
+fn context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
+    let plan = scope.plan;
+    if plan.cp <= 1 {
+        return Seconds::ZERO;
+    }
+    let group = Group { size: f64::from(plan.cp), stride: f64::from(plan.tp) };
+    let tp = f64::from(plan.tp);
+    match scope.pass.context {
+        Context::Causal { tokens, .. } => {
+            let elements = scope.pass.sequences * tokens * cache_elements(scope.model, tp);
+            all_reduce(&machine.links, group, Bytes::new(elements * machine.widths.activation)) / 2.0
+        }
+        Context::Cache(_) => {
+            // An output element per query and head: half of a pair's FLOP are products with the values, two per
+            // element.
+            let elements = flop_per_pair(scope.model, AttentionForm::Absorbed) / 4.0 / tp;
+            let tokens = scope.pass.tokens() * f64::from(plan.cp);
+            all_reduce(&machine.links, group, Bytes::new(tokens * elements * machine.widths.activation))
+        }
+    }
+}
+
+/// A stage's output on its way to the next stage. Each rank of the tensor-parallel group sends its slice.
+pub fn stage_send(scope: &Scope<'_>, machine: &Machine) -> Seconds {
+    let plan = scope.plan;
+    if plan.pp <= 1 {
+        return Seconds::ZERO;
+    }
+    let bytes = scope.own_tokens() * scope.model.hidden as f64 * machine.widths.activation;
+    let distance = f64::from(plan.tp) * f64::from(plan.cp) * f64::from(plan.dp);
+    send(&machine.links, distance, Bytes::new(bytes))
+}

@@ -1,0 +1,75 @@
+//! Models: architectures as Hugging Face's `config.json` describes them, by name or by path.
+
+mod architecture;
+mod config;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+
+use config::Config;
+
+use crate::printable::printable;
+use crate::specs::error::{SpecError, looks_like_path, read_small_file};
+
+pub use architecture::{Attention, Model, Moe, Scoring};
+
+const BUILTIN: [(&str, &str); 10] = [
+    ("deepseek-v3", include_str!("../../../specs/models/deepseek-v3.json")),
+    ("kimi-k2", include_str!("../../../specs/models/kimi-k2.json")),
+    ("llama-3.1-8b", include_str!("../../../specs/models/llama-3.1-8b.json")),
+    ("llama-3.1-70b", include_str!("../../../specs/models/llama-3.1-70b.json")),
+    ("llama-3.1-405b", include_str!("../../../specs/models/llama-3.1-405b.json")),
+    ("mixtral-8x7b", include_str!("../../../specs/models/mixtral-8x7b.json")),
+    ("qwen2.5-72b", include_str!("../../../specs/models/qwen2.5-72b.json")),
+    ("qwen3-30b-a3b", include_str!("../../../specs/models/qwen3-30b-a3b.json")),
+    ("qwen3-235b-a22b", include_str!("../../../specs/models/qwen3-235b-a22b.json")),
+    ("gpt-oss-120b", include_str!("../../../specs/models/gpt-oss-120b.json")),
+];
+
+impl Model {
+    /// The names of the embedded models.
+    pub fn builtin_names() -> Vec<&'static str> {
+        BUILTIN.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// An embedded model by name, else the `config.json` at this path (or in this folder).
+    ///
+    /// # Errors
+    /// [`SpecError`], one line.
+    pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
+        if let Some((name, text)) = BUILTIN.iter().find(|(name, _)| name.eq_ignore_ascii_case(name_or_path)) {
+            return Self::parse(name, name, text);
+        }
+        if !looks_like_path(name_or_path) {
+            return Err(SpecError::Unknown {
+                kind: "model",
+                name: name_or_path.to_owned(),
+                known: Self::builtin_names().join(", "),
+                format: "config.json",
+            });
+        }
+        let given = Path::new(name_or_path);
+        let path = if given.is_dir() { given.join("config.json") } else { given.to_owned() };
+        let text = read_small_file(&path)?;
+        Self::parse(&display_name(&path), &path.display().to_string(), &text)
+    }
+
+    /// A model from the text of a `config.json`; `file` is named in errors.
+    ///
+    /// # Errors
+    /// [`SpecError`], one line.
+    pub fn parse(name: &str, file: &str, text: &str) -> Result<Self, SpecError> {
+        // The name may be that of a stranger's file.
+        Config::parse(file, text)?.model(&printable(name, 100))
+    }
+}
+
+/// What to call a model that came from a path: the folder of a `config.json`, else the file's stem.
+fn display_name(path: &Path) -> String {
+    let stem = path.file_stem().map_or_else(|| "model".to_owned(), |stem| stem.to_string_lossy().into_owned());
+    match path.parent().and_then(Path::file_name) {
+        Some(folder) if stem == "config" => folder.to_string_lossy().into_owned(),
+        _ => stem,
+    }
+}
