@@ -403,3 +403,57 @@ fn texts_of_specifications_do_not_steer_a_terminal() {
         assert!(!told.replace('\n', "").contains(|c: char| c.is_control() || c == '\u{202e}'), "{name}: {told:?}");
     }
 }
+
+#[test]
+fn quiet_leaves_results_warnings_and_errors_alone_on_standard_error() {
+    let record = Path::new(env!("CARGO_MANIFEST_DIR")).join("results/mesa-llvmpipe-llvm-15-0-6-256-bits-vulkan.json");
+    let folder = Folder::new();
+    folder.put("all/a.json", &scaled(1.0, 0.01));
+    folder.put("all/b.json", &scaled(1.1, 0.01));
+    fs::write(folder.path("all/bad.json"), "{}").unwrap();
+    let run = |arguments: &[&str], file: &Path| -> String {
+        let output = supernode().args(arguments).arg(file).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let bench = ["fabric", "bench", "--ep", "32", "--experts", "256", "--load"];
+    assert!(run(&bench, &record).contains("token counts by expert: case gating/"));
+    assert_eq!(run(&[&["--quiet"], bench.as_slice()].concat(), &record), "");
+    let warned = run(&["--quiet", "compare"], &folder.path("all"));
+    assert!(warned.starts_with("passed over: ") && warned.lines().count() == 1, "{warned}");
+}
+
+/// Rust files of a folder and below.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn only_progress_writes_to_standard_error_and_main_its_error_line() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let writers = ["eprint", "stderr()", "new_spinner", "ProgressBar::"];
+    let mut found = sources(&source);
+    found.retain(|file| file.extension().is_some_and(|end| end == "rs"));
+    found.retain(|file| {
+        let text = fs::read_to_string(file).unwrap();
+        writers.iter().any(|word| text.contains(word))
+    });
+    found.sort();
+    assert_eq!(found, [source.join("cli/progress.rs"), source.join("main.rs")]);
+}
+
+#[test]
+fn explain_takes_the_flags_of_a_question_and_no_others() {
+    let help =
+        |command: &str| String::from_utf8(supernode().args([command, "--help"]).output().unwrap().stdout).unwrap();
+    for flag in ["--model", "--expert-load", "--chip-memory-gb", "--json"] {
+        assert!(help("explain").contains(flag) && help("project").contains(flag), "{flag}");
+    }
+    for flag in ["--search", "--trace", "--flows", "--fault"] {
+        assert!(!help("explain").contains(flag) && help("project").contains(flag), "{flag}");
+    }
+    for value in ["replicated  ", "uniform  ", "power:ALPHA  "] {
+        assert!(help("project").contains(value), "a line for each value: {value}");
+    }
+}

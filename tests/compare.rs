@@ -6,7 +6,7 @@ mod fixture;
 use assert_cmd::Command;
 use proptest::prelude::*;
 use supernode_bench::record::{Clock, Preset, Record, save};
-use supernode_bench::report::compare::{Comparison, Verdict, compare, text};
+use supernode_bench::report::compare::{RatioVerdict, RecordComparison, compare, text};
 
 fn fast() -> Record {
     fixture::record("Example X1", &fixture::FAST)
@@ -22,7 +22,7 @@ fn near() -> Record {
     record
 }
 
-fn against(base: &Record, other: &Record) -> Comparison {
+fn against(base: &Record, other: &Record) -> RecordComparison {
     compare(("a.json", base), &[("b.json", other)])
 }
 
@@ -44,7 +44,7 @@ fn a_record_does_not_differ_from_itself() {
     let same = &against(&fast(), &fast()).against[0];
     assert!(same.differs.is_empty() && same.only_in_base.is_empty() && same.only_in_other.is_empty());
     let all = || same.cases.iter().chain(&same.best);
-    assert!(all().all(|case| case.ratio.verdict == Verdict::NoDifferenceShown && case.ratio.speedup == 1.0));
+    assert!(all().all(|case| case.ratio.verdict == RatioVerdict::NoDifferenceShown && case.ratio.speedup == 1.0));
     assert!(same.geometric_mean.values().all(|mean| (mean.mean - 1.0).abs() < 1e-12));
     assert_eq!(against(&fast(), &fast()).regressions(0.0), []);
 }
@@ -90,13 +90,13 @@ proptest! {
             prop_assert!((there.speedup * back.speedup - 1.0).abs() < 1e-9);
             prop_assert!((there.low * back.high.unwrap() - 1.0).abs() < 1e-9);
             let mirrored = match back.verdict {
-                Verdict::Faster => Verdict::Slower,
-                Verdict::Slower => Verdict::Faster,
-                Verdict::NoDifferenceShown => Verdict::NoDifferenceShown,
+                RatioVerdict::Faster => RatioVerdict::Slower,
+                RatioVerdict::Slower => RatioVerdict::Faster,
+                RatioVerdict::NoDifferenceShown => RatioVerdict::NoDifferenceShown,
             };
             prop_assert_eq!(there.verdict, mirrored);
-            prop_assert_eq!(there.verdict == Verdict::Faster, there.low > 1.0);
-            prop_assert_eq!(there.verdict == Verdict::Slower, high < 1.0);
+            prop_assert_eq!(there.verdict == RatioVerdict::Faster, there.low > 1.0);
+            prop_assert_eq!(there.verdict == RatioVerdict::Slower, high < 1.0);
         }
     }
 }

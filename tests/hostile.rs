@@ -51,7 +51,7 @@ fn poisoned(text: &str) -> Record {
 }
 
 /// The record, one that lacks some of its cases, and what `compare` says of the two.
-fn compared(text: &str) -> (Record, compare::Comparison) {
+fn compared(text: &str) -> (Record, compare::RecordComparison) {
     let record = poisoned(text);
     let mut other = record.clone();
     other.device.driver = format!("{text} 2");

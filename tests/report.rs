@@ -1,10 +1,10 @@
-//! What people read: the table of a record on a terminal, and the page.
+//! What people read: one screen or the tables of a record on a terminal, and the page.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod fixture;
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use base64::Engine as _;
@@ -120,11 +120,17 @@ fn the_record_in_the_page_is_the_record() {
     assert_eq!(serde_json::from_str::<Record>(text).unwrap(), whole());
 }
 
+fn committed_records() -> Vec<PathBuf> {
+    let folder = fs::read_dir("results").unwrap().map(|entry| entry.unwrap().path());
+    let mut records: Vec<PathBuf> = folder.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
+    records.sort();
+    assert!(records.len() >= 2);
+    records
+}
+
 #[test]
 fn the_page_of_both_records_in_results_stays_under_two_megabytes() {
-    let folder = fs::read_dir("results").unwrap().map(|entry| entry.unwrap().path());
-    let records: Vec<PathBuf> = folder.filter(|path| path.extension().is_some_and(|end| end == "json")).collect();
-    assert!(records.len() >= 2);
+    let records = committed_records();
     // The whole page, with what-ifs and claims.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("page.html");
@@ -178,15 +184,54 @@ fn the_command_writes_the_page_beside_the_record() {
     supernode().args(["schema", "--check", "missing.json"]).assert().code(2);
 }
 
-/// Writes the page to look at: `cargo test --test report a_page -- --ignored`, then open `out/page.html`.
+/// What `supernode report` prints about a record in an empty folder, as a pipe has it.
+fn printed(record: &Path, arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::copy(record, folder.path().join("mine.json")).unwrap();
+    let mut command = Command::cargo_bin("supernode").unwrap();
+    let output = command.current_dir(folder.path()).args(["report", "mine.json"]).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[test]
-#[ignore = "writes a file for the eye"]
-fn a_page_to_look_at() {
-    let mut slow = fixture::record("Example X2 (software)", &fixture::SLOW);
-    slow.device.device_type = DeviceType::Software;
-    slow.caveats = vec![Caveat::SoftwareAdapter, Caveat::WallClock];
-    slow.complete = false;
-    let page = page(&[whole(), slow], &fixture::projections());
-    fs::create_dir_all("out").unwrap();
-    fs::write("out/page.html", page).unwrap();
+fn one_screen_holds_what_a_run_comes_to() {
+    for record in committed_records() {
+        let screen = printed(&record, &[]);
+        assert!(screen.lines().count() <= 42, "{} lines:\n{screen}", screen.lines().count());
+        let widest = screen.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{widest:?} columns:\n{screen}");
+        let parts = ["Ceilings", "f32 multiply-add", "MoE gating", "Expert matmul", "Attention", "Whole layer"];
+        for part in parts.into_iter().chain(["mine.json", "mine.html", "--details"]) {
+            assert!(screen.contains(part), "{part} is missing:\n{screen}");
+        }
+        // A CPU that poses as a GPU: the headline is that of the published chip.
+        assert!(screen.contains("384 x ascend-910c on cloudmatrix384"), "{screen}");
+        assert_eq!(screen.matches("of the measured device").count(), 1, "{screen}");
+    }
+}
+
+#[test]
+fn a_gpu_is_its_own_headline_and_a_wrong_kernel_is_on_the_screen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x1.json");
+    save(&path, &whole()).unwrap();
+    let screen = printed(&path, &[]);
+    assert!(screen.contains("384 x Example X1 on cloudmatrix384"), "{screen}");
+    assert!(!screen.contains("of the measured device"), "{screen}");
+    assert!(screen.contains("1 WRONG OR FAILED") && screen.contains("gating/sort/scan/f32/mixtral-8x7b"), "{screen}");
+}
+
+#[test]
+fn details_are_all_tables_of_the_record_and_its_projections() {
+    let record = committed_records().remove(0);
+    let text = printed(&record, &["--details"]);
+    let loaded = supernode_bench::record::load(&record).unwrap();
+    for line in plain(&loaded).lines() {
+        assert!(text.contains(line), "{line}");
+    }
+    let device = format!("384 x {}", loaded.device.name);
+    for part in ["384 x ascend-910c", &device, "Parts of the step", "wrote mine.html"] {
+        assert!(text.contains(part), "{part}");
+    }
 }

@@ -2,14 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
-use super::{Error, print};
-use crate::record::{self, Record, RecordError};
-use crate::report::compare::{self, Comparison, LlamaBench};
-
-/// The most documents that are taken from one folder.
-const MAX_FILES: usize = 1000;
+use crate::cli::documents::load_all;
+use crate::cli::error::Error;
+use crate::cli::output::{print, read_at_most};
+use crate::cli::progress;
+use crate::record::{self, Record};
+use crate::report::compare::{self, LlamaBench, RecordComparison};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -17,7 +15,7 @@ Examples:
   supernode compare results/ mine.json --baseline mine.json
   supernode compare results/ --baseline llvmpipe --format markdown
   supernode compare main.json branch.json --threshold 5%     exit code 1 if something got slower, for CI
-  supernode compare mine.json --llama-bench lb.json          llama.cpp's figures beside the ceilings
+  supernode compare mine.json --llama-bench lb.json          llama.cpp's figures next to the ceilings
 
 A is the baseline, B each other document. A ratio above 1 says that B is faster. A regression is a kernel, type and shape
 whose best variant is slower by more than the threshold with its whole 95 % interval, or a case that B rejects as wrong.
@@ -31,7 +29,7 @@ pub(super) struct Args {
     /// Result documents, or folders of them (subfolders one level down included)
     #[arg(required = true, value_name = "RESULT|FOLDER")]
     files: Vec<PathBuf>,
-    /// What the others are held against: a file, or part of the name of one given file or device [default: the first]
+    /// What the others are compared with: a file, or part of the name of one given file or device [default: the first]
     #[arg(long, value_name = "FILE|NAME")]
     baseline: Option<String>,
     /// Fail (exit code 1) when something is slower by more than this, e.g. 5%
@@ -49,7 +47,7 @@ pub(super) struct Args {
     /// Write to this file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Figures of llama.cpp (`llama-bench -o json`) to show beside the baseline's
+    /// Figures of llama.cpp (`llama-bench -o json`) to show next to the baseline's
     #[arg(long, value_name = "FILE")]
     llama_bench: Option<PathBuf>,
 }
@@ -61,7 +59,7 @@ enum Format {
     Table,
     /// Tables for a README or an issue
     Markdown,
-    /// One pair a line
+    /// One pair per line
     Csv,
     /// Everything
     Json,
@@ -83,7 +81,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         return Err(Error::Input("no result document was given; name one, or a folder that has some".to_owned()));
     };
     if others.is_empty() && args.llama_bench.is_none() {
-        return Err(Error::Input(format!("{}: compare needs a second document beside this one", base.0)));
+        return Err(Error::Input(format!("{}: compare needs a second document", base.0)));
     }
     let mut comparison = compare::compare(*base, others);
     if let Some(path) = &args.llama_bench {
@@ -93,7 +91,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     args.threshold.map_or(Ok(()), |threshold| judge(&comparison, threshold))
 }
 
-fn write(args: &Args, comparison: &Comparison) -> Result<(), Error> {
+fn write(args: &Args, comparison: &RecordComparison) -> Result<(), Error> {
     let failed = |error: &dyn std::error::Error| Error::Input(error.to_string());
     let text = match if args.json { Format::Json } else { args.format } {
         Format::Table => compare::text(comparison),
@@ -110,8 +108,8 @@ fn write(args: &Args, comparison: &Comparison) -> Result<(), Error> {
     }
 }
 
-/// The regressions as an error, or a line that there are none.
-fn judge(comparison: &Comparison, threshold: f64) -> Result<(), Error> {
+/// Reports regressions as an error; without any, notes that there are none.
+fn judge(comparison: &RecordComparison, threshold: f64) -> Result<(), Error> {
     let pairs: usize = comparison.against.iter().map(|against| against.best.len()).sum();
     let percent = threshold * 100.0;
     if let Some(empty) = comparison.against.iter().find(|against| against.best.is_empty()) {
@@ -119,7 +117,7 @@ fn judge(comparison: &Comparison, threshold: f64) -> Result<(), Error> {
     }
     let found = comparison.regressions(threshold);
     if found.is_empty() {
-        super::note(&format!("no regression beyond {percent} % in {pairs} comparisons"));
+        progress::note(&format!("no regression beyond {percent} % in {pairs} comparisons"));
         return Ok(());
     }
     let lines: Vec<String> = found.iter().map(|one| format!("\n  {}: {}: {}", one.file, one.id, one.what)).collect();
@@ -151,7 +149,7 @@ fn keep_only(record: &mut Record, parts: &[String]) {
 fn llama_bench(path: &Path, base: &Record) -> Result<LlamaBench, Error> {
     let name = path.display().to_string();
     // One byte more than is accepted, so that a larger file is refused and not cut.
-    let bytes = super::read_at_most(path, (16 << 20) + 1)
+    let bytes = read_at_most(path, (16 << 20) + 1)
         .map_err(|error| Error::Input(format!("{name}: cannot be read ({error})")))?;
     LlamaBench::read(&name, &bytes, base).map_err(|error| Error::Input(format!("{name}: {error}")))
 }
@@ -202,62 +200,6 @@ fn position(records: &[(String, Record)], wanted: &str) -> Result<Option<usize>,
             Err(Error::Input(format!("--baseline {wanted}: fits several ({}); give one of them", names.join(", "))))
         }
     }
-}
-
-/// Each document with the name it was given by. A folder stands for the documents in it; one there that cannot be read
-/// is told and passed over, one that was named is an error.
-///
-/// # Errors
-/// [`Error::Input`] for a named document or a folder that cannot be read.
-pub(super) fn load_all(given: &[PathBuf]) -> Result<Vec<(String, Record)>, Error> {
-    let mut files: Vec<(PathBuf, bool)> = Vec::new();
-    for path in given {
-        if path.is_dir() {
-            files.extend(documents_in(path)?.into_iter().map(|file| (file, true)));
-        } else {
-            files.push((path.clone(), false));
-        }
-    }
-    let loaded: Vec<(PathBuf, bool, Result<Record, RecordError>)> =
-        files.into_par_iter().map(|(path, found)| (path.clone(), found, record::load(&path))).collect();
-    let mut records = Vec::with_capacity(loaded.len());
-    for (path, found, outcome) in loaded {
-        match outcome {
-            Ok(record) => records.push((path.display().to_string(), record)),
-            Err(error) if found => anstream::eprintln!("passed over: {error}"),
-            Err(error) => return Err(Error::Input(error.to_string())),
-        }
-    }
-    Ok(records)
-}
-
-/// The `.json` files of a folder and of its subfolders, by name.
-fn documents_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let is_document = |path: &Path| path.is_file() && path.extension().is_some_and(|ending| ending == "json");
-    let mut files = Vec::new();
-    for path in entries(folder)? {
-        if is_document(&path) {
-            files.push(path);
-        } else if path.is_dir() {
-            files.extend(entries(&path)?.into_iter().filter(|inner| is_document(inner)));
-        }
-    }
-    match files.len() {
-        0 => Err(Error::Input(format!("{}: no .json file in it or one level down", folder.display()))),
-        1..=MAX_FILES => Ok(files),
-        many => Err(Error::Input(format!("{}: {many} .json files, where {MAX_FILES} are the most", folder.display()))),
-    }
-}
-
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let told = |error: std::io::Error| Error::Input(format!("{}: cannot be listed ({error})", folder.display()));
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
-        .map_err(told)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()
-        .map_err(told)?;
-    paths.sort();
-    Ok(paths)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Flags and messages that every command with a device shares.
 
-use super::Error;
+use crate::cli::error::Error;
+use crate::cli::progress;
 use crate::measure::gpu::{self, AdapterChoice, Backend, Gpu};
 
 /// Which adapter, and how shaders run on it.
@@ -18,14 +19,14 @@ pub(super) struct DeviceArgs {
 }
 
 impl DeviceArgs {
-    /// Opens it, and notes what did not work out.
+    /// Opens the adapter, and notes what did not work out.
     pub(super) fn open(&self) -> Result<Gpu, Error> {
         let gpu = self.open_again()?;
-        gpu.notes.iter().for_each(|note| super::note(&format!("note: {note}")));
+        gpu.notes.iter().for_each(|note| progress::note(&format!("note: {note}")));
         Ok(gpu)
     }
 
-    /// Opens it; what did not work out was told the first time.
+    /// Opens it without notes: they were shown the first time.
     pub(super) fn open_again(&self) -> Result<Gpu, Error> {
         let selection = AdapterChoice { adapter: self.adapter.clone(), backend: self.backend };
         let listed = gpu::select(&selection).map_err(|error| Error::Input(error.to_string()))?;

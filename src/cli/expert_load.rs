@@ -4,23 +4,24 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::Error;
+use crate::cli::error::Error;
+use crate::cli::output::read_at_most;
 use crate::printable::printable;
 use crate::projection::ExpertLoad;
 use crate::record::{self, Record};
 use crate::specs::Model;
 
-/// A result document is no larger.
+/// The largest file that is read: no result document is larger.
 const MOST_BYTES: u64 = 64 << 20;
-/// More experts than any model has.
+/// The longest list that is read: no model has more experts.
 const MOST_EXPERTS: usize = 1 << 20;
 
 /// What a file of counts holds.
 #[derive(Debug, Clone)]
 pub(super) enum Counts {
-    /// By expert.
+    /// One count per expert.
     List(Vec<f64>),
-    /// A result document, of whose cases some have routed, and where it came from.
+    /// A result document, some of whose cases hold a routing, and its path.
     Record(PathBuf, Arc<Record>),
 }
 
@@ -84,7 +85,7 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
         return Err("not a file".to_owned());
     }
     // One byte more than allowed: its reported size may be a lie.
-    let bytes = super::read_at_most(path, MOST_BYTES + 1).map_err(|error| error.to_string())?;
+    let bytes = read_at_most(path, MOST_BYTES + 1).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > MOST_BYTES { Err("larger than 64 MiB".to_owned()) } else { Ok(bytes) }
 }
 

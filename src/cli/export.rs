@@ -3,8 +3,10 @@
 use std::io::{IsTerminal, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::compare::load_all;
-use super::{Error, print};
+use crate::cli::documents::load_all;
+use crate::cli::error::Error;
+use crate::cli::output::print;
+use crate::cli::progress;
 use crate::record::{self, Record};
 use crate::report::export;
 
@@ -36,9 +38,9 @@ pub(super) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// One case a line, for spreadsheets
+    /// One case per line, for spreadsheets
     Csv,
-    /// One JSON object a line, with all samples
+    /// One JSON object per line, with all samples
     Jsonl,
     /// Columns for pandas, DuckDB, Polars
     Parquet,
@@ -120,18 +122,18 @@ fn criterion(args: &Args, records: &[(String, Record)]) -> Result<(), Error> {
         for one in export::criterion(record, &name) {
             place(&folder.join(&one.path), one.text.as_bytes())?;
         }
-        super::note(&format!("{}: {} cases as baseline {name}", folder.display(), record.cases.len()));
+        progress::note(&format!("{}: {} cases as baseline {name}", folder.display(), record.cases.len()));
     }
     Ok(())
 }
 
 /// Writes a file whole or not at all. It can be made again, so it is not worth a sync.
 fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let told = |error: std::io::Error| Error::Input(format!("{}: cannot be written ({error})", path.display()));
+    let failed = |error: std::io::Error| Error::Input(format!("{}: cannot be written ({error})", path.display()));
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder).map_err(told)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(told)?;
-    file.write_all(bytes).map_err(told)?;
-    file.persist(path).map_err(|error| told(error.error))?;
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

@@ -1,14 +1,14 @@
 //! `supernode fabric`: the network model on its own.
 
 mod bench;
+mod check;
 mod fit;
 mod options;
 mod show;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
-use super::Error;
-use crate::specs::SpecError;
+use crate::cli::error::Error;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,34 +24,30 @@ Examples:
   supernode project --fabric mine.toml                        and what it means";
 
 /// The network: show, check, run collectives on it, fit it on published figures
-#[derive(Debug, Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
-pub(super) struct FabricArgs {
+pub(super) struct Args {
     #[command(subcommand)]
-    command: Command,
+    command: FabricCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
-    Show(show::ShowArgs),
-    Check(show::CheckArgs),
-    Bench(Box<bench::BenchArgs>),
-    Fit(fit::FitArgs),
+enum FabricCommand {
+    Show(show::Args),
+    Check(check::Args),
+    Bench(Box<bench::Args>),
+    Fit(fit::Args),
 }
 
 /// Runs `supernode fabric`.
 ///
 /// # Errors
 /// [`Error::Input`] for what cannot be read or does not fit; [`Error::Negative`] where faults cut ranks off.
-pub(super) fn run(args: &FabricArgs) -> Result<(), Error> {
+pub(super) fn run(args: &Args) -> Result<(), Error> {
     match &args.command {
-        Command::Show(args) => show::show(args),
-        Command::Check(args) => show::check(args),
-        Command::Bench(args) => bench::run(args),
-        Command::Fit(args) => fit::run(args),
+        FabricCommand::Show(args) => show::run(args),
+        FabricCommand::Check(args) => check::run(args),
+        FabricCommand::Bench(args) => bench::run(args),
+        FabricCommand::Fit(args) => fit::run(args),
     }
-}
-
-fn input(error: SpecError) -> Error {
-    Error::Input(error.to_string())
 }

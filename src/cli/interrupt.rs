@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Error;
+use crate::cli::error::Error;
 
 /// Set by the first Ctrl-C (or SIGTERM); work ends at the next safe point. A second one ends the process at once.
 pub(super) fn interrupt_flag() -> Result<&'static AtomicBool, Error> {

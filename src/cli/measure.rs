@@ -2,19 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use super::device::DeviceArgs;
-use super::interrupt::interrupt_flag;
-use super::progress::Progress;
-use super::{Error, print, print_json};
+use crate::cli::device::DeviceArgs;
+use crate::cli::error::Error;
+use crate::cli::interrupt::interrupt_flag;
+use crate::cli::output::{print, print_json};
+use crate::cli::progress::{self, Progress, Shown};
 use crate::files;
 use crate::measure::estimate::Estimate;
 use crate::measure::options::Options;
 use crate::measure::planning::{self, PlannedFor};
 use crate::measure::session::{self, Event, OpenDevice, SessionError};
 use crate::measure::{Executor, tuning_cache};
-use crate::record::{CeilingKind, Device, Lock, Preset, Quantity, Record, Selection, Tuning};
-use crate::report::terminal;
-use crate::units::with_prefix;
+use crate::record::{Device, Lock, Preset, Record, Selection, Tuning};
+use crate::report::ceilings::ceiling_value;
+use crate::report::{terminal, words};
 
 /// Verify and time the kernels on one device and write a result document
 #[derive(Debug, clap::Args)]
@@ -101,7 +102,10 @@ pub(super) fn all_right(record: &Record) -> Result<(), Error> {
         return Ok(());
     }
     let count = record.rejected.len();
-    Err(Error::Negative(format!("{count} cases are wrong or failed on {}: see the list above", record.device.name)))
+    Err(Error::Negative(format!(
+        "{count} cases are wrong or failed on {}: `supernode report RECORD --details` lists them",
+        record.device.name
+    )))
 }
 
 /// Measures and gives back the record and where it is.
@@ -121,8 +125,8 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
         tuning_cache: tuning_cache::directory(),
         retune: args.retune,
     };
-    super::note(&format!("{} ({}, {})", gpu.info.name, gpu.info.backend, gpu.info.driver_info));
-    let mut progress = Progress::new(0, false);
+    progress::note(&format!("{} ({}, {})", gpu.info.name, gpu.info.backend, gpu.info.driver_info));
+    let mut progress = Progress::new(0, Shown::UnlessQuiet);
     let (info, has_device_clock) = (gpu.info.clone(), gpu.has_timestamps());
     let mut reopen = || reopened(&args.device, &info);
     let device = OpenDevice { info: &info, has_device_clock, executor: Box::new(gpu), reopen: &mut reopen };
@@ -145,7 +149,7 @@ fn reopened(device: &DeviceArgs, before: &Device) -> Result<Box<dyn Executor>, S
     Err(format!("it is gone, and {} answers in its place", gpu.info.name))
 }
 
-/// The default folder is made; a given one has to be there, which is said before anything is measured.
+/// Makes the default folder. A given one has to exist: an error before anything is measured.
 fn prepare_folder(path: &Path, given: bool) -> Result<(), Error> {
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) else {
         return Ok(());
@@ -167,11 +171,13 @@ fn as_cli_error(error: &SessionError) -> Error {
 
 fn show(event: &Event, progress: &mut Progress) {
     match event {
-        Event::Ceiling(kind, value) => progress.line(&format!("ceiling {} {}", kind.label(), shown(*kind, *value))),
+        Event::Ceiling(kind, value) => {
+            progress.line(&format!("ceiling {}: {}", words::ceiling(*kind), ceiling_value(*kind, *value)));
+        }
         Event::Planned { cases, done, preset, reason, estimate } => {
             progress.finish();
-            *progress = Progress::new(cases - done, false);
-            let preset = format!("{preset:?}").to_lowercase();
+            *progress = Progress::new(cases - done, Shown::UnlessQuiet);
+            let preset = words::preset(*preset);
             progress.line(&format!("preset {preset} ({reason}): {cases} cases, {done} done before"));
             progress.line(&format!("takes {}", what_it_takes(estimate)));
         }
@@ -198,29 +204,19 @@ fn show(event: &Event, progress: &mut Progress) {
     }
 }
 
-/// Minutes and memory for people. A CPU that poses as a GPU has no estimate worth the name.
+/// Minutes and memory in words.
 fn what_it_takes(estimate: &Estimate) -> String {
     let Estimate { wall, host_bytes, device_bytes } = estimate;
     let minutes = (wall.get() / 60.0).ceil();
     format!("about {minutes} min, up to {host_bytes} of memory and {device_bytes} on the device")
 }
 
-fn shown(kind: CeilingKind, value: f64) -> String {
-    let unit = match kind.quantity() {
-        Quantity::FlopPerSecond => "FLOP/s",
-        Quantity::OperationsPerSecond => "op/s",
-        Quantity::BytesPerSecond => "B/s",
-        Quantity::Seconds => "s",
-    };
-    with_prefix(value, unit)
-}
-
 /// Each variant with its time, fastest first, and what the trial cost.
 fn trial(tuning: &Tuning) -> String {
     let mut timed: Vec<_> = tuning.candidates.iter().filter_map(|c| Some((c.time_s?, &*c.variant))).collect();
     timed.sort_by(|a, b| a.0.get().total_cmp(&b.0.get()));
-    let told: Vec<String> = timed.iter().map(|(time, variant)| format!("{variant} {time}")).collect();
-    format!("{} ({} in all)", told.join(", "), tuning.cost_s)
+    let variants: Vec<String> = timed.iter().map(|(time, variant)| format!("{variant} {time}")).collect();
+    format!("{} ({} in all)", variants.join(", "), tuning.cost_s)
 }
 
 /// `vendor-device-backend.json`.

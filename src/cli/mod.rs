@@ -1,4 +1,4 @@
-//! The command line: one file a subcommand, each with its `Args` and a `run`.
+//! The command line: one file per subcommand, each with its `Args` and a `run`. It parses and calls; `report` shows.
 
 mod claims;
 mod compare;
@@ -8,15 +8,21 @@ mod device;
 #[cfg(feature = "gpu")]
 mod devices;
 mod doctor;
+mod documents;
+mod error;
 mod expert_load;
 mod explain;
 mod export;
 mod fabric;
 mod interrupt;
+mod man;
 #[cfg(feature = "gpu")]
 mod measure;
+mod output;
+mod parse;
 mod progress;
 mod project;
+mod question;
 mod report;
 #[cfg(feature = "gpu")]
 mod run;
@@ -26,14 +32,10 @@ mod validate;
 #[cfg(feature = "gpu")]
 mod verify;
 
-use std::io::Read;
-use std::path::Path;
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use clap::{Parser, Subcommand};
+pub use error::Error;
 
-use crate::printable::is_unprintable;
 use crate::report::terminal;
 
 const EXAMPLES: &str = "\
@@ -43,8 +45,9 @@ Examples:
   supernode measure --preset quick -o mine.json     only the measurement
   supernode project --model deepseek-v3 --chip ascend-910c --fabric cloudmatrix384 --phase decode
   supernode project mine.json                       what 384 of the measured device would deliver
+  supernode report mine.json --details              all tables of a record, and its page
   supernode fabric bench --fabric cloudmatrix384    dispatch on the bus by expert-parallel degree
-  supernode validate                                published figures beside the model's
+  supernode validate                                published figures compared with the model's
   supernode compare mine.json results/              devices side by side
   supernode export mine.json --format csv           the cases for another tool
   supernode doctor                                  why no GPU is found, and what to install
@@ -81,53 +84,19 @@ enum Command {
     Verify(verify::Args),
     #[cfg(feature = "gpu")]
     Measure(measure::Args),
-    Project(Box<project::ProjectArgs>),
-    Fabric(fabric::FabricArgs),
-    Validate(validate::ValidateArgs),
+    Project(Box<project::Args>),
+    Fabric(fabric::Args),
+    Validate(validate::Args),
     Explain(Box<explain::Args>),
     Claims(claims::Args),
     Sweep(sweep::Args),
     Compare(compare::Args),
-    /// Write one HTML page from result documents
     Report(report::Args),
     Export(export::Args),
-    /// Print the JSON Schema of a result document, or check a document
     Schema(schema::Args),
     Doctor(doctor::Args),
-    Completions(completions::CompletionsArgs),
-    Man(completions::ManArgs),
-}
-
-/// Why a command ended early. Printed once, by `main`, as one line.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// Something that was given, or that the machine lacks: what, where, and what to do. Exit code 2.
-    #[error("{0}")]
-    Input(String),
-    /// The work was done and the answer is no, e.g. a kernel that failed verification. Exit code 1.
-    #[error("{0}")]
-    Negative(String),
-    /// Ctrl-C. Exit code 130.
-    #[error("{0}")]
-    Interrupted(String),
-}
-
-impl Error {
-    /// The message for a terminal: a path or a file's text in it may be a stranger's, so only line feeds are left of what
-    /// steers one.
-    pub fn shown(&self) -> String {
-        let tame = |c: char| if c != '\n' && is_unprintable(c) { ' ' } else { c };
-        self.to_string().chars().map(tame).collect()
-    }
-
-    /// The exit code that tells a script which of the three it was.
-    pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Negative(_) => 1,
-            Self::Input(_) => 2,
-            Self::Interrupted(_) => 130,
-        })
-    }
+    Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// Runs the parsed command.
@@ -135,7 +104,7 @@ impl Error {
 /// # Errors
 /// See [`Error`].
 pub fn run(cli: Cli) -> Result<(), Error> {
-    QUIET.store(cli.quiet, Ordering::Relaxed);
+    progress::set_quiet(cli.quiet);
     if let Some((terminal_size::Width(columns), _)) = terminal_size::terminal_size_of(std::io::stdout()) {
         terminal::fit_to(columns.into());
     }
@@ -159,39 +128,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
         Command::Doctor(args) => doctor::run(&args),
-        Command::Completions(args) => completions::completions(&args),
-        Command::Man(args) => completions::man(&args),
+        Command::Completions(args) => completions::run(&args, Cli::command()),
+        Command::Man(args) => man::run(&args, Cli::command()),
     }
-}
-
-/// Set by `--quiet`: no progress and no notes on standard error.
-static QUIET: AtomicBool = AtomicBool::new(false);
-
-/// A line for people on standard error, unless `--quiet` was given. Errors and warnings do not pass through here.
-fn note(line: &str) {
-    if !is_quiet() {
-        anstream::eprintln!("{line}");
-    }
-}
-
-fn is_quiet() -> bool {
-    QUIET.load(Ordering::Relaxed)
-}
-
-/// The content of a file, or its first `limit` bytes.
-fn read_at_most(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-/// Writes to standard output.
-fn print(text: &str) -> Result<(), Error> {
-    terminal::print(text).map_err(|error| Error::Input(format!("standard output: {error}")))
-}
-
-/// Writes a value as indented JSON to standard output.
-fn print_json(value: &impl serde::Serialize) -> Result<(), Error> {
-    let text = serde_json::to_string_pretty(value).map_err(|error| Error::Input(error.to_string()))?;
-    print(&format!("{text}\n"))
 }

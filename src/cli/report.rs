@@ -1,21 +1,21 @@
-//! `supernode report`: one HTML page from result documents.
+//! `supernode report`: one HTML page from result documents, and one screen or all tables on the terminal.
 
 use std::path::{Path, PathBuf};
 
-use super::claims;
-use super::compare::load_all;
-use super::progress::Progress;
-use super::project::{Table, chip_of, input};
-use super::{Error, print};
+use crate::cli::claims;
+use crate::cli::documents::load_all;
+use crate::cli::error::Error;
+use crate::cli::output::print;
+use crate::cli::progress::{Progress, Shown};
+use crate::cli::question::{DEFAULT_CHIP, ModelTable, chip_of};
 use crate::projection::claims::{Judged, judge};
-use crate::projection::outlook::outlook;
+use crate::projection::outlook::{Outlook, outlook};
 use crate::projection::{ChipModel, Phase};
-use crate::record::{self, DeviceType, Record};
-use crate::report::{self, Page, ProjectionPair};
+use crate::record::{self, Record};
+use crate::report::terminal::summary::{RunSummary, summary};
+use crate::report::{self, Page, ProjectedRow, ProjectionPair, terminal};
 use crate::specs::Chip;
 
-/// The chip of the Supernode.
-const DEFAULT_CHIP: &str = "ascend-910c";
 /// The model whose decode is shown in depth.
 const DEFAULT_MODEL: &str = "deepseek-v3";
 const EXAMPLES: &str = "\
@@ -24,33 +24,37 @@ Examples:
   supernode report results/*.json -o page.html  several devices side by side
   supernode report --chip h800 --fabric h800-ib --chips 320    no record: a chip from published figures
   supernode report mine.json --measured-only    without projections
+  supernode report mine.json --details          all tables of the record and its projections on the terminal
 
 The page is one file: no network, charts and what-ifs included, the records embedded.";
 
-/// Write one self-contained page: measured kernels, projections, what-ifs, claims
+/// Write one HTML page from result documents, and print one screen about a single one
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Result documents [default: none, only what a chip would deliver]
     #[arg(value_name = "RESULT")]
     files: Vec<PathBuf>,
-    /// Where to write the page [default: beside the first document, with the ending .html; else report.html]
+    /// Where to write the page [default: next to the first document, with the ending .html; else report.html]
     #[arg(short, long, value_name = "PAGE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    projected: Projected,
+    projected: ProjectedArgs,
+    /// Print all tables instead of one screen: cases, ceilings, trials, caveats, projections
+    #[arg(long)]
+    details: bool,
     /// Open the page in the browser
     #[arg(long)]
     open: bool,
 }
 
-/// What the page projects.
+/// What is projected.
 #[derive(Debug, Default, clap::Args)]
-pub(super) struct Projected {
+pub(super) struct ProjectedArgs {
     /// Models to project; the first is shown in depth [default: three, DeepSeek-V3 in depth]
     #[arg(long, value_name = "NAME|config.json", value_delimiter = ',')]
     model: Vec<String>,
-    /// A chip to project in place of the measured devices [default: each measured device; ascend-910c without any]
+    /// The only chip to project [default: each measured device; ascend-910c without one, and before software adapters]
     #[arg(long, value_name = "NAME|FILE")]
     chip: Option<String>,
     /// The fabric [default: cloudmatrix384]
@@ -67,7 +71,7 @@ pub(super) struct Projected {
     measured_only: bool,
 }
 
-/// Writes the page and says where.
+/// Writes the page, and prints one screen about one record, or all tables.
 ///
 /// # Errors
 /// [`Error::Input`] for a document that cannot be read or a page that cannot be written.
@@ -81,8 +85,16 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         return Err(Error::Input(format!("{name}: the page would replace its own record; name another with --output")));
     }
     let records = load_records(&args.files)?;
-    write(&records, &args.projected, &path)?;
-    print(&format!("wrote {}\n", path.display()))?;
+    let report = Report::new(&records, &args.projected)?;
+    report.write(&path)?;
+    match (records.as_slice(), args.files.as_slice()) {
+        _ if args.details => {
+            report.print_details()?;
+            print(&format!("\nwrote {}\n", path.display()))?;
+        }
+        ([_], [file]) => report.print_summary(file, &path)?,
+        _ => print(&format!("wrote {}\n", path.display()))?,
+    }
     if args.open {
         open::that_detached(&path).map_err(|error| {
             Error::Input(format!("{}: no browser could be started ({error}); open it yourself", path.display()))
@@ -98,61 +110,97 @@ fn load_records(files: &[PathBuf]) -> Result<Vec<Record>, Error> {
     Ok(load_all(files)?.into_iter().map(|(_, record)| record).collect())
 }
 
-/// Writes the page of some records and of what they project to.
-pub(super) fn write(records: &[Record], projected: &Projected, path: &Path) -> Result<(), Error> {
-    let page = if projected.measured_only {
-        report::page(&Page { records, ..Page::default() })
-    } else {
-        whole(records, projected)?
-    };
-    record::write_atomically(path, page.as_bytes()).map_err(|error| Error::Input(error.to_string()))
+/// What the page and the terminal show, computed once.
+pub(super) struct Report<'a> {
+    records: &'a [Record],
+    /// Rows of each chip; the first chip is that of the headline.
+    projected: Vec<Vec<ProjectedRow>>,
+    outlook: Option<Outlook>,
+    claims: Vec<Judged>,
 }
 
-/// The page with all that is projected.
-fn whole(records: &[Record], projected: &Projected) -> Result<String, Error> {
-    let table =
-        Table::load(&projected.model, projected.fabric.as_deref(), projected.baseline.as_deref(), projected.chips)?;
-    let chips = chips(records, projected)?;
-    let progress = Progress::new(chips.len() + 2, false);
-    let mut pairs: Vec<ProjectionPair> = Vec::new();
-    for chip in &chips {
-        pairs.extend(table.pairs(chip));
+impl<'a> Report<'a> {
+    /// Computes all that is asked for about some records.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a name that cannot be read, or a record with too little for a chip.
+    pub(super) fn new(records: &'a [Record], asked: &ProjectedArgs) -> Result<Self, Error> {
+        if asked.measured_only {
+            return Ok(Self { records, projected: Vec::new(), outlook: None, claims: Vec::new() });
+        }
+        let table = ModelTable::load(&asked.model, asked.fabric.as_deref(), asked.baseline.as_deref(), asked.chips)?;
+        let chips = chips(records, asked)?;
+        let progress = Progress::new(chips.len() + 2, Shown::UnlessQuiet);
+        let rows = |chip: &ChipModel| {
+            let rows = table.rows(chip);
+            progress.step_silently();
+            rows
+        };
+        let projected = chips.iter().map(rows).collect();
+        let model = table.models.iter().find(|model| !asked.model.is_empty() || model.name == DEFAULT_MODEL);
+        let outlook = model
+            .zip(chips.first())
+            .and_then(|(model, chip)| outlook(&table.request(chip, model, Phase::Decode), &table.baseline).ok());
         progress.step_silently();
+        let claims = judged()?;
+        progress.finish();
+        Ok(Self { records, projected, outlook, claims })
     }
-    let model = table.models.iter().find(|model| !projected.model.is_empty() || model.name == DEFAULT_MODEL);
-    let chip = in_depth_chip(records, &chips)?;
-    let in_depth = model.and_then(|model| outlook(&table.request(&chip, model, Phase::Decode), &table.baseline).ok());
-    progress.step_silently();
-    let claims = judged()?;
-    progress.finish();
-    Ok(report::page(&Page { records, projections: &pairs, outlook: in_depth.as_ref(), claims: &claims }))
+
+    /// Writes the page.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it cannot be written.
+    pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
+        let pairs: Vec<ProjectionPair> = self.projected.iter().flatten().filter_map(ProjectedRow::pair).collect();
+        let (outlook, claims) = (self.outlook.as_ref(), self.claims.as_slice());
+        let page = report::page(&Page { records: self.records, projections: &pairs, outlook, claims });
+        record::write_atomically(path, page.as_bytes()).map_err(|error| Error::Input(error.to_string()))
+    }
+
+    /// Prints one screen about the first record.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where standard output cannot be written.
+    pub(super) fn print_summary(&self, record_file: &Path, page: &Path) -> Result<(), Error> {
+        let Some(record) = self.records.first() else { return Ok(()) };
+        let decode =
+            |row: &&ProjectedRow| row.request.phase == Phase::Decode && row.request.model.name == DEFAULT_MODEL;
+        print(&summary(&RunSummary {
+            record,
+            projected: self.projected.first().map_or(&[][..], Vec::as_slice),
+            measured_device: self.projected.get(1).and_then(|rows| rows.iter().find(decode)),
+            record_file,
+            page,
+        }))
+    }
+
+    /// Prints the tables of each record and of each chip.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where standard output cannot be written.
+    pub(super) fn print_details(&self) -> Result<(), Error> {
+        let records = self.records.iter().map(terminal::table);
+        let projected = self.projected.iter().map(|rows| terminal::projection::table(rows));
+        print(&records.chain(projected).collect::<Vec<_>>().join("\n"))
+    }
 }
 
-/// The chips that are projected: the one that is named, else each measured device, else the Supernode's.
-fn chips(records: &[Record], projected: &Projected) -> Result<Vec<ChipModel>, Error> {
-    match &projected.chip {
-        Some(name) => Ok(vec![from_spec(name)?]),
-        None if records.is_empty() => Ok(vec![from_spec(DEFAULT_CHIP)?]),
-        None => records.iter().map(chip_of).collect(),
+/// The chips that are projected, that of the headline first: the one that is named; else the measured GPUs, and behind them
+/// the software adapters. Where no GPU was measured, the Supernode's chip comes before them, since the figures of a CPU
+/// that poses as a GPU help nobody.
+fn chips(records: &[Record], asked: &ProjectedArgs) -> Result<Vec<ChipModel>, Error> {
+    if let Some(name) = &asked.chip {
+        return Ok(vec![from_spec(name)?]);
     }
+    let (software, gpus): (Vec<&Record>, Vec<&Record>) = records.iter().partition(|record| record.is_software());
+    let supernode = if gpus.is_empty() { Some(from_spec(DEFAULT_CHIP)?) } else { None };
+    let measured = gpus.into_iter().chain(software).map(chip_of).collect::<Result<Vec<_>, _>>()?;
+    Ok(supernode.into_iter().chain(measured).collect())
 }
 
 fn from_spec(name: &str) -> Result<ChipModel, Error> {
-    Ok(ChipModel::from_spec(&Chip::load(name).map_err(input)?))
-}
-
-/// The chip that is shown in depth: the first, unless that is a software adapter, whose steps are so slow that no fabric
-/// matters: then the Supernode's own.
-fn in_depth_chip(records: &[Record], chips: &[ChipModel]) -> Result<ChipModel, Error> {
-    let is_software = |record: &Record| record.device.device_type == DeviceType::Software;
-    let from_records = chips.len() == records.len() && chips.iter().all(|chip| chip.costs.is_some());
-    let chosen = if from_records {
-        let real = records.iter().position(|record| !is_software(record));
-        real.and_then(|index| chips.get(index)).cloned()
-    } else {
-        chips.first().cloned()
-    };
-    chosen.map_or_else(|| from_spec(DEFAULT_CHIP), Ok)
+    Ok(ChipModel::from_spec(&Chip::load(name)?))
 }
 
 /// The announcement against the model, from published figures.

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{Error, print};
+use crate::cli::error::Error;
+use crate::cli::output::print;
 use crate::record;
 
-/// What to print.
+/// Print the JSON Schema of a result document, or check a document
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Check this result document instead: says ok, or the first problem

@@ -12,15 +12,16 @@ use std::sync::mpsc;
 
 use rayon::prelude::*;
 
-use super::Error;
-use super::expert_load::ExpertLoadFlag;
-use super::interrupt::interrupt_flag;
-use super::progress::Progress;
-use super::project::measured;
+use crate::cli::error::Error;
+use crate::cli::expert_load::ExpertLoadFlag;
+use crate::cli::interrupt::interrupt_flag;
+use crate::cli::output::print;
+use crate::cli::progress::{Progress, Shown};
+use crate::cli::question::{DEFAULT_CHIP, measured};
 use crate::projection::catalogue::{Catalogue, Defaults, MEASURED};
 use crate::projection::sweep::{SweepRow, row, shard};
 use crate::specs::Grid;
-use output::{Format, Sink};
+use output::{Sink, SweepFormat};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -53,7 +54,7 @@ pub(super) struct Args {
     output: Option<PathBuf>,
     /// The format of the output [default: by the file's extension, else jsonl]
     #[arg(long, value_enum)]
-    format: Option<Format>,
+    format: Option<SweepFormat>,
     /// Keep what the output has already, and compute the rest
     #[arg(long, requires = "output")]
     resume: bool,
@@ -63,9 +64,13 @@ pub(super) struct Args {
     /// A record: its device is the chip `measured`, and the default
     #[arg(long, value_name = "RECORD.json")]
     record: Option<PathBuf>,
-    /// How tokens spread over the experts: `replicated`, `uniform`, `power:ALPHA`, a JSON file with a list of visits by
-    /// expert, or a result document, whose gating case over as many experts as the model has is taken
-    #[arg(long, value_name = "LOAD", default_value = "replicated", value_parser = ExpertLoadFlag::parse)]
+    /// How tokens spread over the experts
+    ///
+    /// replicated   uneven, as in real traffic, with hot experts replicated
+    /// uniform      every expert has the same share
+    /// power:ALPHA  expert i has a share proportional to i^-ALPHA
+    /// FILE         a JSON list of visits per expert, or a result document with a gating case over as many experts
+    #[arg(long, value_name = "LOAD", default_value = "replicated", verbatim_doc_comment, value_parser = ExpertLoadFlag::parse)]
     expert_load: ExpertLoadFlag,
     /// Only say how many points there are
     #[arg(long)]
@@ -100,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let file = args.spec.display().to_string();
     let grid = Grid::load(&args.spec).map_err(|error| Error::Input(error.to_string()))?;
     let chip = args.record.as_deref().map(measured).transpose()?;
-    let chip_name = if chip.is_some() { MEASURED } else { "ascend-910c" };
+    let chip_name = if chip.is_some() { MEASURED } else { DEFAULT_CHIP };
     let defaults = Defaults { chip: chip_name, fabric: "cloudmatrix384", chips: 384 };
     let mut catalogue =
         Catalogue::load(&file, &grid, defaults, chip.as_ref()).map_err(|error| Error::Input(error.to_string()))?;
@@ -114,13 +119,13 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
             args.shard.number,
             args.shard.count
         );
-        return super::print(&text);
+        return print(&text);
     }
     let interrupted = interrupt_flag()?;
     let mut sink = Sink::open(args.output.as_deref(), args.format, args.resume, &grid, &range)?;
     let left: Vec<u64> = range.clone().filter(|index| !sink.has(*index)).collect();
     let already = (range.end - range.start) - left.len() as u64;
-    let progress = Progress::new(left.len(), false);
+    let progress = Progress::new(left.len(), Shown::UnlessQuiet);
     if already > 0 {
         progress.line(&format!("{already} of {} points are there already", range.end - range.start));
     }

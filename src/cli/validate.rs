@@ -1,24 +1,25 @@
-//! `supernode validate`: published figures beside the model's.
+//! `supernode validate`: published figures compared with those of the model.
 
-use clap::{Args, ValueEnum};
+use clap::ValueEnum;
 
-use super::{Error, print, print_json};
+use crate::cli::error::Error;
+use crate::cli::output::{print, print_json};
 use crate::projection::validation::{self, PublishedRow};
-use crate::report::validation as tables;
+use crate::report::terminal::validation as tables;
 
-/// Print published figures beside what the model says, with the error of each row
-#[derive(Debug, Args)]
-pub(super) struct ValidateArgs {
+/// Compare published figures with those of the model, with the error of each row
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
     /// Only these rows [default: all]
     #[arg(value_enum)]
-    groups: Vec<Group>,
+    groups: Vec<RowGroup>,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
-enum Group {
+enum RowGroup {
     /// Collectives and links
     Fabric,
     /// Single matrix products
@@ -27,7 +28,7 @@ enum Group {
     Serving,
 }
 
-impl Group {
+impl RowGroup {
     fn rows(self) -> Vec<PublishedRow> {
         match self {
             Self::Fabric => validation::fabric::rows(),
@@ -41,27 +42,27 @@ impl Group {
 ///
 /// # Errors
 /// [`Error::Input`] if standard output cannot be written.
-pub(super) fn run(args: &ValidateArgs) -> Result<(), Error> {
-    let mut groups = if args.groups.is_empty() { Group::value_variants().to_vec() } else { args.groups.clone() };
+pub(super) fn run(args: &Args) -> Result<(), Error> {
+    let mut groups = if args.groups.is_empty() { RowGroup::value_variants().to_vec() } else { args.groups.clone() };
     groups.sort_unstable();
     groups.dedup();
-    let rows: Vec<PublishedRow> = groups.into_iter().flat_map(Group::rows).collect();
+    let rows: Vec<PublishedRow> = groups.into_iter().flat_map(RowGroup::rows).collect();
     if args.json {
-        let list: Vec<_> = rows.iter().map(Shown::new).collect();
+        let list: Vec<_> = rows.iter().map(RowWithError::new).collect();
         return print_json(&list);
     }
-    print(&tables::rows(&rows))
+    print(&tables::published(&rows))
 }
 
 /// A row with its error.
 #[derive(serde::Serialize)]
-struct Shown<'a> {
+struct RowWithError<'a> {
     #[serde(flatten)]
     row: &'a PublishedRow,
     relative_error: Option<f64>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> RowWithError<'a> {
     fn new(row: &'a PublishedRow) -> Self {
         Self { row, relative_error: row.relative_error() }
     }

@@ -2,21 +2,20 @@
 
 mod compile;
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 
-use comfy_table::{CellAlignment, Table, presets};
-use serde::Serialize;
-
-use super::device::DeviceArgs;
-use super::interrupt::interrupt_flag;
-use super::progress::Progress;
-use super::{Error, print, print_json};
+use crate::cli::device::DeviceArgs;
+use crate::cli::error::Error;
+use crate::cli::interrupt::interrupt_flag;
+use crate::cli::output::{print, print_json};
+use crate::cli::progress::{Progress, Shown};
 use crate::kernels::cases::{CaseSpec, verification_cases};
-use crate::kernels::{Element, Family, Kernel, KernelCase, Verification};
-use crate::measure::verify::{RunError, accuracy};
+use crate::kernels::{Kernel, KernelCase};
+use crate::measure::verify::RunError;
+use crate::measure::verify::accuracy;
 use crate::measure::{gpu::Gpu, launch};
 use crate::record::Preset;
+use crate::report::terminal::verify::{VerifiedCase, verified};
 
 /// Compare every kernel variant with its CPU twin on small and odd shapes
 #[derive(Debug, clap::Args)]
@@ -46,36 +45,22 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// One compared case.
-#[derive(Debug, Serialize)]
-struct Line {
-    id: String,
-    passed: bool,
-    /// Why there is no comparison.
-    problem: Option<String>,
-    /// The device lacks what the case needs: neither right nor wrong.
-    left_out: bool,
-    verification: Option<Verification>,
-    /// Relative Frobenius error against f64 on the operands before they were quantised.
-    error_of_type: Option<f64>,
-    #[serde(skip)]
-    of: (Family, Element),
-}
-
 /// Small shapes are compared element by element.
 const ALL: u64 = u64::MAX;
 
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     let interrupted = interrupt_flag()?;
     if args.compile_only {
-        return compile::run(args, interrupted);
+        let cases = chosen(crate::measure::compile::cases(args.preset)?, &args.only)?;
+        let asked = compile::Asked { device: &args.device, limit_s: args.limit_s, json: args.json };
+        return compile::run(&asked, &cases, interrupted);
     }
     let gpu = args.device.open()?;
     let cases = chosen(verification_cases(), &args.only)?;
-    let progress = Progress::new(cases.len(), args.json);
+    let progress = Progress::new(cases.len(), if args.json { Shown::Never } else { Shown::UnlessQuiet });
     let mut lines = Vec::new();
     for case in &cases {
-        if interrupted.load(std::sync::atomic::Ordering::Relaxed) {
+        if interrupted.load(Ordering::Relaxed) {
             return Err(Error::Interrupted("interrupted".to_owned()));
         }
         progress.now(&case.id());
@@ -86,7 +71,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     if args.json {
         print_json(&lines)?;
     } else {
-        print(&table(&gpu, &lines))?;
+        print(&verified(&gpu.info, &lines))?;
     }
     let failed = lines.iter().filter(|line| !line.passed && !line.left_out).count();
     if failed > 0 {
@@ -104,17 +89,18 @@ fn chosen(mut cases: Vec<CaseSpec>, parts: &[String]) -> Result<Vec<CaseSpec>, E
     Ok(cases)
 }
 
-fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> Line {
+fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> VerifiedCase {
     let kernel: &dyn Kernel = case.kernel.as_ref();
     let plan = kernel.plan(case.variant, case.element);
-    let mut line = Line {
+    let mut line = VerifiedCase {
         id: case.id(),
         passed: false,
         problem: launch::missing(&plan, &gpu.info),
         left_out: false,
         verification: None,
         error_of_type: None,
-        of: (case.family, case.element),
+        family: case.family,
+        element: case.element,
     };
     if line.problem.is_some() {
         line.left_out = true;
@@ -132,62 +118,4 @@ fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> Line {
         Err(error) => line.problem = Some(error.to_string()),
     }
     line
-}
-
-/// What each type costs: the median over the right cases of a family.
-fn accuracies(lines: &[Line]) -> String {
-    let mut errors: BTreeMap<(Family, Element), Vec<f64>> = BTreeMap::new();
-    for line in lines.iter().filter(|line| line.passed) {
-        errors.entry(line.of).or_default().extend(line.error_of_type);
-    }
-    let mut families: BTreeMap<Family, Vec<String>> = BTreeMap::new();
-    for ((family, element), mut errors) in errors {
-        errors.sort_by(f64::total_cmp);
-        if let Some(median) = errors.get(errors.len() / 2) {
-            families.entry(family).or_default().push(format!("{element} {median:.1e}"));
-        }
-    }
-    families.iter().fold(String::new(), |text, (family, types)| {
-        text + &format!("accuracy of {family} against f64 before quantisation (median): {}\n", types.join(", "))
-    })
-}
-
-fn table(gpu: &Gpu, lines: &[Line]) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["", "case", "error", "tolerance", "checked"]);
-    for index in 2..5 {
-        if let Some(column) = table.column_mut(index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    for line in lines {
-        let mark = if line.left_out {
-            "-"
-        } else if line.passed {
-            "ok"
-        } else {
-            "WRONG"
-        };
-        let (error, tolerance, checked) = line.verification.as_ref().map_or_else(Default::default, |v| {
-            (format!("{:.1e}", v.value), format!("{:.1e}", v.tolerance), v.checked.to_string())
-        });
-        table.add_row([mark.to_owned(), line.id.clone(), error, tolerance, checked]);
-    }
-    let mut text = format!("{table}\n");
-    for line in lines.iter().filter(|line| !line.left_out) {
-        if let Some(problem) = &line.problem {
-            let _ = writeln!(text, "{}: {problem}", line.id);
-        }
-    }
-    text += &accuracies(lines);
-    let passed = lines.iter().filter(|line| line.passed).count();
-    let left_out = lines.iter().filter(|line| line.left_out).count();
-    let _ = writeln!(
-        text,
-        "{passed} of {} cases right on {} ({}), {left_out} left out",
-        lines.len(),
-        gpu.info.name,
-        gpu.info.driver_info
-    );
-    text
 }

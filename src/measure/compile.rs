@@ -44,7 +44,7 @@ pub struct ShaderPipeline {
 /// The result of one compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum CompileOutcome {
+pub enum CompilationResult {
     /// The driver has compiled it.
     Compiled,
     /// wgpu or the driver refused it, although the device has what it needs.
@@ -62,7 +62,7 @@ pub struct Compilation {
     #[serde(flatten)]
     pub pipeline: ShaderPipeline,
     /// The result.
-    pub outcome: CompileOutcome,
+    pub outcome: CompilationResult,
     /// Wall time from the shader's text to the pipeline, wgpu's own share included; `None` where nothing was compiled.
     pub seconds: Option<Seconds>,
     /// Why it was refused, left out or not tried.
@@ -73,7 +73,7 @@ impl Compilation {
     /// A pipeline whose turn did not come.
     pub fn not_tried(pipeline: &ShaderPipeline, why: &str) -> Self {
         let (pipeline, why) = (pipeline.clone(), Some(why.to_owned()));
-        Self { pipeline, outcome: CompileOutcome::NotTried, seconds: None, why }
+        Self { pipeline, outcome: CompilationResult::NotTried, seconds: None, why }
     }
 
     /// Whether it took longer than [`SLOW`].
@@ -149,16 +149,16 @@ impl ShaderPipeline {
 pub fn compile(gpu: &Gpu, pipeline: &ShaderPipeline) -> Result<Compilation, LaunchError> {
     let with = |outcome, seconds, why| Compilation { pipeline: pipeline.clone(), outcome, seconds, why };
     if let Some(why) = launch::missing(&pipeline.plan, &gpu.info) {
-        return Ok(with(CompileOutcome::LeftOut, None, Some(why)));
+        return Ok(with(CompilationResult::LeftOut, None, Some(why)));
     }
     let start = Instant::now();
     let results = pipeline.plan.launches.iter().map(|launch| launch::compile(gpu, launch));
     let result: Result<Vec<_>, LaunchError> = results.collect();
     let seconds = Some(Seconds::new(start.elapsed().as_secs_f64()));
     match result {
-        Ok(_) => Ok(with(CompileOutcome::Compiled, seconds, None)),
+        Ok(_) => Ok(with(CompilationResult::Compiled, seconds, None)),
         Err(error) if error.ends_the_device() => Err(error),
-        Err(error) => Ok(with(CompileOutcome::Refused, seconds, Some(error.to_string()))),
+        Err(error) => Ok(with(CompilationResult::Refused, seconds, Some(error.to_string()))),
     }
 }
 
@@ -212,11 +212,11 @@ mod tests {
         let mut pipeline = pipelines.iter().find(|pipeline| pipeline.shader == "matmul_subgroup").unwrap().clone();
         pipeline.plan.launches[0].overrides.insert("WORKGROUP", 1e6);
         let refused = compile(&gpu, &pipeline).unwrap();
-        assert_eq!(refused.outcome, CompileOutcome::Refused, "{refused:?}");
+        assert_eq!(refused.outcome, CompilationResult::Refused, "{refused:?}");
         assert!(refused.why.unwrap().contains("matmul_subgroup"));
         gpu.info.features.retain(|feature| feature != "subgroup");
         let left_out = compile(&gpu, &pipeline).unwrap();
-        assert_eq!((left_out.outcome, left_out.seconds), (CompileOutcome::LeftOut, None));
+        assert_eq!((left_out.outcome, left_out.seconds), (CompilationResult::LeftOut, None));
         gpu.destroy();
         let plain = pipelines.iter().find(|pipeline| pipeline.shader == "gate_token").unwrap();
         assert!(compile(&gpu, plain).is_err_and(|error| error.ends_the_device()));

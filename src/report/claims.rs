@@ -1,33 +1,33 @@
 //! Claims in words, for a terminal, Markdown and the page.
 
-use super::grouped_digits;
 use crate::projection::Interval;
 use crate::projection::claims::{Judged, JudgedFigure, Nearest, Verdict};
+use crate::report::numbers::grouped_digits;
 use crate::specs::claim::{ClaimQuantity, Figure};
 use crate::units::with_prefix;
 
 /// The most readings in words that a table shows; JSON has all.
-pub(crate) const MOST_WORDS: usize = 4;
+pub(super) const MOST_WORDS: usize = 4;
 /// Said where nothing can be compared.
-pub(crate) const NO_VALUE: &str =
+pub(super) const NO_VALUE: &str =
     "not reproduced: no reading has a value that does not come from the announcement itself";
 
 /// A figure of a claim, or all figures of one together, with the verdict.
-pub(crate) struct Row {
+pub(super) struct ClaimRow {
     /// As announced.
-    pub(crate) announced: String,
+    pub(super) announced: String,
     /// What the nearest reading gives, with its band and how far off it is; empty for several figures together.
-    pub(crate) model: String,
+    pub(super) model: String,
     /// `consistent`, `only if` or `not reproduced`.
-    pub(crate) kind: &'static str,
+    pub(super) kind: &'static str,
     /// How many readings fit.
-    pub(crate) count: String,
+    pub(super) count: String,
     /// Those that fit, or the nearest.
-    pub(crate) words: String,
+    pub(super) words: String,
 }
 
 /// All figures of some claims.
-pub(crate) fn rows(judged: &[Judged]) -> Vec<Row> {
+pub(super) fn rows(judged: &[Judged]) -> Vec<ClaimRow> {
     let mut list = Vec::new();
     for claim in judged {
         list.extend(claim.figures.iter().map(figure_row));
@@ -35,23 +35,29 @@ pub(crate) fn rows(judged: &[Judged]) -> Vec<Row> {
             let (kind, count) = kind_and_count(&claim.verdict);
             let said: Vec<&str> = claim.figures.iter().map(|figure| figure.figure.said.as_str()).collect();
             let announced = format!("both: {}", said.join(", "));
-            list.push(Row { announced, model: String::new(), kind, count, words: fitting_words(&claim.verdict, None) });
+            list.push(ClaimRow {
+                announced,
+                model: String::new(),
+                kind,
+                count,
+                words: fitting_words(&claim.verdict, None),
+            });
         }
     }
     list
 }
 
-fn figure_row(figure: &JudgedFigure) -> Row {
+fn figure_row(figure: &JudgedFigure) -> ClaimRow {
     let [value, band, off] = nearest_cells(figure);
     let band = if band.is_empty() { String::new() } else { format!(" ({band})") };
     let off = if off == "-" { String::new() } else { format!(", {off}") };
     let (kind, count) = kind_and_count(&figure.verdict);
     let words = fitting_words(&figure.verdict, figure.nearest.as_ref());
-    Row { announced: figure.figure.said.clone(), model: format!("{value}{band}{off}"), kind, count, words }
+    ClaimRow { announced: figure.figure.said.clone(), model: format!("{value}{band}{off}"), kind, count, words }
 }
 
 /// Value, band and distance of the nearest reading.
-pub(crate) fn nearest_cells(figure: &JudgedFigure) -> [String; 3] {
+pub(super) fn nearest_cells(figure: &JudgedFigure) -> [String; 3] {
     let Some((value, nearest)) =
         figure.nearest.as_ref().and_then(|nearest| Some((value_of(figure, nearest)?, nearest)))
     else {
@@ -75,7 +81,7 @@ fn value_of(figure: &JudgedFigure, nearest: &Nearest) -> Option<Interval> {
 }
 
 /// A value in the unit of its figure.
-pub(crate) fn quantity(figure: &Figure, value: f64) -> String {
+pub(super) fn quantity(figure: &Figure, value: f64) -> String {
     match figure.of {
         ClaimQuantity::Speedup | ClaimQuantity::BandwidthRatio => format!("{value:.2}"),
         ClaimQuantity::TokensPerSPerChip => grouped_digits(value),
@@ -88,7 +94,7 @@ pub(crate) fn quantity(figure: &Figure, value: f64) -> String {
 }
 
 /// The verdict in a word, and how many readings fit.
-pub(crate) fn kind_and_count(verdict: &Verdict) -> (&'static str, String) {
+pub(super) fn kind_and_count(verdict: &Verdict) -> (&'static str, String) {
     match verdict {
         Verdict::Consistent { readings } => ("consistent", format!("{readings} of {readings}")),
         Verdict::OnlyIf { fitting, readings, .. } => ("only if", format!("{fitting} of {readings}")),

@@ -56,6 +56,42 @@ async function charts(name, { chart_marks }) {
   await page.context().close();
 }
 
+/** The contents stay in view, and what is closed is no higher than three screens a section. */
+async function layout(name) {
+  const page = await open(name);
+  for (const { id, height } of await page.locator("section").evaluateAll((all) => all.map((one) => ({ id: one.id, height: one.offsetHeight })))) {
+    check(height <= 3 * 900, `${name}: section ${id} is ${height} pixels high before anything is opened`);
+  }
+  check((await page.locator("section").first().getAttribute("id")) === "headline", `${name}: the headline is not first`);
+  await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight));
+  const top = await page.locator("nav.contents").evaluate((nav) => nav.getBoundingClientRect().top);
+  check(top === 0, `${name}: the contents are at ${top} pixels after scrolling`);
+  await openAll(page);
+  const narrow = await page.locator(".chart svg").evaluateAll((all) => all.filter((svg) => svg.getBoundingClientRect().width < 300).length);
+  check(narrow === 0, `${name}: ${narrow} charts do not fill their place once opened`);
+  await page.context().close();
+}
+
+async function openAll(page) {
+  await page.locator("details").evaluateAll((all) => all.forEach((one) => (one.open = true)));
+  await page.waitForTimeout(200);
+}
+
+/** Without scripts sections open all the same, and on paper everything is there. */
+async function withoutScripts(name) {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, javaScriptEnabled: false });
+  const page = await context.newPage();
+  await page.goto(pathToFileURL(join(folder, name)).href);
+  const table = page.locator("details.part table").first();
+  check(!(await table.isVisible()), `${name}: a table shows before its part is opened`);
+  await page.locator("details.part", { has: page.locator("table") }).first().locator("summary").first().click();
+  check(await table.isVisible(), `${name}: a table does not show after its part was opened`);
+  await page.reload();
+  await page.emulateMedia({ media: "print" });
+  check(await page.locator("details.part table").first().isVisible(), `${name}: a table is missing on paper`);
+  await context.close();
+}
+
 async function whatIfs(name, points) {
   const page = await open(name);
   let worst = 0;
@@ -103,6 +139,11 @@ async function looks(name) {
     const { violations } = await page.evaluate(`${AXE}; axe.run({ resultTypes: ["violations"] })`);
     for (const { id, help, nodes } of violations) check(false, `${name}, ${label}: ${id}: ${help}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`);
     if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${label}.png`), fullPage: true });
+    await openAll(page);
+    const opened = await page.evaluate(`axe.run({ resultTypes: ["violations"] })`);
+    for (const { id, help, nodes } of opened.violations) check(false, `${name}, ${label}, opened: ${id}: ${help}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`);
+    const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    check(wider <= 0, `${name}, ${label}, opened: ${wider} pixels wider than the window`);
     await page.context().close();
   }
 }
@@ -151,6 +192,8 @@ async function speed(name) {
 }
 
 await charts("page.html", expected);
+await layout("page.html");
+await withoutScripts("page.html");
 await whatIfs("page.html", expected.what_ifs);
 await hovers("page.html");
 await downloads("page.html", expected.records);

@@ -1,7 +1,7 @@
 //! What to do about what was found, most likely first.
 
-use super::Adapters;
-use super::linux::{Facts, Maker};
+use crate::cli::doctor::adapters::Adapters;
+use crate::cli::doctor::linux::{Facts, Maker};
 
 /// Steps for a person, each one or more lines; none where a GPU was found.
 pub(super) fn on(adapters: Adapters, facts: &Facts, os: &str) -> Vec<String> {

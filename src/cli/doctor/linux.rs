@@ -1,4 +1,4 @@
-//! What lies between a program and a GPU on Linux. All paths are below a root, so that tests can build a machine.
+//! What lies between a program and a GPU on Linux. All paths are below a root, so that tests can build a computer of files.
 
 use std::fs;
 use std::io::Read;
@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Check, State};
 use crate::printable::printable;
+use crate::report::terminal::doctor::{Check, CheckState};
 
 /// Where to look.
-pub(super) struct Machine {
+pub(super) struct Computer {
     root: PathBuf,
     variable: fn(&str) -> Option<String>,
 }
 
-impl Machine {
+impl Computer {
     /// The one that the program runs on.
     pub(super) fn this() -> Self {
         Self { root: PathBuf::from("/"), variable: |name| std::env::var(name).ok().filter(|value| !value.is_empty()) }
@@ -74,40 +74,44 @@ pub(super) struct Facts {
 }
 
 /// Looks at everything once.
-pub(super) fn look(machine: &Machine) -> Facts {
+pub(super) fn look(computer: &Computer) -> Facts {
     let mut facts = Facts::default();
-    surroundings(machine, &mut facts);
-    pci(machine, &mut facts);
-    device_files(machine, &mut facts);
-    loader(machine, &mut facts);
-    manifests(machine, &mut facts);
+    surroundings(computer, &mut facts);
+    pci(computer, &mut facts);
+    device_files(computer, &mut facts);
+    loader(computer, &mut facts);
+    manifests(computer, &mut facts);
     facts
 }
 
-fn surroundings(machine: &Machine, facts: &mut Facts) {
-    let version = first_bytes(&machine.at("/proc/version")).unwrap_or_default().to_lowercase();
+fn surroundings(computer: &Computer, facts: &mut Facts) {
+    let version = first_bytes(&computer.at("/proc/version")).unwrap_or_default().to_lowercase();
     facts.wsl = version.contains("microsoft");
-    facts.dxg = machine.at("/dev/dxg").exists();
+    facts.dxg = computer.at("/dev/dxg").exists();
     if facts.wsl {
         let (state, found) = if facts.dxg {
-            (State::Ok, "yes, and /dev/dxg gives access to the host's GPU")
+            (CheckState::Ok, "yes, and /dev/dxg gives access to the host's GPU")
         } else {
-            (State::Problem, "yes, without /dev/dxg: the host's GPU is not passed through")
+            (CheckState::Problem, "yes, without /dev/dxg: the host's GPU is not passed through")
         };
         facts.checks.push(Check::new(state, "WSL", found));
     }
-    let cgroup = first_bytes(&machine.at("/proc/1/cgroup")).unwrap_or_default();
+    let cgroup = first_bytes(&computer.at("/proc/1/cgroup")).unwrap_or_default();
     let named = ["docker", "kubepods", "containerd", "libpod", "lxc"].iter().any(|name| cgroup.contains(name));
-    let marked = machine.at("/.dockerenv").exists() || machine.at("/run/.containerenv").exists();
-    facts.container = marked || named || (machine.variable)("container").is_some();
+    let marked = computer.at("/.dockerenv").exists() || computer.at("/run/.containerenv").exists();
+    facts.container = marked || named || (computer.variable)("container").is_some();
     if facts.container {
-        facts.checks.push(Check::new(State::Note, "container", "yes: it sees only devices that it was started with"));
+        facts.checks.push(Check::new(
+            CheckState::Note,
+            "container",
+            "yes: it sees only devices that it was started with",
+        ));
     }
 }
 
 /// Display controllers (class 0x03) and processing accelerators (0x12).
-fn pci(machine: &Machine, facts: &mut Facts) {
-    for device in entries(&machine.at("/sys/bus/pci/devices")) {
+fn pci(computer: &Computer, facts: &mut Facts) {
+    for device in entries(&computer.at("/sys/bus/pci/devices")) {
         let read = |name: &str| first_bytes(&device.join(name)).map(|text| text.trim().to_lowercase());
         let Some(class) = read("class").filter(|class| class.starts_with("0x03") || class.starts_with("0x12")) else {
             continue;
@@ -124,7 +128,7 @@ fn pci(machine: &Machine, facts: &mut Facts) {
             ["0x1234", "0x1af4", "0x15ad", "0x1013", "0x80ee", "0x1414", "0x1b36"].contains(&vendor.as_str());
         let driver = fs::read_link(device.join("driver")).ok();
         let driver = driver.and_then(|link| Some(printable(&link.file_name()?.to_string_lossy(), 40)));
-        let state = if emulated || driver.is_none() { State::Note } else { State::Ok };
+        let state = if emulated || driver.is_none() { CheckState::Note } else { CheckState::Ok };
         let held = driver.as_deref().unwrap_or("none");
         let kind = if emulated { "emulated display of a virtual machine" } else { name };
         let found =
@@ -135,61 +139,63 @@ fn pci(machine: &Machine, facts: &mut Facts) {
         }
     }
     if facts.gpus.is_empty() {
-        facts.checks.push(Check::new(State::Note, "on the PCI bus", "no GPU"));
+        facts.checks.push(Check::new(CheckState::Note, "on the PCI bus", "no GPU"));
     }
 }
 
-fn device_files(machine: &Machine, facts: &mut Facts) {
-    let mut nodes: Vec<PathBuf> = entries(&machine.at("/dev/dri"));
+fn device_files(computer: &Computer, facts: &mut Facts) {
+    let mut nodes: Vec<PathBuf> = entries(&computer.at("/dev/dri"));
     nodes.retain(|path| name_of(path).starts_with("renderD"));
     facts.render_node = !nodes.is_empty();
-    let nvidia = entries(&machine.at("/dev")).into_iter().filter(|path| name_of(path).starts_with("nvidia"));
+    let nvidia = entries(&computer.at("/dev")).into_iter().filter(|path| name_of(path).starts_with("nvidia"));
     let nvidia: Vec<PathBuf> = nvidia.filter(|path| !path.is_dir()).collect();
     facts.nvidia_node = nvidia.iter().any(|path| name_of(path).chars().any(|c| c.is_ascii_digit()));
     nodes.extend(nvidia);
-    nodes.extend([machine.at("/dev/kfd"), machine.at("/dev/dxg")].into_iter().filter(|path| path.exists()));
+    nodes.extend([computer.at("/dev/kfd"), computer.at("/dev/dxg")].into_iter().filter(|path| path.exists()));
     for node in &nodes {
         let name = printable(&node.display().to_string(), 80);
         match fs::File::options().read(true).write(true).open(node) {
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-                facts.checks.push(Check::new(State::Problem, "device file", format!("{name}: permission denied")));
+                facts.checks.push(Check::new(CheckState::Problem, "device file", format!("{name}: permission denied")));
                 facts.denied.push(name);
             }
-            Err(error) => facts.checks.push(Check::new(State::Note, "device file", format!("{name}: {error}"))),
-            Ok(_) => facts.checks.push(Check::new(State::Ok, "device file", format!("{name} can be opened"))),
+            Err(error) => facts.checks.push(Check::new(CheckState::Note, "device file", format!("{name}: {error}"))),
+            Ok(_) => facts.checks.push(Check::new(CheckState::Ok, "device file", format!("{name} can be opened"))),
         }
     }
     if nodes.is_empty() {
         facts.checks.push(Check::new(
-            State::Note,
+            CheckState::Note,
             "device file",
             "none of /dev/dri/renderD*, /dev/nvidia*, /dev/kfd, /dev/dxg",
         ));
     }
 }
 
-fn loader(machine: &Machine, facts: &mut Facts) {
-    let found = library(machine, "libvulkan.so.1");
+fn loader(computer: &Computer, facts: &mut Facts) {
+    let found = library(computer, "libvulkan.so.1");
     facts.loader = found.is_some();
     facts.checks.push(match found {
-        Some(path) => Check::new(State::Ok, "Vulkan loader", printable(&path.display().to_string(), 120)),
-        None => Check::new(State::Problem, "Vulkan loader", "libvulkan.so.1 is not where libraries are looked for"),
+        Some(path) => Check::new(CheckState::Ok, "Vulkan loader", printable(&path.display().to_string(), 120)),
+        None => {
+            Check::new(CheckState::Problem, "Vulkan loader", "libvulkan.so.1 is not where libraries are looked for")
+        }
     });
 }
 
 /// Where a library of this name lies, in the folders of `LD_LIBRARY_PATH`, the system's, and those of ld.so.conf.
-fn library(machine: &Machine, name: &str) -> Option<PathBuf> {
-    let set = (machine.variable)("LD_LIBRARY_PATH").unwrap_or_default();
+fn library(computer: &Computer, name: &str) -> Option<PathBuf> {
+    let set = (computer.variable)("LD_LIBRARY_PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = set.split(':').filter(|part| !part.is_empty()).map(PathBuf::from).collect();
     for base in ["/usr/lib", "/lib", "/usr/lib64", "/lib64", "/usr/local/lib", "/run/opengl-driver/lib"] {
-        let base = machine.at(base);
+        let base = computer.at(base);
         // One level down as well: /usr/lib/x86_64-linux-gnu.
         folders.extend(entries(&base).into_iter().filter(|path| name_of(path).contains("-linux-") && path.is_dir()));
         folders.push(base);
     }
-    for file in entries(&machine.at("/etc/ld.so.conf.d")) {
+    for file in entries(&computer.at("/etc/ld.so.conf.d")) {
         let text = first_bytes(&file).unwrap_or_default();
-        folders.extend(text.lines().filter(|line| line.starts_with('/')).map(|line| machine.at(line.trim())));
+        folders.extend(text.lines().filter(|line| line.starts_with('/')).map(|line| computer.at(line.trim())));
     }
     folders.into_iter().map(|folder| folder.join(name)).find(|path| path.exists())
 }
@@ -206,55 +212,55 @@ struct Icd {
     library_path: String,
 }
 
-fn manifests(machine: &Machine, facts: &mut Facts) {
+fn manifests(computer: &Computer, facts: &mut Facts) {
     let variables = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"];
-    let set = variables.iter().find_map(|name| Some((*name, (machine.variable)(name)?)));
+    let set = variables.iter().find_map(|name| Some((*name, (computer.variable)(name)?)));
     let files: Vec<PathBuf> = match &set {
         Some((_, value)) => value.split(':').map(PathBuf::from).collect(),
-        None => standard_manifests(machine),
+        None => standard_manifests(computer),
     };
     if let Some((name, value)) = &set {
         facts.overridden_by = Some(name);
         let found = format!("{name} is set, so only these drivers are tried: {}", printable(value, 120));
-        facts.checks.push(Check::new(State::Note, "environment", found));
+        facts.checks.push(Check::new(CheckState::Note, "environment", found));
     }
     let mut any = false;
     for file in files {
         any = true;
         let name = printable(&file.display().to_string(), 120);
-        match library_of(machine, &file) {
+        match library_of(computer, &file) {
             Ok(library) => {
                 let software = ["lvp", "lavapipe", "swiftshader", "swrast"]
                     .iter()
                     .any(|word| library.to_lowercase().contains(word) || name.to_lowercase().contains(word));
                 let kind = if software { " (software)" } else { "" };
-                facts.checks.push(Check::new(State::Ok, "Vulkan driver", format!("{name}: {library}{kind}")));
+                facts.checks.push(Check::new(CheckState::Ok, "Vulkan driver", format!("{name}: {library}{kind}")));
                 if !software {
                     facts.hardware_libraries.push(library.to_lowercase());
                 }
             }
             Err(why) => {
-                facts.checks.push(Check::new(State::Problem, "Vulkan driver", format!("{name}: {why}")));
+                facts.checks.push(Check::new(CheckState::Problem, "Vulkan driver", format!("{name}: {why}")));
                 facts.broken_manifests.push(name);
             }
         }
     }
     if !any {
         facts.checks.push(Check::new(
-            State::Problem,
+            CheckState::Problem,
             "Vulkan driver",
             "no manifest in /usr/share/vulkan/icd.d or /etc/vulkan/icd.d",
         ));
     }
 }
 
-fn standard_manifests(machine: &Machine) -> Vec<PathBuf> {
+fn standard_manifests(computer: &Computer) -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> = ["/etc/vulkan/icd.d", "/usr/local/share/vulkan/icd.d", "/usr/share/vulkan/icd.d"]
         .into_iter()
         .chain(["/run/opengl-driver/share/vulkan/icd.d"])
-        .map(|folder| machine.at(folder))
+        .map(|folder| computer.at(folder))
         .collect();
-    if let Some(home) = (machine.variable)("HOME") {
+    if let Some(home) = (computer.variable)("HOME") {
         folders.push(Path::new(&home).join(".local/share/vulkan/icd.d"));
     }
     let files = folders.iter().flat_map(|folder| entries(folder));
@@ -262,17 +268,17 @@ fn standard_manifests(machine: &Machine) -> Vec<PathBuf> {
 }
 
 /// The library that a manifest names, if it is there.
-fn library_of(machine: &Machine, file: &Path) -> Result<String, String> {
+fn library_of(computer: &Computer, file: &Path) -> Result<String, String> {
     let text = first_bytes(file).ok_or("cannot be read")?;
     let manifest: Manifest = serde_json::from_str(&text).map_err(|_| "not a manifest of a Vulkan driver")?;
     let named = manifest.icd.library_path;
     let shown = printable(&named, 120);
     let there = if named.starts_with('/') {
-        machine.at(&named).exists()
+        computer.at(&named).exists()
     } else if named.contains('/') {
         file.parent().is_some_and(|folder| folder.join(&named).exists())
     } else {
-        library(machine, &named).is_some()
+        library(computer, &named).is_some()
     };
     if there { Ok(shown) } else { Err(format!("its library {shown} is missing")) }
 }

@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use super::{Check, State};
 use crate::printable::printable;
+use crate::report::terminal::doctor::{Check, CheckState};
 
 const COMPILER: &str = "dxcompiler.dll";
 
-/// Where wgpu has Windows look for the compiler: beside the program, then in the folders of `PATH`.
+/// Where wgpu has Windows look for the compiler: in the folder of the program, then in the folders of `PATH`.
 pub(super) fn folders() -> Vec<PathBuf> {
     let program = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_path_buf()));
     let path = std::env::var_os("PATH").unwrap_or_default();
@@ -20,7 +20,7 @@ pub(super) fn direct3d(backends: &[String], folders: &[PathBuf]) -> Check {
     if let Some(folder) = folders.iter().find(|folder| folder.join(COMPILER).is_file()) {
         let folder = printable(&folder.display().to_string(), 120);
         return Check::new(
-            State::Ok,
+            CheckState::Ok,
             what,
             format!("{COMPILER} is in {folder}; Vulkan is preferred where it is there"),
         );
@@ -37,7 +37,7 @@ pub(super) fn direct3d(backends: &[String], folders: &[PathBuf]) -> Check {
     } else {
         without
     };
-    Check::new(State::Note, what, found)
+    Check::new(CheckState::Note, what, found)
 }
 
 #[cfg(test)]
@@ -53,7 +53,7 @@ mod tests {
         for check in [&only, &beside] {
             let found = &check.found;
             assert!(found.contains("FXC: no f16, no subgroups") && found.contains("Vulkan is preferred"), "{found}");
-            assert_eq!(check.state, State::Note);
+            assert_eq!(check.state, CheckState::Note);
         }
         assert!(only.found.contains("beside supernode.exe") && !beside.found.contains("beside supernode.exe"));
     }
@@ -64,6 +64,10 @@ mod tests {
         std::fs::write(full.path().join(COMPILER), "").unwrap();
         let folders = [empty.path().to_path_buf(), full.path().to_path_buf()];
         let check = direct3d(&["dx12".to_owned()], &folders);
-        assert!(check.state == State::Ok && check.found.contains(&*full.path().to_string_lossy()), "{}", check.found);
+        assert!(
+            check.state == CheckState::Ok && check.found.contains(&*full.path().to_string_lossy()),
+            "{}",
+            check.found
+        );
     }
 }

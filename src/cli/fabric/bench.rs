@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
 use serde::Serialize;
 
-use super::super::{Error, print, print_json};
-use super::input;
-use super::options::{self, ModeName, Op, PayloadName, PlacementName};
+use crate::cli::error::Error;
+use crate::cli::fabric::options::{self, CollectiveFlag, ModeFlag, PayloadFlag, PlacementFlag};
+use crate::cli::output::{print, print_json};
+use crate::cli::{parse, progress};
 use crate::projection::ExpertLoad;
 use crate::projection::fabric::exchange::{
     Answer, Bulk, Direction, Exchange, ExchangeError, Mode, Payload, Site, bulk, exchange, flows,
@@ -16,7 +16,7 @@ use crate::projection::fabric::faults::FabricFault;
 use crate::projection::fabric::flows::{Fairness, run as run_flows};
 use crate::projection::fabric::placement::Experts;
 use crate::projection::fabric::trace::trace;
-use crate::report::fabric as tables;
+use crate::report::terminal::fabric as tables;
 use crate::specs::{Chip, Fabric, Scenario, Sourced};
 use crate::units::Bytes;
 
@@ -26,26 +26,26 @@ const MOST_EXPERTS: u32 = 1 << 20;
 /// Time of collectives on one or several fabrics by number of ranks.
 ///
 /// Ranks are what the fabric's published tables count: dies on CloudMatrix (EP 320 is 160 chips), chips elsewhere.
-#[derive(Debug, Args)]
-pub(super) struct BenchArgs {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
     /// A fabric's name or the path of its TOML file
     #[arg(long, value_name = "NAME|FILE", default_value = "cloudmatrix384")]
     fabric: String,
-    /// Further fabrics beside it
+    /// Further fabrics to compare with it
     #[arg(long, value_name = "NAME|FILE", value_delimiter = ',')]
     compare: Vec<String>,
     /// The collective
     #[arg(long, value_enum, default_value = "dispatch")]
-    op: Op,
+    op: CollectiveFlag,
     /// Numbers of ranks
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "8,16,32,64,128,256",
           value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     ep: Vec<u32>,
     /// Tokens of a rank
-    #[arg(long, value_name = "N", default_value = "128", value_parser = options::count)]
+    #[arg(long, value_name = "N", default_value = "128", value_parser = parse::count)]
     tokens: f64,
     /// Elements of a token
-    #[arg(long, value_name = "N", default_value = "7168", value_parser = options::count)]
+    #[arg(long, value_name = "N", default_value = "7168", value_parser = parse::count)]
     hidden: f64,
     /// Experts of a token
     #[arg(long, value_name = "K", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=4096))]
@@ -58,7 +58,7 @@ pub(super) struct BenchArgs {
     redundant_experts: Option<u32>,
     /// Where experts live: in order, or balanced over the ranks by load
     #[arg(long, value_enum, default_value = "in-order")]
-    placement: PlacementName,
+    placement: PlacementFlag,
     /// How tokens are spread over experts: uniform, power:EXPONENT, a JSON file of token counts by expert, or a
     /// result document, whose gating case over this many experts is taken
     #[arg(long, value_name = "LOAD", default_value = "uniform")]
@@ -68,18 +68,18 @@ pub(super) struct BenchArgs {
     seed: u64,
     /// Kernels for few or for many tokens
     #[arg(long, value_enum, default_value = "low-latency")]
-    mode: ModeName,
+    mode: ModeFlag,
     /// The most nodes of a token, where the router limits them
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
     most_nodes: Option<u32>,
     /// Elements on the way out [default: int8 where ranks are dies, else fp8]
     #[arg(long, value_enum)]
-    dispatch_type: Option<PayloadName>,
+    dispatch_type: Option<PayloadFlag>,
     /// Elements on the way back
     #[arg(long, value_enum, default_value = "bf16")]
-    combine_type: PayloadName,
+    combine_type: PayloadFlag,
     /// Bytes of all-reduce and its kin [default: tokens x hidden x 2]
-    #[arg(long, value_name = "BYTES", value_parser = options::bytes)]
+    #[arg(long, value_name = "BYTES", value_parser = parse::bytes)]
     bytes: Option<f64>,
     /// Something broken or slow, e.g. plane=3, link=12.3@0.5, switch=0.6, core-switch=2, node=5, rank=7
     #[arg(long, value_name = "FAULT")]
@@ -100,7 +100,7 @@ pub(super) struct BenchArgs {
 
 /// One line of the result.
 #[derive(Debug, Serialize)]
-struct Line {
+struct BenchLine {
     op: &'static str,
     fabric: String,
     ep: u32,
@@ -113,20 +113,20 @@ struct Line {
     faults: Vec<String>,
 }
 
-pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
+pub(super) fn run(args: &Args) -> Result<(), Error> {
     let mut fabrics = Vec::new();
     for name in std::iter::once(&args.fabric).chain(&args.compare) {
-        let mut fabric = Fabric::load(name).map_err(input)?;
+        let mut fabric = Fabric::load(name)?;
         for assignment in &args.set {
-            fabric.set(assignment).map_err(input)?;
+            fabric.set(assignment)?;
         }
         fabrics.push(fabric);
     }
-    let chip = Chip::load(&args.chip).map_err(input)?;
+    let chip = Chip::load(&args.chip)?;
     let scale_up = &chip.links.scale_up_bytes_per_s;
     let (load, source) = options::load(&args.load, args.seed, args.experts).map_err(Error::Input)?;
     if let Some(source) = source {
-        anstream::eprintln!("token counts by expert: {source}");
+        progress::note(&format!("token counts by expert: {source}"));
     }
     let mut lines = Vec::new();
     for fabric in &fabrics {
@@ -141,13 +141,13 @@ pub(super) fn run(args: &BenchArgs) -> Result<(), Error> {
     if args.json {
         return print_json(&lines);
     }
-    let rows: Vec<_> = lines.iter().map(Line::row).collect();
-    print(&tables::bench(args.op.name(), &rows))
+    let rows: Vec<_> = lines.iter().map(BenchLine::row).collect();
+    print(&tables::collectives(args.op.name(), &rows))
 }
 
-impl Line {
-    fn row(&self) -> tables::BenchRow<'_> {
-        tables::BenchRow {
+impl BenchLine {
+    fn row(&self) -> tables::CollectiveRow<'_> {
+        tables::CollectiveRow {
             fabric: &self.fabric,
             ep: self.ep,
             unit: self.rank_unit,
@@ -158,7 +158,7 @@ impl Line {
     }
 }
 
-fn line(args: &BenchArgs, fabric: &Fabric, scale_up: &Sourced, load: &ExpertLoad, ep: u32) -> Result<Line, Error> {
+fn line(args: &Args, fabric: &Fabric, scale_up: &Sourced, load: &ExpertLoad, ep: u32) -> Result<BenchLine, Error> {
     let at = |scenario| {
         let site = Site { fabric, scale_up, scenario };
         match args.op.bulk() {
@@ -171,7 +171,7 @@ fn line(args: &BenchArgs, fabric: &Fabric, scale_up: &Sourced, load: &ExpertLoad
         }
         .map_err(|error| refused(fabric, ep, error))
     };
-    Ok(Line {
+    Ok(BenchLine {
         op: args.op.name(),
         fabric: fabric.name.clone(),
         ep,
@@ -188,8 +188,8 @@ fn refused(fabric: &Fabric, ep: u32, error: ExchangeError) -> Error {
     if matches!(error, ExchangeError::CutOff { .. }) { Error::Negative(text) } else { Error::Input(text) }
 }
 
-fn exchange_of(args: &BenchArgs, fabric: &Fabric, load: &ExpertLoad, ep: u32) -> Exchange {
-    let direction = if args.op == Op::Combine { Direction::Combine } else { Direction::Dispatch };
+fn exchange_of(args: &Args, fabric: &Fabric, load: &ExpertLoad, ep: u32) -> Exchange {
+    let direction = if args.op == CollectiveFlag::Combine { Direction::Combine } else { Direction::Dispatch };
     let ranks = ep as usize;
     // A count that was asked for is taken at its word, and a histogram has its own; else as many as divide over the ranks.
     let default =
@@ -199,7 +199,7 @@ fn exchange_of(args: &BenchArgs, fabric: &Fabric, load: &ExpertLoad, ep: u32) ->
     let out = if fabric.dies.is_some() { Payload::Int8 } else { Payload::Fp8 };
     Exchange {
         direction,
-        mode: if args.mode == ModeName::Normal { Mode::Normal } else { Mode::LowLatency },
+        mode: args.mode.into(),
         tokens: args.tokens,
         hidden: args.hidden,
         payload: match direction {
@@ -213,7 +213,7 @@ fn exchange_of(args: &BenchArgs, fabric: &Fabric, load: &ExpertLoad, ep: u32) ->
 }
 
 fn write_trace(
-    args: &BenchArgs,
+    args: &Args,
     fabric: &Fabric,
     scale_up: &Sourced,
     load: &ExpertLoad,
@@ -238,12 +238,12 @@ fn write_trace(
     let (value, left_out) = trace(&title, fabric.rank_unit(), &list, &schedule);
     let fail = |error: String| Error::Input(format!("--trace {}: {error}", path.display()));
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Nothing half written: a temporary file beside it takes its name when it is whole.
+    // Nothing half written: a temporary file in the same folder takes the name when it is whole.
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| fail(error.to_string()))?;
     serde_json::to_writer(&mut file, &value).map_err(|error| fail(error.to_string()))?;
     file.persist(path).map_err(|error| fail(error.to_string()))?;
     if left_out > 0 {
-        anstream::eprintln!("{}: {left_out} flows that end earlier are left out", path.display());
+        progress::warning(&format!("{}: {left_out} flows that end earlier are left out", path.display()));
     }
     Ok(())
 }

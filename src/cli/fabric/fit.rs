@@ -3,22 +3,20 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
-
-use super::super::{Error, print, print_json, read_at_most};
-use super::input;
-use super::options::Op;
+use crate::cli::error::Error;
+use crate::cli::fabric::options::CollectiveFlag;
+use crate::cli::output::{print, print_json, read_at_most};
 use crate::projection::calibration::import::{self, Hints, Measured};
 use crate::projection::calibration::{Fitted, MeasuredFit, TierValue, fit, fit_measured};
 use crate::projection::validation::{PublishedRow, fabric::cases, summary};
 use crate::record;
-use crate::report::{fabric as tables, validation};
+use crate::report::terminal::{fabric as tables, validation};
 use crate::specs::{Chip, Fabric, Sourced};
 
 /// Fit each fabric's few free parameters on the published rows that its file names, and show the residuals; or fit one
 /// fabric's tiers on a measured network.
-#[derive(Debug, Args)]
-pub(super) struct FitArgs {
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
     /// Fabrics by name or file [default: all with a [fit]]; with --nccl one, whose tiers the measured network has
     #[arg(value_name = "NAME|FILE")]
     fabrics: Vec<String>,
@@ -28,7 +26,7 @@ pub(super) struct FitArgs {
     nccl: Vec<PathBuf>,
     /// The collective of files that do not name it
     #[arg(long, value_enum, requires = "nccl")]
-    op: Option<Op>,
+    op: Option<CollectiveFlag>,
     /// Ranks of files that do not say it (OSU)
     #[arg(long, value_name = "N", requires = "nccl", value_parser = clap::value_parser!(u32).range(2..=10_000_000))]
     ranks: Option<u32>,
@@ -47,11 +45,11 @@ pub(super) struct FitArgs {
 ///
 /// # Errors
 /// [`Error::Input`] for what cannot be read or does not fit.
-pub(super) fn run(args: &FitArgs) -> Result<(), Error> {
+pub(super) fn run(args: &Args) -> Result<(), Error> {
     if args.nccl.is_empty() { on_published(args) } else { on_measured(args) }
 }
 
-fn on_published(args: &FitArgs) -> Result<(), Error> {
+fn on_published(args: &Args) -> Result<(), Error> {
     let names: Vec<String> = if args.fabrics.is_empty() {
         let all = Fabric::builtin_names().into_iter().map(str::to_owned);
         all.filter(|name| Fabric::load(name).is_ok_and(|fabric| fabric.fit.is_some())).collect()
@@ -61,7 +59,7 @@ fn on_published(args: &FitArgs) -> Result<(), Error> {
     let cases = cases();
     let mut fits = Vec::new();
     for name in &names {
-        let fabric = Fabric::load(name).map_err(input)?;
+        let fabric = Fabric::load(name)?;
         fits.push(fit(&fabric, &cases).map_err(|error| Error::Input(error.to_string()))?);
     }
     if args.json {
@@ -97,14 +95,14 @@ fn fit_text(fitted: &Fitted) -> String {
 }
 
 /// A network of the user's own.
-fn on_measured(args: &FitArgs) -> Result<(), Error> {
+fn on_measured(args: &Args) -> Result<(), Error> {
     let [name] = args.fabrics.as_slice() else {
         let remedy =
             "name the one fabric whose tiers the network has, e.g. supernode fabric fit roce-cluster --nccl FILE";
         return Err(Error::Input(format!("--nccl: {remedy}")));
     };
-    let fabric = Fabric::load(name).map_err(input)?;
-    let scale_up = Chip::load(&args.chip).map_err(input)?.links.scale_up_bytes_per_s;
+    let fabric = Fabric::load(name)?;
+    let scale_up = Chip::load(&args.chip)?.links.scale_up_bytes_per_s;
     let rows = read_all(args)?;
     let files: Vec<String> = args.nccl.iter().map(|path| file_name(path)).collect();
     let source = format!("`supernode fabric fit` on {} measured rows of {}", rows.len(), files.join(", "));
@@ -128,7 +126,7 @@ fn on_measured(args: &FitArgs) -> Result<(), Error> {
     print(&text)
 }
 
-fn read_all(args: &FitArgs) -> Result<Vec<Measured>, Error> {
+fn read_all(args: &Args) -> Result<Vec<Measured>, Error> {
     let collective = match args.op.map(|op| (op, op.bulk())) {
         Some((op, None)) => {
             return Err(Error::Input(format!("--op {}: nccl-tests and OSU have none; give a collective", op.name())));
@@ -160,6 +158,6 @@ fn write(name: &str, fitted: &MeasuredFit, source: &str, path: &Path) -> Result<
     });
     let values: Vec<(&str, &str, Sourced)> = found.collect();
     let title = format!("{}; {source}", fabric.title);
-    let text = Fabric::rewritten(name, &own_name, &title, &values).map_err(input)?;
+    let text = Fabric::rewritten(name, &own_name, &title, &values)?;
     record::write_atomically(path, text.as_bytes()).map_err(|error| Error::Input(error.to_string()))
 }

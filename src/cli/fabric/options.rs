@@ -4,14 +4,16 @@ use std::path::Path;
 
 use clap::ValueEnum;
 
-use super::super::expert_load::Counts;
+use crate::cli::expert_load::Counts;
+use crate::cli::parse::flag_enum;
 use crate::projection::ExpertLoad;
 use crate::projection::fabric::Collective;
-use crate::projection::fabric::exchange::Payload;
+use crate::projection::fabric::exchange::{Mode, Payload};
 use crate::projection::fabric::placement::Placement;
 
+/// What is run on a fabric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Op {
+pub(super) enum CollectiveFlag {
     Dispatch,
     Combine,
     AllReduce,
@@ -21,7 +23,7 @@ pub(super) enum Op {
     Send,
 }
 
-impl Op {
+impl CollectiveFlag {
     pub(super) const fn name(self) -> &'static str {
         match (self, self.bulk()) {
             (_, Some(collective)) => collective.name(),
@@ -43,51 +45,31 @@ impl Op {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum ModeName {
-    /// For few tokens: each copy straight to its expert
-    LowLatency,
-    /// For many: once to each rank, once to each node where that is faster
-    Normal,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum PayloadName {
-    Fp8,
-    Int8,
-    Bf16,
-}
-
-impl From<PayloadName> for Payload {
-    fn from(name: PayloadName) -> Self {
-        match name {
-            PayloadName::Fp8 => Self::Fp8,
-            PayloadName::Int8 => Self::Int8,
-            PayloadName::Bf16 => Self::Bf16,
-        }
+flag_enum! {
+    /// Kernels for few or for many tokens.
+    ModeFlag => Mode {
+        /// For few tokens: each copy straight to its expert
+        LowLatency,
+        /// For many: once to each rank, once to each node where that is faster
+        Normal,
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum PlacementName {
-    InOrder,
-    Balanced,
+flag_enum! {
+    /// Type of the elements on the wire.
+    PayloadFlag => Payload { Fp8, Int8, Bf16 }
 }
 
-impl From<PlacementName> for Placement {
-    fn from(name: PlacementName) -> Self {
-        match name {
-            PlacementName::InOrder => Self::InOrder,
-            PlacementName::Balanced => Self::Balanced,
-        }
-    }
+flag_enum! {
+    /// Where experts live.
+    PlacementFlag => Placement { InOrder, Balanced }
 }
 
 /// `uniform`, `power:EXPONENT`, or the path of a histogram or of a result document, whose gating case over `experts`
 /// experts is taken (the one with the most token slots where `None`); and the case that it was.
 pub(super) fn load(text: &str, seed: u64, experts: Option<u32>) -> Result<(ExpertLoad, Option<String>), String> {
     let named = ExpertLoad::named(text, seed).map_err(|reason| format!("--load power: {reason}"))?;
-    // What replication leaves of real traffic says nothing of single experts.
+    // `replicated` is an average over experts, and says nothing about single ones.
     if let Some(load) = named.filter(|load| *load != ExpertLoad::Replicated) {
         return Ok((load, None));
     }
@@ -96,18 +78,4 @@ pub(super) fn load(text: &str, seed: u64, experts: Option<u32>) -> Result<(Exper
     let read = Counts::read(Path::new(text)).map_err(|reason| format!("--load {reason}; {help}"))?;
     let (counts, source) = read.over(experts).map_err(|reason| format!("--load {reason}"))?;
     Ok((ExpertLoad::counted(counts, source.clone()), source))
-}
-
-pub(super) fn number(text: &str, least: f64, most: f64) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    // A NaN is in no range.
-    if (least..=most).contains(&value) { Ok(value) } else { Err(format!("give a number from {least} to {most}")) }
-}
-
-pub(super) fn count(text: &str) -> Result<f64, String> {
-    number(text, 1.0, 1e9)
-}
-
-pub(super) fn bytes(text: &str) -> Result<f64, String> {
-    number(text, 1.0, 1e15)
 }

@@ -6,14 +6,17 @@ use std::io::{BufRead, BufReader, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::super::Error;
+use crate::cli::error::Error;
+use crate::cli::output::print;
+#[cfg(feature = "parquet")]
+use crate::cli::sweep::parquet;
 use crate::projection::sweep::SweepRow;
 use crate::specs::Grid;
 
 /// Format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
-    /// One JSON object a line.
+pub(super) enum SweepFormat {
+    /// One JSON object per line.
     Jsonl,
     /// One Parquet file, written when all points are there; until then the rows are in FILE.partial.jsonl.
     Parquet,
@@ -33,20 +36,20 @@ impl Sink {
     /// Opens an output. With `resume`, the rows that it has are checked against the grid, and a torn last line is cut off.
     pub(super) fn open(
         output: Option<&Path>,
-        format: Option<Format>,
+        format: Option<SweepFormat>,
         resume: bool,
         grid: &Grid,
         range: &Range<u64>,
     ) -> Result<Self, Error> {
         let by_name = output.is_some_and(|path| path.extension().is_some_and(|extension| extension == "parquet"));
-        let format = format.unwrap_or(if by_name { Format::Parquet } else { Format::Jsonl });
+        let format = format.unwrap_or(if by_name { SweepFormat::Parquet } else { SweepFormat::Jsonl });
         let Some(output) = output else {
-            if format == Format::Parquet {
+            if format == SweepFormat::Parquet {
                 return Err(Error::Input("Parquet goes into a file: give one with -o".to_owned()));
             }
             return Ok(Self { rows: None, done: BTreeSet::new(), parquet: None });
         };
-        let parquet = (format == Format::Parquet).then(|| output.to_owned());
+        let parquet = (format == SweepFormat::Parquet).then(|| output.to_owned());
         if parquet.is_some() {
             parquet_available()?;
         }
@@ -79,13 +82,13 @@ impl Sink {
         self.done.contains(&index)
     }
 
-    /// Appends a row, whole: one write a line.
+    /// Appends a row, whole: one write per line.
     pub(super) fn write(&mut self, row: &SweepRow) -> Result<(), Error> {
         let mut line = serde_json::to_string(row)
             .map_err(|error| Error::Input(format!("point {}: a figure is not finite ({error})", row.index)))?;
         line.push('\n');
         match &mut self.rows {
-            None => super::super::print(&line),
+            None => print(&line),
             Some((path, file)) => file.write_all(line.as_bytes()).map_err(|error| {
                 Error::Input(format!("{}: {error}; make room and go on with --resume", path.display()))
             }),
@@ -108,7 +111,7 @@ impl Sink {
     }
 }
 
-/// The file of rows beside a Parquet file.
+/// The file of rows that a Parquet file is made of at the end.
 fn partial(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".partial.jsonl");
@@ -163,7 +166,7 @@ const fn parquet_available() -> Result<(), Error> {
 
 #[cfg(feature = "parquet")]
 fn row_count(output: &Path) -> Result<u64, Error> {
-    super::parquet::row_count(output)
+    parquet::row_count(output)
 }
 
 #[cfg(not(feature = "parquet"))]
@@ -173,7 +176,7 @@ fn row_count(_output: &Path) -> Result<u64, Error> {
 
 #[cfg(feature = "parquet")]
 fn write_parquet(rows: &Path, output: &Path) -> Result<(), Error> {
-    super::parquet::write(rows, output)
+    parquet::write(rows, output)
 }
 
 #[cfg(not(feature = "parquet"))]

@@ -4,28 +4,17 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::sync::Arc;
 
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;
-use parquet::file::properties::WriterProperties;
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::file::writer::{SerializedColumnWriter, SerializedFileWriter};
-use parquet::schema::parser::parse_message_type;
 use serde_json::Value;
 
-use super::super::Error;
+use crate::cli::error::Error;
+use crate::report::export::cell::{CellValue, ColumnKind};
+use crate::report::export::parquet_file::ParquetFile;
 
 /// Rows of a row group: what is held in memory at once.
 const GROUP_ROWS: usize = 20_000;
-
-/// What a column holds: the narrowest type that takes all its values.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
-    Integer,
-    Number,
-    Text,
-}
 
 /// Writes the rows to `output`, whole or not at all, and removes `rows`.
 pub(super) fn write(rows: &Path, output: &Path) -> Result<(), Error> {
@@ -96,14 +85,15 @@ fn flatten(path: String, value: Value, scalars: &mut BTreeMap<String, Value>) {
     }
 }
 
-fn columns(rows: &Path) -> Result<BTreeMap<String, Kind>, Error> {
-    let mut columns: BTreeMap<String, Kind> = BTreeMap::new();
+/// The columns of all rows. Each has the narrowest kind that takes all its values.
+fn columns(rows: &Path) -> Result<BTreeMap<String, ColumnKind>, Error> {
+    let mut columns: BTreeMap<String, ColumnKind> = BTreeMap::new();
     let outcome = each_row(rows, |row| {
         for (name, value) in row {
             let kind = match value {
-                Value::Number(number) if number.is_i64() => Kind::Integer,
-                Value::Number(_) => Kind::Number,
-                _ => Kind::Text,
+                Value::Number(number) if number.is_i64() => ColumnKind::Integer,
+                Value::Number(_) => ColumnKind::Number,
+                _ => ColumnKind::Text,
             };
             let entry = columns.entry(name).or_insert(kind);
             *entry = kind.max(*entry);
@@ -117,67 +107,29 @@ fn columns(rows: &Path) -> Result<BTreeMap<String, Kind>, Error> {
     }
 }
 
-fn write_columns(rows: &Path, columns: &BTreeMap<String, Kind>, file: &File) -> Result<(), Failed> {
-    let fields: String = columns
-        .iter()
-        .map(|(name, kind)| match kind {
-            Kind::Integer => format!("optional int64 {name};\n"),
-            Kind::Number => format!("optional double {name};\n"),
-            Kind::Text => format!("optional binary {name} (UTF8);\n"),
-        })
-        .collect();
-    let schema = Arc::new(parse_message_type(&format!("message sweep {{\n{fields}}}"))?);
-    let mut writer = SerializedFileWriter::new(file, schema, Arc::new(WriterProperties::builder().build()))?;
+fn write_columns(rows: &Path, columns: &BTreeMap<String, ColumnKind>, file: &File) -> Result<(), Failed> {
+    let heads: Vec<(&str, ColumnKind)> = columns.iter().map(|(name, kind)| (name.as_str(), *kind)).collect();
+    let mut file = ParquetFile::new(file, "sweep", &heads)?;
+    let mut write_group = |group: &[BTreeMap<String, Value>]| {
+        file.group(heads.iter().map(|(name, kind)| group.iter().map(|row| cell(row.get(*name), *kind)).collect()))
+    };
     let mut group = Vec::new();
     each_row(rows, |row| {
         group.push(row);
-        if group.len() == GROUP_ROWS { write_group(&mut writer, columns, &std::mem::take(&mut group)) } else { Ok(()) }
+        if group.len() == GROUP_ROWS { write_group(&std::mem::take(&mut group)).map_err(Failed::from) } else { Ok(()) }
     })?;
     if !group.is_empty() {
-        write_group(&mut writer, columns, &group)?;
+        write_group(&group)?;
     }
-    writer.close()?;
+    file.finish()?;
     Ok(())
 }
 
-fn write_group(
-    writer: &mut SerializedFileWriter<&File>,
-    columns: &BTreeMap<String, Kind>,
-    rows: &[BTreeMap<String, Value>],
-) -> Result<(), Failed> {
-    let mut group = writer.next_row_group()?;
-    for (name, kind) in columns {
-        let Some(mut column) = group.next_column()? else { break };
-        let present: Vec<i16> = rows.iter().map(|row| i16::from(row.contains_key(name))).collect();
-        let values = rows.iter().filter_map(|row| row.get(name));
-        write_column(&mut column, *kind, &present, values)?;
-        column.close()?;
-    }
-    group.close()?;
-    Ok(())
-}
-
-fn write_column<'a>(
-    column: &mut SerializedColumnWriter<'_>,
-    kind: Kind,
-    present: &[i16],
-    values: impl Iterator<Item = &'a Value>,
-) -> Result<(), ParquetError> {
-    let levels = Some(present);
+fn cell(value: Option<&Value>, kind: ColumnKind) -> CellValue {
+    let Some(value) = value else { return CellValue::Missing };
     match kind {
-        Kind::Integer => {
-            let values: Vec<i64> = values.filter_map(Value::as_i64).collect();
-            column.typed::<Int64Type>().write_batch(&values, levels, None)?;
-        }
-        Kind::Number => {
-            let values: Vec<f64> = values.filter_map(Value::as_f64).collect();
-            column.typed::<DoubleType>().write_batch(&values, levels, None)?;
-        }
-        Kind::Text => {
-            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            let values: Vec<ByteArray> = values.map(|value| ByteArray::from(text(value).into_bytes())).collect();
-            column.typed::<ByteArrayType>().write_batch(&values, levels, None)?;
-        }
+        ColumnKind::Integer => value.as_i64().map_or(CellValue::Missing, CellValue::Integer),
+        ColumnKind::Number => value.as_f64().map_or(CellValue::Missing, CellValue::Number),
+        _ => CellValue::Text(value.as_str().map_or_else(|| value.to_string(), str::to_owned)),
     }
-    Ok(())
 }

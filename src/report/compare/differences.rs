@@ -1,11 +1,13 @@
-//! What else than the device is not the same on both sides.
+//! What differs between two documents besides the device, and which cases only one of them has.
 
 use std::collections::BTreeSet;
 
 use serde::Serialize;
 
 use crate::record::Record;
-use crate::report::{clean, clock_name, preset_name, tool};
+use crate::report::ceilings::tool;
+use crate::report::text::clean;
+use crate::report::words;
 use crate::units::Bytes;
 
 /// A case that only one side has measured.
@@ -24,8 +26,8 @@ pub(super) fn between(base: &Record, other: &Record) -> Vec<String> {
     type Of = fn(&Record) -> String;
     let rows: [(&str, Of, &str); 11] = [
         ("schema version", |r| r.schema_version.to_string(), ""),
-        ("preset", |r| preset_name(r.protocol.preset).to_owned(), "other shapes, so few cases are in common"),
-        ("clock", |r| clock_name(r.protocol.clock).to_owned(), "wall times include submission and wait"),
+        ("preset", |r| words::preset(r.protocol.preset).to_owned(), "other shapes, so few cases are in common"),
+        ("clock", |r| words::clock(r.protocol.clock).to_owned(), "wall times include submission and wait"),
         ("driver", |r| format!("{} {}", clean(&r.device.driver), clean(&r.device.driver_info)), ""),
         ("backend", |r| clean(&r.device.backend), ""),
         ("runtime checks", |r| on_off(r.protocol.runtime_checks), "checks slow the shaders down"),
@@ -37,7 +39,7 @@ pub(super) fn between(base: &Record, other: &Record) -> Vec<String> {
         ),
         ("tool", tool, "kernels or protocol may have changed"),
         ("operating system", |r| clean(&r.host.os), ""),
-        ("adapter type", |r| crate::report::device_type_name(r.device.device_type).to_owned(), ""),
+        ("adapter type", |r| words::device_type(r.device.device_type).to_owned(), ""),
     ];
     rows.into_iter()
         .map(|(what, of, effect)| (what, of(base), of(other), effect))

@@ -1,10 +1,11 @@
-//! Figures of llama.cpp's `llama-bench` (`-o json` or `-o jsonl`), to stand beside a record's.
+//! Figures of llama.cpp's `llama-bench` (`-o json` or `-o jsonl`), to be shown next to those of a record.
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::{Family, KernelPhase};
+use crate::kernels::{Element, Family, KernelPhase};
 use crate::record::{Case, Record};
-use crate::report::{clean, grouped_digits, short};
+use crate::report::numbers::grouped_digits;
+use crate::report::text::{clean, short};
 use crate::units::{BytesPerSecond, FlopPerSecond};
 
 /// The most tests that are read of one file.
@@ -14,14 +15,14 @@ const MAX_BYTES: usize = 16 << 20;
 /// The largest count of parameters, bytes or tokens that is believed.
 const MAX_COUNT: f64 = 1e18;
 
-/// What was read, beside a record's ceilings.
+/// What was read, compared with the ceilings of a record.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct LlamaBench {
     /// Where it was read from.
     pub file: String,
     /// What to keep in mind.
     pub notes: Vec<String>,
-    /// One a test.
+    /// One per test.
     pub rows: Vec<LlamaRow>,
 }
 
@@ -38,9 +39,9 @@ pub struct LlamaRow {
     pub stddev_tokens_per_s: f64,
     /// llama.cpp's backends.
     pub backend: String,
-    /// Two operations a parameter and token; of prompts of a dense model only.
+    /// Two operations per parameter and token; of prompts of a dense model only.
     pub flop_per_s: Option<FlopPerSecond>,
-    /// The model's bytes once a token; of generation by a dense model only.
+    /// All bytes of the model once per token; of generation by a dense model only.
     pub bytes_per_s: Option<BytesPerSecond>,
     /// The derived rate over the record's ceiling: the faster multiply-add, or the memory's.
     pub of_ceiling: Option<f64>,
@@ -54,7 +55,7 @@ pub enum LlamaBenchError {
     /// Larger than any output of llama-bench.
     #[error("larger than {} MiB, so not an output of llama-bench", MAX_BYTES >> 20)]
     TooLarge,
-    /// Neither an array of tests nor one test a line.
+    /// Neither an array of tests nor one test per line.
     #[error("not an output of llama-bench ({0}); write one with `llama-bench -o json`")]
     Layout(String),
     /// A figure that cannot be.
@@ -81,7 +82,7 @@ struct Test {
 }
 
 impl LlamaBench {
-    /// Reads an output of llama-bench and holds it against `record`.
+    /// Reads an output of llama-bench and compares it with `record`.
     ///
     /// # Errors
     /// [`LlamaBenchError`].
@@ -133,7 +134,7 @@ fn row(test: &Test, record: &Record) -> LlamaRow {
     let (prompt_only, generation_only) = (test.n_gen == 0.0, test.n_prompt == 0.0);
     let flop = (dense && prompt_only).then(|| FlopPerSecond::new(2.0 * test.model_n_params * test.avg_ts));
     let bytes = (dense && generation_only).then(|| BytesPerSecond::new(test.model_size * test.avg_ts));
-    let fma = [crate::kernels::Element::F32, crate::kernels::Element::F16];
+    let fma = [Element::F32, Element::F16];
     let fma = fma.into_iter().filter_map(|element| record.fma_ceiling(element)).reduce(FlopPerSecond::max);
     let (of_ceiling, fastest_kernel) = match (flop, bytes) {
         (Some(rate), _) => {
@@ -158,7 +159,7 @@ fn row(test: &Test, record: &Record) -> LlamaRow {
     }
 }
 
-/// Whether llama.cpp's name of a model tells of experts, of which a token meets only some: `8x7B`, `30B.A3B`, `moe`.
+/// Whether llama.cpp's name of a model is that of a mixture of experts: `8x7B`, `30B.A3B`, `moe`.
 fn is_mixture(model_type: &str) -> bool {
     let name = model_type.to_lowercase();
     let digits_around = |at: usize, step: usize| {
@@ -169,7 +170,7 @@ fn is_mixture(model_type: &str) -> bool {
     let active = name
         .match_indices(".a")
         .any(|(at, found)| name[at + found.len()..].chars().next().is_some_and(|c| c.is_ascii_digit()));
-    // DeepSeek 2 and 3, gpt-oss and the like are mixtures without saying so in numbers.
+    // DeepSeek 2 and 3, gpt-oss and the like are mixtures although their names have no such numbers.
     let known = ["moe", "deepseek2", "gpt-oss", "mixtral", "llama4", "kimi", "dbrx", "grok"];
     experts || active || known.iter().any(|word| name.contains(word))
 }

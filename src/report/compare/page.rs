@@ -2,12 +2,15 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use super::text::{bound, factor, verdict};
-use super::{Against, Comparison, Side, Speedup};
-use crate::report::{STYLE, family_name, percent};
+use crate::report::compare::comparison::{Against, ComparedRecord, RecordComparison, Speedup};
+use crate::report::compare::llama_bench::LlamaBench;
+use crate::report::compare::text::{bound, factor};
+use crate::report::numbers::percent;
+use crate::report::page::style::STYLE;
+use crate::report::words;
 
 /// The page: no network, no script, every text escaped.
-pub fn html(comparison: &Comparison) -> String {
+pub fn html(comparison: &RecordComparison) -> String {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -32,7 +35,7 @@ pub fn html(comparison: &Comparison) -> String {
     .into_string()
 }
 
-fn one(base: &Side, against: &Against) -> Markup {
+fn one(base: &ComparedRecord, against: &Against) -> Markup {
     html! {
         section {
             h2 { (against.other.device) " over " (base.device) }
@@ -76,7 +79,7 @@ fn means(against: &Against) -> Markup {
         div.scroll tabindex="0" role="group" aria-label="Geometric means" { table {
             (head(&["family", "B over A", "95 % interval", "cases"], 1))
             tbody { @for (family, mean) in &against.geometric_mean { tr {
-                th scope="row" { (family_name(*family)) }
+                th scope="row" { (words::family(*family)) }
                 td.figure { (factor(mean.mean)) }
                 td.figure { (factor(mean.low)) " to " (bound(mean.high)) }
                 td.figure { (mean.count) }
@@ -91,10 +94,10 @@ fn pairs(caption: &str, pairs: &[Speedup]) -> Markup {
         div.scroll tabindex="0" role="group" aria-label=(caption) { table {
             caption { (caption) }
             (head(&heads, 3))
-            @for group in pairs.chunk_by(|a, b| a.setting == b.setting) {
+            @for group in pairs.chunk_by(|a, b| a.heading == b.heading) {
                 tbody {
                     tr.group { th scope="rowgroup" colspan=(heads.len()) {
-                        @if let Some(first) = group.first() { (first.setting) }
+                        @if let Some(first) = group.first() { (first.heading) }
                     } }
                     @for pair in group { (row(pair)) }
                 }
@@ -111,7 +114,7 @@ fn row(pair: &Speedup) -> Markup {
             @if pair.base_variant != pair.other_variant { " / " (pair.other_variant) }
         }
         td {
-            (verdict(pair.ratio.verdict))
+            (words::ratio_verdict(pair.ratio.verdict))
             @if !pair.caveats.is_empty() { span.flag title=(pair.caveats.join("; ")) { "\u{a0}!" } }
         }
         td.figure { (pair.base_s) }
@@ -123,7 +126,7 @@ fn row(pair: &Speedup) -> Markup {
     } }
 }
 
-fn portability(comparison: &Comparison) -> Markup {
+fn portability(comparison: &RecordComparison) -> Markup {
     let families = &comparison.portability.families;
     let share = |value: Option<f64>| value.map_or("-".to_owned(), percent);
     let devices = std::iter::once(&comparison.base).chain(comparison.against.iter().map(|against| &against.other));
@@ -133,7 +136,7 @@ fn portability(comparison: &Comparison) -> Markup {
             p.sub { "Geometric mean of the best variants that all have measured; portability is the harmonic mean." }
             div.scroll tabindex="0" role="group" aria-label="Efficiency" { table {
                 thead { tr { th scope="col" { "device" } @for family in families.keys() {
-                    th.figure scope="col" { (family_name(*family)) }
+                    th.figure scope="col" { (words::family(*family)) }
                 } } }
                 tbody {
                     @for (i, side) in devices.enumerate() { tr {
@@ -152,10 +155,10 @@ fn portability(comparison: &Comparison) -> Markup {
     }
 }
 
-fn llama_bench(theirs: &super::LlamaBench) -> Markup {
+fn llama_bench(theirs: &LlamaBench) -> Markup {
     html! {
         section {
-            h2 { "llama-bench beside A" }
+            h2 { "llama-bench next to A" }
             p.sub { (theirs.file) ": rates derived from parameters and model size" }
             @if !theirs.notes.is_empty() { ul.caveats { @for note in &theirs.notes { li { (note) } } } }
             div.scroll tabindex="0" role="group" aria-label="llama-bench" { table {

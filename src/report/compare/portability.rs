@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use crate::kernels::Family;
 use crate::record::{Case, Record};
-use crate::report::clean;
+use crate::report::text::clean;
 
-/// Efficiencies of all devices, so that a small GPU can win.
+/// How near to its own roofline each device comes: here a small GPU can win.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Portability {
     /// The documents' files; efficiencies follow their order.
@@ -32,7 +32,7 @@ pub struct FamilyPortability {
     pub portability: Option<f64>,
 }
 
-/// What a case asks, apart from how it is answered: its id without the variant, which is the third part.
+/// The question that a case answers: its id without the variant, which is the third part.
 pub fn question_of(id: &str) -> String {
     let mut parts = id.splitn(4, '/');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -53,7 +53,7 @@ pub(super) fn fastest(record: &Record) -> BTreeMap<String, &Case> {
     fastest
 }
 
-/// Questions of which a device knows that it cannot answer them.
+/// Questions that a device cannot answer: their cases were left out or rejected.
 fn unanswered(record: &Record) -> BTreeSet<String> {
     let left_out = record.left_out.iter().map(|case| &case.id);
     left_out.chain(record.rejected.iter().map(|case| &case.id)).map(|id| question_of(id)).collect()

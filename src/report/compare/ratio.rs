@@ -18,13 +18,13 @@ pub struct Ratio {
     /// Upper end; `None` where it is unbounded, because an interval begins at zero.
     pub high: Option<f64>,
     /// What the interval says.
-    pub verdict: Verdict,
+    pub verdict: RatioVerdict,
 }
 
 /// What the interval of a ratio says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Verdict {
+pub enum RatioVerdict {
     /// The interval lies above 1.
     Faster,
     /// The interval lies below 1.
@@ -57,11 +57,11 @@ impl Ratio {
         let down = distance(base_low, base.median_s).hypot(distance(other.median_s, other_high));
         let up = distance(base.median_s, base_high).hypot(distance(other_low, other.median_s));
         let (low, high) = ends(speedup, down, up);
-        Self { speedup, low, high, verdict: Verdict::of(low, high) }
+        Self { speedup, low, high, verdict: RatioVerdict::of(low, high) }
     }
 }
 
-impl Verdict {
+impl RatioVerdict {
     fn of(low: f64, high: Option<f64>) -> Self {
         if low > 1.0 {
             Self::Faster
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn an_interval_that_begins_at_zero_leaves_the_ratio_unbounded_above() {
         let ratio = Ratio::of(&timing(2.0, 2.0, 2.0), &timing(0.0, 1.0, 1.5));
-        assert_eq!((ratio.high, ratio.verdict), (None, Verdict::Faster));
+        assert_eq!((ratio.high, ratio.verdict), (None, RatioVerdict::Faster));
         let turned = Ratio::of(&timing(0.0, 1.0, 1.5), &timing(2.0, 2.0, 2.0));
-        assert_eq!((turned.low, turned.verdict), (0.0, Verdict::Slower));
+        assert_eq!((turned.low, turned.verdict), (0.0, RatioVerdict::Slower));
         let mean = Mean::of(&[&ratio, &turned]).unwrap();
         assert_eq!((mean.low, mean.high), (0.0, None));
         assert!((mean.mean - 1.0).abs() < 1e-12);

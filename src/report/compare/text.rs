@@ -5,16 +5,22 @@ use std::fmt::Write as _;
 
 use comfy_table::CellAlignment::{Left, Right};
 
-use super::llama_bench::LlamaBench;
-use super::{Against, Comparison, Mean, Missing, Side, Speedup, Verdict};
-use crate::report::terminal::{hide_where_narrow, is_narrow, paragraph, plain, push_grouped, push_lines, title};
-use crate::report::{family_name, percent, short};
+use crate::report::compare::comparison::{Against, ComparedRecord, RecordComparison, Speedup};
+use crate::report::compare::differences::Missing;
+use crate::report::compare::llama_bench::LlamaBench;
+use crate::report::compare::ratio::{Mean, RatioVerdict};
+use crate::report::numbers::percent;
+use crate::report::terminal::layout::{
+    hide_where_narrow, is_narrow, paragraph, plain, push_grouped, push_lines, title,
+};
+use crate::report::text::short;
+use crate::report::words;
 
 /// The most missing cases that are listed; JSON and CSV have them all.
 const LISTED: usize = 12;
 
-/// The comparison as text of about 100 columns, styled; pass it through [`crate::report::terminal::print`].
-pub fn text(comparison: &Comparison) -> String {
+/// The comparison as text of about 100 columns, styled; pass it through [`print`](crate::report::terminal::print).
+pub fn text(comparison: &RecordComparison) -> String {
     let mut out = String::new();
     if comparison.against.len() > 1 {
         summary(&mut out, comparison);
@@ -34,12 +40,12 @@ pub fn text(comparison: &Comparison) -> String {
     out
 }
 
-fn summary(out: &mut String, comparison: &Comparison) {
+fn summary(out: &mut String, comparison: &RecordComparison) {
     title(out, "All against A, best variants, geometric mean with 95 % interval (above 1 is faster than A)");
     let mut table = plain(&[Left, Left, Left, Left]);
     let families: BTreeSet<_> = comparison.portability.families.keys().copied().collect();
     let mut head = vec!["device".to_owned()];
-    head.extend(families.iter().map(|family| family_name(*family).to_owned()));
+    head.extend(families.iter().map(|family| words::family(*family).to_owned()));
     table.set_header(&head);
     let mut first = vec![format!("A {}", short(&comparison.base.device, 34))];
     first.resize(head.len(), "1".to_owned());
@@ -56,7 +62,7 @@ fn mean_in_short(mean: &Mean) -> String {
     format!("{} ({} to {})", factor(mean.mean), factor(mean.low), bound(mean.high))
 }
 
-fn one(out: &mut String, base: &Side, against: &Against) {
+fn one(out: &mut String, base: &ComparedRecord, against: &Against) {
     for (letter, side) in [("A", base), ("B", &against.other)] {
         let software = if side.software { ", a software adapter" } else { "" };
         let partial = if side.complete { "" } else { ", NOT COMPLETE" };
@@ -101,11 +107,11 @@ fn table<'a>(out: &mut String, cases: impl Iterator<Item = &'a Speedup>) {
             format!("{} to {}", factor(case.ratio.low), bound(case.ratio.high)),
             percent(case.base_fraction),
             percent(case.other_fraction),
-            format!("{}{mark}", verdict(case.ratio.verdict)),
+            format!("{}{mark}", words::ratio_verdict(case.ratio.verdict)),
         ]);
         match groups.last_mut() {
-            Some((setting, rows)) if *setting == case.setting => *rows += 1,
-            _ => groups.push((&case.setting, 1)),
+            Some((heading, rows)) if *heading == case.heading => *rows += 1,
+            _ => groups.push((&case.heading, 1)),
         }
     }
     // Both medians are in the other formats.
@@ -127,7 +133,7 @@ fn what(case: &Speedup) -> String {
 /// How many of each verdict, and how many would be shown by chance.
 fn tally(out: &mut String, best: &[Speedup]) {
     let count = |verdict| best.iter().filter(|case| case.ratio.verdict == verdict).count();
-    let (faster, slower) = (count(Verdict::Faster), count(Verdict::Slower));
+    let (faster, slower) = (count(RatioVerdict::Faster), count(RatioVerdict::Slower));
     let marked = best.iter().any(|case| !case.caveats.is_empty());
     out.push('\n');
     paragraph(
@@ -151,7 +157,7 @@ fn means(out: &mut String, against: &Against) {
         let interval = format!("{} to {}", factor(mean.low), bound(mean.high));
         let cases = if mean.count == 1 { "case" } else { "cases" };
         table.add_row([
-            family_name(*family).to_owned(),
+            words::family(*family).to_owned(),
             factor(mean.mean),
             interval,
             format!("{} {cases}", mean.count),
@@ -173,7 +179,7 @@ fn missing(out: &mut String, name: &str, cases: &[Missing]) {
     }
 }
 
-fn portability(out: &mut String, comparison: &Comparison) {
+fn portability(out: &mut String, comparison: &RecordComparison) {
     let found = &comparison.portability;
     if found.families.values().all(|family| family.everywhere == 0) {
         return;
@@ -181,7 +187,7 @@ fn portability(out: &mut String, comparison: &Comparison) {
     title(out, "Share of each device's own roofline, best variants, geometric mean of what all have measured");
     let mut table = plain(&[Left, Left, Left, Left]);
     let mut head = vec!["device".to_owned()];
-    head.extend(found.families.keys().map(|family| family_name(*family).to_owned()));
+    head.extend(found.families.keys().map(|family| words::family(*family).to_owned()));
     table.set_header(&head);
     let devices = std::iter::once(&comparison.base).chain(comparison.against.iter().map(|against| &against.other));
     let share = |value: Option<f64>| value.map_or("-".to_owned(), percent);
@@ -203,7 +209,7 @@ fn portability(out: &mut String, comparison: &Comparison) {
 }
 
 fn llama_bench(out: &mut String, theirs: &LlamaBench) {
-    title(out, "llama-bench beside A (rates derived from parameters and model size; whole models, not kernels)");
+    title(out, "llama-bench next to A (rates derived from parameters and model size; whole models, not kernels)");
     for note in &theirs.notes {
         paragraph(out, "  ", note);
     }
@@ -236,12 +242,4 @@ pub(super) fn factor(value: f64) -> String {
 
 pub(super) fn bound(high: Option<f64>) -> String {
     high.map_or("unbounded".to_owned(), factor)
-}
-
-pub(super) const fn verdict(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Faster => "B faster",
-        Verdict::Slower => "B slower",
-        Verdict::NoDifferenceShown => "none shown",
-    }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use crate::record::{Case, Record, Timing};
-use crate::report::clean;
+use crate::report::text::clean;
 
 /// The longest name of a folder, as criterion has it.
 const LONGEST_NAME: usize = 64;

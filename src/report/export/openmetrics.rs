@@ -4,10 +4,11 @@
 use std::fmt::Write as _;
 
 use crate::record::{Case, CeilingKind, Record};
-use crate::report::{best, clean};
+use crate::report::cases::best;
+use crate::report::text::clean;
 
 /// One metric family. Its unit, where it has one, is the end of its name.
-struct Family {
+struct MetricFamily {
     name: &'static str,
     kind: &'static str,
     unit: &'static str,
@@ -15,25 +16,25 @@ struct Family {
     samples: fn(&Record) -> Vec<Sample>,
 }
 
-/// Labels beside those of the record, and the value.
+/// Labels besides those of the record, and the value.
 type Sample = (Vec<(&'static str, String)>, f64);
 
-const FAMILIES: [Family; 9] = [
-    Family {
+const FAMILIES: [MetricFamily; 9] = [
+    MetricFamily {
         name: "supernode_record",
         kind: "info",
         unit: "",
         help: "Where the figures come from",
         samples: |record| vec![(provenance(record), 1.0)],
     },
-    Family {
+    MetricFamily {
         name: "supernode_measured_timestamp_seconds",
         kind: "gauge",
         unit: "seconds",
         help: "Start of the run, seconds since 1970",
         samples: |record| started(record).map(|at| (Vec::new(), at)).into_iter().collect(),
     },
-    Family {
+    MetricFamily {
         name: "supernode_cases",
         kind: "gauge",
         unit: "",
@@ -47,42 +48,42 @@ const FAMILIES: [Family; 9] = [
             counts.map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], count as f64)).into()
         },
     },
-    Family {
+    MetricFamily {
         name: "supernode_ceiling_flop_per_second",
         kind: "gauge",
         unit: "flop_per_second",
         help: "Measured arithmetic roof",
         samples: |record| ceilings(record, is_arithmetic),
     },
-    Family {
+    MetricFamily {
         name: "supernode_ceiling_bytes_per_second",
         kind: "gauge",
         unit: "bytes_per_second",
         help: "Measured memory roof",
         samples: |record| ceilings(record, is_memory),
     },
-    Family {
+    MetricFamily {
         name: "supernode_launch_seconds",
         kind: "gauge",
         unit: "seconds",
         help: "Measured cost of an empty launch",
         samples: |record| ceilings(record, is_launch),
     },
-    Family {
+    MetricFamily {
         name: "supernode_kernel_seconds",
         kind: "gauge",
         unit: "seconds",
         help: "Median time of the fastest variant",
         samples: |record| kernels(record, |case| case.timing.median_s.get()),
     },
-    Family {
+    MetricFamily {
         name: "supernode_kernel_flop_per_second",
         kind: "gauge",
         unit: "flop_per_second",
         help: "Useful arithmetic of the fastest variant over its median time",
         samples: |record| kernels(record, |case| case.achieved.flop_per_s.get()),
     },
-    Family {
+    MetricFamily {
         name: "supernode_kernel_roofline_ratio",
         kind: "gauge",
         unit: "ratio",

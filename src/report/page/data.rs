@@ -4,18 +4,19 @@
 
 use serde::Serialize;
 
-use super::super::terminal::bound_name;
-use super::super::{
-    ProjectionPair, best, clean, family_name, grouped_digits, number_type_name, percent, scale_words, setting, short,
-    term_name,
-};
-use super::Page;
 use crate::kernels::{Element, Family};
 use crate::projection::outlook::{Front, Outlook};
 use crate::projection::surface::Surface;
 use crate::projection::timeline::Timeline;
 use crate::projection::{Phase, Projection, ScoredPlan};
 use crate::record::{CacheState, Case, CeilingKind, Record};
+use crate::report::cases::{best, scale_words, setting};
+use crate::report::numbers::{grouped_digits, percent};
+use crate::report::page::input::Page;
+use crate::report::projected::ProjectionPair;
+use crate::report::text::{clean, short};
+use crate::report::words;
+use crate::units::Seconds;
 
 /// The most samples of a case that are drawn, evenly chosen.
 const MOST_SAMPLES: usize = 200;
@@ -160,7 +161,7 @@ fn mark(case: &Case, is_best: bool) -> Mark {
     let warm = if case.cache == CacheState::Cold { "" } else { " warm" };
     let label = format!("{} {} {}{warm}", clean(&case.kernel), clean(&case.variant), case.element);
     let fraction = case.achieved.fraction_of_roofline;
-    let end = |time: crate::units::Seconds| {
+    let end = |time: Seconds| {
         if time.is_positive() { case.achieved.roofline_s / time } else { fraction }
     };
     let [low, high] = case.timing.ci95_s;
@@ -170,14 +171,14 @@ fn mark(case: &Case, is_best: bool) -> Mark {
         case.timing.median_s,
         case.achieved.flop_per_s,
         percent(fraction),
-        bound_name(case.achieved.bound_by)
+        words::bound(case.achieved.bound_by)
     );
     let intensity = case.work.arithmetic_intensity();
     let positive = |value: f64| value.is_finite() && value > 0.0;
     Mark {
         id: short(&case.id, 300),
         question: format!("{} {} {}{warm}, {}", clean(&case.kernel), case.element, case.family, setting(case)),
-        group: format!("{}: {} {}{}", family_name(case.family), clean(&case.model), case.phase, scale_words(case)),
+        group: format!("{}: {} {}{}", words::family(case.family), clean(&case.model), case.phase, scale_words(case)),
         label: short(&label, 44),
         family: case.family,
         kernel: clean(&case.kernel),
@@ -214,7 +215,7 @@ fn term_pairs(pairs: &[ProjectionPair], phase: Phase) -> Vec<TermPair> {
     of_phase
         .map(|pair| {
             let first = &pair.on_fabric;
-            let kind = number_type_name(first.number_type);
+            let kind = first.number_type.name();
             TermPair {
                 chip: clean(&first.chip),
                 heading: format!("{} on {}, {kind}", clean(&first.model), clean(&first.chip)),
@@ -233,12 +234,12 @@ fn term_bar(projection: &Projection) -> TermBar {
     TermBar {
         fabric: clean(&projection.fabric),
         s_per_token,
-        total: format!("{}, {} tokens/s", crate::units::Seconds::new(s_per_token), grouped_digits(rate)),
+        total: format!("{}, {} tokens/s", Seconds::new(s_per_token), grouped_digits(rate)),
         parts: parts
             .map(|(term, time)| TermPart {
                 term,
                 s_per_token: s_per_token * (time / step),
-                tip: format!("{}: {time} of a step of {step}, {}", term_name(term), percent(time / step)),
+                tip: format!("{}: {time} of a step of {step}, {}", words::term(term), percent(time / step)),
             })
             .collect(),
     }
@@ -263,9 +264,9 @@ fn front(front: &Front) -> FrontView {
             s_per_token: candidate.latency_s,
             tokens_per_s_per_chip: candidate.tokens_per_s_per_chip,
             tip: format!(
-                "{}: {} a token, {} tokens/s a chip\nTP {} PP {} EP {} DP {}, {} micro-batch(es), {} sequences a chip",
+                "{}: {} per token, {} tokens/s per chip\nTP {} PP {} EP {} DP {}, {} micro-batch(es), {} sequences per chip",
                 clean(&front.fabric),
-                crate::units::Seconds::new(candidate.latency_s),
+                Seconds::new(candidate.latency_s),
                 grouped_digits(candidate.tokens_per_s_per_chip),
                 plan.tp,
                 plan.pp,

@@ -3,18 +3,22 @@
 
 use maud::{Markup, html};
 
-use super::super::{ProjectionPair, clean, device_type_name, family_name, grouped_digits, number_type_name, term_name};
 use crate::kernels::Family;
 use crate::projection::outlook::Outlook;
 use crate::projection::{Phase, Projection};
 use crate::record::{DeviceType, Record};
+use crate::report::numbers::grouped_digits;
+use crate::report::projected::ProjectionPair;
+use crate::report::text::clean;
+use crate::report::words;
+use crate::units::Seconds;
 
 /// An empty place for a chart. `index` says which of the data's entries it draws.
 fn place(chart: &str, index: usize, label: &str) -> Markup {
     html! { div.chart data-chart=(chart) data-index=(index) role="img" aria-label=(label) {} }
 }
 
-/// What kind of figures a caption speaks of, and what bounds them.
+/// Whether the figures of a chart are measured or projected, and their caveats.
 fn kind(is_measured: bool, caveats: &[impl ToString]) -> Markup {
     let (class, word) = if is_measured { ("badge measured", "measured") } else { ("badge projected", "projected") };
     html! {
@@ -23,11 +27,11 @@ fn kind(is_measured: bool, caveats: &[impl ToString]) -> Markup {
     }
 }
 
-/// What is said beside each figure of this device.
+/// Caveats that each figure of this device carries.
 fn of_device(record: &Record) -> Vec<String> {
     let mut list = Vec::new();
     if record.device.device_type == DeviceType::Software {
-        list.push(format!("A {}: these figures say nothing about a GPU", device_type_name(DeviceType::Software)));
+        list.push(format!("A {}: these figures say nothing about a GPU", words::device_type(DeviceType::Software)));
     }
     if !record.complete {
         list.push("Not complete: some planned cases are missing".to_owned());
@@ -38,7 +42,7 @@ fn of_device(record: &Record) -> Vec<String> {
 fn families() -> Markup {
     html! {
         @for family in [Family::Gating, Family::ExpertMatmul, Family::Attention] {
-            li { span class={ "key " (family) } {} (family_name(family)) }
+            li { span class={ "key " (family) } {} (words::family(family)) }
         }
     }
 }
@@ -109,7 +113,7 @@ pub(super) fn devices(records: &[Record]) -> Markup {
             figcaption {
                 (kind(true, &caveats))
                 "Each row is a question that at least two devices answered, each with its fastest variant, as a fraction of "
-                "that device's own roofline. " code { "supernode compare" } " gives ratios with intervals."
+                "that device's own roofline."
             }
         }
     }
@@ -122,7 +126,7 @@ pub(super) fn terms(pairs: &[&ProjectionPair], index: usize, phase: Phase) -> Ma
     let Some(first) = shown.first() else { return html! {} };
     let label = format!(
         "{}: chip time per token by its parts, for {} projections",
-        super::super::phase_name(phase),
+        words::capitalised(words::phase(phase)),
         shown.len()
     );
     html! {
@@ -130,7 +134,7 @@ pub(super) fn terms(pairs: &[&ProjectionPair], index: usize, phase: Phase) -> Ma
             ul.legend {
                 @for (i, (name, _)) in first.terms_s.named().into_iter().enumerate() {
                     @if shown.iter().any(|one| one.terms_s.named()[i].1.is_positive()) {
-                        li { span class={ "key " (name) } {} (term_name(name)) }
+                        li { span class={ "key " (name) } {} (words::term(name)) }
                     }
                 }
             }
@@ -171,11 +175,11 @@ pub(super) fn what_if(outlook: &Outlook) -> Markup {
                 (slider("bandwidth", "Bandwidth of the fabric", [-wide, wide, 0.01], 0.0))
                 (slider("latency", "Latency and fixed costs", [-late, late, 0.01], 0.0))
                 (slider("chips", "Chips", [0.0, chips, 1.0], chips))
-                (slider("batch", "Sequences a chip", [0.0, last(axes.batches_per_chip.len()), 1.0], start as f64))
+                (slider("batch", "Sequences per chip", [0.0, last(axes.batches_per_chip.len()), 1.0], start as f64))
                 button type="reset" { "As it is" }
             }
             dl.tiles aria-live="polite" {
-                div { dt { "tokens/s a chip" } dd #what-if-rate { "-" } }
+                div { dt { "tokens/s per chip" } dd #what-if-rate { "-" } }
                 div { dt { "time per output token" } dd #what-if-tpot { "-" } }
                 div { dt { "over " (clean(&outlook.baseline)) " as it is" } dd #what-if-speedup { "-" } }
                 div { dt { "all chips together" } dd #what-if-total { "-" } }
@@ -183,7 +187,7 @@ pub(super) fn what_if(outlook: &Outlook) -> Markup {
             (place("what_if", 0, "Throughput over the bandwidth of the fabric, at the latency, chips and batch of the sliders"))
             figcaption {
                 (kind(false, &outlook.caveats))
-                (clean(&outlook.model)) " decode on " (clean(&outlook.chip)) ", " (number_type_name(outlook.number_type)) ", "
+                (clean(&outlook.model)) " decode on " (clean(&outlook.chip)) ", " (outlook.number_type.name()) ", "
                 (clean(&outlook.fabric)) ". TP " (outlook.surface.tp) " and PP " (outlook.surface.pp)
                 " are those of the best plan; expert parallelism and micro-batches are chosen anew at every point. Factors act "
                 "on all tiers. Between the points of a grid that the model computed, the page interpolates: within 2 % of the model."
@@ -210,9 +214,9 @@ pub(super) fn front(outlook: &Outlook) -> Markup {
                 "Plans that no other plan beats in both; up and to the left is better. "
                 @for front in &outlook.fronts {
                     @if let (Some(first), Some(last)) = (front.candidates.first(), front.candidates.last()) {
-                        (clean(&front.fabric)) ": from " (crate::units::Seconds::new(first.latency_s)) " a token at "
-                        (grouped_digits(first.tokens_per_s_per_chip)) " tokens/s a chip to "
-                        (crate::units::Seconds::new(last.latency_s)) " at " (grouped_digits(last.tokens_per_s_per_chip)) ". "
+                        (clean(&front.fabric)) ": from " (Seconds::new(first.latency_s)) " per token at "
+                        (grouped_digits(first.tokens_per_s_per_chip)) " tokens/s per chip to "
+                        (Seconds::new(last.latency_s)) " at " (grouped_digits(last.tokens_per_s_per_chip)) ". "
                     }
                 }
             }
@@ -238,8 +242,8 @@ pub(super) fn timeline(outlook: &Outlook) -> Markup {
             (place("timeline", 0, &label))
             figcaption {
                 (kind(false, &outlook.caveats))
-                "The best plan under 50 ms a token where there is one (TP " (plan.tp) " PP " (plan.pp) " EP " (plan.ep) ", "
-                (plan.microbatches) " micro-batch(es), " (grouped_digits(plan.batch_per_chip)) " sequences a chip). "
+                "The best plan under 50 ms per token where there is one (TP " (plan.tp) " PP " (plan.pp) " EP " (plan.ep) ", "
+                (plan.microbatches) " micro-batch(es), " (grouped_digits(plan.batch_per_chip)) " sequences per chip). "
                 "Communication that lies under compute costs nothing. " code { "supernode project --trace" } " writes it for Perfetto."
             }
         }

@@ -199,7 +199,7 @@
     return Plot.plot({
       width, height: 380, marginLeft: 60, marginBottom: 40, marginRight: 20,
       x: { type: "log", label: "time per output token", tickFormat: (value) => si(value, "s"), grid: true, ticks: compact(width) ? 3 : 7 },
-      y: { label: "tokens/s a chip", grid: true, zero: true },
+      y: { label: "tokens/s per chip", grid: true, zero: true },
       marks: [
         Plot.line(points, { x: "s_per_token", y: "tokens_per_s_per_chip", z: "i", stroke: colour((d) => DEVICE[d.i % DEVICE.length]), curve: "step-after" }),
         Plot.dot(points, { x: "s_per_token", y: "tokens_per_s_per_chip", r: 3, fill: colour((d) => DEVICE[d.i % DEVICE.length]), title: "tip", tip: true }),
@@ -276,8 +276,8 @@
     const line = isPositive(below) ? [below] : [];
     return Plot.plot({
       width, height: 300, marginLeft: 60, marginBottom: 40, marginRight: 20,
-      x: { type: "log", label: "bandwidth a chip and direction", tickFormat: (value) => si(value * surface.bandwidth_bytes_per_s, "B/s"), ticks: compact(width) ? 3 : 6, grid: true },
-      y: { label: "tokens/s a chip", zero: true, grid: true },
+      x: { type: "log", label: "bandwidth per chip and direction", tickFormat: (value) => si(value * surface.bandwidth_bytes_per_s, "B/s"), ticks: compact(width) ? 3 : 6, grid: true },
+      y: { label: "tokens/s per chip", zero: true, grid: true },
       marks: [
         Plot.ruleY(line, { stroke: "var(--dispatch)", strokeDasharray: "5 4" }),
         Plot.text(line, { x: most, y: (d) => d, text: () => `${baseline} as it is`, textAnchor: "end", dy: -8, fill: "currentColor", stroke: "var(--card)", strokeWidth: 4 }),
@@ -300,7 +300,7 @@
     const here = asked();
     const [chips, batch] = [axes.chips[here.chips], axes.batches_per_chip[here.batch]];
     const factor = (value) => `x ${value >= 10 ? value.toFixed(1) : value.toFixed(2)}`;
-    say("what-if-bandwidth-value", `${factor(here.bandwidth)}, ${si(here.bandwidth * surface.bandwidth_bytes_per_s, "B/s")} a chip`);
+    say("what-if-bandwidth-value", `${factor(here.bandwidth)}, ${si(here.bandwidth * surface.bandwidth_bytes_per_s, "B/s")} per chip`);
     say("what-if-latency-value", factor(here.latency));
     say("what-if-chips-value", String(chips));
     say("what-if-batch-value", count(batch));
@@ -316,12 +316,20 @@
     say("what-if-total", rate ? `${count(Math.round(rate * chips))} tokens/s` : "-");
   }
 
+  const places = [...document.querySelectorAll(".chart")];
   const CHARTS = { roofline, bars, samples, devices, terms, front, timeline, what_if: whatIf };
   const EMPTY = "No figures to draw here.";
   const FAULT = "This chart could not be drawn; the tables have its figures.";
 
+  /** The width of a place. One that is not laid out, since its section is closed, gets that of an open one. */
+  function widthOf(place) {
+    if (place.clientWidth >= 40) return Math.floor(place.clientWidth);
+    const seen = places.find((other) => other.clientWidth >= 40);
+    return Math.floor(seen?.clientWidth ?? document.querySelector("main").clientWidth);
+  }
+
   function draw(place) {
-    const width = Math.floor(place.clientWidth);
+    const width = widthOf(place);
     if (width < 40) return;
     const index = Number(place.dataset.index);
     let drawn;
@@ -345,8 +353,7 @@
     place.dataset.width = width;
   }
 
-  const places = [...document.querySelectorAll(".chart")];
-  const isNear = (place) => place.getBoundingClientRect().top < 2 * window.innerHeight;
+  const isNear = (place) => place.checkVisibility?.() !== false && place.getBoundingClientRect().top < 2 * window.innerHeight;
   const pending = new Set(places);
   const drawPending = (filter) => {
     for (const place of pending) {
@@ -369,10 +376,19 @@
     setTimeout(later, 0);
   };
   setTimeout(later, 0);
-  window.addEventListener("beforeprint", () => drawPending(() => true));
+  // Paper shows everything: what was closed is open while the page is printed.
+  let closed = [];
+  window.addEventListener("beforeprint", () => {
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const details of closed) details.open = true;
+    drawPending(() => true);
+  });
+  window.addEventListener("afterprint", () => {
+    for (const details of closed) details.open = false;
+  });
   const resize = new ResizeObserver((entries) => {
     for (const { target } of entries) {
-      if (target.dataset.width !== undefined && Math.abs(target.clientWidth - Number(target.dataset.width)) > 1) draw(target);
+      if (target.clientWidth >= 40 && target.dataset.width !== undefined && Math.abs(target.clientWidth - Number(target.dataset.width)) > 1) draw(target);
     }
   });
   places.forEach((place) => resize.observe(place));

@@ -1,7 +1,8 @@
-use super::super::{Adapters, advice};
 use super::*;
+use crate::cli::doctor::adapters::Adapters;
+use crate::cli::doctor::advice;
 
-/// A machine made of files.
+/// A computer made of files.
 struct Made(tempfile::TempDir);
 
 impl Made {
@@ -38,7 +39,7 @@ impl Made {
     }
 
     fn looked(&self) -> Facts {
-        look(&Machine { root: self.0.path().to_path_buf(), variable: |_| None })
+        look(&Computer { root: self.0.path().to_path_buf(), variable: |_| None })
     }
 
     fn advised(&self, adapters: Adapters) -> String {
@@ -47,7 +48,7 @@ impl Made {
 }
 
 #[test]
-fn a_bare_machine_is_told_to_get_loader_driver_and_gpu() {
+fn the_owner_of_a_bare_computer_is_advised_to_get_loader_driver_and_gpu() {
     let told = Made::new().advised(Adapters::None);
     for part in ["libvulkan1", "No GPU is on the PCI bus", "mesa-vulkan-drivers"] {
         assert!(told.contains(part), "{part}: {told}");
@@ -113,7 +114,7 @@ fn manifests_are_software_hardware_or_broken() {
 fn a_variable_that_limits_the_drivers_is_told() {
     let made = Made::new().loader();
     let variable = |name: &str| (name == "VK_ICD_FILENAMES").then(|| "/nowhere.json".to_owned());
-    let facts = look(&Machine { root: made.0.path().to_path_buf(), variable });
+    let facts = look(&Computer { root: made.0.path().to_path_buf(), variable });
     assert_eq!(facts.overridden_by, Some("VK_ICD_FILENAMES"));
     assert!(advice::on(Adapters::None, &facts, "linux")[0].contains("VK_ICD_FILENAMES"));
 }

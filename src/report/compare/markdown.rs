@@ -1,96 +1,16 @@
-//! The comparison as Markdown for an issue or a README, and as CSV.
+//! The comparison as Markdown for an issue or a README.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::escape::{markdown_safe, spreadsheet_safe};
-use super::text::{bound, factor, verdict};
-use super::{Against, Comparison, Side, Speedup};
-use crate::report::{family_name, percent};
-
-const COLUMNS: [&str; 20] = [
-    "comparison",
-    "base_file",
-    "base_device",
-    "other_file",
-    "other_device",
-    "id",
-    "family",
-    "kernel",
-    "element",
-    "setting",
-    "base_variant",
-    "other_variant",
-    "base_s",
-    "other_s",
-    "speedup",
-    "low",
-    "high",
-    "verdict",
-    "base_fraction_of_roofline",
-    "other_fraction_of_roofline",
-];
-
-/// All pairs and all missing cases, one a line (RFC 4180). The column `comparison` is `best_variant`, `same_variant`,
-/// `only_in_base` or `only_in_other`; an unbounded end is empty.
-///
-/// # Errors
-/// None in practice: the text is built in memory.
-pub fn csv(comparison: &Comparison) -> Result<String, csv::Error> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(COLUMNS)?;
-    for against in &comparison.against {
-        for (kind, pairs) in [("best_variant", &against.best), ("same_variant", &against.cases)] {
-            for pair in pairs {
-                writer.write_record(pair_row(kind, &comparison.base, &against.other, pair))?;
-            }
-        }
-        for (kind, missing) in [("only_in_base", &against.only_in_base), ("only_in_other", &against.only_in_other)] {
-            for case in missing {
-                let mut row = sides(kind, &comparison.base, &against.other);
-                row.push(spreadsheet_safe(&case.id));
-                row.resize(COLUMNS.len(), String::new());
-                // The reason stands where a pair has its verdict.
-                row[17] = spreadsheet_safe(&case.why);
-                writer.write_record(row)?;
-            }
-        }
-    }
-    let bytes = writer.into_inner().map_err(|error| csv::Error::from(std::io::Error::other(error.to_string())))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn sides(kind: &str, base: &Side, other: &Side) -> Vec<String> {
-    let texts = [kind, &base.file, &base.device, &other.file, &other.device];
-    texts.into_iter().map(spreadsheet_safe).collect()
-}
-
-fn pair_row(kind: &str, base: &Side, other: &Side, pair: &Speedup) -> Vec<String> {
-    let mut row = sides(kind, base, other);
-    let family = pair.family.to_string();
-    let texts =
-        [&pair.id, &family, &pair.kernel, &pair.element, &pair.setting, &pair.base_variant, &pair.other_variant];
-    row.extend(texts.into_iter().map(|text| spreadsheet_safe(text)));
-    let verdict = match pair.ratio.verdict {
-        super::Verdict::Faster => "faster",
-        super::Verdict::Slower => "slower",
-        super::Verdict::NoDifferenceShown => "no_difference_shown",
-    };
-    row.extend([
-        pair.base_s.get().to_string(),
-        pair.other_s.get().to_string(),
-        pair.ratio.speedup.to_string(),
-        pair.ratio.low.to_string(),
-        pair.ratio.high.map_or(String::new(), |high| high.to_string()),
-        verdict.to_owned(),
-        pair.base_fraction.to_string(),
-        pair.other_fraction.to_string(),
-    ]);
-    row
-}
+use crate::report::compare::comparison::{Against, ComparedRecord, RecordComparison, Speedup};
+use crate::report::compare::text::{bound, factor};
+use crate::report::escape::markdown_safe;
+use crate::report::numbers::percent;
+use crate::report::words;
 
 /// Tables for a page that renders Markdown as GitHub does.
-pub fn markdown(comparison: &Comparison) -> String {
+pub fn markdown(comparison: &RecordComparison) -> String {
     let mut out = String::new();
     for against in &comparison.against {
         one(&mut out, &comparison.base, against);
@@ -101,7 +21,7 @@ pub fn markdown(comparison: &Comparison) -> String {
         portability(&mut out, comparison);
     }
     if let Some(theirs) = &comparison.llama_bench {
-        out.push_str("\n**llama-bench beside A** (rates derived from parameters and model size)\n\n");
+        out.push_str("\n**llama-bench next to A** (rates derived from parameters and model size)\n\n");
         for note in &theirs.notes {
             let _ = writeln!(out, "- {}", markdown_safe(note));
         }
@@ -117,13 +37,13 @@ pub fn markdown(comparison: &Comparison) -> String {
     out
 }
 
-fn markdown_side(side: &Side) -> String {
+fn markdown_side(side: &ComparedRecord) -> String {
     let software = if side.software { ", a software adapter" } else { "" };
     let partial = if side.complete { "" } else { ", **not complete**" };
     format!("{} ({}){software}{partial}", markdown_safe(&side.device), markdown_safe(&side.file))
 }
 
-fn one(out: &mut String, base: &Side, against: &Against) {
+fn one(out: &mut String, base: &ComparedRecord, against: &Against) {
     let _ = writeln!(out, "### {} over {}\n", markdown_safe(&against.other.device), markdown_safe(&base.device));
     let _ = writeln!(out, "- A: {}\n- B: {}", markdown_side(base), markdown_side(&against.other));
     for difference in &against.differs {
@@ -136,7 +56,7 @@ fn one(out: &mut String, base: &Side, against: &Against) {
         out.push_str("| family | B over A, geometric mean | 95 % interval | cases |\n|---|--:|---|--:|\n");
         for (family, mean) in &against.geometric_mean {
             let (low, high) = (factor(mean.low), bound(mean.high));
-            let name = family_name(*family);
+            let name = words::family(*family);
             let _ = writeln!(out, "| {name} | {} | {low} to {high} | {} |", factor(mean.mean), mean.count);
         }
         out.push_str("\nBest variants:\n\n");
@@ -168,7 +88,7 @@ fn pairs<'a>(out: &mut String, pairs: impl Iterator<Item = &'a Speedup>) {
         let _ = writeln!(
             out,
             "| {} | {} {} | {} | {} | {} | {} | {} | {} to {} | {} | {} | {}{} |",
-            markdown_safe(&pair.setting),
+            markdown_safe(&pair.heading),
             markdown_safe(&pair.kernel),
             markdown_safe(&pair.element),
             markdown_safe(&pair.base_variant),
@@ -180,17 +100,17 @@ fn pairs<'a>(out: &mut String, pairs: impl Iterator<Item = &'a Speedup>) {
             bound(pair.ratio.high),
             percent(pair.base_fraction),
             percent(pair.other_fraction),
-            verdict(pair.ratio.verdict),
+            words::ratio_verdict(pair.ratio.verdict),
             if pair.caveats.is_empty() { "" } else { " (caveat)" },
         );
     }
 }
 
-fn portability(out: &mut String, comparison: &Comparison) {
+fn portability(out: &mut String, comparison: &RecordComparison) {
     let found = &comparison.portability;
     out.push_str("Share of each device's own roofline, geometric mean of what all have measured:\n\n| device |");
     for family in found.families.keys() {
-        let _ = write!(out, " {} |", family_name(*family));
+        let _ = write!(out, " {} |", words::family(*family));
     }
     out.push_str("\n|---|");
     out.push_str(&"--:|".repeat(found.families.len()));

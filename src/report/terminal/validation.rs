@@ -1,15 +1,15 @@
-//! Published and modelled figures side by side.
+//! Published and modelled figures, row by row.
 
 use comfy_table::CellAlignment::{Left, Right};
 
-use super::terminal::{paragraph, plain, push_lines, title};
-use super::{clean, short};
 use crate::projection::validation::{ErrorSummary, PublishedRow, summary};
+use crate::report::terminal::layout::{paragraph, plain, push_lines, title};
+use crate::report::text::{clean, short};
 use crate::specs::Checked;
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
 
-/// Rows by group, each with its error; then the errors of the whole, rows that were fitted on apart.
-pub fn rows(rows: &[PublishedRow]) -> String {
+/// Rows by group, each with its error; then the errors of all, and of the rows that were not fitted on.
+pub fn published(rows: &[PublishedRow]) -> String {
     let mut out = String::new();
     let mut groups: Vec<&str> = Vec::new();
     for row in rows {
@@ -80,16 +80,16 @@ fn figure(value: f64, unit: &str) -> String {
     }
 }
 
-/// Parameters with the value that stands and the fitted one, and the residuals.
+/// Parameters with the value of the file and the fitted one, and the residuals.
 pub fn fit(fabric: &str, parameters: &[(&str, f64, f64)], residuals: &[PublishedRow]) -> String {
     let mut out = String::new();
     title(&mut out, &format!("{}: {} free parameters", clean(fabric), parameters.len()));
     let mut table = plain(&[Left, Right, Right]);
     table.set_header(["parameter", "in the file", "fitted"]);
-    for (key, stands, fitted) in parameters {
+    for (key, in_file, fitted) in parameters {
         let show =
             |value: f64| if key.ends_with("_s") { Seconds::new(value).to_string() } else { format!("{value:.4}") };
-        table.add_row([clean(key), show(*stands), show(*fitted)]);
+        table.add_row([clean(key), show(*in_file), show(*fitted)]);
     }
     push_lines(&mut out, &table);
     self::table(&mut out, &residuals.iter().collect::<Vec<_>>());

@@ -1,92 +1,24 @@
-//! How projections are shown: tables and JSON. Only formatting and ratios.
+//! Projections as tables for a terminal.
 
 use std::fmt::Write as _;
 
-use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
-use serde::Serialize;
+use comfy_table::Table;
 
-use super::super::Error;
 use crate::projection::on_network::NetworkAnswer;
-use crate::projection::{
-    Comparison, CostSource, Infeasible, ParallelPlan, Phase, Projection, ProjectionCaveat, Request, Search,
-};
-use crate::report::terminal;
+use crate::projection::{CostSource, Phase, Projection, Request, Search};
+use crate::report::numbers::{four_digits, low_to_high, plan_text};
+use crate::report::projected::ProjectedRow;
+use crate::report::terminal::layout::{align_right, hide_where_narrow, new_table};
+use crate::report::text::distinct;
+use crate::report::words;
 use crate::specs::Provenance;
+use crate::units::Seconds;
 
 /// Column heads of the parts of a step, in the order of `Terms::named`.
 const PARTS: [&str; 9] = ["attn", "expert", "gating", "dense", "disp.", "comb.", "coll.", "bubble", "launch"];
 
-/// One line of the table: what was asked and the answers.
-pub(super) struct Row {
-    pub(super) request: Request,
-    pub(super) baseline: String,
-    pub(super) comparison: Comparison,
-}
-
-/// One answer as JSON: the projection's fields, the baseline beside them.
-#[derive(Serialize)]
-pub(super) struct JsonRow<'a> {
-    #[serde(flatten)]
-    on: Answer<'a>,
-    baseline: Answer<'a>,
-    speedup: Option<f64>,
-    same_plan_speedup: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flows: Option<&'a NetworkAnswer>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Answer<'a> {
-    Feasible(&'a Projection),
-    Infeasible { model: &'a str, phase: Phase, chip: &'a str, fabric: &'a str, infeasible: String },
-}
-
-impl Row {
-    pub(super) fn title(&self) -> String {
-        let request = &self.request;
-        let phase = phase_name(request.phase);
-        format!("{} {phase} on {} x {}, {}", request.model.name, request.chips, request.chip.name, request.fabric.name)
-    }
-
-    pub(super) fn json(&self) -> JsonRow<'_> {
-        self.json_with(None)
-    }
-
-    /// The same with the plan by flows.
-    pub(super) fn json_with<'a>(&'a self, flows: Option<&'a NetworkAnswer>) -> JsonRow<'a> {
-        JsonRow {
-            flows,
-            on: self.answer(&self.comparison.on, &self.request.fabric.name),
-            baseline: self.answer(&self.comparison.baseline, &self.baseline),
-            speedup: self.comparison.speedup,
-            same_plan_speedup: self.comparison.same_plan_speedup,
-        }
-    }
-
-    fn answer<'a>(&'a self, result: &'a Result<Projection, Infeasible>, fabric: &'a str) -> Answer<'a> {
-        let request = &self.request;
-        match result {
-            Ok(projection) => Answer::Feasible(projection),
-            Err(reason) => Answer::Infeasible {
-                model: &request.model.name,
-                phase: request.phase,
-                chip: &request.chip.name,
-                fabric,
-                infeasible: reason.to_string(),
-            },
-        }
-    }
-}
-
-pub(in crate::cli) fn to_json(value: &impl Serialize) -> Result<String, Error> {
-    let text = serde_json::to_string_pretty(value)
-        .map_err(|error| Error::Input(format!("a figure cannot be written as JSON: {error}; check the inputs")))?;
-    Ok(text + "\n")
-}
-
 /// Several projections, compactly: figures, then the parts of each step, then what they rest on.
-pub(super) fn table(rows: &[Row]) -> String {
+pub fn table(rows: &[ProjectedRow]) -> String {
     let Some(first) = rows.first() else {
         return String::new();
     };
@@ -95,7 +27,7 @@ pub(super) fn table(rows: &[Row]) -> String {
         first.request.chips, first.request.chip.name, first.request.fabric.name, first.baseline
     );
     let _ = writeln!(text, "{}", figures(rows).trim_fmt());
-    let _ = writeln!(text, "\nPlans (degrees count dies; m micro-batches, b sequences or prompts a chip)");
+    let _ = writeln!(text, "\nPlans (degrees count dies; m micro-batches, b sequences or prompts per chip)");
     let _ = writeln!(text, "{}", plans(rows).trim_fmt());
     let _ =
         writeln!(text, "\nParts of the step, % (first line {}, second {})", first.request.fabric.name, first.baseline);
@@ -106,18 +38,23 @@ pub(super) fn table(rows: &[Row]) -> String {
     text
 }
 
-fn figures(rows: &[Row]) -> Table {
+fn figures(rows: &[ProjectedRow]) -> Table {
     let header = ["model", "phase", "tok/s/chip", "low..high", "cluster", "speed-up", "same plan", "step", "GB"];
     let mut table = new_table(&header);
     let ratio = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     for row in rows {
         let baseline = row.comparison.baseline.as_ref();
-        let cluster = baseline.map_or_else(|_| "none".to_owned(), |other| rate(other.tokens_per_s_per_chip.median));
+        let cluster =
+            baseline.map_or_else(|_| "none".to_owned(), |other| four_digits(other.tokens_per_s_per_chip.median));
         let ratios = [ratio(row.comparison.speedup), ratio(row.comparison.same_plan_speedup)];
-        let mut cells = vec![row.request.model.name.clone(), phase_name(row.request.phase).to_owned()];
+        let mut cells = vec![row.request.model.name.clone(), words::phase(row.request.phase).to_owned()];
         match &row.comparison.on {
             Ok(on) => {
-                cells.extend([rate(on.tokens_per_s_per_chip.median), band(on), cluster]);
+                cells.extend([
+                    four_digits(on.tokens_per_s_per_chip.median),
+                    low_to_high(&on.tokens_per_s_per_chip),
+                    cluster,
+                ]);
                 cells.extend(ratios);
                 cells.extend([on.step_s.to_string(), format!("{:.0}", on.memory_bytes_per_chip.used() / 1e9)]);
             }
@@ -127,18 +64,18 @@ fn figures(rows: &[Row]) -> Table {
     }
     align_right(&mut table, &[2, 3, 4, 5, 6, 7, 8]);
     // The baseline at the plan of the fabric is in the answer about one model and in JSON.
-    terminal::hide_where_narrow(&mut table, &[6]);
+    hide_where_narrow(&mut table, &[6]);
     table
 }
 
-fn plans(rows: &[Row]) -> Table {
+fn plans(rows: &[ProjectedRow]) -> Table {
     let mut table = new_table(&["model", "phase", "fabric", "plan", "bound by"]);
     for row in rows {
         for projection in [&row.comparison.on, &row.comparison.baseline].into_iter().flatten() {
             let resource = projection.bound_by.resource_name();
             table.add_row([
                 row.request.model.name.as_str(),
-                phase_name(row.request.phase),
+                words::phase(row.request.phase),
                 &projection.fabric,
                 &plan_text(&projection.plan),
                 resource,
@@ -148,7 +85,7 @@ fn plans(rows: &[Row]) -> Table {
     table
 }
 
-fn parts(rows: &[Row]) -> Table {
+fn parts(rows: &[ProjectedRow]) -> Table {
     let mut header = vec!["model", "phase"];
     header.extend(PARTS);
     let mut table = new_table(&header);
@@ -156,7 +93,7 @@ fn parts(rows: &[Row]) -> Table {
         for result in [&row.comparison.on, &row.comparison.baseline] {
             let Ok(projection) = result else { continue };
             let total = projection.step_s.get();
-            let mut cells = vec![row.request.model.name.clone(), phase_name(row.request.phase).to_owned()];
+            let mut cells = vec![row.request.model.name.clone(), words::phase(row.request.phase).to_owned()];
             cells.extend(projection.terms_s.named().map(|(_, time)| format!("{:.1}", 100.0 * time.get() / total)));
             table.add_row(cells);
         }
@@ -165,13 +102,13 @@ fn parts(rows: &[Row]) -> Table {
     table
 }
 
-fn infeasible_notes(rows: &[Row]) -> String {
+fn infeasible_notes(rows: &[ProjectedRow]) -> String {
     let mut text = String::new();
     for row in rows {
         let answers = [(&row.comparison.on, &row.request.fabric.name), (&row.comparison.baseline, &row.baseline)];
         for (result, fabric) in answers {
             if let Err(reason) = result {
-                let phase = phase_name(row.request.phase);
+                let phase = words::phase(row.request.phase);
                 let _ = writeln!(text, "{} {phase} on {fabric}: {reason}", row.request.model.name);
             }
         }
@@ -180,13 +117,13 @@ fn infeasible_notes(rows: &[Row]) -> String {
 }
 
 /// One projection in full.
-pub(super) fn single(row: &Row, on: &Projection, flows: Option<&NetworkAnswer>) -> String {
+pub fn single(row: &ProjectedRow, on: &Projection, flows: Option<&NetworkAnswer>) -> String {
     let mut text = format!("{}, type {}\n", row.title(), on.number_type.name());
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<22}{value}");
     };
     line("tokens/s/chip", interval(on));
-    line("all chips, tokens/s", rate(on.tokens_per_s_per_chip.median * f64::from(on.plan.chips)));
+    line("all chips, tokens/s", four_digits(on.tokens_per_s_per_chip.median * f64::from(on.plan.chips)));
     line("step", on.step_s.to_string());
     if let Some(time) = on.tpot_s {
         line("time per output token", time.to_string());
@@ -197,7 +134,7 @@ pub(super) fn single(row: &Row, on: &Projection, flows: Option<&NetworkAnswer>) 
     line("MFU", format!("{:.1} %", on.mfu * 100.0));
     line("bound by", on.bound_by.to_string());
     line("plan", plan_text(&on.plan));
-    line("memory a chip", memory_text(on));
+    line("memory per chip", memory_text(on));
     match (&row.comparison.baseline, row.comparison.speedup) {
         (Ok(other), Some(ratio)) => {
             line(&format!("on {}", row.baseline), format!("{}, plan {}", interval(other), plan_text(&other.plan)));
@@ -220,13 +157,13 @@ pub(super) fn single(row: &Row, on: &Projection, flows: Option<&NetworkAnswer>) 
     text
 }
 
-/// The same plan over the network's ports and links.
+/// The same plan on the ports and links of the network.
 fn flows_text(flows: &NetworkAnswer) -> String {
     let ratio = flows.tokens_per_s_per_chip / flows.closed_forms_tokens_per_s_per_chip;
     let faults = if flows.faults.is_empty() { String::new() } else { format!(" with {}", flows.faults.join(", ")) };
     format!(
         "{} tokens/s/chip{faults}, {ratio:.3} of the closed forms (dispatch x {:.2}, combine x {:.2}; busiest {})",
-        rate(flows.tokens_per_s_per_chip),
+        four_digits(flows.tokens_per_s_per_chip),
         flows.dispatch_over_closed_form,
         flows.combine_over_closed_form,
         flows.hottest_link
@@ -240,20 +177,20 @@ fn tornado(on: &Projection) -> String {
     }
     let mut table = new_table(&["what moves it most (tokens/s/chip)", "at its low end", "at its high end"]);
     for swing in on.tornado.iter().take(8) {
-        table.add_row([swing.what.clone(), rate(swing.at_low), rate(swing.at_high)]);
+        table.add_row([swing.what.clone(), four_digits(swing.at_low), four_digits(swing.at_high)]);
     }
     align_right(&mut table, &[1, 2]);
     format!("\n{}\n", table.trim_fmt())
 }
 
 /// The plans that no other beats in both latency and throughput.
-pub(super) fn front(request: &Request, found: &Search) -> String {
+pub fn front(request: &Request, found: &Search) -> String {
     let latency = match request.phase {
         Phase::Decode => "ms/token",
         Phase::Prefill => "ms to first token",
         Phase::Training => "ms/step",
     };
-    let phase = phase_name(request.phase);
+    let phase = words::phase(request.phase);
     let mut text = format!(
         "{} {phase} on {} x {}, {}: {} plans, {} fit; of these {} are beaten by no other in both\n",
         request.model.name,
@@ -264,11 +201,11 @@ pub(super) fn front(request: &Request, found: &Search) -> String {
         found.fit,
         found.front.len()
     );
-    let mut table = new_table(&[latency, "tokens/s/chip", "GB a chip", "plan"]);
+    let mut table = new_table(&[latency, "tokens/s/chip", "GB per chip", "plan"]);
     for candidate in &found.front {
         table.add_row([
             format!("{:.2}", candidate.latency_s * 1e3),
-            rate(candidate.tokens_per_s_per_chip),
+            four_digits(candidate.tokens_per_s_per_chip),
             format!("{:.0}", candidate.memory_bytes_per_chip / 1e9),
             plan_text(&candidate.plan),
         ]);
@@ -278,12 +215,11 @@ pub(super) fn front(request: &Request, found: &Search) -> String {
     text
 }
 
-fn terms_table(row: &Row, on: &Projection) -> Table {
+fn terms_table(row: &ProjectedRow, on: &Projection) -> Table {
     let baseline = row.comparison.baseline.as_ref().ok();
     let mut table = new_table(&["part of the step", &row.request.fabric.name, "%", &row.baseline, "%"]);
-    let add = |table: &mut Table, name: &str, time: crate::units::Seconds, other: Option<crate::units::Seconds>| {
-        let percent =
-            |time: crate::units::Seconds, step: crate::units::Seconds| format!("{:.1}", 100.0 * (time / step));
+    let add = |table: &mut Table, name: &str, time: Seconds, other: Option<Seconds>| {
+        let percent = |time: Seconds, step: Seconds| format!("{:.1}", 100.0 * (time / step));
         let (other_time, other_percent) = other.zip(baseline).map_or_else(
             || ("-".to_owned(), "-".to_owned()),
             |(time, projection)| (time.to_string(), percent(time, projection.step_s)),
@@ -301,10 +237,9 @@ fn terms_table(row: &Row, on: &Projection) -> Table {
 /// Caveats and where the inputs come from, each once.
 fn notes(projections: &[&Projection]) -> String {
     let mut text = String::new();
-    let mut caveats: Vec<&ProjectionCaveat> = Vec::new();
+    let caveats = distinct(projections.iter().flat_map(|projection| &projection.caveats));
     let mut sources: Vec<&CostSource> = Vec::new();
     for projection in projections {
-        caveats.extend(projection.caveats.iter().filter(|caveat| !caveats.contains(caveat)).collect::<Vec<_>>());
         sources.extend(projection.provenance.iter().filter(|source| !sources.contains(source)).collect::<Vec<_>>());
     }
     if !caveats.is_empty() {
@@ -313,17 +248,12 @@ fn notes(projections: &[&Projection]) -> String {
             let _ = writeln!(text, "  - {caveat}");
         }
     }
-    for (provenance, title) in [
-        (Provenance::Measured, "Measured"),
-        (Provenance::Published, "Published"),
-        (Provenance::Derived, "Derived"),
-        (Provenance::Assumed, "Assumed"),
-    ] {
+    for provenance in [Provenance::Measured, Provenance::Published, Provenance::Derived, Provenance::Assumed] {
         let of_kind: Vec<_> = sources.iter().filter(|source| source.provenance == provenance).collect();
         if of_kind.is_empty() {
             continue;
         }
-        let _ = writeln!(text, "\n{title}");
+        let _ = writeln!(text, "\n{}", words::capitalised(words::provenance(provenance)));
         for source in of_kind {
             let _ = writeln!(text, "  {}: {}; {}", source.what, source.value, source.source);
         }
@@ -331,43 +261,9 @@ fn notes(projections: &[&Projection]) -> String {
     text
 }
 
-pub(in crate::cli) fn new_table(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().map(Cell::new));
-    terminal::fit(&mut table);
-    table
-}
-
-pub(in crate::cli) fn align_right(table: &mut Table, columns: &[usize]) {
-    for index in columns {
-        if let Some(column) = table.column_mut(*index) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-}
-
 fn interval(projection: &Projection) -> String {
     let interval = &projection.tokens_per_s_per_chip;
-    format!("{} ({})", rate(interval.median), band(projection))
-}
-
-fn band(projection: &Projection) -> String {
-    let interval = &projection.tokens_per_s_per_chip;
-    format!("{}..{}", rate(interval.low), rate(interval.high))
-}
-
-pub(in crate::cli) fn rate(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.3}").chars().take(5).collect() }
-}
-
-pub(in crate::cli) fn plan_text(plan: &ParallelPlan) -> String {
-    let ParallelPlan { tp, pp, ep, dp, cp, microbatches, batch_per_chip, .. } = plan;
-    let context = if *cp > 1 { format!(" cp{cp}") } else { String::new() };
-    format!(
-        "tp{tp} pp{pp} ep{ep} dp{dp}{context} m{microbatches} b{}",
-        rate(*batch_per_chip).trim_end_matches('0').trim_end_matches('.')
-    )
+    format!("{} ({})", four_digits(interval.median), low_to_high(interval))
 }
 
 fn memory_text(projection: &Projection) -> String {
@@ -382,12 +278,4 @@ fn memory_text(projection: &Projection) -> String {
         gb(memory.activations),
         gb(memory.optimizer)
     )
-}
-
-pub(in crate::cli) fn phase_name(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Prefill => "prefill",
-        Phase::Decode => "decode",
-        Phase::Training => "training",
-    }
 }

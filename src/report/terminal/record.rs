@@ -1,101 +1,19 @@
-//! A record as text of at most 100 columns, or of those that the terminal has; bold where a terminal shows it and plain in
-//! a pipe.
+//! All that a record says, as tables for a terminal.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anstyle::Style;
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint};
 
-use super::{
-    best, ceiling_name, ceiling_note, ceiling_value, clean, clock_name, device_type_name, grouped_digits, groups,
-    percent, preset_name, relative_interval, short, tool,
-};
-use crate::record::{Bound, CacheState, Case, Record, Second, Tuning};
+use crate::record::{CacheState, Case, Record, Second, Timing, Tuning};
+use crate::report::cases::{best, groups};
+use crate::report::ceilings::{ceiling_note, ceiling_value, tool};
+use crate::report::numbers::{grouped_digits, percent, relative_interval};
+use crate::report::terminal::layout::{BOLD, hide_where_narrow, paragraph, plain, push_grouped, push_lines, title};
+use crate::report::text::{clean, short};
+use crate::report::words;
 use crate::units::Seconds;
 
-const BOLD: Style = Style::new().bold();
-/// Where prose wraps, and the widest that a table may get.
-const COLUMNS: usize = 100;
-/// Columns of the terminal that is written to; 0 where it is none, and lines are left as long as they are.
-static TERMINAL: AtomicUsize = AtomicUsize::new(0);
-/// A terminal narrower than this is treated as one of this width.
-const NARROWEST: usize = 40;
-
-/// Fits tables and prose to a terminal of so many columns from now on.
-pub fn fit_to(columns: usize) {
-    TERMINAL.store(columns.max(NARROWEST), Ordering::Relaxed);
-}
-
-/// Columns of the terminal, if it is one.
-fn terminal() -> Option<usize> {
-    Some(TERMINAL.load(Ordering::Relaxed)).filter(|columns| *columns > 0)
-}
-
-/// Whether the terminal has fewer columns than a table may get.
-pub(super) fn is_narrow() -> bool {
-    terminal().is_some_and(|columns| columns < COLUMNS)
-}
-
-/// Moves the columns of a table together where the terminal is narrow, and lets cells wrap where that is not enough.
-pub fn fit(table: &mut Table) {
-    if is_narrow() {
-        table.column_iter_mut().for_each(|column| {
-            column.set_padding((0, 1));
-        });
-    }
-    if let Some(columns) = terminal().and_then(|columns| u16::try_from(columns - 2).ok()) {
-        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(columns);
-    }
-}
-
-/// Leaves columns out where the terminal is narrow.
-pub fn hide_where_narrow(table: &mut Table, columns: &[usize]) {
-    for index in columns.iter().filter(|_| is_narrow()) {
-        if let Some(column) = table.column_mut(*index) {
-            column.set_constraint(ColumnConstraint::Hidden);
-        }
-    }
-}
-
-/// A bar of this many columns, or of as many as the terminal leaves beside `words`.
-pub(super) fn bar_width(most: usize, words: usize) -> usize {
-    terminal().map_or(most, |columns| most.min(columns.saturating_sub(words).max(8)))
-}
-
-/// Text whose lines fit the terminal: longer ones go on below, a little further in.
-fn folded(text: &str) -> Cow<'_, str> {
-    let Some(columns) = terminal() else { return text.into() };
-    let mut out = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let body = line.trim_end_matches('\n');
-        if textwrap::core::display_width(body) <= columns {
-            out.push_str(line);
-            continue;
-        }
-        let indent = " ".repeat((body.len() - body.trim_start().len()).min(columns / 2) + 2);
-        let options = textwrap::Options::new(columns).subsequent_indent(&indent).break_words(false);
-        out.push_str(&textwrap::fill(body, options));
-        out.push_str(&line[body.len()..]);
-    }
-    out.into()
-}
-
-/// Writes to standard output, without styles where it is no terminal or `NO_COLOR` is set. A reader that left early
-/// (`| head`) has what it wanted.
-///
-/// # Errors
-/// Any but the closed pipe.
-pub fn print(text: &str) -> io::Result<()> {
-    match anstream::stdout().lock().write_all(folded(text).as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
-        _ => Ok(()),
-    }
-}
-
-/// All of a record that is worth reading at once. Styled; pass it through [`print()`].
+/// All of a record that is worth reading at once. Styled; pass it through [`print`](super::print).
 pub fn table(record: &Record) -> String {
     let mut out = heading(record);
     ceilings(&mut out, record);
@@ -113,7 +31,7 @@ fn heading(record: &Record) -> String {
     let mut out = format!(
         "{BOLD}{}{BOLD:#} ({}, {}, {} {})\n",
         short(&device.name, 50),
-        device_type_name(device.device_type),
+        words::device_type(device.device_type),
         clean(&device.backend),
         clean(&device.driver),
         short(&device.driver_info, 40)
@@ -122,8 +40,8 @@ fn heading(record: &Record) -> String {
     let _ = writeln!(
         out,
         "preset {}, {}, seed {}, {}, {}{state}",
-        preset_name(record.protocol.preset),
-        clock_name(record.protocol.clock),
+        words::preset(record.protocol.preset),
+        words::clock(record.protocol.clock),
         record.protocol.seed,
         clean(&record.created_at),
         tool(record)
@@ -157,13 +75,13 @@ fn ceilings(out: &mut String, record: &Record) {
     for (kind, ceiling) in &record.ceilings {
         let interval = format!("±{}", percent(relative_or_zero(ceiling.value, &ceiling.timing)));
         let note = ceiling_note(ceiling).unwrap_or_default();
-        table.add_row([ceiling_name(*kind).to_owned(), ceiling_value(*kind, ceiling), interval, note]);
+        table.add_row([words::ceiling(*kind).to_owned(), ceiling_value(*kind, ceiling.value), interval, note]);
     }
     push_lines(out, &table);
 }
 
 /// A launch too short for the clock has a median of zero, and no relative interval.
-fn relative_or_zero(value: f64, timing: &crate::record::Timing) -> f64 {
+fn relative_or_zero(value: f64, timing: &Timing) -> f64 {
     if value > 0.0 && timing.median_s.is_positive() { relative_interval(timing) } else { 0.0 }
 }
 
@@ -192,19 +110,6 @@ fn measurements(out: &mut String, record: &Record) {
     push_grouped(out, table, &groups);
 }
 
-/// The lines of a table, one a row, with headings between them; each group is a heading and its count of rows.
-pub(super) fn push_grouped(out: &mut String, mut table: Table, groups: &[(&str, usize)]) {
-    table.set_content_arrangement(ContentArrangement::Disabled);
-    let mut lines = table.lines().map(|line| line.trim_end().to_owned());
-    let _ = writeln!(out, "{BOLD}{}{BOLD:#}", lines.next().unwrap_or_default());
-    for (heading, rows) in groups {
-        let _ = writeln!(out, "{}", short(heading, COLUMNS));
-        for line in lines.by_ref().take(*rows) {
-            let _ = writeln!(out, "{line}");
-        }
-    }
-}
-
 fn row(case: &Case, wins: bool, per_cpu: bool) -> [String; 10] {
     let mark = if wins { "* " } else { "  " };
     let caveat = if case.caveats.is_empty() { "" } else { " !" };
@@ -218,14 +123,14 @@ fn row(case: &Case, wins: bool, per_cpu: bool) -> [String; 10] {
         case.flop_per_cpu_s().filter(|_| per_cpu).map_or(String::new(), |rate| grouped_digits(rate.get() / 1e9)),
         grouped_digits(case.achieved.bytes_per_s.get() / 1e9),
         percent(case.achieved.fraction_of_roofline),
-        format!("{}{caveat}", bound_name(case.achieved.bound_by)),
+        format!("{}{caveat}", words::bound(case.achieved.bound_by)),
     ]
 }
 
 /// Rivals of a chosen variant that are named; the others are counted.
 const RIVALS: usize = 3;
 
-/// Each choice by trial with its rivals, and what the trials cost.
+/// Each choice by a trial with its rivals, and the cost of the trials.
 fn trials(out: &mut String, record: &Record) {
     let tuned: Vec<(&Case, &Tuning)> =
         record.cases.iter().filter_map(|case| Some((case, case.tuning.as_ref()?))).collect();
@@ -237,11 +142,11 @@ fn trials(out: &mut String, record: &Record) {
         let mut timed: Vec<_> = tuning.candidates.iter().filter_map(|c| Some((c.time_s?, &*c.variant))).collect();
         timed.sort_by(|a, b| a.0.get().total_cmp(&b.0.get()));
         let rest = tuning.candidates.len() - timed.len().min(RIVALS + 1);
-        let mut told: Vec<String> =
+        let mut variants: Vec<String> =
             timed.iter().take(RIVALS + 1).map(|(time, variant)| format!("{} {time}", short(variant, 24))).collect();
-        told.extend((rest > 0).then(|| format!("{rest} more")));
+        variants.extend((rest > 0).then(|| format!("{rest} more")));
         let about = format!("{} {} {} {}", short(&case.kernel, 24), case.element, short(&case.model, 24), case.phase);
-        paragraph(out, "  ", &format!("{about}: {}", told.join(", ")));
+        paragraph(out, "  ", &format!("{about}: {}", variants.join(", ")));
     }
     let fresh = tuned.iter().filter(|(_, tuning)| !tuning.cached);
     let cost: Seconds = fresh.clone().map(|(_, tuning)| tuning.cost_s).sum();
@@ -262,7 +167,7 @@ fn trials(out: &mut String, record: &Record) {
     duels(out, &tuned);
 }
 
-/// What the two best of each trial made of it in turn, at the sizes of the case.
+/// How the two best of each trial compared when they ran in turn, at the sizes of the case.
 fn duels(out: &mut String, tuned: &[(&Case, &Tuning)]) {
     let fought = tuned.iter().filter_map(|(_, tuning)| Some((*tuning, tuning.second.as_ref()?)));
     let first = |tuning: &Tuning| {
@@ -284,14 +189,14 @@ fn duels(out: &mut String, tuned: &[(&Case, &Tuning)]) {
     paragraph(out, "  ", &format!("{text}. The whole outputs of both agree in every case."));
 }
 
-/// Whole layers beside their parts.
+/// Whole layers, each compared with the sum of its parts.
 fn layers(out: &mut String, record: &Record) {
     let layers: Vec<(&Case, Seconds)> =
         record.cases.iter().filter_map(|case| Some((case, case.parts_sum_s()?))).collect();
     if layers.is_empty() {
         return;
     }
-    title(out, "Whole layers, beside their parts timed alone in the same run");
+    title(out, "Whole layers, and their parts timed alone in the same run");
     for (case, sum) in layers {
         let whole = case.timing.median_s;
         let about = format!("{} {} {} {}", short(&case.kernel, 24), case.element, short(&case.model, 24), case.phase);
@@ -299,14 +204,6 @@ fn layers(out: &mut String, record: &Record) {
             case.parts.iter().map(|part| format!("{} {}", short(&part.kernel, 24), part.median_s)).collect();
         let share = percent(whole / sum);
         paragraph(out, "  ", &format!("{about}: {whole}, {share} of its parts' {sum} ({})", parts.join(", ")));
-    }
-}
-
-pub(super) const fn bound_name(bound: Bound) -> &'static str {
-    match bound {
-        Bound::Compute => "compute",
-        Bound::Memory => "memory",
-        Bound::Launch => "launch",
     }
 }
 
@@ -320,8 +217,8 @@ fn caveats(out: &mut String, record: &Record) {
         paragraph(out, "  ", &caveat.to_string());
     }
     for case in of_cases {
-        let told: Vec<String> = case.caveats.iter().map(ToString::to_string).collect();
-        paragraph(out, "! ", &format!("{}: {}", clean(&case.id), told.join("; ")));
+        let caveats: Vec<String> = case.caveats.iter().map(ToString::to_string).collect();
+        paragraph(out, "! ", &format!("{}: {}", clean(&case.id), caveats.join("; ")));
     }
 }
 
@@ -332,48 +229,5 @@ fn section<'a>(out: &mut String, name: &str, rows: impl Iterator<Item = (&'a str
     }
     for (id, reason) in rows {
         paragraph(out, "  ", &format!("{}: {}", clean(id), clean(reason)));
-    }
-}
-
-pub(super) fn title(out: &mut String, text: &str) {
-    let _ = writeln!(out, "\n{BOLD}{text}{BOLD:#}");
-}
-
-/// Words under a mark, wrapped and indented; a word longer than the line is left whole.
-pub(super) fn paragraph(out: &mut String, mark: &str, text: &str) {
-    let limit = terminal().map_or(COLUMNS, |columns| columns.min(COLUMNS));
-    let mut column = mark.chars().count();
-    out.push_str(mark);
-    for (i, word) in text.split_whitespace().enumerate() {
-        let width = word.chars().count();
-        if i > 0 && column + 1 + width > limit {
-            out.push_str("\n    ");
-            column = 4;
-        } else if i > 0 {
-            out.push(' ');
-            column += 1;
-        }
-        out.push_str(word);
-        column += width;
-    }
-    out.push('\n');
-}
-
-/// A table without lines; the columns are aligned as given.
-pub(super) fn plain(alignments: &[CellAlignment]) -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
-    table.set_header(vec![""; alignments.len()]);
-    for (column, alignment) in table.column_iter_mut().zip(alignments) {
-        column.set_cell_alignment(*alignment);
-        column.set_padding((0, 2));
-    }
-    fit(&mut table);
-    table
-}
-
-pub(super) fn push_lines(out: &mut String, table: &Table) {
-    for line in table.lines().map(|line| line.trim_end().to_owned()).filter(|line| !line.is_empty()) {
-        let _ = writeln!(out, "  {line}");
     }
 }

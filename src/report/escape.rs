@@ -1,14 +1,34 @@
-//! A stranger's text in formats that would act on it.
+//! A stranger's text in formats that would act on it, and CSV as text.
 
-use crate::report::clean;
+use crate::report::text::clean;
 
 /// Text for a cell of CSV: a spreadsheet takes what begins with one of these for a formula and runs it, so such text gets
 /// an apostrophe in front (OWASP, "CSV Injection"). Quoting is the writer's work.
-pub(in crate::report) fn spreadsheet_safe(text: &str) -> String {
+pub(super) fn spreadsheet_safe(text: &str) -> String {
     let text = clean(text);
     let begins = text.trim_start().chars().next();
     let acts = begins.is_some_and(|c| "=+-@|\u{ff1d}\u{ff0b}\u{ff0d}\u{ff20}".contains(c));
     if acts { format!("'{text}") } else { text }
+}
+
+/// A header and rows as CSV (RFC 4180).
+///
+/// # Errors
+/// None in practice: the text is built in memory.
+pub(super) fn csv_text<'a, Row>(
+    header: &'a [&'a str],
+    rows: impl IntoIterator<Item = Row>,
+) -> Result<String, csv::Error>
+where
+    Row: IntoIterator<Item = String>,
+{
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header)?;
+    for row in rows {
+        writer.write_record(row)?;
+    }
+    let bytes = writer.into_inner().map_err(|error| csv::Error::from(std::io::Error::other(error.to_string())))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Text for a cell of a Markdown table: shown as it is, without links, mentions, images, HTML or a new column.

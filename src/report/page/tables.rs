@@ -2,14 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::claims::Row;
-use super::terminal::bound_name;
-use super::{
-    best, ceiling_name, ceiling_note, ceiling_value, clean, grouped_digits, groups, number_type_name, percent,
-    phase_name, provenance_name, relative_interval,
-};
 use crate::projection::{Interval, ParallelPlan, Projection};
-use crate::record::{Case, Metric, Record, Timing, Verification};
+use crate::record::{Case, Metric, Record, Verification};
+use crate::report::cases::{best, groups};
+use crate::report::ceilings::{ceiling_note, ceiling_value};
+use crate::report::claims::ClaimRow;
+use crate::report::numbers::{grouped_digits, half_interval, percent};
+use crate::report::text::clean;
+use crate::report::words;
 use crate::units::{Bytes, Seconds};
 
 /// Rows under a heading of their own; an empty heading is not shown.
@@ -65,17 +65,13 @@ fn word(text: &str) -> Markup {
 pub(super) fn ceilings(record: &Record) -> Markup {
     let rows = record.ceilings.iter().map(|(kind, ceiling)| {
         vec![
-            html! { (ceiling_name(*kind)) @if let Some(note) = ceiling_note(ceiling) { " (" (note) ")" } },
-            word(&ceiling_value(*kind, ceiling)),
-            word(&interval(&ceiling.timing)),
+            html! { (words::ceiling(*kind)) @if let Some(note) = ceiling_note(ceiling) { " (" (note) ")" } },
+            word(&ceiling_value(*kind, ceiling.value)),
+            word(&half_interval(&ceiling.timing)),
             word(&ceiling.timing.samples_s.len().to_string()),
         ]
     });
     table("Ceilings, measured in the same run", &["ceiling", "value", "± (95 %)", "samples"], 1, &flat(rows))
-}
-
-fn interval(timing: &Timing) -> String {
-    if timing.median_s.is_positive() { format!("±{}", percent(relative_interval(timing))) } else { "-".to_owned() }
 }
 
 /// All cases with all figures, under a heading for each family and setting, the fastest of several variants marked.
@@ -110,9 +106,9 @@ fn row(case: &Case, wins: bool) -> Vec<Markup> {
         html! { span class={ "key " (case.family) } {} (clean(&case.kernel)) },
         html! { (clean(&case.variant)) @if wins { " " span title="fastest of several variants" { "★" } } },
         html! { (case.element) },
-        word(bound_name(case.achieved.bound_by)),
+        word(words::bound(case.achieved.bound_by)),
         html! { (case.timing.median_s) },
-        word(&interval(&case.timing)),
+        word(&half_interval(&case.timing)),
         html! { (case.achieved.flop_per_s) },
         html! { (case.achieved.bytes_per_s) },
         html! {
@@ -147,7 +143,7 @@ pub(super) fn absent(record: &Record) -> Markup {
     table("Cases without a figure", &["case", "what", "why"], 3, &flat(rows))
 }
 
-/// Caveats of single cases, in words: folded away, since each figure's mark tells its own.
+/// Caveats of single cases, in words: folded away, since the mark of each figure shows its own on hovering.
 pub(super) fn case_caveats(record: &Record) -> Markup {
     let with_caveats: Vec<&Case> = record.cases.iter().filter(|case| !case.caveats.is_empty()).collect();
     let rows = with_caveats.iter().map(|case| vec![html! { span.id { (clean(&case.id)) } }, word(&caveats(case))]);
@@ -163,7 +159,7 @@ pub(super) fn case_caveats(record: &Record) -> Markup {
 fn by_question(projections: &[&Projection], row: impl Fn(&Projection) -> Vec<Markup>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for one in projections {
-        let heading = format!("{} {}", clean(&one.model), phase_name(one.phase).to_lowercase());
+        let heading = format!("{} {}", clean(&one.model), words::phase(one.phase));
         match groups.last_mut() {
             Some((last, rows)) if *last == heading => rows.push(row(one)),
             _ => groups.push((heading, vec![row(one)])),
@@ -174,7 +170,8 @@ fn by_question(projections: &[&Projection], row: impl Fn(&Projection) -> Vec<Mar
 
 /// Headline figures of projections.
 pub(super) fn projections(projections: &[&Projection]) -> Markup {
-    let heads = ["fabric", "bound by", "tokens/s a chip", "band", "step", "to first token", "per output token", "MFU"];
+    let heads =
+        ["fabric", "bound by", "tokens/s per chip", "band", "step", "to first token", "per output token", "MFU"];
     let optional = |time: Option<Seconds>| time.map_or("-".to_owned(), |time| time.to_string());
     let groups = by_question(projections, |one| {
         vec![
@@ -193,12 +190,23 @@ pub(super) fn projections(projections: &[&Projection]) -> Markup {
 
 /// How each model is split, and what it takes of a chip's memory.
 pub(super) fn plans(projections: &[&Projection]) -> Markup {
-    let heads =
-        ["fabric", "chip", "type", "chips", "TP", "PP", "EP", "DP", "micro-batches", "batch a chip", "memory a chip"];
+    let heads = [
+        "fabric",
+        "chip",
+        "type",
+        "chips",
+        "TP",
+        "PP",
+        "EP",
+        "DP",
+        "micro-batches",
+        "batch per chip",
+        "memory per chip",
+    ];
     let groups = by_question(projections, |one| {
         let ParallelPlan { chips, tp, pp, ep, dp, microbatches, batch_per_chip, .. } = &one.plan;
         let memory = &one.memory_bytes_per_chip;
-        let mut row = vec![word(&one.fabric), word(&one.chip), word(number_type_name(one.number_type))];
+        let mut row = vec![word(&one.fabric), word(&one.chip), word(one.number_type.name())];
         row.extend([chips, tp, pp, ep, dp, microbatches].map(|degree| html! { (degree) }));
         row.push(word(&grouped_digits(*batch_per_chip)));
         row.push(html! { (Bytes::new(memory.used())) " of " (Bytes::new(memory.capacity)) });
@@ -231,7 +239,7 @@ pub(super) fn terms(projections: &[&Projection]) -> Markup {
 /// Where each input of one projection comes from.
 pub(super) fn provenance(projection: &Projection) -> Markup {
     let rows = projection.provenance.iter().map(|cost| {
-        let kind = provenance_name(cost.provenance);
+        let kind = words::provenance(cost.provenance);
         vec![
             word(&cost.what),
             word(&cost.value),
@@ -243,7 +251,7 @@ pub(super) fn provenance(projection: &Projection) -> Markup {
 }
 
 /// What was announced, against the model.
-pub(super) fn claims(rows: &[Row]) -> Markup {
+pub(super) fn claims(rows: &[ClaimRow]) -> Markup {
     let cells = rows.iter().map(|row| {
         let class = match row.kind {
             "consistent" => "measured",

@@ -1,53 +1,37 @@
-//! Two or more documents, case by case against one of them.
-//!
-//! Each pair of documents is compared twice: the best variant of each kernel, type and shape on either side (the tuned
-//! winner may differ between devices), and the same variant on both. Ratios carry the 95 % interval that the noise within
-//! the two runs leaves; a run repeated on another day may differ by more.
-
-mod differences;
-mod escape;
-mod llama_bench;
-mod page;
-mod portability;
-mod ratio;
-mod sheets;
-mod text;
+//! The comparison of documents as values: ratios, means, what is missing, regressions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-pub use differences::Missing;
-pub(super) use escape::spreadsheet_safe;
-pub use llama_bench::{LlamaBench, LlamaBenchError, LlamaRow};
-pub use page::html;
-pub use portability::{FamilyPortability, Portability, question_of};
-pub use ratio::{Mean, Ratio, Verdict};
-pub use sheets::{csv, markdown};
-pub use text::text;
-
-use super::{clean, family_name, setting};
 use crate::kernels::Family;
 use crate::record::{Case, Record};
+use crate::report::cases::{named_setting, setting};
+use crate::report::compare::differences::{self, Missing};
+use crate::report::compare::llama_bench::LlamaBench;
+use crate::report::compare::portability::{self, Portability, question_of};
+use crate::report::compare::ratio::{self, Mean, Ratio};
+use crate::report::text::clean;
+use crate::report::words;
 use crate::units::Seconds;
 
 /// What `supernode compare --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Comparison {
-    /// The document that all others are held against.
-    pub base: Side,
+pub struct RecordComparison {
+    /// The document that all others are compared with.
+    pub base: ComparedRecord,
     /// The others, in the order given.
     pub against: Vec<Against>,
     /// How near to its own roofline each device comes, over all documents.
     pub portability: Portability,
-    /// Whole-model figures of llama.cpp beside the base's ceilings.
+    /// Whole-model figures of llama.cpp, compared with the base's ceilings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub llama_bench: Option<LlamaBench>,
 }
 
 /// One document.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Side {
+pub struct ComparedRecord {
     /// Where it was read from.
     pub file: String,
     /// The device's name.
@@ -64,7 +48,7 @@ pub struct Side {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Against {
     /// The document.
-    pub other: Side,
+    pub other: ComparedRecord,
     /// Circumstances that differ, in words.
     pub differs: Vec<String>,
     /// The best variant on either side, for each kernel, type and shape that both have, in the order of the base.
@@ -90,8 +74,11 @@ pub struct Speedup {
     pub kernel: String,
     /// Storage type of the operands.
     pub element: String,
-    /// Family, model, phase and sizes.
+    /// Family, model, phase and named sizes.
     pub setting: String,
+    /// The same, with the shape as tables show it.
+    #[serde(skip)]
+    pub heading: String,
     /// Variant in the base.
     pub base_variant: String,
     /// Variant in the other document.
@@ -122,14 +109,14 @@ pub struct Regression {
     pub what: String,
 }
 
-/// Holds each of `others` against `base`. Each record comes with the name of its file.
-pub fn compare(base: (&str, &Record), others: &[(&str, &Record)]) -> Comparison {
-    let against = others.iter().map(|(file, other)| hold(base.1, file, other)).collect();
+/// Compares each of `others` with `base`. Each record comes with the name of its file.
+pub fn compare(base: (&str, &Record), others: &[(&str, &Record)]) -> RecordComparison {
+    let against = others.iter().map(|(file, other)| compare_pair(base.1, file, other)).collect();
     let all: Vec<(&str, &Record)> = std::iter::once(base).chain(others.iter().copied()).collect();
-    Comparison { base: side(base.0, base.1), against, portability: portability::of(&all), llama_bench: None }
+    RecordComparison { base: side(base.0, base.1), against, portability: portability::of(&all), llama_bench: None }
 }
 
-impl Comparison {
+impl RecordComparison {
     /// What got worse by more than `threshold` (0.05 for 5 %): the best variant of a kernel, type and shape whose whole
     /// interval lies beyond it, and cases that are rejected now.
     pub fn regressions(&self, threshold: f64) -> Vec<Regression> {
@@ -157,8 +144,8 @@ impl Comparison {
     }
 }
 
-fn side(file: &str, record: &Record) -> Side {
-    Side {
+fn side(file: &str, record: &Record) -> ComparedRecord {
+    ComparedRecord {
         file: clean(file),
         device: clean(&record.device.name),
         software: record.is_software(),
@@ -167,7 +154,7 @@ fn side(file: &str, record: &Record) -> Side {
     }
 }
 
-fn hold(base: &Record, file: &str, other: &Record) -> Against {
+fn compare_pair(base: &Record, file: &str, other: &Record) -> Against {
     let by_id: BTreeMap<&str, &Case> = other.cases.iter().map(|case| (&*case.id, case)).collect();
     let base_ids: BTreeSet<&str> = base.cases.iter().map(|case| &*case.id).collect();
     let same = base.cases.iter().filter_map(|case| Some(speedup(case, by_id.get(&*case.id)?)));
@@ -200,7 +187,8 @@ fn speedup(base: &Case, other: &Case) -> Speedup {
         family: base.family,
         kernel: clean(&base.kernel),
         element: base.element.to_string(),
-        setting: format!("{}: {}", family_name(base.family), setting(base)),
+        setting: format!("{}: {}", words::family(base.family), named_setting(base)),
+        heading: format!("{}: {}", words::family(base.family), setting(base)),
         base_variant: clean(&base.variant),
         other_variant: clean(&other.variant),
         base_s: base.timing.median_s,
@@ -216,8 +204,8 @@ fn caveats(base: &Case, other: &Case) -> Vec<String> {
     let of = |letter: &str, case: &Case| {
         let few = (case.timing.samples_s.len() < ratio::FEWEST_SAMPLES)
             .then(|| format!("{letter}: {} samples only, so its interval is below 95 %", case.timing.samples_s.len()));
-        let told = case.caveats.iter().map(|caveat| format!("{letter}: {}", clean(&caveat.to_string())));
-        told.chain(few).collect::<Vec<_>>()
+        let caveats = case.caveats.iter().map(|caveat| format!("{letter}: {}", clean(&caveat.to_string())));
+        caveats.chain(few).collect::<Vec<_>>()
     };
     [of("A", base), of("B", other)].concat()
 }

@@ -4,16 +4,18 @@ use std::fmt::Write as _;
 
 use comfy_table::CellAlignment::{Left, Right};
 
-use super::terminal::{bar_width, paragraph, plain, push_lines, title};
-use super::{clean, percent, short};
 use crate::projection::calibration::{FittedRow, MeasuredFit, TierValue};
 use crate::projection::fabric::exchange::Answer;
+use crate::report::numbers::percent;
+use crate::report::terminal::layout::{bar_width, paragraph, plain, push_lines, title};
+use crate::report::text::{clean, short};
+use crate::report::words;
 use crate::specs::{Fabric, LatencyIs, Sourced, Topology};
 use crate::units::{Bytes, BytesPerSecond, Seconds};
 
-/// One line of [`bench()`].
+/// One line of [`collectives`].
 #[derive(Debug, Clone, Copy)]
-pub struct BenchRow<'a> {
+pub struct CollectiveRow<'a> {
     /// The fabric.
     pub fabric: &'a str,
     /// Ranks.
@@ -24,12 +26,12 @@ pub struct BenchRow<'a> {
     pub range_s: (f64, f64),
     /// The answer.
     pub answer: &'a Answer,
-    /// What is broken.
+    /// What is broken or slow.
     pub faults: &'a [String],
 }
 
-/// All fabrics, a line each.
-pub fn list(fabrics: &[Fabric]) -> String {
+/// All fabrics, one line per fabric.
+pub fn fabrics(fabrics: &[Fabric]) -> String {
     let mut out = String::new();
     title(&mut out, "Fabrics");
     let mut table = plain(&[Left, Right, Left, Left]);
@@ -43,7 +45,7 @@ pub fn list(fabrics: &[Fabric]) -> String {
 }
 
 /// One fabric: every value with its source.
-pub fn one(fabric: &Fabric) -> String {
+pub fn fabric(fabric: &Fabric) -> String {
     let mut out = String::new();
     title(&mut out, &clean(&fabric.name));
     paragraph(&mut out, "  ", &clean(&fabric.title));
@@ -53,21 +55,21 @@ pub fn one(fabric: &Fabric) -> String {
     paragraph(&mut out, "  ", &ranks);
     if let Some(dies) = &fabric.dies {
         title(&mut out, &format!("package: {} dies", dies.per_chip));
-        value(&mut out, "bandwidth a die", &dies.bandwidth_bytes_per_s, rate);
+        value(&mut out, "bandwidth per die", &dies.bandwidth_bytes_per_s, rate);
         value(&mut out, "latency", &dies.latency_s, time);
     }
     if let Some(copy) = &fabric.dispatch_copy_s {
-        value(&mut out, "sender's time a copy in a dispatch", copy, time);
+        value(&mut out, "sender's time per copy in a dispatch", copy, time);
     }
     for tier in &fabric.tiers {
         let planes = if tier.planes > 1 { format!(", {} planes", tier.planes) } else { String::new() };
         title(&mut out, &format!("{}: {} chips, port {}{planes}", clean(&tier.name), tier.chips, clean(&tier.port)));
         match &tier.bandwidth_bytes_per_s {
-            Some(bandwidth) => value(&mut out, "bandwidth a chip", bandwidth, rate),
-            None => paragraph(&mut out, "  ", "bandwidth a chip: the chip's own scale-up links"),
+            Some(bandwidth) => value(&mut out, "bandwidth per chip", bandwidth, rate),
+            None => paragraph(&mut out, "  ", "bandwidth per chip: the chip's own scale-up links"),
         }
         let latency = if tier.latency_is == LatencyIs::Hop {
-            format!("latency a hop, {} hops", tier.hops)
+            format!("latency per hop, {} hops", tier.hops)
         } else {
             "latency end to end".to_owned()
         };
@@ -95,7 +97,7 @@ fn time(value: f64) -> String {
 }
 
 fn value(out: &mut String, what: &str, value: &Sourced, show: impl Fn(f64) -> String) {
-    let kind = format!("{:?}", value.provenance).to_lowercase();
+    let kind = words::provenance(value.provenance);
     let band = match (value.low, value.high) {
         (None, None) => String::new(),
         (low, high) => {
@@ -107,7 +109,7 @@ fn value(out: &mut String, what: &str, value: &Sourced, show: impl Fn(f64) -> St
 }
 
 /// Collectives as a table, and latency by ranks as a plot where there are several.
-pub fn bench(op: &str, rows: &[BenchRow<'_>]) -> String {
+pub fn collectives(op: &str, rows: &[CollectiveRow<'_>]) -> String {
     let mut out = String::new();
     title(&mut out, op);
     let mut table = plain(&[Left, Right, Right, Left, Right, Left, Left]);
@@ -150,8 +152,8 @@ pub fn bench(op: &str, rows: &[BenchRow<'_>]) -> String {
     out
 }
 
-/// A bar a row, all on one scale.
-fn plot(out: &mut String, rows: &[BenchRow<'_>]) {
+/// One bar per row, all on one scale.
+fn plot(out: &mut String, rows: &[CollectiveRow<'_>]) {
     let width = bar_width(60, 42);
     title(out, "Latency");
     let most = rows.iter().map(|row| row.answer.latency_s).fold(0.0, f64::max);
@@ -168,7 +170,7 @@ pub fn mean_error(rows: &[FittedRow]) -> f64 {
     rows.iter().map(|row| (row.modelled_s / row.measured_s - 1.0).abs()).sum::<f64>() / rows.len().max(1) as f64
 }
 
-/// Fitted values of tiers, and each measured row beside the fitted model.
+/// Fitted values of tiers, and each measured row with that of the fitted model.
 pub fn measured_fit(fabric: &str, fitted: &MeasuredFit) -> String {
     let mut out = String::new();
     title(&mut out, &format!("{}: fitted on {} measured rows", clean(fabric), fitted.rows.len()));

@@ -1,0 +1,282 @@
+//! The question that flags ask of the projection: model, chip, fabric, phase, workload and plan.
+
+use std::path::{Path, PathBuf};
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::cli::error::Error;
+use crate::cli::expert_load::ExpertLoadFlag;
+use crate::cli::parse::{self, flag_enum};
+use crate::projection::{self, ChipModel, Phase, Pins, PipelineSchedule, Request, Workload};
+use crate::record::{self, Record};
+use crate::report::ProjectedRow;
+use crate::specs::grid::PIPELINES;
+use crate::specs::{Chip, Fabric, Model, NumberType, SpecError};
+
+/// The chip of the Supernode 384.
+pub(super) const DEFAULT_CHIP: &str = "ascend-910c";
+const DEFAULT_FABRIC: &str = "cloudmatrix384";
+const DEFAULT_BASELINE: &str = "roce-cluster";
+const DEFAULT_CHIPS: u32 = 384;
+pub(super) const TABLE_MODELS: [&str; 3] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3"];
+pub(super) const TABLE_PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];
+
+flag_enum! {
+    /// What is done with the model.
+    PhaseFlag => Phase { Prefill, Decode, Training }
+}
+
+flag_enum! {
+    /// Type of weights and matrix products.
+    TypeFlag => NumberType { Int8, Fp8, Bf16, F16, F32 }
+}
+
+/// What `project` and `explain` ask.
+#[derive(Debug, clap::Args)]
+pub(super) struct QuestionArgs {
+    /// A record of `supernode run`: its device becomes the chip `measured`
+    #[arg(value_name = "RECORD.json", conflicts_with = "record_flag")]
+    record: Option<PathBuf>,
+    /// The same as a flag
+    #[arg(long = "record", value_name = "RECORD.json")]
+    record_flag: Option<PathBuf>,
+    /// A model's name or the path of its config.json [default: three models]
+    #[arg(long, value_name = "NAME|config.json")]
+    pub(super) model: Option<String>,
+    /// A chip's name, the path of its TOML file, or `measured` [default: measured with a record, else ascend-910c]
+    #[arg(long, value_name = "NAME|FILE")]
+    chip: Option<String>,
+    /// A fabric's name or the path of its TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_FABRIC)]
+    pub(super) fabric: String,
+    /// The fabric to compare with
+    #[arg(long, value_name = "NAME|FILE", default_value = DEFAULT_BASELINE)]
+    pub(super) baseline: String,
+    /// Chips in use (packages, not dies)
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_CHIPS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    chips: u32,
+    /// What is done with the model [default: all three]
+    #[arg(long, value_enum)]
+    pub(super) phase: Option<PhaseFlag>,
+    /// Type of weights and matrix products [default: int8, else fp8, else 16 bits for serving; 16 bits for training]
+    #[arg(long = "type", value_enum, value_name = "TYPE")]
+    number_type: Option<TypeFlag>,
+    /// Sequences or prompts per chip and step [default: searched]
+    #[arg(long, value_name = "N", value_parser = parse::positive)]
+    batch_per_chip: Option<f64>,
+    /// Tokens of a prompt
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096.0, value_parser = parse::tokens)]
+    prompt_len: f64,
+    /// Tokens in the KV cache in decode [default: the prompt and half of the output]
+    #[arg(long, value_name = "TOKENS", value_parser = parse::tokens)]
+    kv_len: Option<f64>,
+    /// Tokens of an answer; half of them are in the KV cache on average
+    #[arg(long, value_name = "TOKENS", default_value_t = 0.0, value_parser = parse::tokens_or_none)]
+    output_len: f64,
+    /// The longest acceptable time per output token in decode [default: 50 where any plan keeps it, else none]
+    #[arg(long, value_name = "MS", value_parser = parse::positive)]
+    tpot_limit_ms: Option<f64>,
+    /// Tokens speculated per sequence and step in decode
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=16))]
+    mtp: u32,
+    /// Chance that a speculated token is kept
+    #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = parse::share)]
+    mtp_acceptance: f64,
+    /// Tensor-parallel degree [default: searched, as are the next four]
+    #[arg(long, value_name = "N")]
+    tp: Option<u32>,
+    /// Pipeline stages
+    #[arg(long, value_name = "N")]
+    pp: Option<u32>,
+    /// Chips that share the routed experts of a layer
+    #[arg(long, value_name = "N")]
+    ep: Option<u32>,
+    /// Replicas of attention and dense layers
+    #[arg(long, value_name = "N")]
+    dp: Option<u32>,
+    /// Ranks that share a sequence (context parallel) [default: 1]
+    #[arg(long, value_name = "N")]
+    cp: Option<u32>,
+    /// Micro-batches per step
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    microbatches: Option<u32>,
+    /// Tokens of a training sequence
+    #[arg(long, value_name = "TOKENS", default_value_t = 4096.0, value_parser = parse::tokens)]
+    sequence_len: f64,
+    /// Tokens of a training step
+    #[arg(long, value_name = "TOKENS", default_value_t = 4_194_304.0, value_parser = parse::tokens)]
+    global_batch_tokens: f64,
+    /// Tokens of a prefill chunk [default: whole prompts]
+    #[arg(long, value_name = "TOKENS", value_parser = parse::tokens)]
+    chunk_tokens: Option<f64>,
+    /// How tokens spread over the experts
+    ///
+    /// replicated   uneven, as in real traffic, with hot experts replicated
+    /// uniform      every expert has the same share
+    /// power:ALPHA  expert i has a share proportional to i^-ALPHA
+    /// FILE         a JSON list of visits per expert, or a result document with a gating case over as many experts
+    #[arg(long, value_name = "LOAD", default_value = "replicated", verbatim_doc_comment, value_parser = ExpertLoadFlag::parse)]
+    expert_load: ExpertLoadFlag,
+    /// Schedule of the training pipeline
+    #[arg(long, value_name = "SCHEDULE", default_value = "interleaved", value_parser = pipeline_parser())]
+    pipeline: PipelineSchedule,
+    /// Training: hide no communication behind compute
+    #[arg(long)]
+    no_overlap: bool,
+    /// Memory per chip, in GB (1e9 bytes), instead of the specified or assumed one
+    #[arg(long, value_name = "GB", value_parser = parse::positive)]
+    chip_memory_gb: Option<f64>,
+}
+
+fn pipeline_parser() -> impl TypedValueParser<Value = PipelineSchedule> {
+    PossibleValuesParser::new(PIPELINES).try_map(|name| PipelineSchedule::named(&name).ok_or("no such schedule"))
+}
+
+impl QuestionArgs {
+    /// The fabric, and the one that it is compared with.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for one that cannot be read.
+    pub(super) fn fabrics(&self) -> Result<(Fabric, Fabric), Error> {
+        Ok((Fabric::load(&self.fabric)?, Fabric::load(&self.baseline)?))
+    }
+
+    /// The question that the flags ask about one model and phase.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an expert load that is not of this model.
+    pub(super) fn request(
+        &self,
+        model: Model,
+        chip: ChipModel,
+        fabric: Fabric,
+        phase: Phase,
+    ) -> Result<Request, Error> {
+        let workload = Workload {
+            prompt_len: self.prompt_len,
+            kv_len: self.kv_len.unwrap_or(self.prompt_len + self.output_len / 2.0),
+            tpot_limit_s: self.tpot_limit_ms.map_or(Workload::default().tpot_limit_s, |ms| ms / 1e3),
+            tpot_limit_binds: self.tpot_limit_ms.is_some(),
+            mtp_tokens: self.mtp,
+            mtp_acceptance: self.mtp_acceptance,
+            sequence_len: self.sequence_len,
+            global_batch_tokens: self.global_batch_tokens,
+            chunk_tokens: self.chunk_tokens.unwrap_or(f64::INFINITY),
+            expert_load: self.expert_load.of(&model)?,
+            skew: 1.0,
+            pipeline: self.pipeline,
+            overlap: !self.no_overlap,
+        };
+        let pins = Pins {
+            tp: self.tp,
+            pp: self.pp,
+            // A dense model in a table of several has no experts to share.
+            ep: if self.model.is_none() && model.moe.is_none() { None } else { self.ep },
+            dp: self.dp,
+            cp: self.cp,
+            microbatches: self.microbatches,
+            batch_per_chip: self.batch_per_chip,
+        };
+        Ok(Request {
+            model,
+            chip,
+            fabric,
+            chips: self.chips,
+            phase,
+            number_type: self.number_type.map(Into::into),
+            workload,
+            pins,
+        })
+    }
+
+    /// The chip that the flags name.
+    ///
+    /// # Errors
+    /// [`Error::Input`].
+    pub(super) fn chip_model(&self) -> Result<ChipModel, Error> {
+        let record = self.record.as_deref().or(self.record_flag.as_deref());
+        let name = self.chip.as_deref().unwrap_or(if record.is_some() { "measured" } else { DEFAULT_CHIP });
+        let mut chip = match (name, record) {
+            ("measured", Some(path)) => measured(path)?,
+            ("measured", None) => {
+                return Err(Error::Input(
+                    "chip `measured` needs a record: give one, e.g. --record results/x.json".to_owned(),
+                ));
+            }
+            // A record that plays no part would mislead.
+            (other, Some(path)) => {
+                return Err(Error::Input(format!(
+                    "{} and --chip {other} exclude each other: leave one of them out",
+                    path.display()
+                )));
+            }
+            (other, None) => ChipModel::from_spec(&Chip::load(other)?),
+        };
+        if let Some(gb) = self.chip_memory_gb {
+            chip.set_capacity(gb * 1e9);
+        }
+        Ok(chip)
+    }
+}
+
+/// Several models in all phases on a fabric, each compared with a baseline.
+pub(super) struct ModelTable {
+    pub(super) models: Vec<Model>,
+    pub(super) fabric: Fabric,
+    pub(super) baseline: Fabric,
+    pub(super) chips: u32,
+}
+
+impl ModelTable {
+    /// The models that are named, or three; the fabrics and the number of chips that are named, or the Supernode's.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for a name or file that cannot be read.
+    pub(super) fn load(
+        models: &[String],
+        fabric: Option<&str>,
+        baseline: Option<&str>,
+        chips: Option<u32>,
+    ) -> Result<Self, Error> {
+        let named: Vec<&str> = models.iter().map(String::as_str).collect();
+        let names = if named.is_empty() { TABLE_MODELS.to_vec() } else { named };
+        Ok(Self {
+            models: names.into_iter().map(Model::load).collect::<Result<_, SpecError>>()?,
+            fabric: Fabric::load(fabric.unwrap_or(DEFAULT_FABRIC))?,
+            baseline: Fabric::load(baseline.unwrap_or(DEFAULT_BASELINE))?,
+            chips: chips.unwrap_or(DEFAULT_CHIPS),
+        })
+    }
+
+    /// What is asked of a chip about one model and phase.
+    pub(super) fn request(&self, chip: &ChipModel, model: &Model, phase: Phase) -> Request {
+        Request::new(model.clone(), chip.clone(), self.fabric.clone(), self.chips, phase)
+    }
+
+    /// What the chip would deliver.
+    pub(super) fn rows(&self, chip: &ChipModel) -> Vec<ProjectedRow> {
+        let questions = self.models.iter().flat_map(|model| TABLE_PHASES.map(|phase| self.request(chip, model, phase)));
+        let row = |request: Request| {
+            let comparison = projection::compare(&request, &self.baseline);
+            ProjectedRow { request, baseline: self.baseline.name.clone(), comparison }
+        };
+        questions.map(row).collect()
+    }
+}
+
+/// The device of a record as a chip.
+///
+/// # Errors
+/// [`Error::Input`]: the record has too little.
+pub(super) fn chip_of(record: &Record) -> Result<ChipModel, Error> {
+    ChipModel::from_record(record).map_err(|reason| Error::Input(reason.to_string()))
+}
+
+/// The device of a record file as a chip.
+///
+/// # Errors
+/// [`Error::Input`]: it cannot be read, or has too little.
+pub(super) fn measured(path: &Path) -> Result<ChipModel, Error> {
+    let record = record::load(path).map_err(|error| Error::Input(error.to_string()))?;
+    ChipModel::from_record(&record).map_err(|reason| Error::Input(format!("{}: {reason}", path.display())))
+}

@@ -1,0 +1,19 @@
+//! What a page shows.
+
+use crate::projection::claims::Judged;
+use crate::projection::outlook::Outlook;
+use crate::record::Record;
+use crate::report::projected::ProjectionPair;
+
+/// What a page shows; what is empty gets no section.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Page<'a> {
+    /// Measured devices.
+    pub records: &'a [Record],
+    /// What chips would deliver. The first one's chip is that of the headline.
+    pub projections: &'a [ProjectionPair],
+    /// One model's decode in depth.
+    pub outlook: Option<&'a Outlook>,
+    /// The announcement against the model.
+    pub claims: &'a [Judged],
+}

@@ -1,0 +1,17 @@
+//! What a terminal shows: tables, summaries and lists, at most 100 columns wide.
+
+pub mod claims;
+pub mod compile;
+pub mod devices;
+pub mod doctor;
+pub mod explain;
+pub mod fabric;
+pub(in crate::report) mod layout;
+pub mod projection;
+mod record;
+pub mod summary;
+pub mod validation;
+pub mod verify;
+
+pub use layout::{fit_to, print};
+pub use record::table;
