@@ -111,13 +111,14 @@ fn has_matrices(launch: &Launch) -> bool {
 /// The features and units that a module uses, as naga sees it.
 fn used(module: &Module) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
-    let without = |capability| {
-        Validator::new(ValidationFlags::all(), Capabilities::all().difference(capability)).validate(module)
+    let needs_capability = |capability| {
+        let others = Capabilities::all().difference(capability);
+        Validator::new(ValidationFlags::all(), others).validate(module).is_err()
     };
-    if without(Capabilities::SHADER_FLOAT16).is_err() {
+    if needs_capability(Capabilities::SHADER_FLOAT16) {
         needs.insert(Need::ShaderF16);
     }
-    if without(Capabilities::SUBGROUP).is_err() {
+    if needs_capability(Capabilities::SUBGROUP) {
         needs.insert(Need::Subgroup);
     }
     for (_, declared) in module.types.iter() {
