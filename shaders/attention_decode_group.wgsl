@@ -1,8 +1,9 @@
-// Attention of one query a sequence over its KV cache, split over the cache: one workgroup a (sequence, KV head, split),
-// which reads each key and value once for all query heads of the group, neighbouring invocations neighbouring words.
-// 32 keys at a time pass through workgroup memory; then an invocation has one key and every second head. Values stream
-// past registers: an invocation has one vec4 column of all heads and every `lanes`-th key. Writes the largest score, the
-// sum of exponentials and the unnormalised output of its part; attention_reduce.wgsl merges the parts.
+// Attention of one query per sequence over its KV cache. The cache is split; one workgroup computes one (sequence, KV
+// head, split). It reads each key and value once for all query heads of the group; neighbouring invocations read
+// neighbouring words. Keys go through workgroup memory, 32 at a time; an invocation then scores one key for every
+// second head. Values are read straight into registers: an invocation takes one vec4 column of all heads and every
+// `lanes`-th key. Each part writes its largest score, its sum of exponentials and its unnormalised output.
+// attention_reduce.wgsl merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -26,14 +27,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Element4>;               // [sequences, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<Element4>;               // [sequences, kv_len, kv_heads, head_dim]
-@group(0) @binding(3) var<storage, read> v: array<Element4>;               // [sequences, kv_len, kv_heads, head_dim]
+@group(0) @binding(1) var<storage, read> q: array<Element4>;                 // [sequences, heads, head_dim]
+@group(0) @binding(2) var<storage, read> k: array<Element4>;                 // [sequences, kv_len, kv_heads, head_dim]
+@group(0) @binding(3) var<storage, read> v: array<Element4>;                 // [sequences, kv_len, kv_heads, head_dim]
 @group(0) @binding(4) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
-@group(0) @binding(5) var<storage, read_write> part_out: array<vec4<f32>>; // [sequences, heads, splits, head_dim]
+@group(0) @binding(5) var<storage, read_write> part_out: array<vec4<f32>>;   // [sequences, heads, splits, head_dim]
 
 var<workgroup> query: array<Element4, GROUP * HEAD_DIM4>;
-var<workgroup> tile: array<Element4, KEYS * (HEAD_DIM4 + 1u)>; // one more a row, against bank conflicts
+var<workgroup> tile: array<Element4, KEYS * (HEAD_DIM4 + 1u)>; // one more per row, against bank conflicts
 var<workgroup> score: array<f32, GROUP * KEYS>;                // then exponentials
 var<workgroup> largest: array<f32, MAX_GROUP>;
 var<workgroup> shrink: array<f32, MAX_GROUP>;

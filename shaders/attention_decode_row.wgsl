@@ -1,6 +1,6 @@
-// Attention of one query a sequence over its KV cache, split over the cache: one invocation a (sequence, head, split),
-// no barriers. Writes the largest score, the sum of exponentials and the unnormalised output of its part;
-// attention_reduce.wgsl merges the parts. Eight keys share one rescaling.
+// Attention of one query per sequence over its KV cache. The cache is split; one invocation computes one (sequence,
+// head, split), without barriers. Eight keys share one rescaling of the sum. Each part writes its largest score, its
+// sum of exponentials and its unnormalised output. attention_reduce.wgsl merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -23,11 +23,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Element4>;               // [sequences, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<Element4>;               // [sequences, kv_len, kv_heads, head_dim]
-@group(0) @binding(3) var<storage, read> v: array<Element4>;               // [sequences, kv_len, kv_heads, head_dim]
+@group(0) @binding(1) var<storage, read> q: array<Element4>;                 // [sequences, heads, head_dim]
+@group(0) @binding(2) var<storage, read> k: array<Element4>;                 // [sequences, kv_len, kv_heads, head_dim]
+@group(0) @binding(3) var<storage, read> v: array<Element4>;                 // [sequences, kv_len, kv_heads, head_dim]
 @group(0) @binding(4) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
-@group(0) @binding(5) var<storage, read_write> part_out: array<vec4<f32>>; // [sequences, heads, splits, head_dim]
+@group(0) @binding(5) var<storage, read_write> part_out: array<vec4<f32>>;   // [sequences, heads, splits, head_dim]
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

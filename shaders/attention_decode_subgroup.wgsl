@@ -1,7 +1,7 @@
-// Attention of one query a sequence over its KV cache, split over the cache, one lane a query head: the heads of a group
-// share their keys, so lane i loads keys i % 8 and 8 + i % 8 of the block and broadcasts them. No barriers; subgroups of 8
-// lanes and more. Writes the largest score, the sum of exponentials and the unnormalised output of its part;
-// attention_reduce.wgsl merges the parts.
+// Attention of one query per sequence over its KV cache. The cache is split; one lane computes one query head. The
+// heads of a group share their keys. Of each block of 16, lane i loads keys i % 8 and 8 + i % 8 and broadcasts them.
+// There are no barriers. It needs subgroups of at least 8 lanes. Each part writes its largest score, its sum of
+// exponentials and its unnormalised output. attention_reduce.wgsl merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -24,11 +24,11 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Element4>;               // [sequences, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<Element4>;               // [sequences, kv_len, kv_heads, head_dim]
-@group(0) @binding(3) var<storage, read> v: array<Element4>;               // [sequences, kv_len, kv_heads, head_dim]
+@group(0) @binding(1) var<storage, read> q: array<Element4>;                 // [sequences, heads, head_dim]
+@group(0) @binding(2) var<storage, read> k: array<Element4>;                 // [sequences, kv_len, kv_heads, head_dim]
+@group(0) @binding(3) var<storage, read> v: array<Element4>;                 // [sequences, kv_len, kv_heads, head_dim]
 @group(0) @binding(4) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
-@group(0) @binding(5) var<storage, read_write> part_out: array<vec4<f32>>; // [sequences, heads, splits, head_dim]
+@group(0) @binding(5) var<storage, read_write> part_out: array<vec4<f32>>;   // [sequences, heads, splits, head_dim]
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(
@@ -42,7 +42,7 @@ fn main(
     let in_group = (id.y % passes) * WORKGROUP + local.x;
     let split = id.x;
     let sequence = id.z;
-    // Every lane has to broadcast, so lanes beyond the group go along with its last head and are not stored.
+    // Every lane must broadcast. Lanes beyond the group compute its last head again and do not store it.
     let head = kv_head * group + min(in_group, group - 1u);
     let q_at = (sequence * params.heads + head) * HEAD_DIM4;
     let kv_step = params.kv_heads * HEAD_DIM4;

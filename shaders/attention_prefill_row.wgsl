@@ -1,6 +1,8 @@
-// Attention over many queries with online softmax, causal or not, one invocation a query row, no barriers.
+// Attention of many queries with online softmax, causal or not. One invocation computes one query of one head, without
+// barriers. Eight keys share one rescaling of the sum.
 //   out[i, h, :] = sum over visible j of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
-// Under CAUSAL query i stands at position kv_len - q_len + i and sees the keys up to it; else it sees all. Eight keys share one rescaling of the sum.
+// Under CAUSAL, query i is at position kv_len - q_len + i and sees the keys up to that position. Otherwise it sees all
+// keys.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }

@@ -1,9 +1,10 @@
-// Attention over many queries with online softmax, causal or not. A lane has ROWS queries; the lanes of a subgroup see the
-// same keys, so lane i loads keys i % 8 and 8 + i % 8 and broadcasts them, once for all queries of a lane. No barriers;
-// subgroups of 8 lanes and more.
+// Attention of many queries with online softmax, causal or not. A lane computes ROWS queries. The lanes of a subgroup
+// see the same keys. Of each block of 16, lane i loads keys i % 8 and 8 + i % 8. It broadcasts them once for all
+// queries of a lane. Sixteen keys share one rescaling of the sum. There are no barriers. It needs subgroups of at least
+// 8 lanes.
 //   out[i, h, :] = sum over visible j of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
-// Under CAUSAL query i stands at position kv_len - q_len + i and sees the keys up to it; else it sees all. Sixteen keys
-// share one rescaling of the sum.
+// Under CAUSAL, query i is at position kv_len - q_len + i and sees the keys up to that position. Otherwise it sees all
+// keys.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -14,7 +15,7 @@ override VALUE_DIM4: u32 = 32u; // head_dim / 4 of values, at most 32
 override CAUSAL: bool = true;
 override WORKGROUP: u32 = 32u;
 
-const ROWS: u32 = 1u; // queries of a lane
+const ROWS: u32 = 1u; // queries per lane
 const MAX_VALUE_DIM4: u32 = 32u;
 const KEYS: u32 = 16u;
 const LOWEST: f32 = -3.0e38;
@@ -33,7 +34,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read> v: array<Element4>;         // [kv_len, kv_heads, value_dim]
 @group(0) @binding(4) var<storage, read_write> out: array<Element4>; // [q_len, heads, value_dim]
 
-// Where a query or its output begins, in vec4. Every lane has to broadcast, so rows beyond the last go along.
+// Where a query or its output begins, in vec4. Every lane must broadcast, so rows beyond the last repeat it.
 fn start_of(row: u32, head: u32, dim4: u32) -> u32 {
     return (min(row, params.q_len - 1u) * params.heads + head) * dim4;
 }
@@ -70,7 +71,7 @@ fn main(
         for (var d = 0u; d < HEAD_DIM4; d++) {
             let own_k0 = widen(k[own0 * HEAD_DIM4 + d]);
             let own_k1 = widen(k[own1 * HEAD_DIM4 + d]);
-            // A broadcast wants a constant lane, so the keys are written out.
+            // A broadcast needs a constant lane, so the keys are written out.
             let k0 = subgroupBroadcast(own_k0, 0u);
             let k1 = subgroupBroadcast(own_k0, 1u);
             let k2 = subgroupBroadcast(own_k0, 2u);

@@ -1,7 +1,9 @@
-// Attention over many queries with online softmax, causal or not, tiled: 32 queries x 16 keys through workgroup memory,
-// 64 invocations as 8 row groups x 8 lanes; each holds 4 rows x 2 scores and 4 rows x value_dim / 8 of the output.
+// Attention of many queries with online softmax, causal or not. A workgroup takes 32 queries and, through workgroup
+// memory, 16 keys at a time. Its 64 invocations are 8 groups of rows x 8 lanes. An invocation holds 4 rows x 2 scores,
+// and 4 rows x value_dim / 8 of the output.
 //   out[i, h, :] = sum over visible j of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
-// Under CAUSAL query i stands at position kv_len - q_len + i and sees the keys up to it; else it sees all.
+// Under CAUSAL, query i is at position kv_len - q_len + i and sees the keys up to that position. Otherwise it sees all
+// keys.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -116,8 +118,9 @@ fn main(
     }
     for (var i = 0u; i < 4u; i++) {
         if first_row + i < params.q_len {
+            let out_at = ((first_row + i) * params.heads + head) * VALUE_DIM4 + local.x;
             for (var d = 0u; d < VALUE_DIM4 / LANES; d++) {
-                out[((first_row + i) * params.heads + head) * VALUE_DIM4 + d * LANES + local.x] = narrow(sum[i][d] / total[i]);
+                out[out_at + d * LANES] = narrow(sum[i][d] / total[i]);
             }
         }
     }

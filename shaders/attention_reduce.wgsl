@@ -1,5 +1,6 @@
-// Merges the parts of a split decode: out = sum_s exp(m_s - m) part_out_s / sum_s exp(m_s - m) l_s with m the largest
-// of all m_s. One invocation a vec4 of the output.
+// Merges the parts of a split decode. One invocation computes one vec4 of the output.
+//   out = sum_s exp(m_s - m) part_out_s / sum_s exp(m_s - m) l_s
+// Part s has the largest score m_s and the sum of exponentials l_s; m is the largest of all m_s.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }

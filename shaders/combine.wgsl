@@ -1,6 +1,6 @@
-// Weighted sum of each token's expert outputs, back in token order:
+// Weighted sum of the expert outputs of each token, back in token order. One invocation computes one vec4 of the
+// output.
 //   out[token, :] = sum over j < top_k of weight[token, j] * y[row_of_slot[token * top_k + j], :]
-// One invocation a vec4 of the output.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -15,10 +15,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> y: array<Element4>;           // [rows, n]
-@group(0) @binding(2) var<storage, read> weight: array<f32>;           // [tokens, top_k]
-@group(0) @binding(3) var<storage, read> row_of_slot: array<u32>;      // [tokens * top_k]
-@group(0) @binding(4) var<storage, read_write> out: array<Element4>;   // [tokens, n]
+@group(0) @binding(1) var<storage, read> y: array<Element4>;         // [rows, n]
+@group(0) @binding(2) var<storage, read> weight: array<f32>;         // [tokens, top_k]
+@group(0) @binding(3) var<storage, read> row_of_slot: array<u32>;    // [tokens * top_k]
+@group(0) @binding(4) var<storage, read_write> out: array<Element4>; // [tokens, n]
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

@@ -1,17 +1,20 @@
-// Scoring and top-k in one pass, one subgroup a token: the scores stay in registers, 4 neighbouring experts a lane at a
-// time, and each of the top_k rounds is a maximum over the subgroup. No barriers; subgroups of 8 lanes and more.
+// Scoring and top-k in one pass. One subgroup per token keeps the scores in registers, four neighbouring experts per
+// lane at a time. Each of the top_k rounds is a maximum over the subgroup. There are no barriers. It needs subgroups of
+// at least 8 lanes.
 //
 //   SCORING 0: p = softmax(logits); choose by p                                    (Mixtral, Qwen3)
 //   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups      (DeepSeek-V3)
-// A group's score is the sum of its two best choices. Weights are p of the chosen, divided by their sum where
-// RENORMALISE, times scale. Ties go to the lower index. Experts come out best first.
+//
+// The score of a group is the sum of its two best choices. The weight of a chosen expert is its p, divided by the sum
+// over the chosen ones under RENORMALISE, times scale. Of equal experts the lower index wins. Slots are in order, best
+// first.
 override SCORING: u32 = 0u;
 override RENORMALISE: bool = true;
 override WORKGROUP: u32 = 64u;
-override VECTORS: u32 = 8u; // vec4 of scores a lane holds where a subgroup has 8 lanes: experts / 32, rounded up
+override VECTORS: u32 = 8u; // vec4 of scores per lane in a subgroup of 8 lanes: experts / 32, rounded up
 
 const MAX_VECTORS: u32 = 16u;
-const TOKENS: u32 = 8u; // of a workgroup
+const TOKENS: u32 = 8u; // per workgroup
 const LOWEST: f32 = -3.0e38;
 const NOWHERE: u32 = 0xFFFFFFFFu;
 
@@ -30,7 +33,7 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>; // [tokens, top_k]
 @group(0) @binding(4) var<storage, read_write> weight: array<f32>;         // [tokens, top_k]
 
-fn sigmoid(x: vec4<f32>) -> vec4<f32> {
+fn sigmoid4(x: vec4<f32>) -> vec4<f32> {
     return 1.0 / (1.0 + exp(-x));
 }
 
@@ -64,7 +67,7 @@ fn main(
             let at = select(0u, e4, inside);
             var x = logits[token * experts4 + at];
             if SCORING == 1u {
-                x = sigmoid(x) + bias[at];
+                x = sigmoid4(x) + bias[at];
             }
             score[r] = select(vec4(LOWEST), x, inside);
             largest = max(largest, largest_of(score[r]));
@@ -72,7 +75,7 @@ fn main(
         largest = subgroupMax(largest);
         if SCORING == 0u && !RENORMALISE {
             for (var r = 0u; r < VECTORS; r++) {
-                sum4 += exp(score[r] - largest); // what is not there gives exp(-inf) = 0
+                sum4 += exp(score[r] - largest); // missing experts give exp(-inf) = 0
             }
         }
         if params.kept_groups < params.groups {
@@ -134,7 +137,7 @@ fn main(
         let logit = mine4[mine % 4u];
         var p = exp(logit - largest);
         if SCORING == 1u {
-            p = sigmoid(vec4(logit)).x;
+            p = sigmoid4(vec4(logit)).x;
         }
         let chosen = lane < params.top_k;
         var denominator = 1.0;

@@ -1,9 +1,11 @@
-// Scoring and top-k, one invocation a token: one pass over the logits with the best eight kept in registers.
+// Scoring and top-k. One invocation per token reads the logits once and keeps the best eight in registers.
 //
 //   SCORING 0: p = softmax(logits); choose by p                                    (Mixtral, Qwen3)
 //   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups      (DeepSeek-V3)
-// A group's score is the sum of its two best choices. Weights are p of the chosen, divided by their sum where
-// RENORMALISE, times scale. Ties go to the lower index. Experts come out best first.
+//
+// The score of a group is the sum of its two best choices. The weight of a chosen expert is its p, divided by the sum
+// over the chosen ones under RENORMALISE, times scale. Of equal experts the lower index wins. Slots are in order, best
+// first.
 override SCORING: u32 = 0u;
 override RENORMALISE: bool = true;
 override WORKGROUP: u32 = 64u;
@@ -31,7 +33,7 @@ fn sigmoid(x: f32) -> f32 {
     return 1.0 / (1.0 + exp(-x));
 }
 
-// What the choice is made by. Softmax is monotonous, so its logits order the same.
+// The value to choose by. Softmax is monotonic, so logits give the same order.
 fn choice(token: u32, expert: u32) -> f32 {
     let logit = logits[token * params.experts + expert];
     if SCORING == 1u {
@@ -40,7 +42,7 @@ fn choice(token: u32, expert: u32) -> f32 {
     return logit;
 }
 
-// Bit g is set where group g stays.
+// Bit g is set if group g stays.
 fn kept_groups(token: u32) -> u32 {
     let size = params.experts / params.groups;
     var score = array<f32, MAX_GROUPS>();
@@ -91,7 +93,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         if (kept & (1u << (e / group_size))) == 0u {
             continue;
         }
-        // Insertion that shifts by selects only, so that the arrays stay in registers.
+        // Inserts with selects alone, so that the arrays stay in registers.
         var v = choice(token, e);
         var i = e;
         var inserted = false;

@@ -1,9 +1,12 @@
-// Scoring and top-k, one workgroup a token: scores in workgroup memory, then top_k rounds of a tree search for the best.
+// Scoring and top-k. One workgroup per token keeps the scores in workgroup memory. Each of the top_k rounds is a tree
+// search for the best.
 //
 //   SCORING 0: p = softmax(logits); choose by p                                    (Mixtral, Qwen3)
 //   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups      (DeepSeek-V3)
-// A group's score is the sum of its two best choices. Weights are p of the chosen, divided by their sum where
-// RENORMALISE, times scale. Ties go to the lower index. Experts come out best first.
+//
+// The score of a group is the sum of its two best choices. The weight of a chosen expert is its p, divided by the sum
+// over the chosen ones under RENORMALISE, times scale. Of equal experts the lower index wins. Slots are in order, best
+// first.
 override SCORING: u32 = 0u;
 override RENORMALISE: bool = true;
 override WORKGROUP: u32 = 64u; // a power of two
@@ -75,7 +78,7 @@ fn score_groups(local: u32) {
     workgroupBarrier();
 }
 
-// Index of the largest choice, the lowest where several are equal; valid in every invocation.
+// Index of the largest choice, the lowest of equal ones; valid in every invocation.
 fn find_best(local: u32) -> u32 {
     var value = LOWEST;
     var expert = 0xFFFFFFFFu;

@@ -1,38 +1,38 @@
-// Grouped GEMM of int4 weights with f16 activations for few rows an expert (decode): ROWS rows at most share each weight,
-// which is read once, 16 bytes at a time, by one of SPLIT_K invocations that divide k between them and add up through
-// workgroup memory.
+// Grouped GEMM of int4 weights with f16 activations for few rows per expert (decode). At most ROWS rows share each
+// weight. A weight is read once, in a block of 16 bytes, by one of SPLIT_K invocations. These divide k between them and
+// add their sums through workgroup memory.
 //
 //   c[row, :] = a[source(row), :] * (b_scale * b[expert(row)])   SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)       SWIGLU = true
 //
-// Activations are binary16, two a word; weights are int4, eight of k a word, their codes 8 above their values; 32 of k
-// share a binary16 scale.
+// Activations are binary16, two per word. Weights are int4, eight of k per word; a stored code is the value plus 8. 32
+// of k share one binary16 scale.
 //
-// Rows are sorted by expert and padded so that a workgroup's rows never mix experts. Weights stand in panels as wide as
-// a workgroup, so that each workgroup reads one stream: [experts, panels, k / 8, 2, WIDTH] in vec4 of words, where the 2 are neighbouring
-// blocks of columns, or gate and up. Padding of k and of the last panel holds zeros.
+// Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
+// panels as wide as a workgroup: [experts, panels, k / 8, 2, WIDTH] in vec4 of words. The 2 are neighbouring blocks of
+// columns, or gate and up. Each workgroup therefore reads one stream. Padding of k and of the last panel holds zeros.
 
 override SWIGLU: bool = false;
-override WIDTH: u32 = 32u;  // invocations side by side along the columns, each with two vec4
-override SPLIT_K: u32 = 8u; // invocations that share one column's k
+override WIDTH: u32 = 32u;  // invocations along the columns; each owns two vec4
+override SPLIT_K: u32 = 8u; // invocations that share the k of a column
 
-const ROWS: u32 = 8u; // a workgroup
+const ROWS: u32 = 8u; // per workgroup
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
     groups: u32,   // of 32 of k, rounded up
     n4: u32,       // columns of c / 4, rounded up
-    panels: u32,   // column panels an expert
+    panels: u32,   // column panels per expert
     top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec2<u32>>;          // [tokens or rows, k], four a vec2
-@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;          // [experts, panels, k / 8, 2, WIDTH], eight of k a word
+@group(0) @binding(1) var<storage, read> a: array<vec2<u32>>;       // [tokens or rows, k], four per vec2
+@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;       // [experts, panels, k / 8, 2, WIDTH], eight of k per word
 @group(0) @binding(3) var<storage, read> block_expert: array<u32>;  // [row blocks], NONE: unused
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;   // [rows], NONE: padding
-@group(0) @binding(5) var<storage, read> b_scale: array<vec2<u32>>; // [experts, panels, k / 32, 2, WIDTH], four columns a vec2
-@group(0) @binding(6) var<storage, read_write> c: array<vec2<u32>>;             // [rows, n]
+@group(0) @binding(5) var<storage, read> b_scale: array<vec2<u32>>; // [experts, panels, k / 32, 2, WIDTH], four columns per vec2
+@group(0) @binding(6) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
 
 var<workgroup> tile_expert: u32;
 var<workgroup> partial: array<vec4<f32>, WIDTH * SPLIT_K>;
@@ -45,7 +45,7 @@ fn narrow(x: vec4<f32>) -> vec2<u32> {
     return vec2(pack2x16float(x.xy), pack2x16float(x.zw));
 }
 
-// Of four words the code at `shift`, as what it stands for but for the scale.
+// The values of four words whose codes begin at bit `shift`, without their scale.
 fn code(x: vec4<u32>, shift: u32) -> vec4<f32> {
     return vec4<f32>((x >> vec4(shift)) & vec4(15u)) - 8.0;
 }
@@ -62,7 +62,7 @@ fn silu(x: vec4<f32>) -> vec4<f32> {
     return x / (1.0 + exp(-x));
 }
 
-// Stores the two sums of column `column` (in vec4, of this panel) of a row, unless they are padding.
+// Stores the two sums of a row in column `column` of this panel (in vec4), unless they are padding.
 fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     if slot_of_row[row] == NONE {
         return;
@@ -83,12 +83,19 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-// sum + x.x * p0 + x.y * p1 + x.z * p2 + x.w * p3
-fn times(x: vec4<f32>, p0: vec4<f32>, p1: vec4<f32>, p2: vec4<f32>, p3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
-    return fma(vec4(x.w), p3, fma(vec4(x.z), p2, fma(vec4(x.y), p1, fma(vec4(x.x), p0, sum))));
+// sum + x.x * y0 + x.y * y1 + x.z * y2 + x.w * y3
+fn add_four_products(
+    x: vec4<f32>,
+    y0: vec4<f32>,
+    y1: vec4<f32>,
+    y2: vec4<f32>,
+    y3: vec4<f32>,
+    sum: vec4<f32>,
+) -> vec4<f32> {
+    return fma(vec4(x.w), y3, fma(vec4(x.z), y2, fma(vec4(x.y), y1, fma(vec4(x.x), y0, sum))));
 }
 
-// Adds `value` over the SPLIT_K invocations of a column; the sum is valid where local.y = 0.
+// The sum of `value` over the SPLIT_K invocations of a column; valid where local.y = 0.
 fn add_up(local: vec3<u32>, value: vec4<f32>) -> vec4<f32> {
     workgroupBarrier();
     partial[local.y * WIDTH + local.x] = value;
@@ -129,37 +136,37 @@ fn main(
         let scale1 = widen(b_scale[scale_at + WIDTH]);
         var at = (panel * params.groups + g) * 8u * WIDTH + local.x;
         for (var k4 = g * 8u; k4 < g * 8u + 8u; k4 += 2u) {
-            let p = b[at];
-            let q = b[at + WIDTH];
+            let left = b[at];
+            let right = b[at + WIDTH];
             at += 2u * WIDTH;
             { // k 0 to 3 of the word
-                let p0 = code(p, 0u) * scale0;
-                let p1 = code(p, 4u) * scale0;
-                let p2 = code(p, 8u) * scale0;
-                let p3 = code(p, 12u) * scale0;
-                let q0 = code(q, 0u) * scale1;
-                let q1 = code(q, 4u) * scale1;
-                let q2 = code(q, 8u) * scale1;
-                let q3 = code(q, 12u) * scale1;
+                let left0 = code(left, 0u) * scale0;
+                let left1 = code(left, 4u) * scale0;
+                let left2 = code(left, 8u) * scale0;
+                let left3 = code(left, 12u) * scale0;
+                let right0 = code(right, 0u) * scale1;
+                let right1 = code(right, 4u) * scale1;
+                let right2 = code(right, 8u) * scale1;
+                let right3 = code(right, 12u) * scale1;
                 for (var i = 0u; i < ROWS; i++) {
                     let x = widen(a[a_at[i] + k4 + 0u]);
-                    sum0[i] = times(x, p0, p1, p2, p3, sum0[i]);
-                    sum1[i] = times(x, q0, q1, q2, q3, sum1[i]);
+                    sum0[i] = add_four_products(x, left0, left1, left2, left3, sum0[i]);
+                    sum1[i] = add_four_products(x, right0, right1, right2, right3, sum1[i]);
                 }
             }
             { // k 4 to 7 of the word
-                let p0 = code(p, 16u) * scale0;
-                let p1 = code(p, 20u) * scale0;
-                let p2 = code(p, 24u) * scale0;
-                let p3 = code(p, 28u) * scale0;
-                let q0 = code(q, 16u) * scale1;
-                let q1 = code(q, 20u) * scale1;
-                let q2 = code(q, 24u) * scale1;
-                let q3 = code(q, 28u) * scale1;
+                let left0 = code(left, 16u) * scale0;
+                let left1 = code(left, 20u) * scale0;
+                let left2 = code(left, 24u) * scale0;
+                let left3 = code(left, 28u) * scale0;
+                let right0 = code(right, 16u) * scale1;
+                let right1 = code(right, 20u) * scale1;
+                let right2 = code(right, 24u) * scale1;
+                let right3 = code(right, 28u) * scale1;
                 for (var i = 0u; i < ROWS; i++) {
                     let x = widen(a[a_at[i] + k4 + 1u]);
-                    sum0[i] = times(x, p0, p1, p2, p3, sum0[i]);
-                    sum1[i] = times(x, q0, q1, q2, q3, sum1[i]);
+                    sum0[i] = add_four_products(x, left0, left1, left2, left3, sum0[i]);
+                    sum1[i] = add_four_products(x, right0, right1, right2, right3, sum1[i]);
                 }
             }
         }

@@ -1,37 +1,37 @@
-// Grouped GEMM in int8, register-blocked without barriers: one invocation computes ROWS rows x 8 columns straight from
-// storage, with the packed dot product.
+// Grouped GEMM in int8, register-blocked, without barriers. One invocation computes ROWS rows x 8 columns straight from
+// storage with the packed dot product.
 //
 //   c[row, :] = a_scale * b_scale * (a[source(row), :] * b[expert(row)])     SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)                   SWIGLU = true
 //
-// Products are summed in int32 and so exactly; a_scale is per token, b_scale per column.
+// Sums are int32, which is exact. a_scale has one value per token, b_scale one per column.
 //
-// Rows are sorted by expert and padded so that a workgroup's rows never mix experts. Weights stand in panels as wide as
-// a workgroup, so that each workgroup reads one stream: [experts, panels, k / 4, 2, WIDTH] in vec4 of words, where the 2 are neighbouring
-// blocks of columns, or gate and up. Padding of k and of the last panel holds zeros.
+// Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
+// panels as wide as a workgroup: [experts, panels, k / 4, 2, WIDTH] in vec4 of words. The 2 are neighbouring blocks of
+// columns, or gate and up. Each workgroup therefore reads one stream. Padding of k and of the last panel holds zeros.
 
 override SWIGLU: bool = false;
-override WIDTH: u32 = 8u;  // invocations side by side along the columns, each with two vec4
+override WIDTH: u32 = 8u;  // invocations along the columns; each owns two vec4
 override GROUPS: u32 = 1u; // invocations along the rows
 
-const ROWS: u32 = 8u; // an invocation
+const ROWS: u32 = 8u; // per invocation
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
     k16: u32,      // k / 16, rounded up
     n4: u32,       // columns of c / 4, rounded up
-    panels: u32,   // column panels an expert
+    panels: u32,   // column panels per expert
     top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<u32>>;          // [tokens or rows, k], four a word
-@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;          // [experts, panels, k / 4, 2, WIDTH], four of k a word
+@group(0) @binding(1) var<storage, read> a: array<vec4<u32>>;       // [tokens or rows, k], four per word
+@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;       // [experts, panels, k / 4, 2, WIDTH], four of k per word
 @group(0) @binding(3) var<storage, read> block_expert: array<u32>;  // [row blocks], NONE: unused
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;   // [rows], NONE: padding
 @group(0) @binding(5) var<storage, read> a_scale: array<f32>;       // [tokens or rows]
 @group(0) @binding(6) var<storage, read> b_scale: array<vec4<f32>>; // [experts, panels, 2, WIDTH]
-@group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>;             // [rows, n]
+@group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
 
 // bfloat16, to the nearest, ties to even.
 fn narrow(x: vec4<f32>) -> vec2<u32> {
@@ -52,7 +52,7 @@ fn silu(x: vec4<f32>) -> vec4<f32> {
     return x / (1.0 + exp(-x));
 }
 
-// Stores the two sums of column `column` (in vec4, of this panel) of a row, unless they are padding.
+// Stores the two sums of a row in column `column` of this panel (in vec4), unless they are padding.
 fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     if slot_of_row[row] == NONE {
         return;
@@ -74,8 +74,8 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
 }
 
 // sum + the dot products of four k with four columns.
-fn times(x: u32, p: vec4<u32>, sum: vec4<i32>) -> vec4<i32> {
-    return sum + vec4(dot4I8Packed(x, p.x), dot4I8Packed(x, p.y), dot4I8Packed(x, p.z), dot4I8Packed(x, p.w));
+fn add_dots(x: u32, y: vec4<u32>, sum: vec4<i32>) -> vec4<i32> {
+    return sum + vec4(dot4I8Packed(x, y.x), dot4I8Packed(x, y.y), dot4I8Packed(x, y.z), dot4I8Packed(x, y.w));
 }
 
 @compute @workgroup_size(WIDTH, GROUPS, 1)
@@ -96,19 +96,19 @@ fn main(
     var sum1 = array<vec4<i32>, ROWS>();
     var at = (expert * params.panels + group.y) * params.k16 * 8u * WIDTH + local.x;
     for (var k = 0u; k < params.k16; k++) {
-        let p0 = b[at];
-        let q0 = b[at + WIDTH];
-        let p1 = b[at + 2u * WIDTH];
-        let q1 = b[at + 3u * WIDTH];
-        let p2 = b[at + 4u * WIDTH];
-        let q2 = b[at + 5u * WIDTH];
-        let p3 = b[at + 6u * WIDTH];
-        let q3 = b[at + 7u * WIDTH];
+        let left0 = b[at];
+        let right0 = b[at + WIDTH];
+        let left1 = b[at + 2u * WIDTH];
+        let right1 = b[at + 3u * WIDTH];
+        let left2 = b[at + 4u * WIDTH];
+        let right2 = b[at + 5u * WIDTH];
+        let left3 = b[at + 6u * WIDTH];
+        let right3 = b[at + 7u * WIDTH];
         at += 8u * WIDTH;
         for (var i = 0u; i < ROWS; i++) {
             let x = a[a_at[i] + k];
-            sum0[i] = times(x.w, p3, times(x.z, p2, times(x.y, p1, times(x.x, p0, sum0[i]))));
-            sum1[i] = times(x.w, q3, times(x.z, q2, times(x.y, q1, times(x.x, q0, sum1[i]))));
+            sum0[i] = add_dots(x.w, left3, add_dots(x.z, left2, add_dots(x.y, left1, add_dots(x.x, left0, sum0[i]))));
+            sum1[i] = add_dots(x.w, right3, add_dots(x.z, right2, add_dots(x.y, right1, add_dots(x.x, right0, sum1[i]))));
         }
     }
     let scale_at = (expert * params.panels + group.y) * 2u * WIDTH + local.x;

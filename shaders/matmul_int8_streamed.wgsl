@@ -1,37 +1,38 @@
-// Grouped GEMM in int8 for few rows an expert (decode): ROWS rows at most share each weight, which is read once, 16 bytes
-// at a time, by one of SPLIT_K invocations that divide k between them and add up through workgroup memory.
+// Grouped GEMM in int8 for few rows per expert (decode). At most ROWS rows share each weight. A weight is read once,
+// with 15 others, by one of SPLIT_K invocations. These divide k between them and add their sums through workgroup
+// memory.
 //
 //   c[row, :] = a_scale * b_scale * (a[source(row), :] * b[expert(row)])     SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)                   SWIGLU = true
 //
-// Products are summed in int32 and so exactly; a_scale is per token, b_scale per column.
+// Sums are int32, which is exact. a_scale has one value per token, b_scale one per column.
 //
-// Rows are sorted by expert and padded so that a workgroup's rows never mix experts. Weights stand in panels as wide as
-// a workgroup, so that each workgroup reads one stream: [experts, panels, k / 4, 2, WIDTH] in vec4 of words, where the 2 are neighbouring
-// blocks of columns, or gate and up. Padding of k and of the last panel holds zeros.
+// Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
+// panels as wide as a workgroup: [experts, panels, k / 4, 2, WIDTH] in vec4 of words. The 2 are neighbouring blocks of
+// columns, or gate and up. Each workgroup therefore reads one stream. Padding of k and of the last panel holds zeros.
 
 override SWIGLU: bool = false;
-override WIDTH: u32 = 32u;  // invocations side by side along the columns, each with two vec4
-override SPLIT_K: u32 = 8u; // invocations that share one column's k
+override WIDTH: u32 = 32u;  // invocations along the columns; each owns two vec4
+override SPLIT_K: u32 = 8u; // invocations that share the k of a column
 
-const ROWS: u32 = 8u; // a workgroup
+const ROWS: u32 = 8u; // per workgroup
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
     k16: u32,      // k / 16, rounded up
     n4: u32,       // columns of c / 4, rounded up
-    panels: u32,   // column panels an expert
+    panels: u32,   // column panels per expert
     top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<u32>>;          // [tokens or rows, k], four a word
-@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;          // [experts, panels, k / 4, 2, WIDTH], four of k a word
+@group(0) @binding(1) var<storage, read> a: array<vec4<u32>>;       // [tokens or rows, k], four per word
+@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;       // [experts, panels, k / 4, 2, WIDTH], four of k per word
 @group(0) @binding(3) var<storage, read> block_expert: array<u32>;  // [row blocks], NONE: unused
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;   // [rows], NONE: padding
 @group(0) @binding(5) var<storage, read> a_scale: array<f32>;       // [tokens or rows]
 @group(0) @binding(6) var<storage, read> b_scale: array<vec4<f32>>; // [experts, panels, 2, WIDTH]
-@group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>;             // [rows, n]
+@group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
 
 var<workgroup> tile_expert: u32;
 var<workgroup> partial: array<vec4<i32>, WIDTH * SPLIT_K>;
@@ -55,7 +56,7 @@ fn silu(x: vec4<f32>) -> vec4<f32> {
     return x / (1.0 + exp(-x));
 }
 
-// Stores the two sums of column `column` (in vec4, of this panel) of a row, unless they are padding.
+// Stores the two sums of a row in column `column` of this panel (in vec4), unless they are padding.
 fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     if slot_of_row[row] == NONE {
         return;
@@ -77,11 +78,11 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
 }
 
 // sum + the dot products of four k with four columns.
-fn times(x: u32, p: vec4<u32>, sum: vec4<i32>) -> vec4<i32> {
-    return sum + vec4(dot4I8Packed(x, p.x), dot4I8Packed(x, p.y), dot4I8Packed(x, p.z), dot4I8Packed(x, p.w));
+fn add_dots(x: u32, y: vec4<u32>, sum: vec4<i32>) -> vec4<i32> {
+    return sum + vec4(dot4I8Packed(x, y.x), dot4I8Packed(x, y.y), dot4I8Packed(x, y.z), dot4I8Packed(x, y.w));
 }
 
-// Adds `value` over the SPLIT_K invocations of a column; the sum is valid where local.y = 0.
+// The sum of `value` over the SPLIT_K invocations of a column; valid where local.y = 0.
 fn add_up(local: vec3<u32>, value: vec4<i32>) -> vec4<i32> {
     workgroupBarrier();
     partial[local.y * WIDTH + local.x] = value;
@@ -118,19 +119,19 @@ fn main(
     let begin = (expert * params.panels + group.y) * params.k16 * 8u * WIDTH + local.x;
     for (var k = local.y; k < params.k16; k += SPLIT_K) {
         var at = begin + k * 8u * WIDTH;
-        let p0 = b[at];
-        let q0 = b[at + WIDTH];
-        let p1 = b[at + 2u * WIDTH];
-        let q1 = b[at + 3u * WIDTH];
-        let p2 = b[at + 4u * WIDTH];
-        let q2 = b[at + 5u * WIDTH];
-        let p3 = b[at + 6u * WIDTH];
-        let q3 = b[at + 7u * WIDTH];
+        let left0 = b[at];
+        let right0 = b[at + WIDTH];
+        let left1 = b[at + 2u * WIDTH];
+        let right1 = b[at + 3u * WIDTH];
+        let left2 = b[at + 4u * WIDTH];
+        let right2 = b[at + 5u * WIDTH];
+        let left3 = b[at + 6u * WIDTH];
+        let right3 = b[at + 7u * WIDTH];
         at += 8u * WIDTH;
         for (var i = 0u; i < ROWS; i++) {
             let x = a[a_at[i] + k];
-            sum0[i] = times(x.w, p3, times(x.z, p2, times(x.y, p1, times(x.x, p0, sum0[i]))));
-            sum1[i] = times(x.w, q3, times(x.z, q2, times(x.y, q1, times(x.x, q0, sum1[i]))));
+            sum0[i] = add_dots(x.w, left3, add_dots(x.z, left2, add_dots(x.y, left1, add_dots(x.x, left0, sum0[i]))));
+            sum1[i] = add_dots(x.w, right3, add_dots(x.z, right2, add_dots(x.y, right1, add_dots(x.x, right0, sum1[i]))));
         }
     }
     let scale_at = (expert * params.panels + group.y) * 2u * WIDTH + local.x;

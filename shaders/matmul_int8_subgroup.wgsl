@@ -1,39 +1,40 @@
-// Grouped GEMM in int8, widened: one invocation computes ROWS rows x 8 columns, rows shared by broadcast as in
-// matmul_subgroup.wgsl. Codes are multiplied as f32, four of k a step, and flushed into int32 before a sum could leave
-// the 24 bits that f32 holds exactly: the same result as the packed dot product, and faster where that is emulated.
+// Grouped GEMM in int8, widened to f32. One invocation computes ROWS rows x 8 columns and shares rows by broadcast as
+// matmul_subgroup.wgsl does. Codes are multiplied as f32, four of k per step. The sums are flushed into int32 before
+// they could exceed the 24 bits that f32 holds exactly. The result equals that of the packed dot product; it is faster
+// where a device emulates that.
 //
 //   c[row, :] = a_scale * b_scale * (a[source(row), :] * b[expert(row)])     SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)                   SWIGLU = true
 //
-// Products are summed in int32 and so exactly; a_scale is per token, b_scale per column.
+// Sums are int32, which is exact. a_scale has one value per token, b_scale one per column.
 //
-// Rows are sorted by expert and padded so that a workgroup's rows never mix experts. Weights stand in panels as wide as
-// a workgroup, so that each workgroup reads one stream: [experts, panels, k / 4, 2, WIDTH] in vec4 of words, where the 2 are neighbouring
-// blocks of columns, or gate and up. Padding of k and of the last panel holds zeros.
+// Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
+// panels as wide as a workgroup: [experts, panels, k / 4, 2, WIDTH] in vec4 of words. The 2 are neighbouring blocks of
+// columns, or gate and up. Each workgroup therefore reads one stream. Padding of k and of the last panel holds zeros.
 
 override SWIGLU: bool = false;
-override WIDTH: u32 = 8u;  // invocations side by side along the columns, each with two vec4
+override WIDTH: u32 = 8u;  // invocations along the columns; each owns two vec4
 
-const ROWS: u32 = 16u; // an invocation; a multiple of 8
+const ROWS: u32 = 16u; // per invocation; a multiple of 8
 const BLOCKS: u32 = ROWS / 8u;
-const FLUSH: u32 = 256u; // words of k: 1024 products of at most 127 * 127 are below 2^24
+const FLUSH: u32 = 256u; // words of k: 1024 products of at most 127 * 127 stay below 2^24
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
     k4: u32,       // k / 4, rounded up to a multiple of 4
     n4: u32,       // columns of c / 4, rounded up
-    panels: u32,   // column panels an expert
+    panels: u32,   // column panels per expert
     top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<u32>;                 // [tokens or rows, k], four a word
-@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;           // [experts, panels, k / 4, 2, WIDTH], four of k a word
+@group(0) @binding(1) var<storage, read> a: array<u32>;             // [tokens or rows, k], four per word
+@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;       // [experts, panels, k / 4, 2, WIDTH], four of k per word
 @group(0) @binding(3) var<storage, read> block_expert: array<u32>;  // [row blocks], NONE: unused
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;   // [rows], NONE: padding
 @group(0) @binding(5) var<storage, read> a_scale: array<f32>;       // [tokens or rows]
 @group(0) @binding(6) var<storage, read> b_scale: array<vec4<f32>>; // [experts, panels, 2, WIDTH]
-@group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>;             // [rows, n]
+@group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
 
 // bfloat16, to the nearest, ties to even.
 fn narrow(x: vec4<f32>) -> vec2<u32> {
@@ -54,7 +55,7 @@ fn silu(x: vec4<f32>) -> vec4<f32> {
     return x / (1.0 + exp(-x));
 }
 
-// Stores the two sums of column `column` (in vec4, of this panel) of a row, unless they are padding.
+// Stores the two sums of a row in column `column` of this panel (in vec4), unless they are padding.
 fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     if slot_of_row[row] == NONE {
         return;
@@ -75,9 +76,16 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-// sum + x.x * p0 + x.y * p1 + x.z * p2 + x.w * p3
-fn times(x: vec4<f32>, p0: vec4<f32>, p1: vec4<f32>, p2: vec4<f32>, p3: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
-    return fma(vec4(x.w), p3, fma(vec4(x.z), p2, fma(vec4(x.y), p1, fma(vec4(x.x), p0, sum))));
+// sum + x.x * y0 + x.y * y1 + x.z * y2 + x.w * y3
+fn add_four_products(
+    x: vec4<f32>,
+    y0: vec4<f32>,
+    y1: vec4<f32>,
+    y2: vec4<f32>,
+    y3: vec4<f32>,
+    sum: vec4<f32>,
+) -> vec4<f32> {
+    return fma(vec4(x.w), y3, fma(vec4(x.z), y2, fma(vec4(x.y), y1, fma(vec4(x.x), y0, sum))));
 }
 
 fn signed_byte(x: vec4<u32>, shift: u32) -> vec4<f32> {
@@ -95,7 +103,7 @@ fn main(
         return;
     }
     let first_row = group.x * ROWS;
-    // Of each 8 rows, the one that this lane loads for all.
+    // The row of each 8 that this lane loads for all lanes.
     var a_at = array<u32, BLOCKS>();
     for (var i = 0u; i < BLOCKS; i++) {
         a_at[i] = source(first_row + i * 8u + lane % 8u) * params.k4;
@@ -108,45 +116,45 @@ fn main(
         var sum1 = array<vec4<f32>, ROWS>();
         let end = min(flush + FLUSH, params.k4);
         for (var k = flush; k < end; k++) {
-            let p = b[at];
-            let q = b[at + WIDTH];
+            let left = b[at];
+            let right = b[at + WIDTH];
             at += 2u * WIDTH;
-            let p0 = signed_byte(p, 0u);
-            let p1 = signed_byte(p, 8u);
-            let p2 = signed_byte(p, 16u);
-            let p3 = signed_byte(p, 24u);
-            let q0 = signed_byte(q, 0u);
-            let q1 = signed_byte(q, 8u);
-            let q2 = signed_byte(q, 16u);
-            let q3 = signed_byte(q, 24u);
+            let left0 = signed_byte(left, 0u);
+            let left1 = signed_byte(left, 8u);
+            let left2 = signed_byte(left, 16u);
+            let left3 = signed_byte(left, 24u);
+            let right0 = signed_byte(right, 0u);
+            let right1 = signed_byte(right, 8u);
+            let right2 = signed_byte(right, 16u);
+            let right3 = signed_byte(right, 24u);
             for (var i = 0u; i < BLOCKS; i++) {
                 let own = vec4<f32>(unpack4xI8(a[a_at[i] + k]));
                 let row = i * 8u;
-                // A broadcast wants a constant lane, so the eight are written out.
+                // A broadcast needs a constant lane, so the eight are written out.
                 let x0 = subgroupBroadcast(own, 0u);
-                sum0[row + 0u] = times(x0, p0, p1, p2, p3, sum0[row + 0u]);
-                sum1[row + 0u] = times(x0, q0, q1, q2, q3, sum1[row + 0u]);
+                sum0[row + 0u] = add_four_products(x0, left0, left1, left2, left3, sum0[row + 0u]);
+                sum1[row + 0u] = add_four_products(x0, right0, right1, right2, right3, sum1[row + 0u]);
                 let x1 = subgroupBroadcast(own, 1u);
-                sum0[row + 1u] = times(x1, p0, p1, p2, p3, sum0[row + 1u]);
-                sum1[row + 1u] = times(x1, q0, q1, q2, q3, sum1[row + 1u]);
+                sum0[row + 1u] = add_four_products(x1, left0, left1, left2, left3, sum0[row + 1u]);
+                sum1[row + 1u] = add_four_products(x1, right0, right1, right2, right3, sum1[row + 1u]);
                 let x2 = subgroupBroadcast(own, 2u);
-                sum0[row + 2u] = times(x2, p0, p1, p2, p3, sum0[row + 2u]);
-                sum1[row + 2u] = times(x2, q0, q1, q2, q3, sum1[row + 2u]);
+                sum0[row + 2u] = add_four_products(x2, left0, left1, left2, left3, sum0[row + 2u]);
+                sum1[row + 2u] = add_four_products(x2, right0, right1, right2, right3, sum1[row + 2u]);
                 let x3 = subgroupBroadcast(own, 3u);
-                sum0[row + 3u] = times(x3, p0, p1, p2, p3, sum0[row + 3u]);
-                sum1[row + 3u] = times(x3, q0, q1, q2, q3, sum1[row + 3u]);
+                sum0[row + 3u] = add_four_products(x3, left0, left1, left2, left3, sum0[row + 3u]);
+                sum1[row + 3u] = add_four_products(x3, right0, right1, right2, right3, sum1[row + 3u]);
                 let x4 = subgroupBroadcast(own, 4u);
-                sum0[row + 4u] = times(x4, p0, p1, p2, p3, sum0[row + 4u]);
-                sum1[row + 4u] = times(x4, q0, q1, q2, q3, sum1[row + 4u]);
+                sum0[row + 4u] = add_four_products(x4, left0, left1, left2, left3, sum0[row + 4u]);
+                sum1[row + 4u] = add_four_products(x4, right0, right1, right2, right3, sum1[row + 4u]);
                 let x5 = subgroupBroadcast(own, 5u);
-                sum0[row + 5u] = times(x5, p0, p1, p2, p3, sum0[row + 5u]);
-                sum1[row + 5u] = times(x5, q0, q1, q2, q3, sum1[row + 5u]);
+                sum0[row + 5u] = add_four_products(x5, left0, left1, left2, left3, sum0[row + 5u]);
+                sum1[row + 5u] = add_four_products(x5, right0, right1, right2, right3, sum1[row + 5u]);
                 let x6 = subgroupBroadcast(own, 6u);
-                sum0[row + 6u] = times(x6, p0, p1, p2, p3, sum0[row + 6u]);
-                sum1[row + 6u] = times(x6, q0, q1, q2, q3, sum1[row + 6u]);
+                sum0[row + 6u] = add_four_products(x6, left0, left1, left2, left3, sum0[row + 6u]);
+                sum1[row + 6u] = add_four_products(x6, right0, right1, right2, right3, sum1[row + 6u]);
                 let x7 = subgroupBroadcast(own, 7u);
-                sum0[row + 7u] = times(x7, p0, p1, p2, p3, sum0[row + 7u]);
-                sum1[row + 7u] = times(x7, q0, q1, q2, q3, sum1[row + 7u]);
+                sum0[row + 7u] = add_four_products(x7, left0, left1, left2, left3, sum0[row + 7u]);
+                sum1[row + 7u] = add_four_products(x7, right0, right1, right2, right3, sum1[row + 7u]);
             }
         }
         for (var i = 0u; i < ROWS; i++) {
@@ -159,6 +167,8 @@ fn main(
     let scale1 = b_scale[scale_at + WIDTH];
     for (var i = 0u; i < ROWS; i++) {
         let scale = a_scale[source(first_row + i)];
-        store(group.y, local.x, first_row + i, vec4<f32>(total0[i]) * scale0 * scale, vec4<f32>(total1[i]) * scale1 * scale);
+        let scaled0 = vec4<f32>(total0[i]) * scale0 * scale;
+        let scaled1 = vec4<f32>(total1[i]) * scale1 * scale;
+        store(group.y, local.x, first_row + i, scaled0, scaled1);
     }
 }

@@ -1,12 +1,12 @@
-// Grouped GEMM through workgroup memory: a tile of TILE_ROWS rows x 128 columns, 16 of k at a time, 256 invocations of
-// ROWS rows x 8 columns each. Compute-bound work on GPUs (prefill, training).
+// Grouped GEMM through workgroup memory. A workgroup computes TILE_ROWS rows x 128 columns and takes 16 of k at a time.
+// Each of its 256 invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill, training).
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
 //
-// Rows are sorted by expert and padded so that a workgroup's rows never mix experts. Weights stand in panels as wide as
-// a workgroup, so that each workgroup reads one stream: [experts, panels, k, 2, WIDTH] in vec4, where the 2 are neighbouring
-// blocks of columns, or gate and up. Padding of k and of the last panel holds zeros.
+// Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
+// panels as wide as a workgroup: [experts, panels, k, 2, WIDTH] in vec4. The 2 are neighbouring blocks of columns, or
+// gate and up. Each workgroup therefore reads one stream. Padding of k and of the last panel holds zeros.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -14,25 +14,25 @@ fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SWIGLU: bool = false;
 
-const ROWS: u32 = 4u; // an invocation; a multiple of 4
+const ROWS: u32 = 4u; // per invocation; a multiple of 4
 const TILE_ROWS: u32 = 16u * ROWS;
 const TILE_K4: u32 = 4u;
-const WIDTH: u32 = 16u; // invocations side by side along the columns, each with two vec4
+const WIDTH: u32 = 16u; // invocations along the columns; each owns two vec4
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
     k4: u32,       // k / 4, rounded up
     n4: u32,       // columns of c / 4, rounded up
-    panels: u32,   // column panels an expert
+    panels: u32,   // column panels per expert
     top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<Element4>;            // [tokens or rows, k]
-@group(0) @binding(2) var<storage, read> b: array<Element4>;            // [experts, panels, k, 2, WIDTH]
-@group(0) @binding(3) var<storage, read> block_expert: array<u32>;  // [row blocks], NONE: unused
-@group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;   // [rows], NONE: padding
-@group(0) @binding(5) var<storage, read_write> c: array<Element4>;              // [rows, n]
+@group(0) @binding(1) var<storage, read> a: array<Element4>;       // [tokens or rows, k]
+@group(0) @binding(2) var<storage, read> b: array<Element4>;       // [experts, panels, k, 2, WIDTH]
+@group(0) @binding(3) var<storage, read> block_expert: array<u32>; // [row blocks], NONE: unused
+@group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;  // [rows], NONE: padding
+@group(0) @binding(5) var<storage, read_write> c: array<Element4>; // [rows, n]
 
 var<workgroup> tile_expert: u32;
 // k-major: [k, vec4 of rows] and [k, vec4 of columns].
@@ -51,7 +51,7 @@ fn silu(x: vec4<f32>) -> vec4<f32> {
     return x / (1.0 + exp(-x));
 }
 
-// Stores the two sums of column `column` (in vec4, of this panel) of a row, unless they are padding.
+// Stores the two sums of a row in column `column` of this panel (in vec4), unless they are padding.
 fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     if slot_of_row[row] == NONE {
         return;
@@ -86,8 +86,8 @@ fn main(
         return;
     }
     let first_row = group.x * TILE_ROWS;
-    // The first invocations carry four rows x four k of the A tile each, all carry two vec4 of the B tile.
-    let carries = index < TILE_ROWS;
+    // The first invocations load four rows x four k of the A tile each; all load two vec4 of the B tile.
+    let loads_a = index < TILE_ROWS;
     let a_k4 = index % TILE_K4;
     let a_rows4 = min(index / TILE_K4, TILE_ROWS / 4u - 1u);
     var a_at = array<u32, 4>();
@@ -101,7 +101,7 @@ fn main(
     var sum0 = array<vec4<f32>, ROWS>();
     var sum1 = array<vec4<f32>, ROWS>();
     for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
-        if carries {
+        if loads_a {
             var x = array<vec4<f32>, 4>();
             if k4 + a_k4 < params.k4 {
                 for (var i = 0u; i < 4u; i++) {

@@ -1,12 +1,12 @@
-// Roof of the last-level cache: a working set that fits it is read PASSES times. In each pass an invocation reads
-// elsewhere, so that caches nearer to it, which hold only a part of the set, do not answer.
+// Read bandwidth of the last-level cache: a working set that fits it is read PASSES times. An invocation reads from
+// another place in each pass. Caches closer to it hold only a part of the set and cannot answer.
 override WORKGROUP: u32 = 64u;
 
 struct Params {
     vectors: u32,     // length of data in vec4, a power of two
     invocations: u32, // of the whole grid, a power of two
     passes: u32,
-    shift: u32,       // by how many vec4 the reads move from pass to pass
+    shift: u32,       // vec4 by which the reads move from pass to pass
 }
 
 @group(0) @binding(0) var<uniform> params: Params;

@@ -1,4 +1,4 @@
-// Roof of streaming copies: 16 bytes an invocation and step, four steps.
+// Bandwidth of streaming copies: 16 bytes per invocation and step, four steps.
 override WORKGROUP: u32 = 64u;
 
 struct Params {

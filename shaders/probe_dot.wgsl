@@ -1,20 +1,20 @@
-// Roof of packed int8 arithmetic: 8 sums of dot4(x, factor), 16 steps a round, unrolled by hand: a compiler that does not
-// unroll would time its loop. All sums of a step share x, as the columns of a product share a row, which is what counts where
-// the bytes are taken apart first. No operation may be uncounted, and two products in a row of one sum may have no factor in
-// common, or a compiler that takes the bytes apart is free to add before it multiplies: so x is one of the sums, in turn, and
-// the factors take turns. The sum that comes next is added to first: the other seven hide its latency. Integers wrap, so the
-// result is exact.
+// Peak rate of packed int8 arithmetic: 8 sums of dot4(x, factor). A round is 16 steps, written out, since a compiler
+// that does not unroll would time its loop. All sums of a step share x, as the columns of a product share a row; a
+// device that unpacks bytes then unpacks x once. Two consecutive products of one sum have no common factor: otherwise a
+// compiler that unpacks the bytes could add before it multiplies. So x is each of the sums in turn, and the factors
+// take turns. The sum that is x in the next step is updated first; the other seven hide its latency. Integers wrap, so
+// the result is exact.
 override WORKGROUP: u32 = 64u;
 
 struct Params {
     rounds: u32,
     factor: u32, // four int8
-    spread: u32, // what the sums begin apart by
+    spread: u32, // difference between the starts of two sums
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> start: array<u32>;           // [invocations]
-@group(0) @binding(2) var<storage, read_write> finish: array<i32>;    // [invocations]
+@group(0) @binding(1) var<storage, read> start: array<u32>;        // [invocations]
+@group(0) @binding(2) var<storage, read_write> finish: array<i32>; // [invocations]
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

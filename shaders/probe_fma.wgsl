@@ -1,6 +1,6 @@
-// Roof of arithmetic: 3 independent chains of vec4 multiply-adds in registers, 16 steps a round, unrolled by hand: a compiler
-// that does not unroll would time its loop. x <- x * factor + addend, ROUNDS * 16 times. Every invocation writes its chains'
-// sum, so nothing can be left out.
+// Peak rate of multiply-adds. Three independent chains x <- x * factor + addend of vec4 stay in registers; a round is
+// 16 steps. The steps are written out, since a compiler that does not unroll would time its loop. Every invocation
+// writes the sum of its chains, so that no work can be removed.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 
@@ -13,14 +13,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> start: array<f32>;           // [invocations]
-@group(0) @binding(2) var<storage, read_write> finish: array<f32>;    // [invocations]
+@group(0) @binding(1) var<storage, read> start: array<f32>;        // [invocations]
+@group(0) @binding(2) var<storage, read_write> finish: array<f32>; // [invocations]
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let factor = Element4(Element(params.factor));
     let addend = Element4(Element(params.addend));
-    // 12 numbers a lane stay in registers everywhere, 32 do not on a CPU.
+    // 12 numbers per lane stay in registers on every device; 32 do not on a CPU.
     var a = Element4(Element(start[id.x]));
     var b = Element4(Element(start[id.x] + 0.125));
     var c = Element4(Element(start[id.x] + 0.25));

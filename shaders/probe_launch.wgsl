@@ -1,4 +1,4 @@
-// Cost of a launch: one workgroup that writes one word.
+// Cost of a launch: one workgroup writes one word.
 @group(0) @binding(0) var<storage, read> word: array<u32>;
 @group(0) @binding(1) var<storage, read_write> echo: array<u32>;
 

@@ -1,8 +1,8 @@
-// Roof of arithmetic as a matrix product issues it: 16 sums c_ij <- a * b_j + c_ij in registers, 16 steps a round, unrolled by
-// hand: a compiler that does not unroll would time its loop. No product may come twice, and two products in a row of one sum
-// may have no factor in common, or a compiler is free to multiply less: so the a take turns, and the b = (p, q) change in each
-// step by multiply-adds, which count as well. p <- p - q, q <- q + p has a period of six, over which its numbers add up to
-// nothing: the sums swing, and are back after twelve steps.
+// Peak rate of multiply-adds as a matrix product issues them: 16 sums c_ij <- a_i * b_j + c_ij stay in registers. A
+// round is 16 steps, written out, since a compiler that does not unroll would time its loop. A compiler could multiply
+// less if a product came twice, or if two consecutive products of one sum shared a factor. Therefore the a take turns,
+// and b = (p, q) changes in each step by multiply-adds, which are counted too: p <- p - q, q <- q + p. This has a
+// period of six steps, over which p and q add up to zero. The sums return to their start after twelve steps.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 
@@ -15,8 +15,8 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> start: array<vec4<f32>>;     // [invocations]
-@group(0) @binding(2) var<storage, read_write> finish: array<f32>;    // [invocations]
+@group(0) @binding(1) var<storage, read> start: array<vec4<f32>>;  // [invocations]
+@group(0) @binding(2) var<storage, read_write> finish: array<f32>; // [invocations]
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {

@@ -1,4 +1,5 @@
-// Roof of streaming reads: each invocation adds up every invocations-th vec4 of a large buffer and writes one value.
+// Bandwidth of streaming reads: each invocation adds up every invocations-th vec4 of a large buffer and writes one
+// value.
 override WORKGROUP: u32 = 64u;
 
 struct Params {
@@ -18,7 +19,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var x3 = vec4<f32>();
     let step = params.invocations;
     var i = id.x;
-    // Four loads in flight; vectors is a multiple of 4 * invocations.
+    // Four loads are in flight; vectors is a multiple of 4 * invocations.
     for (; i < params.vectors; i += 4u * step) {
         x0 += data[i];
         x1 += data[i + step];

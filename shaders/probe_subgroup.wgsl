@@ -1,5 +1,5 @@
-// Sizes of subgroups as a kernel sees them: what the driver says, and how many invocations a sum over the subgroup counts.
-// Adapters report a range that may be far wider than what runs.
+// Sizes of subgroups as a kernel sees them: the size that the driver reports, and the invocations that a sum over the
+// subgroup counts. Adapters report a range that may be far wider than the sizes that run.
 @group(0) @binding(0) var<storage, read_write> sizes: array<vec2<u32>>; // [workgroups, 256]
 
 @compute @workgroup_size(256, 1, 1)

@@ -1,4 +1,4 @@
-// Roof of streaming writes: 16 bytes an invocation and step, four steps.
+// Bandwidth of streaming writes: 16 bytes per invocation and step, four steps.
 override WORKGROUP: u32 = 256u;
 
 struct Params {
@@ -6,7 +6,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> seed: array<u32>;                   // [1]
+@group(0) @binding(1) var<storage, read> seed: array<u32>;               // [1]
 @group(0) @binding(2) var<storage, read_write> filled: array<vec4<u32>>;
 
 @compute @workgroup_size(WORKGROUP, 1, 1)

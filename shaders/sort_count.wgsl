@@ -1,5 +1,5 @@
-// Sort of token slots by expert, launch 1 of 3: how many slots of each chunk go to each expert.
-// One workgroup a chunk of WORKGROUP slots.
+// Sort of token slots by expert, launch 1 of 3: counts the slots of each chunk per expert. One workgroup per chunk of
+// WORKGROUP slots.
 override WORKGROUP: u32 = 256u;
 
 const MAX_EXPERTS: u32 = 512u;

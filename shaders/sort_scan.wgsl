@@ -1,6 +1,6 @@
-// Sort of token slots by expert, launch 2 of 3: counts become positions. One workgroup.
-// Each expert's rows start at a multiple of row_tile; block_expert names the expert of each block of row_tile rows and
-// slot_of_row is cleared, so that padding rows read NONE.
+// Sort of token slots by expert, launch 2 of 3: turns counts into positions. One workgroup. The rows of each expert
+// begin at a multiple of row_tile. block_expert holds the expert of each block of row_tile rows. slot_of_row is set to
+// NONE, which padding rows keep.
 override WORKGROUP: u32 = 256u;
 
 const MAX_EXPERTS: u32 = 512u;
@@ -15,7 +15,7 @@ struct Params {
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read_write> chunk_count: array<u32>;  // [chunks, experts]: count in, first row out
-@group(0) @binding(2) var<storage, read_write> expert_rows: array<u32>;  // [experts]: slots of each expert
+@group(0) @binding(2) var<storage, read_write> expert_rows: array<u32>;  // [experts]: slots per expert
 @group(0) @binding(3) var<storage, read_write> block_expert: array<u32>; // [row_blocks]
 @group(0) @binding(4) var<storage, read_write> slot_of_row: array<u32>;  // [row_blocks * row_tile]
 

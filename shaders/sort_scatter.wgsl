@@ -1,5 +1,5 @@
-// Sort of token slots by expert, launch 3 of 3: each slot to its row, in the order of slots (stable, so the result is
-// the same in every run). One workgroup a chunk of WORKGROUP slots, the chunks of launch 1.
+// Sort of token slots by expert, launch 3 of 3: writes each slot to its row, in the order of slots. The sort is stable,
+// so every run gives the same result. One workgroup per chunk of WORKGROUP slots; the chunks are those of launch 1.
 override WORKGROUP: u32 = 256u; // a multiple of 4
 
 struct Params {
@@ -41,7 +41,7 @@ fn main(
         let equal = select(vec4<u32>(), vec4(1u), expert_here[before] == vec4(expert));
         row += equal.x + equal.y + equal.z + equal.w;
     }
-    // Of the last four, those before this slot.
+    // Of the last four slots, those before this one.
     let last = select(vec4<u32>(), vec4(1u), expert_here[local / 4u] == vec4(expert));
     for (var before = 0u; before < local % 4u; before++) {
         row += last[before];

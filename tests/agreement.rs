@@ -6,7 +6,8 @@
 use supernode_bench::kernels::gating::{Gate, Logits, TopK};
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
 use supernode_bench::kernels::routing::{Load, NONE};
-use supernode_bench::kernels::{Computed, Element, Kernel, Kind, Tensor, Tensors, twin};
+use supernode_bench::kernels::{Computed, Element, Kernel, Tensor, TensorType, Tensors, twin};
+use supernode_bench::specs::Scoring;
 
 /// What a variant that makes no mistake leaves in `c`.
 fn product(matmul: &Matmul, variant: &str, inputs: &Tensors) -> Vec<f32> {
@@ -56,7 +57,15 @@ fn variants_with_other_tiles_agree_and_one_wrong_element_is_seen() {
 
 #[test]
 fn gates_agree_unless_one_chose_an_expert_that_the_twin_would_not() {
-    let gate = Gate { experts: 16, top_k: 2, sigmoid: false, groups: 1, kept_groups: 1, renormalise: true, scale: 1.0 };
+    let gate = Gate {
+        experts: 16,
+        top_k: 2,
+        scoring: Scoring::Softmax,
+        groups: 1,
+        kept_groups: 1,
+        renormalise: true,
+        scale: 1.0,
+    };
     let top_k = TopK { gate: gate.clone(), tokens: 9, logits: Logits::Random };
     let inputs = top_k.inputs("token", Element::F32, 3);
     let (mut experts, mut weights) = (Vec::new(), Vec::new());
@@ -70,7 +79,7 @@ fn gates_agree_unless_one_chose_an_expert_that_the_twin_would_not() {
     }
     let outputs = |experts: &[u32]| {
         let bytes = experts.iter().flat_map(|expert| expert.to_le_bytes()).collect();
-        let experts = Tensor::from_bytes(&[9, 2], &[9, 2], Kind::Index, bytes);
+        let experts = Tensor::from_bytes(&[9, 2], &[9, 2], TensorType::Index, bytes);
         Tensors::from([("expert_of_slot", experts), ("weight", Tensor::floats(&[9, 2], &weights))])
     };
     let ours = outputs(&experts);

@@ -1,4 +1,4 @@
-//! Attention and gating at shapes drawn at random, on a real adapter: any shape a caller may ask for, not those of a list.
+//! Attention and gating at random shapes on a real adapter: any shape that a caller may ask for.
 
 #![cfg(feature = "gpu")]
 
@@ -11,11 +11,12 @@ use supernode_bench::kernels::{Element, Kernel, KernelCase};
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::measure::launch;
 use supernode_bench::measure::verify::once;
+use supernode_bench::specs::Scoring;
 
-/// Each shape compiles shaders of its own, which costs more than running them.
+/// Shapes per kernel. Each shape compiles its own shaders, which takes longer than running them.
 const SHAPES: u32 = 6;
 
-/// Draws shapes, a variant and a type for each, and compares with the twin under runtime checks.
+/// Draws shapes, each with a variant and a type, and compares the results with the twin under runtime checks.
 fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
     let gpu = gpu::select(&AdapterChoice::default())
         .and_then(|listed| listed.open(true))
@@ -34,7 +35,7 @@ fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
         .unwrap_or_else(|error| panic!("{error}"));
 }
 
-/// The variants and types that exist at this shape on this adapter.
+/// The variants and types that this shape has on this adapter.
 fn ways(gpu: &Gpu, kernel: &dyn Kernel) -> Vec<(&'static str, Element)> {
     let mut ways = Vec::new();
     for &variant in kernel.variants().iter().filter(|variant| kernel.suits(variant)) {
@@ -98,14 +99,21 @@ fn latent_decode_is_right_at_any_shape() {
 #[test]
 fn top_k_is_right_at_any_gate() {
     let logits = prop_oneof![Just(Logits::Random), Just(Logits::Ties), Just(Logits::Constant)];
-    let gates = (1..9usize, 1..33usize, 1..9usize, 1..9usize, any::<bool>(), any::<bool>());
+    let gates = (
+        1..9usize,
+        1..33usize,
+        1..9usize,
+        1..9usize,
+        prop_oneof![Just(Scoring::Softmax), Just(Scoring::Sigmoid)],
+        any::<bool>(),
+    );
     let shapes =
-        (gates, 1..200usize, logits).prop_map(|((groups, size, kept, top_k, sigmoid, renormalise), tokens, logits)| {
-            // Only DeepSeek's gate knows groups; two experts a group are the fewest that its score is made from.
-            let (groups, size) = if sigmoid { (groups, size + 1) } else { (1, size * groups) };
+        (gates, 1..200usize, logits).prop_map(|((groups, size, kept, top_k, scoring, renormalise), tokens, logits)| {
+            // Only DeepSeek's gate has groups. Their score takes the two best experts, so a group has at least two.
+            let (groups, size) = if scoring == Scoring::Sigmoid { (groups, size + 1) } else { (1, size * groups) };
             let kept_groups = kept.min(groups);
             let top_k = top_k.min(kept_groups * size);
-            let gate = Gate { experts: groups * size, top_k, sigmoid, groups, kept_groups, renormalise, scale: 1.5 };
+            let gate = Gate { experts: groups * size, top_k, scoring, groups, kept_groups, renormalise, scale: 1.5 };
             TopK { gate, tokens, logits }
         });
     check(shapes);

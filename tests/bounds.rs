@@ -50,7 +50,7 @@ impl Executor for Guarded<'_> {
                 let mut bytes = tensor.bytes().to_vec();
                 bytes.resize(size, 0);
                 bytes.extend(repeat(INPUT_GUARD, GUARD));
-                *tensor = Tensor::from_bytes(&[], &[], supernode_bench::kernels::Kind::Index, bytes);
+                *tensor = Tensor::from_bytes(&[], &[], supernode_bench::kernels::TensorType::Index, bytes);
             }
             let guard = if buffer.role == Role::Input { INPUT_GUARD } else { POISON_WORD };
             sizes.insert(buffer.name, (size, guard));
@@ -116,7 +116,7 @@ fn no_variant_reads_or_writes_beyond_its_buffers() {
 #[test]
 fn a_kernel_that_is_launched_too_far_is_caught() {
     let gpu = open();
-    let probe = supernode_bench::kernels::probes::Probe::Copy { bytes: 1 << 16 };
+    let probe = supernode_bench::kernels::probes::CopyProbe { bytes: 1 << 16 };
     let element = supernode_bench::kernels::Element::F32;
     let mut plan = probe.plan("probe", element);
     // The shader is told of more invocations than the buffers hold.

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use supernode_bench::kernels::probes::Probe;
+use supernode_bench::kernels::probes::{FmaForm, FmaProbe, LaunchProbe};
 use supernode_bench::kernels::{Element, Kernel, POISON_WORD};
 use supernode_bench::measure::gpu::{AdapterChoice, Gpu, select};
 use supernode_bench::measure::{Executor, LaunchError, Prepared};
 
 /// Multiply-adds for some hundred milliseconds on a software adapter.
-const LONG: Probe = Probe::Fma { invocations: 1 << 16, rounds: 512 };
+const LONG: FmaProbe = FmaForm::Chains.probe(1 << 16, 512);
 
 fn open() -> Gpu {
     select(&AdapterChoice::default())
@@ -18,7 +18,7 @@ fn open() -> Gpu {
         .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
 }
 
-fn prepare<'a>(gpu: &'a Gpu, probe: &Probe) -> Result<Box<dyn Prepared + 'a>, LaunchError> {
+fn prepare<'a>(gpu: &'a Gpu, probe: &dyn Kernel) -> Result<Box<dyn Prepared + 'a>, LaunchError> {
     let plan = probe.plan("probe", Element::F32);
     gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1)
 }
@@ -26,14 +26,14 @@ fn prepare<'a>(gpu: &'a Gpu, probe: &Probe) -> Result<Box<dyn Prepared + 'a>, La
 #[test]
 fn a_lost_device_differs_from_a_refused_launch_and_another_opening_works() {
     let gpu = open();
-    let mut prepared = prepare(&gpu, &Probe::Launch).unwrap();
+    let mut prepared = prepare(&gpu, &LaunchProbe).unwrap();
     prepared.run(1).unwrap();
     gpu.destroy();
     let error = prepared.run(1).unwrap_err();
     assert!(matches!(error, LaunchError::Device(_)), "{error:?}");
-    let error = prepare(&gpu, &Probe::Launch).err();
+    let error = prepare(&gpu, &LaunchProbe).err();
     assert!(matches!(error, Some(LaunchError::Device(_))), "{error:?}");
-    prepare(&open(), &Probe::Launch).unwrap().run(1).unwrap();
+    prepare(&open(), &LaunchProbe).unwrap().run(1).unwrap();
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn a_device_that_does_not_answer_in_time_is_given_up_and_another_opening_works()
     assert!(matches!(error, LaunchError::Hung(_)), "{error:?}");
     // As a session does: closing it would wait.
     std::mem::forget(gpu);
-    prepare(&open(), &Probe::Launch).unwrap().run(1).unwrap();
+    prepare(&open(), &LaunchProbe).unwrap().run(1).unwrap();
 }
 
 #[test]
@@ -54,9 +54,9 @@ fn buffers_that_nothing_wrote_hold_poison_to_their_last_word() {
     const BLOCK: u64 = 4 << 20;
     let gpu = open();
     for size in [4, 16, BLOCK - 4, BLOCK, BLOCK + 4, 3 * BLOCK + 20] {
-        let mut plan = Probe::Launch.plan("probe", Element::F32);
+        let mut plan = LaunchProbe.plan("probe", Element::F32);
         plan.buffers[1].size_bytes = size;
-        let inputs = Probe::Launch.inputs("probe", Element::F32, 1);
+        let inputs = LaunchProbe.inputs("probe", Element::F32, 1);
         let bytes = gpu.prepare(&plan, &inputs, 1).unwrap().read("echo").unwrap();
         assert_eq!(bytes.len() as u64, size);
         assert!(bytes.as_chunks().0.iter().all(|word| u32::from_le_bytes(*word) == POISON_WORD), "{size}");

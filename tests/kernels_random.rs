@@ -1,5 +1,4 @@
-//! The expert matmul at shapes drawn at random, on a real adapter, against its twin. The number of cases is bounded; a
-//! failing shape is shrunk and printed.
+//! The expert matmul at random shapes on a real adapter, against its twin. A failing shape is shrunk and printed.
 
 #![cfg(feature = "gpu")]
 
@@ -61,8 +60,8 @@ proptest! {
         drop(gpu);
         let compared = compared.map_err(|error| TestCaseError::fail(format!("{variant} {element}: {error}")))?;
         prop_assert!(compared.verification.passed(), "{variant} {element}: {:?}", compared.verification);
-        // Half a step of int4 with the largest of 32 numbers at code 7 is a tenth of the numbers' deviation, and silu may
-        // double a relative error where its argument is near zero.
+        // With the largest of 32 numbers at code 7, half a step of int4 is a tenth of their deviation. silu may double a
+        // relative error if its argument is near zero.
         let most = match element {
             Element::F32 => 1e-5,
             Element::F16 => 2e-3,

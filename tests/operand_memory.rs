@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use supernode_bench::kernels::gating::Gate;
 use supernode_bench::kernels::layer::MoeLayer;
 use supernode_bench::kernels::matmul::Matmul;
-use supernode_bench::kernels::{Element, Kernel, Tensor};
+use supernode_bench::kernels::{Element, Kernel, Random, Tensor};
+use supernode_bench::specs::Scoring;
 
 struct Counting;
 
@@ -56,7 +57,7 @@ fn made(kernel: &dyn Kernel, variant: &str, element: Element) -> (usize, usize) 
 #[test]
 fn operands_are_made_in_little_more_than_their_own_memory() {
     // The threads that share the work are started before anything is counted.
-    Tensor::random(&[1 << 18], &[1 << 18], Element::F32, 1.0, 7);
+    Tensor::random(&[1 << 18], &[1 << 18], Element::F32, Random { sigma: 1.0, seed: 7 });
     let weights = Matmul::dense(1, 2048, 4096);
     let activations = Matmul::dense(2048, 2048, 64);
     for (kernel, variant) in [(&weights, "blocked_8x64"), (&weights, "streamed_8x256"), (&activations, "blocked_8x64")]
@@ -67,7 +68,15 @@ fn operands_are_made_in_little_more_than_their_own_memory() {
             assert!(most < own + own / 8 + (1 << 20), "{variant} {element}: {most} bytes for {own}");
         }
     }
-    let gate = Gate { experts: 8, top_k: 2, sigmoid: false, groups: 1, kept_groups: 1, renormalise: true, scale: 1.0 };
+    let gate = Gate {
+        experts: 8,
+        top_k: 2,
+        scoring: Scoring::Softmax,
+        groups: 1,
+        kept_groups: 1,
+        renormalise: true,
+        scale: 1.0,
+    };
     let layer = MoeLayer { gate, tokens: 2048, hidden: 2048, intermediate: 64, router: None, scoring: None };
     let (own, most) = made(&layer, "blocked_8x64", Element::F16);
     // The router and the matmuls bring activations of their own, which the layer has from elsewhere.

@@ -1,12 +1,14 @@
-//! The probes of the roofs on a real adapter, hardware or software, with all checks on as well: a roof is only as good as
-//! what its probe computed.
+//! The probes of the roofs on a real adapter, hardware or software, with runtime checks and without. A roof is only valid if
+//! its probe computed the right result.
 
 #![cfg(feature = "gpu")]
 
 use std::sync::atomic::AtomicBool;
 
-use supernode_bench::kernels::probes::{FmaForm, Probe};
-use supernode_bench::kernels::unit_probes::{CACHE_INVOCATIONS, MATRIX_WORKGROUP, UnitProbe, cache_step};
+use supernode_bench::kernels::probes::{
+    CACHE_INVOCATIONS, CacheProbe, CopyProbe, DotProbe, FmaForm, LaunchProbe, MATRIX_WORKGROUP, MatrixProbe, ReadProbe,
+    WriteProbe, cache_step,
+};
 use supernode_bench::kernels::{Element, Kernel, KernelCase};
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::measure::sampling::{Pace, Sampling};
@@ -20,29 +22,29 @@ fn open(runtime_checks: bool) -> Gpu {
         .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
 }
 
-/// Every probe in a size that an adapter in software has done in a moment.
+/// Every probe in a size that a software adapter finishes at once.
 fn probes() -> Vec<Box<dyn Kernel>> {
     let mut probes: Vec<Box<dyn Kernel>> = vec![
-        Box::new(Probe::Launch),
-        Box::new(Probe::Read { bytes: 8 << 20 }),
-        Box::new(Probe::Copy { bytes: 1 << 20 }),
-        Box::new(UnitProbe::Write { bytes: 1 << 20 }),
-        Box::new(UnitProbe::Dot { invocations: 1024, rounds: 7 }),
+        Box::new(LaunchProbe),
+        Box::new(ReadProbe { bytes: 8 << 20 }),
+        Box::new(CopyProbe { bytes: 1 << 20 }),
+        Box::new(WriteProbe { bytes: 1 << 20 }),
+        Box::new(DotProbe { invocations: 1024, rounds: 7 }),
     ];
     for form in FmaForm::ALL {
-        // Counts of rounds after which the sums of the outer product are each time others.
+        // Rounds after which the sums of products differ from one another.
         probes.extend([31, 32, 33].map(|rounds| Box::new(form.probe(1024, rounds)) as Box<dyn Kernel>));
     }
     for invocations in CACHE_INVOCATIONS {
         let bytes = 2 * cache_step(invocations);
-        probes.push(Box::new(UnitProbe::Cache { bytes, passes: 3, invocations }));
+        probes.push(Box::new(CacheProbe { bytes, passes: 3, invocations }));
     }
     probes
 }
 
-/// Subgroups of a workgroup of the matrix probe, as the adapter says.
+/// Subgroups per workgroup of the matrix probe, as the device reports.
 fn subgroups(gpu: &Gpu, size: usize) -> usize {
-    let probe = UnitProbe::Matrix { size, workgroups: 1, subgroup: 8, rounds: 1 };
+    let probe = MatrixProbe { size, workgroups: 1, subgroup: 8, rounds: 1 };
     let plan = probe.plan("probe", Element::F32);
     let mut prepared = gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1).expect("prepares");
     prepared.run(1).expect("runs");
@@ -54,12 +56,12 @@ fn every_probe_matches_its_twin_in_every_variant_and_type() {
     for gpu in [open(true), open(false)] {
         let mut probes = probes();
         for size in [8, 16] {
-            let probe = UnitProbe::Matrix { size, workgroups: 1, subgroup: 8, rounds: 1 };
+            let probe = MatrixProbe { size, workgroups: 1, subgroup: 8, rounds: 1 };
             match launch::missing(&probe.plan("probe", Element::F32), &gpu.info) {
                 Some(reason) => println!("not run, matrices of {size}: {reason}"),
                 None => {
                     let subgroup = MATRIX_WORKGROUP / subgroups(&gpu, size);
-                    probes.push(Box::new(UnitProbe::Matrix { size, workgroups: 5, subgroup, rounds: 3 }));
+                    probes.push(Box::new(MatrixProbe { size, workgroups: 5, subgroup, rounds: 3 }));
                 }
             }
         }
@@ -92,7 +94,7 @@ fn streams_over_several_sets_of_buffers_are_right_and_timed() {
     let protocol = CaseProtocol { seed: 3, sets: 3, effort: u64::MAX, sampling, interrupted: &interrupted };
     let bytes = 8 << 20;
     let probes: [Box<dyn Kernel>; 3] =
-        [Box::new(Probe::Read { bytes }), Box::new(Probe::Copy { bytes }), Box::new(UnitProbe::Write { bytes })];
+        [Box::new(ReadProbe { bytes }), Box::new(CopyProbe { bytes }), Box::new(WriteProbe { bytes })];
     for probe in &probes {
         let case = KernelCase { kernel: probe.as_ref(), variant: "probe", storage: Element::F32 };
         let measured = verify::verify_and_sample(&gpu, &case, &protocol);

@@ -1,9 +1,11 @@
 //! The shaders under compilers other than the one that runs them here: naga's translations for Metal, Direct3D 12 and
-//! Vulkan (with `spirv-val`, where it is installed), and Tint, the compiler of Dawn and Chromium. Cooperative matrices are
-//! left out where they cannot be said: in HLSL and in Tint's WGSL.
+//! Vulkan (with `spirv-val`, if it is installed), and Tint, the compiler of Dawn and Chromium. Cooperative matrices are left
+//! out for HLSL and for Tint's WGSL, which have none.
+
+mod plans;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
@@ -13,12 +15,7 @@ use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags};
 use naga::{Module, ShaderStage};
 use serde::Serialize;
-use supernode_bench::kernels::cases::{Capacity, preset_cases, verification_cases};
-use supernode_bench::kernels::probes::Probe;
-use supernode_bench::kernels::unit_probes::{CACHE_INVOCATIONS, MIN_CACHE_BYTES, UnitProbe};
-use supernode_bench::kernels::{Element, Kernel, Launch, subgroup_probe};
-use supernode_bench::record::Preset;
-use supernode_bench::specs::Model;
+use supernode_bench::kernels::{Element, Launch, Need};
 
 /// A shader with the constants of one launch: what a driver compiles.
 #[derive(Debug, Clone, Serialize)]
@@ -26,6 +23,8 @@ struct Pipeline {
     name: String,
     wgsl: String,
     constants: BTreeMap<&'static str, f64>,
+    #[serde(skip)]
+    needs: BTreeSet<Need>,
 }
 
 fn pipeline(launch: &Launch) -> Pipeline {
@@ -34,58 +33,25 @@ fn pipeline(launch: &Launch) -> Pipeline {
         name: format!("{} {} {}", launch.shader, launch.element, overrides.join(" ")),
         wgsl: launch.wgsl().expect("the shader exists").into_owned(),
         constants: launch.overrides.clone(),
+        needs: launch.needs.clone(),
     }
 }
 
 /// Every different pipeline of the suite, the presets and the probes.
 fn pipelines() -> Vec<Pipeline> {
-    let mut cases = verification_cases();
-    for preset in [Preset::Smoke, Preset::Full] {
-        let models: Vec<Model> =
-            Model::builtin_names().iter().map(|name| Model::load(name).expect("built in")).collect();
-        cases.extend(preset_cases(preset, &models, &Capacity::unlimited()));
-    }
     let mut found = BTreeMap::new();
-    let mut add = |launch: &Launch| {
+    for launch in plans::every_plan().iter().flat_map(|plan| &plan.launches) {
         let pipeline = pipeline(launch);
         found.insert((pipeline.wgsl.clone(), pipeline.name.clone()), pipeline);
-    };
-    for case in &cases {
-        case.kernel.plan(case.variant, case.element).launches.iter().for_each(&mut add);
     }
-    let probes = [
-        Probe::Fma { invocations: 64, rounds: 1 },
-        Probe::Outer { invocations: 64, rounds: 1 },
-        Probe::Read { bytes: 1 },
-        Probe::Copy { bytes: 1 },
-        Probe::Launch,
-    ];
-    for probe in &probes {
-        for &element in probe.elements() {
-            probe.plan("probe", element).launches.iter().for_each(&mut add);
-        }
-    }
-    let subgroup = 32;
-    let unit_probes = [
-        UnitProbe::Dot { invocations: 64, rounds: 1 },
-        UnitProbe::Matrix { size: 8, workgroups: 1, subgroup, rounds: 1 },
-        UnitProbe::Matrix { size: 16, workgroups: 1, subgroup, rounds: 1 },
-        UnitProbe::Write { bytes: 1 },
-        UnitProbe::Cache { bytes: MIN_CACHE_BYTES, passes: 1, invocations: CACHE_INVOCATIONS[0] },
-    ];
-    for probe in &unit_probes {
-        for &element in probe.elements() {
-            probe.plan("probe", element).launches.iter().for_each(&mut add);
-        }
-    }
-    subgroup_probe::plan().launches.iter().for_each(&mut add);
     assert!(found.len() >= 50, "{} pipelines", found.len());
     found.into_values().collect()
 }
 
-/// WGSL of wgpu's own: no other front end knows it, and naga cannot write it as HLSL.
-fn has_matrices(wgsl: &str) -> bool {
-    wgsl.contains("wgpu_cooperative_matrix")
+/// Whether the shader has cooperative matrices. They are WGSL of wgpu alone: no other front end knows them, and naga cannot
+/// write them as HLSL.
+fn has_matrices(pipeline: &Pipeline) -> bool {
+    pipeline.needs.contains(&Need::Matrix8) || pipeline.needs.contains(&Need::Matrix16)
 }
 
 fn validated(pipeline: &Pipeline) -> (Module, ModuleInfo) {
@@ -97,7 +63,7 @@ fn validated(pipeline: &Pipeline) -> (Module, ModuleInfo) {
     (module, info)
 }
 
-/// Runs `translate` on every pipeline with its constants in place; gives what went wrong.
+/// Runs `translate` on every pipeline with its constants set, and returns the errors.
 fn translate_all(translate: impl Fn(&Module, &ModuleInfo, &Pipeline) -> Result<(), String>) -> Vec<String> {
     let mut problems = Vec::new();
     for pipeline in &pipelines() {
@@ -115,7 +81,7 @@ fn translate_all(translate: impl Fn(&Module, &ModuleInfo, &Pipeline) -> Result<(
 
 #[test]
 fn every_pipeline_translates_to_metal() {
-    // 2.4 is what wgpu asks for on macOS 12 and later.
+    // wgpu asks for 2.4 on macOS 12 and later.
     let options = msl::Options { lang_version: (2, 4), ..Default::default() };
     let problems = translate_all(|module, info, _| {
         msl::write_string(module, info, &options, &msl::PipelineOptions::default())
@@ -131,7 +97,7 @@ fn every_pipeline_translates_to_direct3d() {
     let options = hlsl::Options { shader_model: hlsl::ShaderModel::V6_2, ..Default::default() };
     let pipeline_options = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".to_owned())) };
     let problems = translate_all(|module, info, pipeline| {
-        if has_matrices(&pipeline.wgsl) {
+        if has_matrices(pipeline) {
             return Ok(());
         }
         let mut text = String::new();
@@ -144,8 +110,8 @@ fn every_pipeline_translates_to_direct3d() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
 }
 
-/// A version of SPIR-V with the Vulkan that takes it, and whether the shader carries wgpu's runtime checks; kernels are timed
-/// without.
+/// A version of SPIR-V, the Vulkan that takes it, and whether the shader has wgpu's runtime checks. Kernels are timed without
+/// these checks.
 struct Target {
     version: (u8, u8),
     vulkan: &'static str,
@@ -168,9 +134,9 @@ impl Target {
     }
 }
 
-/// The validator has nothing to say on any pipeline, cooperative matrices included, so no finding is excused here. What it
-/// cannot see: under the Vulkan memory model, which matrices bring, accesses to workgroup memory want NonPrivatePointer and
-/// barriers want availability and visibility; naga 30 writes neither (wgpu#8805).
+/// The validator accepts every pipeline, also those with cooperative matrices, so no finding is excused here. There is one
+/// fault that it cannot see. Matrices bring the Vulkan memory model, under which accesses to workgroup memory need
+/// NonPrivatePointer, and barriers need availability and visibility. naga 30 writes neither (wgpu#8805).
 #[test]
 fn every_pipeline_translates_to_spirv_that_the_validator_accepts_where_it_is_installed() {
     let validator = Validator::find();
@@ -183,7 +149,7 @@ fn every_pipeline_translates_to_spirv_that_the_validator_accepts_where_it_is_ins
             let words = spv::write_vec(module, info, &options, Some(&pipeline_options)).map_err(|e| e.to_string())?;
             let Some(validator) = &validator else { return Ok(()) };
             match validator.says(&words, target.vulkan) {
-                Err(said) if has_matrices(&pipeline.wgsl) && said.contains(UNKNOWN_CAPABILITY) => {
+                Err(said) if has_matrices(pipeline) && said.contains(UNKNOWN_CAPABILITY) => {
                     too_old.set(too_old.get() + 1);
                     Ok(())
                 }
@@ -199,16 +165,16 @@ fn every_pipeline_translates_to_spirv_that_the_validator_accepts_where_it_is_ins
     }
 }
 
-/// What a validator from before cooperative matrices calls their capability.
+/// The message of a validator that is older than cooperative matrices.
 const UNKNOWN_CAPABILITY: &str = "Invalid capability operand: 6022";
 
-/// A line that is seen although the test passes.
+/// Prints a line that is visible even if the test passes.
 fn tell(line: &str) {
     // The test harness keeps what goes through `println`; nothing is lost where standard error is closed.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// `spirv-val`: that of a current Mesa in target/, which is younger than most, or the installed one.
+/// `spirv-val`: the one of a current Mesa in target/, which is newer than most, or the installed one.
 struct Validator {
     command: Vec<OsString>,
 }
@@ -254,23 +220,22 @@ impl Validator {
 #[ignore = "needs node and an npm package: `make second-compiler`"]
 fn every_pipeline_compiles_under_tint() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/second-compiler");
-    let (exceptions, ours): (Vec<_>, Vec<_>) =
-        pipelines().into_iter().partition(|pipeline| has_matrices(&pipeline.wgsl));
+    let (exceptions, ours): (Vec<_>, Vec<_>) = pipelines().into_iter().partition(has_matrices);
     for exception in &exceptions {
         println!("not compiled, wgpu's own WGSL: {}", exception.name);
     }
-    // Tint wants this line; naga refuses it.
+    // Tint requires this line; naga refuses it.
     let for_tint: Vec<Pipeline> = ours
         .into_iter()
         .map(|pipeline| {
-            let front = if pipeline.wgsl.contains("subgroup") { "enable subgroups;\n" } else { "" };
+            let front = if pipeline.needs.contains(&Need::Subgroup) { "enable subgroups;\n" } else { "" };
             Pipeline { wgsl: format!("{front}{}", pipeline.wgsl), ..pipeline }
         })
         .collect();
     let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("pipelines.json");
     std::fs::write(&file, serde_json::to_vec(&for_tint).expect("plain data")).expect("target/ can be written");
     let status = Command::new("node").arg(folder.join("check.mjs")).arg(&file).status().expect("node starts");
-    assert!(status.success(), "Tint refused a shader or a pipeline; its messages stand above");
+    assert!(status.success(), "Tint refused a shader or a pipeline; see its messages above");
 }
 
 #[test]

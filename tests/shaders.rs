@@ -1,18 +1,15 @@
-//! The WGSL files against the plans that launch them: nothing here needs a GPU.
+//! The WGSL files against the plans that launch them. Nothing here needs a GPU.
 //!
-//! Names of parameters, bindings and overrides stand in the shader and in the Rust plan; these tests take the place of
-//! "keep in sync" comments.
+//! Names of parameters, bindings and overrides are written twice: in the shader, and in the Rust plan. So are the features
+//! that a shader needs. These tests take the place of "keep in sync" comments.
 
-use std::collections::BTreeSet;
+mod plans;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, Module, TypeInner};
-use supernode_bench::kernels::cases::{Capacity, preset_cases, verification_cases};
-use supernode_bench::kernels::probes::Probe;
-use supernode_bench::kernels::unit_probes::{CACHE_INVOCATIONS, MIN_CACHE_BYTES, UnitProbe};
-use supernode_bench::kernels::{Element, Kernel, Launch, Plan, Role, SHADERS, STORAGE, subgroup_probe, wgsl};
-use supernode_bench::record::Preset;
-use supernode_bench::specs::Model;
+use naga::{AddressSpace, CooperativeSize, Expression, Function, MathFunction, Module, TypeInner};
+use supernode_bench::kernels::{Element, Launch, MATRICES, Need, Plan, Role, SHADERS, STORAGE, wgsl};
 
 fn parse(shader: &str, element: Element) -> Module {
     parse_source(shader, &wgsl(shader, element).expect("the shader exists"))
@@ -26,33 +23,9 @@ fn parse_source(shader: &str, source: &str) -> Module {
     naga::front::wgsl::parse_str(source).unwrap_or_else(|error| panic!("{shader}: {}", error.emit_to_string(source)))
 }
 
-/// Every plan that the tool can make from its presets, its suite and its probes.
+/// One plan of each kind: shapes change numbers in a plan, not its names.
 fn plans() -> Vec<Plan> {
-    let mut cases = verification_cases();
-    for preset in [Preset::Smoke, Preset::Full] {
-        let models: Vec<Model> =
-            Model::builtin_names().iter().map(|name| Model::load(name).expect("built in")).collect();
-        cases.extend(preset_cases(preset, &models, &Capacity::unlimited()));
-    }
-    let probes = [
-        Probe::Fma { invocations: 64, rounds: 1 },
-        Probe::Outer { invocations: 64, rounds: 1 },
-        Probe::Read { bytes: 1 },
-        Probe::Copy { bytes: 1 },
-        Probe::Launch,
-    ];
-    let probes = probes.iter().map(|probe| probe.plan("probe", Element::F32));
-    let units = [
-        UnitProbe::Dot { invocations: 64, rounds: 1 },
-        UnitProbe::Matrix { size: 8, workgroups: 1, subgroup: 32, rounds: 1 },
-        UnitProbe::Matrix { size: 16, workgroups: 1, subgroup: 32, rounds: 1 },
-        UnitProbe::Write { bytes: 1 },
-        UnitProbe::Cache { bytes: MIN_CACHE_BYTES, passes: 1, invocations: CACHE_INVOCATIONS[0] },
-    ];
-    let units = units.iter().map(|probe| probe.plan("probe", Element::F32));
-    let cases = cases.iter().map(|case| case.kernel.plan(case.variant, case.element));
-    let mut plans: Vec<Plan> = cases.chain(probes).chain(units).chain([subgroup_probe::plan()]).collect();
-    // Shapes change numbers in a plan, not its names: one plan of each kind is enough.
+    let mut plans = plans::every_plan();
     let mut seen = BTreeSet::new();
     plans.retain(|plan| {
         let kind = |launch: &Launch| format!("{} {} {:?}", launch.shader, launch.element, launch.constants);
@@ -61,17 +34,23 @@ fn plans() -> Vec<Plan> {
     plans
 }
 
+fn launches() -> Vec<Launch> {
+    plans().into_iter().flat_map(|plan| plan.launches).collect()
+}
+
 fn validate(shader: &str, element: Element) -> (Module, ModuleInfo) {
     let module = parse(shader, element);
-    // The second is what packing and unpacking two f16 in a word takes: every adapter has it, but some of OpenGL's.
+    let info = validate_module(&module).unwrap_or_else(|error| panic!("{shader} {element}: {error}"));
+    (module, info)
+}
+
+fn validate_module(module: &Module) -> Result<ModuleInfo, String> {
+    // The second allows packing and unpacking two f16 in a word. Every adapter has it except some of OpenGL's.
     let allowed = Capabilities::SHADER_FLOAT16
         | Capabilities::SHADER_FLOAT16_IN_FLOAT32
         | Capabilities::SUBGROUP
         | Capabilities::COOPERATIVE_MATRIX;
-    Validator::new(ValidationFlags::all(), allowed)
-        .validate(&module)
-        .map(|info| (module.clone(), info))
-        .unwrap_or_else(|error| panic!("{shader} {element}: {error:?}"))
+    Validator::new(ValidationFlags::all(), allowed).validate(module).map_err(|error| format!("{error:?}"))
 }
 
 #[test]
@@ -94,28 +73,87 @@ fn every_shader_that_reads_through_widen_is_valid_wgsl_in_bf16() {
     assert!(found >= 5, "{found}");
 }
 
+/// `OpCooperativeMatrixMulAddKHR` of SPIR-V.
+const MATRIX_MUL_ADD: u32 = 4459;
+
 #[test]
-fn cooperative_matrices_can_be_written_as_spirv() {
-    for shader in ["matmul_matrix_8", "matmul_matrix_16", "probe_matrix_8", "probe_matrix_16"] {
-        let (module, info) = validate(shader, Element::F16);
+fn cooperative_matrices_of_either_size_can_be_written_as_spirv() {
+    let mut written = BTreeMap::new();
+    for launch in launches().iter().filter(|launch| has_matrices(launch)) {
+        let module = parse_launch(launch);
+        let info = validate_module(&module).unwrap_or_else(|error| panic!("{}: {error}", launch.shader));
         let constants = naga::back::PipelineConstants::default();
         let entry = Some((naga::ShaderStage::Compute, "main"));
         let (module, info) = naga::back::pipeline_constants::process_overrides(&module, &info, entry, &constants)
             .expect("overrides have defaults");
         let options = naga::back::spv::Options { lang_version: (1, 6), ..Default::default() };
         let words = naga::back::spv::write_vec(&module, &info, &options, None).expect("writes");
-        // OpCooperativeMatrixMulAddKHR
-        assert!(words.iter().any(|word| word & 0xFFFF == 4459), "{shader}");
-        if let Some(folder) = std::env::var_os("SPIRV_FOLDER") {
+        assert!(words.iter().any(|word| word & 0xFFFF == MATRIX_MUL_ADD), "{}", launch.shader);
+        written.insert(format!("{}_{}", launch.shader, launch.constants["SIZE"]), words);
+    }
+    let names: Vec<&str> = written.keys().map(String::as_str).collect();
+    let shaders = ["attention_prefill_matrix", "matmul_matrix", "probe_matrix"];
+    let wanted: Vec<String> =
+        shaders.iter().flat_map(|shader| [16, 8].map(|size| format!("{shader}_{size}"))).collect();
+    assert_eq!(names, wanted);
+    if let Some(folder) = std::env::var_os("SPIRV_FOLDER") {
+        for (name, words) in &written {
             let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-            std::fs::write(std::path::Path::new(&folder).join(format!("{shader}.spv")), bytes).expect("writes");
+            std::fs::write(std::path::Path::new(&folder).join(format!("{name}.spv")), bytes).expect("writes");
         }
     }
 }
 
+fn has_matrices(launch: &Launch) -> bool {
+    launch.needs.contains(&Need::Matrix8) || launch.needs.contains(&Need::Matrix16)
+}
+
+/// The features and units that a module uses, as naga sees it.
+fn used(module: &Module) -> BTreeSet<Need> {
+    let mut needs = BTreeSet::new();
+    let needs_capability = |capability| {
+        let others = Capabilities::all().difference(capability);
+        Validator::new(ValidationFlags::all(), others).validate(module).is_err()
+    };
+    if needs_capability(Capabilities::SHADER_FLOAT16) {
+        needs.insert(Need::ShaderF16);
+    }
+    if needs_capability(Capabilities::SUBGROUP) {
+        needs.insert(Need::Subgroup);
+    }
+    for (_, declared) in module.types.iter() {
+        if let TypeInner::CooperativeMatrix { columns, rows, .. } = declared.inner {
+            assert_eq!(columns, rows, "matrices are square");
+            needs.insert(if rows == CooperativeSize::Eight { Need::Matrix8 } else { Need::Matrix16 });
+        }
+    }
+    let entries = module.entry_points.iter().map(|entry| &entry.function);
+    let mut functions = module.functions.iter().map(|(_, function)| function).chain(entries);
+    let is_dot =
+        |expression: &Expression| matches!(expression, Expression::Math { fun: MathFunction::Dot4I8Packed, .. });
+    let has_dot = |function: &Function| function.expressions.iter().any(|(_, expression)| is_dot(expression));
+    if functions.any(has_dot) {
+        needs.insert(Need::PackedDot);
+    }
+    needs
+}
+
+#[test]
+fn every_launch_declares_exactly_the_needs_that_naga_finds_in_its_module() {
+    let mut found = BTreeSet::new();
+    for launch in launches() {
+        let needs = used(&parse_launch(&launch));
+        assert_eq!(launch.needs, needs, "{} {}", launch.shader, launch.element);
+        found.extend(needs);
+    }
+    // The search finds what it is for.
+    let all = [Need::ShaderF16, Need::Subgroup, Need::Matrix8, Need::Matrix16, Need::PackedDot];
+    assert_eq!(found, BTreeSet::from(all));
+}
+
 #[test]
 fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
-    for launch in plans().iter().flat_map(|plan| &plan.launches) {
+    for launch in launches() {
         let (_, text) = SHADERS.iter().find(|(name, _)| *name == launch.shader).expect("the shader exists");
         let lines = match launch.element {
             Element::F16 if text.contains("enable f16;") => 0,
@@ -126,6 +164,9 @@ fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
         for [line, ..] in &STORAGE[..lines] {
             assert!(text.contains(line), "{} {} has no line {line}", launch.shader, launch.element);
         }
+        for [line, _] in MATRICES.iter().filter(|_| has_matrices(&launch)) {
+            assert!(text.contains(line), "{} has no line {line}", launch.shader);
+        }
         for name in launch.constants.keys() {
             assert!(text.contains(&format!("const {name}: u32 = ")), "{} has no constant {name}", launch.shader);
         }
@@ -134,8 +175,8 @@ fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
 
 #[test]
 fn params_have_the_names_and_the_order_that_the_plans_write() {
-    for launch in plans().iter().flat_map(|plan| &plan.launches) {
-        let module = parse_launch(launch);
+    for launch in launches() {
+        let module = parse_launch(&launch);
         let uniform = module.global_variables.iter().find(|(_, variable)| variable.space == AddressSpace::Uniform);
         let members: Vec<String> = match uniform.map(|(_, variable)| &module.types[variable.ty].inner) {
             Some(TypeInner::Struct { members, .. }) => {
@@ -175,7 +216,7 @@ fn bindings_have_the_names_order_and_access_that_the_plans_bind() {
                 .map(|(binding, &buffer)| (binding, plan.buffers[buffer].name.to_owned()))
                 .collect();
             let declared: Vec<(u32, String)> = storage.iter().map(|(at, name, _)| (*at, name.clone())).collect();
-            // A layer's buffers have names of their own; each of its parts is compared as a plan of its own.
+            // A layer has its own names for buffers. Each of its parts is compared in a plan of its own.
             if plan.parts.is_empty() {
                 assert_eq!(declared, bound, "{}", launch.shader);
             }
@@ -190,8 +231,8 @@ fn bindings_have_the_names_order_and_access_that_the_plans_bind() {
 
 #[test]
 fn plans_set_only_overrides_that_the_shader_declares() {
-    for launch in plans().iter().flat_map(|plan| &plan.launches) {
-        let module = parse_launch(launch);
+    for launch in launches() {
+        let module = parse_launch(&launch);
         let declared: BTreeSet<&str> =
             module.overrides.iter().filter_map(|(_, constant)| constant.name.as_deref()).collect();
         for name in launch.overrides.keys() {
@@ -200,7 +241,7 @@ fn plans_set_only_overrides_that_the_shader_declares() {
     }
 }
 
-/// Declarations `var name: type;` of functions; those of a module say where they live, as in `var<workgroup>`.
+/// Declarations `var name: type;` of functions. Those of a module have an address space, as in `var<workgroup>`.
 fn bare_variables(text: &str) -> Vec<String> {
     let code: Vec<&str> = text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect();
     let code = code.join("\n");
@@ -211,7 +252,7 @@ fn bare_variables(text: &str) -> Vec<String> {
     bare.map(str::to_owned).collect()
 }
 
-/// Tint zeroes a variable without an initial value where the function begins, not in each turn of a loop around it.
+/// Tint zeroes a variable without an initial value only where the function begins, not in each turn of a loop around it.
 #[test]
 fn every_variable_of_a_function_has_an_initial_value() {
     let text = "var<workgroup> a: u32;\nfn f() { // var no: u32;\n  loop {\n    var b: array<\n      f32, 4>;\n    var c = b;\n  }\n}";
@@ -233,12 +274,56 @@ fn no_file_under_shaders_is_left_out() {
     assert_eq!(listed, present);
 }
 
+/// The functions of a file: name and whole text, head included.
+fn functions_of(text: &str) -> Vec<(String, String)> {
+    let mut functions = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("\nfn ") {
+        rest = &rest[at + 1..];
+        let name = rest["fn ".len()..].split('(').next().unwrap_or_default().to_owned();
+        // A function ends with the first closing brace at the start of a line, or is one line.
+        let line = rest.lines().next().unwrap_or_default();
+        let end = if line.ends_with('}') { line.len() } else { rest.find("\n}").map_or(rest.len(), |end| end + 2) };
+        functions.push((name, rest[..end].to_owned()));
+    }
+    functions
+}
+
+/// Functions that may differ inside a family, with the reason.
+const DIFFERENT: &[(&str, &str)] = &[
+    ("main", "the entry points are the kernels"),
+    ("widen", "a file reads its own storage type"),
+    ("narrow", "a file writes its own storage type"),
+    ("add_up", "sums are int32 in int8 kernels and f32 in the others"),
+];
+
 #[test]
-fn the_cooperative_matrix_shaders_differ_in_the_size_alone() {
-    let text = |name: &str| SHADERS.iter().find(|(shader, _)| *shader == name).expect("the shader exists").1;
-    let small = text("attention_prefill_matrix_16")
-        .replace("16 x 16", "8 x 8")
-        .replace("coop_mat16x16", "coop_mat8x8")
-        .replace("const SIZE: u32 = 16u;", "const SIZE: u32 = 8u;");
-    assert_eq!(small, text("attention_prefill_matrix_8"));
+fn functions_of_one_name_in_a_family_are_the_same_text() {
+    let mut known: BTreeMap<(&str, String), (&str, String)> = BTreeMap::new();
+    let mut shared = BTreeSet::new();
+    for (shader, text) in SHADERS {
+        let family = shader.split('_').next().unwrap_or_default();
+        for (name, text) in functions_of(text) {
+            if DIFFERENT.iter().any(|(different, _)| *different == name) {
+                continue;
+            }
+            let (first, same) = known.entry((family, name.clone())).or_insert((shader, text.clone()));
+            if *first != *shader {
+                assert_eq!(*same, text, "{name} in {first} and {shader}");
+                shared.insert(name);
+            }
+        }
+    }
+    // The search finds what it is for.
+    for name in ["source", "silu", "store", "add_four_products", "row_of"] {
+        assert!(shared.contains(name), "{name} of {shared:?}");
+    }
+}
+
+#[test]
+fn the_search_for_functions_finds_heads_over_several_lines_and_bodies_of_one_line() {
+    let text = "x\nfn a(y: f32) -> f32 { return y; }\n\nfn b(\n    y: f32,\n) -> f32 {\n    if y > 0.0 {\n    }\n    return y;\n}\n";
+    let names: Vec<String> = functions_of(text).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert!(functions_of(text)[1].1.ends_with("return y;\n}"));
 }

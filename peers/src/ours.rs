@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use supernode_bench::kernels::attention::{Decode, Heads, Prefill};
 use supernode_bench::kernels::gating::{Gate, Logits, TopK};
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
-use supernode_bench::kernels::probes::Probe;
+use supernode_bench::kernels::probes::FmaForm;
 use supernode_bench::kernels::routing::{Load, NONE};
 use supernode_bench::kernels::{Element, Kernel, Tensor, Tensors};
 use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::host::process_cpu_time;
 use supernode_bench::measure::{Executor, Prepared, launch, planning, tuning};
+use supernode_bench::specs::Scoring;
 use supernode_bench::units::{FlopPerSecond, Seconds};
 
 use crate::answer::Output;
@@ -81,7 +82,7 @@ impl<'a> Ours<'a> {
         let mut tried = Vec::new();
         let mut best: Option<(f64, &str)> = None;
         let mut longest = 0.0_f64;
-        for variant in planning::target(&gpu.info).candidates(kernel.as_ref(), kernel.variants()) {
+        for variant in kernel.candidates(&planning::target(&gpu.info), kernel.variants()) {
             // No variant that might not end within what a first use may take.
             let spent = first_call.cpu_s.filter(|_| clock == Clock::Cpu).unwrap_or(first_call.wall_s);
             if best.is_some() && tuning::is_over(Seconds::new(spent), Seconds::new(longest)) {
@@ -160,7 +161,7 @@ pub fn tolerance(element: Element) -> f64 {
 pub fn fma_ceiling(gpu: &Gpu, clock: Clock) -> Result<f64> {
     let (mut invocations, mut rounds) = (1 << 14, 32);
     loop {
-        let probe = Probe::Fma { invocations, rounds };
+        let probe = FmaForm::Chains.probe(invocations, rounds);
         let plan = probe.plan("probe", Element::F32);
         let mut prepared = gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1)?;
         prepared.run(1)?;
@@ -196,7 +197,15 @@ fn kernel(op: Op) -> Box<dyn Kernel> {
             }
         }
         Op::Gate { tokens, experts, top_k } => Box::new(TopK {
-            gate: Gate { experts, top_k, sigmoid: false, groups: 1, kept_groups: 1, renormalise: false, scale: 1.0 },
+            gate: Gate {
+                experts,
+                top_k,
+                scoring: Scoring::Softmax,
+                groups: 1,
+                kept_groups: 1,
+                renormalise: false,
+                scale: 1.0,
+            },
             tokens,
             logits: Logits::Random,
         }),

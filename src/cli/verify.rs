@@ -99,7 +99,7 @@ fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> VerifiedCase {
         left_out: false,
         verification: None,
         error_of_type: None,
-        family: kernel.family(),
+        family: case.family,
         element: case.element,
     };
     if line.problem.is_some() {

@@ -1,23 +1,24 @@
 //! A kernel run as data: buffers, and launches over them in order.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::sources::with_constant;
-use super::{Element, Operation, Work, wgsl};
+use crate::kernels::sources::{wgsl, with_constant, with_matrices_of_16};
+use crate::kernels::tensor::TensorType;
+use crate::kernels::types::{Element, Operation, Work};
 use crate::units::Flop;
 
-/// Everything needed to run one kernel case, and what it costs at least. Inputs come separately, by buffer name.
+/// Everything needed to run one kernel case, and the least that it costs. Inputs come separately, by buffer name.
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Buffers, referred to by index.
     pub buffers: Vec<Buffer>,
-    /// Launches in order; each sees what the ones before it wrote.
+    /// Launches in order. Each sees the results of those before it.
     pub launches: Vec<Launch>,
     /// Useful work of one run over all launches.
     pub work: Work,
-    /// Floating-point operations that the launches issue, padding included: never less than `work.flop`.
+    /// Floating-point operations that the launches issue, padding included: at least `work.flop`.
     pub issued_flop: Flop,
     /// The kernels of a whole layer, in order; empty for a single kernel.
     pub parts: Vec<PartOf>,
@@ -26,11 +27,11 @@ pub struct Plan {
 /// One kernel inside the plan of a whole layer.
 #[derive(Debug, Clone)]
 pub struct PartOf {
-    /// What it computes.
+    /// The name of the kernel.
     pub kernel: &'static str,
-    /// How.
+    /// Its variant.
     pub variant: &'static str,
-    /// Its launches.
+    /// Its launches, as indices into [`Plan::launches`].
     pub launches: Range<usize>,
     /// Its useful work.
     pub work: Work,
@@ -45,24 +46,60 @@ pub struct Buffer {
     pub name: &'static str,
     /// Size, a multiple of 4.
     pub size_bytes: u64,
-    /// Whether it is read, produced, or neither from outside.
+    /// How the launches use it.
     pub role: Role,
-    /// Bytes that are zero from the start and stay so: behind the last row where a kernel reads whole tiles of rows. The
-    /// operands of an input hold them; in a layer the kernel before writes only the rows that there are. Empty elsewhere.
+    /// Bytes after the last row that are zero from the start and stay so, for kernels that read whole tiles of rows; empty
+    /// for other kernels. The operands of an input contain these zeros. In a layer, the kernel before writes only real rows.
     pub padding: Range<u64>,
 }
 
-/// The part that a buffer plays. All but inputs and padding are poisoned before verification.
+/// How launches use a buffer. All buffers but inputs and padding are poisoned before verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Read only.
     Input,
     /// Compared with the twin.
     Output,
-    /// An output of which each set of inputs has its own: for probes that write past every cache.
+    /// An output with one copy per set of inputs: for probes that write past every cache.
     Rotated,
     /// Passed between launches.
     Scratch,
+}
+
+/// How to read an output buffer.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// The buffer's name.
+    pub name: &'static str,
+    /// Dimensions.
+    pub dims: Vec<usize>,
+    /// Dimensions in memory.
+    pub padded: Vec<usize>,
+    /// Type.
+    pub kind: TensorType,
+}
+
+impl Output {
+    pub(super) fn new(name: &'static str, dims: &[usize], padded: &[usize], kind: impl Into<TensorType>) -> Self {
+        Self { name, dims: dims.to_vec(), padded: padded.to_vec(), kind: kind.into() }
+    }
+}
+
+/// A language feature or a unit of the device that a shader uses, in the order in which a lack is reported.
+///
+/// A launch declares its needs. `tests/shaders.rs` compares them with what naga finds in the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// Arithmetic on `f16`. Packed storage of f16 does not need it.
+    ShaderF16,
+    /// Subgroup operations, or the place of an invocation in its subgroup.
+    Subgroup,
+    /// Cooperative matrices of 8 x 8, f16 operands with f32 sums.
+    Matrix8,
+    /// Cooperative matrices of 16 x 16, f16 operands with f32 sums.
+    Matrix16,
+    /// The packed int8 dot product. Every adapter runs it; those without the unit emulate it.
+    PackedDot,
 }
 
 /// One kernel launch.
@@ -72,14 +109,16 @@ pub struct Launch {
     pub shader: &'static str,
     /// Type that the shader is specialised for.
     pub element: Element,
+    /// What the shader uses beyond plain WGSL.
+    pub needs: BTreeSet<Need>,
     /// Numbers of the shader's `const` lines that this launch changes: array sizes in registers, which no `override` can
     /// set.
     pub constants: BTreeMap<&'static str, u32>,
     /// Values of the shader's `override` constants.
     pub overrides: BTreeMap<&'static str, f64>,
-    /// Fields of the shader's `Params` uniform in order, each one 32-bit word; empty where it has none.
+    /// Fields of the shader's `Params` uniform in order, each one 32-bit word; empty for a shader without `Params`.
     pub params: Vec<(&'static str, u32)>,
-    /// Buffers at the storage bindings in order (the uniform, where there is one, comes first).
+    /// Buffers at the storage bindings in order. The uniform, if there is one, is bound before them.
     pub bindings: Vec<usize>,
     /// Workgroups in x, y and z.
     pub grid: [u32; 3],
@@ -89,40 +128,32 @@ pub struct Launch {
 pub const POISON_WORD: u32 = 0xFFF7_FFF7;
 
 impl Plan {
-    /// Starts a plan whose buffers will be numbered in the order they are added.
+    /// Starts a plan. Its buffers are numbered in the order in which they are added.
     pub(super) fn new(work: Work) -> Self {
         Self { buffers: Vec::new(), launches: Vec::new(), work, issued_flop: work.flop, parts: Vec::new() }
     }
 
+    /// Adds a buffer of at least `bytes` and returns its index.
     pub(super) fn buffer(&mut self, name: &'static str, role: Role, bytes: usize) -> usize {
         let size_bytes = (bytes.max(4) as u64).next_multiple_of(16);
         self.buffers.push(Buffer { name, size_bytes, role, padding: 0..0 });
         self.buffers.len() - 1
     }
 
-    /// A buffer with zeros behind its `bytes`, up to `padded`.
+    /// Adds a buffer with zeros after its `bytes`, up to `padded` bytes.
     pub(super) fn padded_buffer(&mut self, name: &'static str, role: Role, bytes: usize, padded: usize) -> usize {
         let index = self.buffer(name, role, padded);
         self.buffers[index].padding = bytes as u64..padded as u64;
         index
     }
 
-    pub(super) fn launch(
-        &mut self,
-        shader: &'static str,
-        element: Element,
-        overrides: BTreeMap<&'static str, f64>,
-        bindings: Vec<usize>,
-        grid: [u32; 3],
-    ) -> &mut Launch {
-        let (constants, params) = (BTreeMap::new(), Vec::new());
-        self.launches.push(Launch { shader, element, constants, overrides, params, bindings, grid });
-        let last = self.launches.len() - 1;
-        &mut self.launches[last]
+    /// Adds a launch after those that are there.
+    pub(super) fn launch(&mut self, launch: Launch) {
+        self.launches.push(launch);
     }
 
-    /// The arithmetic by the unit that does it. A kernel's launches that do not multiply (a reduction, say) count with
-    /// those that do, so the fastest unit of any launch speaks for the kernel.
+    /// The arithmetic by the unit that does it. The fastest unit of any launch counts for the whole kernel: launches that
+    /// do not multiply, such as a reduction, count with those that do.
     pub fn operations(&self) -> BTreeMap<Operation, Flop> {
         let mut operations = BTreeMap::new();
         for part in &self.parts {
@@ -137,7 +168,7 @@ impl Plan {
         operations
     }
 
-    /// What each set of buffers adds: inputs, and outputs that rotate with them.
+    /// Bytes of one set of buffers: inputs, and outputs that rotate with them.
     pub fn bytes_of_a_set(&self) -> u64 {
         let rotates = |buffer: &&Buffer| matches!(buffer.role, Role::Input | Role::Rotated);
         self.buffers.iter().filter(rotates).map(|buffer| buffer.size_bytes).sum()
@@ -149,12 +180,12 @@ impl Plan {
         inputs.map(|buffer| buffer.size_bytes).sum()
     }
 
-    /// The largest buffer, which has to fit one binding.
+    /// Bytes of the largest buffer, which must fit one binding.
     pub fn largest_buffer_bytes(&self) -> u64 {
         self.buffers.iter().map(|buffer| buffer.size_bytes).max().unwrap_or(0)
     }
 
-    /// All buffers together.
+    /// Bytes of all buffers together.
     pub fn total_bytes(&self) -> u64 {
         self.buffers.iter().map(|buffer| buffer.size_bytes).sum()
     }
@@ -164,30 +195,87 @@ impl Plan {
         self.launches.iter().flat_map(|launch| launch.grid).max().unwrap_or(0)
     }
 
-    /// Useful over issued FLOP: what padding leaves. 1 for a plan without arithmetic.
+    /// Useful over issued FLOP: the share that is not padding. 1 for a plan without arithmetic.
     pub fn useful_fraction(&self) -> f64 {
         if self.issued_flop.is_positive() { self.work.flop / self.issued_flop } else { 1.0 }
     }
 }
 
+/// A launch is built from its shader and type; everything else is empty, and the grid one workgroup, until it is set.
 impl Launch {
-    /// The text of the shader for this launch's type and constants; `None` where there is no such file.
+    pub(super) fn of(shader: &'static str, element: Element) -> Self {
+        Self {
+            shader,
+            element,
+            needs: BTreeSet::new(),
+            constants: BTreeMap::new(),
+            overrides: BTreeMap::new(),
+            params: Vec::new(),
+            bindings: Vec::new(),
+            grid: [1, 1, 1],
+        }
+    }
+
+    pub(super) fn needs(mut self, needs: &[Need]) -> Self {
+        self.needs.extend(needs);
+        self
+    }
+
+    /// Cooperative matrices of `size` x `size`, which subgroups multiply in f16.
+    pub(super) fn matrices(self, size: usize) -> Self {
+        let matrix = if size == 16 { Need::Matrix16 } else { Need::Matrix8 };
+        self.needs(&[Need::ShaderF16, Need::Subgroup, matrix]).constant("SIZE", if size == 16 { 16 } else { 8 })
+    }
+
+    pub(super) fn constant(mut self, name: &'static str, value: u32) -> Self {
+        self.constants.insert(name, value);
+        self
+    }
+
+    pub(super) fn constants(mut self, constants: impl IntoIterator<Item = (&'static str, u32)>) -> Self {
+        self.constants.extend(constants);
+        self
+    }
+
+    pub(super) fn overrides(mut self, overrides: impl IntoIterator<Item = (&'static str, f64)>) -> Self {
+        self.overrides.extend(overrides);
+        self
+    }
+
+    pub(super) fn params(mut self, params: impl IntoIterator<Item = (&'static str, u32)>) -> Self {
+        self.params.extend(params);
+        self
+    }
+
+    pub(super) fn bindings(mut self, bindings: impl IntoIterator<Item = usize>) -> Self {
+        self.bindings.extend(bindings);
+        self
+    }
+
+    pub(super) fn grid(mut self, grid: [u32; 3]) -> Self {
+        self.grid = grid;
+        self
+    }
+}
+
+impl Launch {
+    /// The text of the shader for this launch's type, matrix size and constants; `None` if there is no such file.
     pub fn wgsl(&self) -> Option<Cow<'static, str>> {
         let mut text = wgsl(self.shader, self.element)?;
+        if self.needs.contains(&Need::Matrix16) {
+            text = Cow::Owned(with_matrices_of_16(&text));
+        }
         for (name, value) in &self.constants {
             text = Cow::Owned(with_constant(&text, name, *value));
         }
         Some(text)
     }
-}
 
-impl Launch {
-    /// The unit that its shader multiplies with, read off the shader.
+    /// The unit that its shader multiplies with.
     fn operation(&self) -> Operation {
-        let text = self.wgsl().unwrap_or_default();
-        if text.contains("coopMultiplyAdd") {
+        if self.needs.contains(&Need::Matrix8) || self.needs.contains(&Need::Matrix16) {
             Operation::MatrixF16
-        } else if text.contains("dot4I8Packed") {
+        } else if self.needs.contains(&Need::PackedDot) {
             Operation::DotI8
         } else if self.element == Element::F16 {
             Operation::F16

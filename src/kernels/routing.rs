@@ -1,29 +1,29 @@
-//! Where token slots go: the operands of a grouped GEMM that a gate and a sort would have produced.
+//! The routing of token slots to experts, as a gate and a sort would leave it: the operands of a grouped GEMM.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::tensor::Tensor;
+use crate::kernels::tensor::Tensor;
 
 /// How slots spread over experts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Load {
-    /// Each expert equally likely: what balanced training aims at. Counts still scatter as they do in practice.
+    /// Each expert is equally likely, the aim of balanced training. Counts still scatter as they do in practice.
     Uniform,
-    /// The same count for each expert, tokens in order: a batched GEMM.
+    /// The same count per expert, tokens in order: a batched GEMM.
     Even,
     /// A power law (Zipf's, exponent 1): expert `e` as likely as `1 / (e + 1)`.
     PowerLaw,
-    /// Expert 0 takes part in half of the tokens beside its even share.
+    /// Expert 0 takes half of the tokens in addition to its even share.
     HotExpert,
     /// All slots to expert 0.
     OneExpert,
-    /// Only even experts: every other one has no token.
+    /// Only experts of even index have tokens.
     EvenExperts,
 }
 
 impl Load {
-    /// As in case ids.
+    /// The name in case ids.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Uniform => "uniform",
@@ -35,7 +35,7 @@ impl Load {
         }
     }
 
-    /// How likely an expert is, up to a common factor.
+    /// The probability of an expert, up to a common factor.
     fn weight(self, expert: usize) -> f64 {
         match self {
             Self::Uniform | Self::Even | Self::HotExpert => 1.0,
@@ -46,8 +46,22 @@ impl Load {
     }
 }
 
-/// Expert of each slot. With `top_k` > 1 the slots of a token go to different experts (where the load allows).
-pub fn experts_of_slots(tokens: usize, top_k: usize, experts: usize, load: Load, seed: u64) -> Vec<u32> {
+/// Token slots that a gate routes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenSlots {
+    /// Tokens.
+    pub tokens: usize,
+    /// Slots per token.
+    pub top_k: usize,
+    /// Experts.
+    pub experts: usize,
+    /// How the slots spread over experts.
+    pub load: Load,
+}
+
+/// The expert of each of `tokens * top_k` slots. The slots of one token go to different experts if the load allows it.
+pub fn experts_of_slots(routed: &TokenSlots, seed: u64) -> Vec<u32> {
+    let TokenSlots { tokens, top_k, experts, load } = *routed;
     if load == Load::Even {
         let slots = tokens * top_k;
         return (0..slots).filter_map(|slot| u32::try_from(slot * experts / slots).ok()).collect();
@@ -74,7 +88,7 @@ pub fn experts_of_slots(tokens: usize, top_k: usize, experts: usize, load: Load,
     slots
 }
 
-/// Slots of each expert in an output of expert indices, [token, slot]; `None` where one is no expert.
+/// Slots per expert in an output of expert indices [tokens, top_k]; `None` if an index is no expert.
 pub fn counts(expert_of_slot: &Tensor, experts: usize) -> Option<Vec<u32>> {
     let [tokens, top_k] = *expert_of_slot.dims() else { return None };
     let mut counts = vec![0; experts];
@@ -98,12 +112,12 @@ fn weighted(left: &[(u32, f64)], rng: &mut ChaCha8Rng) -> usize {
     left.len() - 1
 }
 
-/// No row, no expert: what padding holds.
+/// The value of padding: no row, no expert.
 pub const NONE: u32 = u32::MAX;
 
-/// Slots sorted by expert and padded, as `sort_*.wgsl` leaves them.
+/// Slots sorted by expert and padded, as `sort_*.wgsl` writes them.
 #[derive(Debug, Clone)]
-pub struct Layout {
+pub struct RowLayout {
     /// Expert of each block of rows; [`NONE`] beyond the last.
     pub block_expert: Vec<u32>,
     /// Slot of each row; [`NONE`] is padding.
@@ -112,19 +126,19 @@ pub struct Layout {
     pub row_of_slot: Vec<u32>,
 }
 
-/// The most row blocks that `slots` can need, whatever the load: full ones, and one begun by each expert.
+/// The most row blocks that `slots` can need under any load: the full ones, and one partly filled per expert.
 pub fn most_row_blocks(slots: usize, experts: usize, row_tile: usize) -> usize {
     slots / row_tile + experts.min(slots)
 }
 
-/// Counting sort by expert, stable.
-pub fn layout(expert_of_slot: &[u32], experts: usize, row_tile: usize) -> Layout {
+/// Sorts slots by expert: a stable counting sort.
+pub fn layout(expert_of_slot: &[u32], experts: usize, row_tile: usize) -> RowLayout {
     let blocks = most_row_blocks(expert_of_slot.len(), experts, row_tile);
     let mut count = vec![0; experts];
     for &expert in expert_of_slot {
         count[expert as usize] += 1;
     }
-    let mut layout = Layout {
+    let mut layout = RowLayout {
         block_expert: vec![NONE; blocks],
         slot_of_row: vec![NONE; blocks * row_tile],
         row_of_slot: vec![NONE; expert_of_slot.len()],
@@ -156,7 +170,8 @@ mod tests {
 
     #[test]
     fn a_layout_never_mixes_experts_in_a_block_and_keeps_slot_order() {
-        let slots = experts_of_slots(37, 3, 10, Load::EvenExperts, 5);
+        let routed = TokenSlots { tokens: 37, top_k: 3, experts: 10, load: Load::EvenExperts };
+        let slots = experts_of_slots(&routed, 5);
         let layout = layout(&slots, 10, 8);
         let mut last = None;
         for (row, &slot) in layout.slot_of_row.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
@@ -171,7 +186,8 @@ mod tests {
 
     #[test]
     fn the_slots_of_a_token_go_to_different_experts() {
-        for token in experts_of_slots(50, 8, 16, Load::Uniform, 1).chunks(8) {
+        let routed = TokenSlots { tokens: 50, top_k: 8, experts: 16, load: Load::Uniform };
+        for token in experts_of_slots(&routed, 1).chunks(8) {
             let mut seen = token.to_vec();
             seen.sort_unstable();
             seen.dedup();

@@ -1,15 +1,18 @@
-//! The WGSL files, and the two substitutions made to them.
+//! The WGSL files, and the three substitutions made to them.
 //!
-//! *Type*: the files are valid for f32 as they stand. Where one begins its declarations with the four lines of
-//! [`STORAGE`], each becomes what stands beside it for f16 or bf16, so that `widen` reads four stored numbers and
-//! `narrow` rounds four sums; both need no extension. A file with the first line alone, or the first two, computes with
-//! `f16` itself and needs the extension. Files for int8 and int4 have the type in their name and are taken as they are.
+//! *Storage type*: the files are valid for f32 as they are. A file may begin its declarations with the four lines of
+//! [`STORAGE`]. For f16 and bf16 each line is replaced by the one in its row. Then `widen` reads four stored numbers, and
+//! `narrow` rounds four sums. Neither needs an extension. A file with only the first line, or the first two, computes in
+//! `f16` itself and needs the extension. Files for int8 and int4 have the type in their name and are not changed.
 //!
 //! *Constants*: a launch may change the number in a line `const NAME: u32 = 8u;`.
+//!
+//! *Matrix size*: the files with cooperative matrices are valid for 8 x 8. For 16 x 16 the lines of [`MATRICES`] are
+//! replaced, and the constant `SIZE` is 16.
 
 use std::borrow::Cow;
 
-use super::Element;
+use crate::kernels::types::Element;
 
 macro_rules! shaders {
     ($($name:literal),* $(,)?) => {
@@ -22,14 +25,13 @@ macro_rules! shaders {
 
 shaders![
     "attention_decode_group",
+    "attention_decode_mla_subgroup",
+    "attention_decode_mla_tiled",
+    "attention_decode_paged_row",
+    "attention_decode_paged_subgroup",
     "attention_decode_row",
     "attention_decode_subgroup",
-    "attention_mla_subgroup",
-    "attention_mla_tiled",
-    "attention_paged_row",
-    "attention_paged_subgroup",
-    "attention_prefill_matrix_16",
-    "attention_prefill_matrix_8",
+    "attention_prefill_matrix",
     "attention_prefill_row",
     "attention_prefill_subgroup",
     "attention_prefill_tiled",
@@ -45,8 +47,7 @@ shaders![
     "matmul_int8_blocked",
     "matmul_int8_streamed",
     "matmul_int8_subgroup",
-    "matmul_matrix_16",
-    "matmul_matrix_8",
+    "matmul_matrix",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",
@@ -55,8 +56,7 @@ shaders![
     "probe_dot",
     "probe_fma",
     "probe_launch",
-    "probe_matrix_16",
-    "probe_matrix_8",
+    "probe_matrix",
     "probe_outer",
     "probe_read",
     "probe_subgroup",
@@ -66,7 +66,7 @@ shaders![
     "sort_scatter",
 ];
 
-/// The lines that say how four numbers are stored: for f32 (as in the files), f16, bf16.
+/// The lines that say how four numbers are stored: a row per line; for f32 (as in the files), f16 and bf16.
 pub const STORAGE: [[&str; 3]; 4] = [
     ["alias Element = f32;", "alias Element = u32; // two binary16", "alias Element = u32; // two bfloat16"],
     ["alias Element4 = vec4<Element>;", "alias Element4 = vec2<Element>;", "alias Element4 = vec2<Element>;"],
@@ -89,12 +89,19 @@ pub const STORAGE: [[&str; 3]; 4] = [
     ],
 ];
 
+/// The lines that name the types of cooperative matrices: a row per line; for 8 x 8 (as in the files) and 16 x 16.
+pub const MATRICES: [[&str; 2]; 3] = [
+    ["alias MatrixA = coop_mat8x8<f16, A>;", "alias MatrixA = coop_mat16x16<f16, A>;"],
+    ["alias MatrixB = coop_mat8x8<f16, B>;", "alias MatrixB = coop_mat16x16<f16, B>;"],
+    ["alias MatrixC = coop_mat8x8<f32, C>;", "alias MatrixC = coop_mat16x16<f32, C>;"],
+];
+
 /// The text of a shader for a storage type; `None` for a name that is not there.
 pub fn wgsl(shader: &str, element: Element) -> Option<Cow<'static, str>> {
     let (_, text) = SHADERS.iter().find(|(name, _)| *name == shader)?;
     let column = match element {
         Element::F32 | Element::Int8 | Element::Int4 => return Some(Cow::Borrowed(*text)),
-        // A file that enables f16 itself exists for nothing else.
+        // A file that enables f16 itself exists only for f16.
         Element::F16 if text.contains("enable f16;") => return Some(Cow::Borrowed(*text)),
         Element::F16 => 1,
         Element::Bf16 => 2,
@@ -106,8 +113,13 @@ pub fn wgsl(shader: &str, element: Element) -> Option<Cow<'static, str>> {
     Some(Cow::Owned(text))
 }
 
-/// `text` with another number in its line `const NAME: u32 = 8u;`. A text without the line comes back as it was, which
-/// the tests of the plans notice.
+/// `text` with cooperative matrices of 16 x 16. The constant `SIZE` is changed by [`with_constant`].
+pub(super) fn with_matrices_of_16(text: &str) -> String {
+    MATRICES.iter().fold(text.to_owned(), |text, [small, large]| text.replace(small, large))
+}
+
+/// `text` with another number in its line `const NAME: u32 = 8u;`. A text without that line is returned unchanged; the
+/// tests of the plans would notice.
 pub(super) fn with_constant(text: &str, name: &str, value: u32) -> String {
     let begin = format!("const {name}: u32 = ");
     let Some((before, line)) = text.split_once(&begin) else { return text.to_owned() };
@@ -124,5 +136,15 @@ mod tests {
         let text = "const A: u32 = 8u; // rows\nconst AB: u32 = 8u;\n";
         assert_eq!(with_constant(text, "A", 16), "const A: u32 = 16u; // rows\nconst AB: u32 = 8u;\n");
         assert_eq!(with_constant(text, "C", 16), text);
+    }
+
+    #[test]
+    fn a_file_with_matrices_is_changed_in_every_line_that_names_their_size() {
+        let text = wgsl("matmul_matrix", Element::F16).unwrap();
+        let large = with_matrices_of_16(&text);
+        for [small_line, large_line] in MATRICES {
+            assert!(text.contains(small_line) && !large.contains(small_line) && large.contains(large_line));
+        }
+        assert!(!large.contains("8x8"));
     }
 }

@@ -1,18 +1,16 @@
 //! What a device is like before anything has run on it, and which variants are worth trying first there.
 //!
-//! The order is a table of names from the best guess down. It decides only who is tried first, and who is taken where
-//! nothing is tried: a trial on the device chooses.
-
-use super::Kernel;
+//! The order is a table of names, the best guess first. It only decides which variant is tried first, and which is taken
+//! where nothing is tried: a trial on the device chooses.
 
 /// What the order of variants depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Target {
     /// The kind of device.
     pub class: DeviceClass,
-    /// Invocations of its smallest subgroup; `None` where it is not known, or it has none.
+    /// Invocations of its smallest subgroup; `None` if that is not known, or if it has no subgroups.
     pub lanes: Option<u32>,
-    /// The driver's name as the record has it, in lower case.
+    /// The driver's name as in the record, in lower case.
     pub driver: String,
 }
 
@@ -21,7 +19,7 @@ pub struct Target {
 pub enum DeviceClass {
     /// A GPU with memory of its own.
     Discrete,
-    /// A GPU that shares the host's memory and is no Apple.
+    /// A GPU that shares the host's memory, other than Apple's.
     Integrated,
     /// An Apple GPU.
     Apple,
@@ -32,8 +30,8 @@ pub enum DeviceClass {
     Unknown,
 }
 
-/// Large tiles in workgroup memory and matrix units first, by what public kernels reach (reviewed for NVIDIA, RDNA and
-/// Intel); a stream of weights before them where rows are few, which is the only place that it is offered.
+/// Matrix units and large tiles in workgroup memory come first, since public kernels for NVIDIA, RDNA and Intel reach the
+/// highest rates with them. Streamed variants come before them; they exist only for few rows.
 const DISCRETE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
@@ -54,7 +52,7 @@ const DISCRETE: &[&str] = &[
     "token",
 ];
 
-/// Half the registers and less workgroup memory: the smaller of two tiles first.
+/// With half the registers and less workgroup memory, the smaller of two tiles comes first.
 const INTEGRATED: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
@@ -75,7 +73,7 @@ const INTEGRATED: &[&str] = &[
     "subgroup_32x2",
 ];
 
-/// Its matrices are 8 x 8.
+/// Apple's matrices are 8 x 8.
 const APPLE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
@@ -94,7 +92,8 @@ const APPLE: &[&str] = &[
     "subgroup_32x2",
 ];
 
-/// As measured on llvmpipe and SwiftShader (the trials in results/): an invocation runs to its end, barriers cost most.
+/// As measured on llvmpipe and SwiftShader (see the trials in results/). An invocation runs to its end there, so barriers
+/// cost most.
 const SOFTWARE: &[&str] = &[
     "subgroup_32x64",
     "subgroup_16x64",
@@ -121,7 +120,7 @@ impl DeviceClass {
     }
 }
 
-/// Variants whose workgroups have 8 invocations, by kernel: they leave most of a wider subgroup idle.
+/// Variants whose workgroups have 8 invocations, by kernel. They leave most of a wider subgroup idle.
 const NARROW: &[(&[&str], &[&str])] = &[
     (
         &["gate_up", "down", "dense", "router_logits", "moe_layer"],
@@ -155,8 +154,8 @@ const LEAST_LANES: u32 = 8;
 /// Subgroups from this width on leave at least half of their lanes to a narrow workgroup.
 const WIDE: u32 = 16;
 
-/// Compilers that are known to take half a minute and more for some of our kernels: the driver's name in lower case, the
-/// kernels' names, and the beginning of the variants' names. Seen with Mesa 26.1.6 on an Adreno 740.
+/// Compilers that take half a minute or more for some kernels: the driver's name in lower case, the kernels' names, and
+/// the beginning of the variants' names. Seen with Mesa 26.1.6 on an Adreno 740.
 const SLOW_COMPILERS: &[(&str, &[&str], &str)] = &[(
     "turnip",
     &[
@@ -174,7 +173,7 @@ const SLOW_COMPILERS: &[(&str, &[&str], &str)] = &[(
 )];
 
 impl Target {
-    /// Why a variant is not even compiled here, if it is not: the driver is known not to come back from it in time.
+    /// Why a variant is not even compiled on this device: its driver takes too long. `None` if it is compiled.
     pub fn refuses(&self, kernel: &str, variant: &str) -> Option<String> {
         let slow = |(driver, kernels, prefix): &&(&str, &[&str], &str)| {
             self.driver.contains(driver) && kernels.contains(&kernel) && variant.starts_with(prefix)
@@ -195,14 +194,13 @@ impl Target {
         }
     }
 
-    /// The variants of a kernel that suit its shape, the most promising first. Those that are known to be slow on such a
-    /// device are left out if another variant is there.
-    pub fn candidates<K: Kernel + ?Sized>(&self, kernel: &K, among: &[&'static str]) -> Vec<&'static str> {
+    /// Variants of the kernel of this name, the most promising first. Those that are known to be slow on such a device are
+    /// left out if another variant is there.
+    pub(super) fn ranked(&self, kernel: &str, mut names: Vec<&'static str>) -> Vec<&'static str> {
         let order = self.class.order();
         let rank = |name: &str| order.iter().position(|known| *known == name).unwrap_or(order.len());
-        let hopeless = |name: &str| self.is_hopeless(kernel.name(), name);
-        let mut names: Vec<&'static str> = among.iter().copied().filter(|name| kernel.suits(name)).collect();
-        // Stable: what the table does not name stays as the kernel lists it.
+        let hopeless = |name: &str| self.is_hopeless(kernel, name);
+        // The sort is stable: variants that the table does not name stay in the kernel's order.
         names.sort_by_key(|name| (hopeless(name), rank(name)));
         if names.first().is_some_and(|first| !hopeless(first)) {
             names.retain(|name| !hopeless(name));
@@ -215,6 +213,7 @@ impl Target {
 mod tests {
     use super::*;
     use crate::kernels::attention::{Decode, Heads, PagedDecode};
+    use crate::kernels::kernel::Kernel;
     use crate::kernels::matmul::Matmul;
 
     fn target(class: DeviceClass, lanes: u32) -> Target {
@@ -222,7 +221,7 @@ mod tests {
     }
 
     fn of(target: &Target, kernel: &dyn Kernel) -> Vec<&'static str> {
-        target.candidates(kernel, kernel.variants())
+        kernel.candidates(target, kernel.variants())
     }
 
     #[test]

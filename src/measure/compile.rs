@@ -103,7 +103,7 @@ pub fn cases(preset: Option<Preset>) -> Result<Vec<CaseSpec>, SpecError> {
 pub fn pipelines<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Vec<ShaderPipeline> {
     let mut found: BTreeMap<(String, String), ShaderPipeline> = BTreeMap::new();
     for case in cases {
-        let family = case.kernel.family();
+        let family = case.family;
         let plan = case.kernel.plan(case.variant, case.element);
         for launch in &plan.launches {
             let key = (launch.wgsl().unwrap_or_default().into_owned(), format!("{:?}", launch.overrides));

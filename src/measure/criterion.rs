@@ -52,8 +52,7 @@ impl Bench {
         let mut specs = planning::specs(preset, &Capacity::unlimited())?;
         specs.extend(square_cases());
         specs.retain(|spec| {
-            spec.kernel.family() == family
-                && launch::missing(&spec.kernel.plan(spec.variant, spec.element), &gpu.info).is_none()
+            spec.family == family && launch::missing(&spec.kernel.plan(spec.variant, spec.element), &gpu.info).is_none()
         });
         Ok(Self { gpu, specs })
     }

@@ -12,8 +12,8 @@ use super::executor::{Executor, Lap, LaunchError, Prepared};
 use super::planning::{BEST, PlannedCase};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    Buffer, Element, Family, Kernel, Kind, Launch, Operation, Output, PartOf, Phase, Plan, Role, Tensor, Tensors,
-    Verification, Work,
+    Buffer, Element, Family, Kernel, KernelPhase, Launch, Operation, Output, PartOf, Plan, Role, Tensor, TensorType,
+    Tensors, Verification, Work,
 };
 use crate::record::{CacheState, Device, DeviceType};
 use crate::units::{Bytes, Flop, Seconds};
@@ -39,7 +39,7 @@ impl FakeKernel {
     fn launch(variant: &str, rows: u32) -> Launch {
         let index = VARIANTS.iter().position(|known| *known == variant).unwrap();
         // Starts from a probe's launch, so that new fields of `Launch` need no change here.
-        let plan = crate::kernels::probes::Probe::Launch.plan("probe", Element::F32);
+        let plan = crate::kernels::probes::LaunchProbe.plan("probe", Element::F32);
         let mut launch = plan.launches.into_iter().next().unwrap();
         launch.grid = [u32::try_from(index).unwrap(), rows, 1];
         launch
@@ -47,9 +47,6 @@ impl FakeKernel {
 }
 
 impl Kernel for FakeKernel {
-    fn family(&self) -> Family {
-        if self.parts > 0 { Family::Layer } else { Family::Gating }
-    }
     fn name(&self) -> &'static str {
         self.name
     }
@@ -91,7 +88,7 @@ impl Kernel for FakeKernel {
         Tensors::from([("word", Tensor::indices(&[1]))])
     }
     fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
-        vec![Output { name: "echo", dims: vec![2], padded: vec![2], kind: Kind::Index }]
+        vec![Output { name: "echo", dims: vec![2], padded: vec![2], kind: TensorType::Index }]
     }
     /// The twin checks the first of the two elements only, whatever the effort.
     fn verify(&self, _inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
@@ -106,8 +103,9 @@ pub(super) fn planned(kernels: &[FakeKernel]) -> Vec<PlannedCase> {
         kernel: Arc::new(kernel.clone()),
         variant: VARIANTS[0],
         element: Element::F32,
-        model: "m".to_owned(),
-        phase: Phase::Prefill,
+        family: if kernel.parts > 0 { Family::Layer } else { Family::Gating },
+        label: "m".to_owned(),
+        phase: KernelPhase::Prefill,
         scale_divisor: 1,
     };
     kernels

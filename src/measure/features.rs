@@ -1,6 +1,6 @@
 //! Whether a device has what a plan's shaders need.
 
-use crate::kernels::Plan;
+use crate::kernels::{Need, Plan};
 use crate::record::Device;
 
 /// The subgroup kernels divide this many rows among the lanes of a subgroup.
@@ -8,22 +8,17 @@ const MIN_LANES: u64 = 8;
 /// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
 const MOST_MATRIX_LANES: u64 = 64;
 
-/// What a plan needs that the device lacks, in words. What a shader needs is read off the shader.
+/// What a plan needs that the device lacks, in words.
 pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     let lacks = |feature: &str| !device.features.iter().any(|has| has == feature);
-    let lack = |feature: &str| lacks(feature).then(|| format!("the adapter lacks the feature {feature}"));
     for launch in &plan.launches {
-        let text = launch.wgsl().unwrap_or_default();
-        let matrix = ["8x8", "16x16"].into_iter().find(|size| text.contains(&format!("coop_mat{size}")));
-        let lacking = lack("shader_f16")
-            .filter(|_| text.contains("enable f16;"))
-            .or_else(|| lack("subgroup").filter(|_| text.contains("subgroup")))
-            .or_else(|| matrix.and_then(|size| lack(&matrix_feature(size))));
-        if lacking.is_some() {
-            return lacking;
+        let mut features = launch.needs.iter().filter_map(|need| feature(*need));
+        if let Some(feature) = features.find(|feature| lacks(feature)) {
+            return Some(format!("the adapter lacks the feature {feature}"));
         }
-        if (matrix.is_some() || text.contains("subgroup"))
-            && let Some(problem) = subgroups_unfit(device, matrix.is_some())
+        let matrix = launch.needs.contains(&Need::Matrix8) || launch.needs.contains(&Need::Matrix16);
+        if launch.needs.contains(&Need::Subgroup)
+            && let Some(problem) = subgroups_unfit(device, matrix)
         {
             return Some(problem);
         }
@@ -34,6 +29,18 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
         }
     }
     None
+}
+
+/// The adapter's feature for a need; `None` if every adapter has it. The matrices have f16 operands and f32 sums. No kernel
+/// uses f32 operands, which Metal has too.
+fn feature(need: Need) -> Option<&'static str> {
+    match need {
+        Need::ShaderF16 => Some("shader_f16"),
+        Need::Subgroup => Some("subgroup"),
+        Need::Matrix8 => Some("cooperative_matrix_8x8x8_f16_f32"),
+        Need::Matrix16 => Some("cooperative_matrix_16x16x16_f16_f32"),
+        Need::PackedDot => None,
+    }
 }
 
 /// The reason why kernels with subgroups cannot run in those of this device, if there is one.
@@ -48,17 +55,10 @@ fn subgroups_unfit(device: &Device, matrix: bool) -> Option<String> {
         .then(|| format!("needs subgroups of at most {MOST_MATRIX_LANES} invocations, {have} some of {most}"))
 }
 
-/// The feature of square matrices of the size `8x8` or `16x16`, with f16 operands and f32 sums. No kernel uses f32 operands,
-/// which Metal has too.
-fn matrix_feature(size: &str) -> String {
-    let depth = size.split('x').next().unwrap_or_default();
-    format!("cooperative_matrix_{size}x{depth}_f16_f32")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::probes::Probe;
+    use crate::kernels::matmul::Matmul;
     use crate::kernels::{Element, Kernel};
 
     /// A device with every feature, as one that reports such a range of subgroup sizes and ran in those seen.
@@ -75,11 +75,9 @@ mod tests {
 
     /// Whether each of a kernel with subgroups and one with matrices of 8 x 8 can run.
     fn offered(device: &Device) -> [bool; 2] {
-        ["matmul_subgroup", "matmul_matrix_8"].map(|shader| {
-            let mut plan = Probe::Launch.plan("probe", Element::F32);
-            plan.launches[0].shader = shader;
-            missing(&plan, device).is_none()
-        })
+        let matmul = Matmul::dense(64, 64, 64);
+        ["subgroup_16x64", "matrix8_64x128"]
+            .map(|variant| missing(&matmul.plan(variant, Element::F16), device).is_none())
     }
 
     #[test]

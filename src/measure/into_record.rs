@@ -106,11 +106,11 @@ pub(super) fn case(
     );
     Case {
         id: planned.id.clone(),
-        family: spec.kernel.family(),
+        family: spec.family,
         kernel: spec.kernel.name().to_owned(),
         variant: variant.to_owned(),
         element: spec.element,
-        model: spec.model.clone(),
+        model: spec.label.clone(),
         phase: spec.phase,
         scale_divisor: spec.scale_divisor,
         shape: spec.kernel.shape(),

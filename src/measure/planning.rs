@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::launch;
 use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models};
-use crate::kernels::{DeviceClass, Element, Family, Kernel, KernelCase, Phase, Plan, Target};
+use crate::kernels::{DeviceClass, Element, Family, Kernel, KernelCase, KernelPhase, Plan, Target};
 use crate::record::{CacheState, Ceiling, CeilingKind, Device, DeviceType, Preset, Record, Selection};
 use crate::specs::{Model, SpecError};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond};
@@ -45,8 +45,7 @@ impl PlannedCase {
 
     /// The same case with another kernel of the same shape.
     pub(super) fn with_kernel(&self, kernel: Arc<dyn Kernel>) -> Self {
-        let CaseSpec { variant, element, phase, scale_divisor, ref model, .. } = *self.spec;
-        let spec = CaseSpec { kernel, variant, element, model: model.clone(), phase, scale_divisor };
+        let spec = CaseSpec { kernel, ..(*self.spec).clone() };
         Self { spec: Arc::new(spec), ..self.clone() }
     }
 
@@ -77,7 +76,7 @@ pub(super) fn best_known(
     let suits = |variant: &str| part.suits(variant) && part.variant_elements(variant).contains(&element);
     let known = planned.iter().filter_map(|case| {
         let kernel = case.spec.kernel.as_ref();
-        let alike = kernel.family() != Family::Layer && kernel.variants() == part.variants();
+        let alike = case.spec.family != Family::Layer && kernel.variants() == part.variants();
         let of_type = case.spec.element == element && case.cache == CacheState::Cold;
         let measured = record.case(&case.id).filter(|_| alike && of_type && case.candidates.len() > 1)?;
         let variant = part.variants().iter().copied().find(|name| *name == measured.variant && suits(name))?;
@@ -86,7 +85,7 @@ pub(super) fn best_known(
     });
     let nearest = known.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, variant)| variant);
     let among: Vec<&'static str> = part.variants().iter().copied().filter(|name| suits(name)).collect();
-    nearest.or_else(|| first_possible(part, element, &target.candidates(part, &among), record))
+    nearest.or_else(|| first_possible(part, element, &part.candidates(target, &among), record))
 }
 
 /// The first that this device has the features for.
@@ -208,11 +207,11 @@ fn groups(specs: Vec<CaseSpec>) -> Vec<Vec<CaseSpec>> {
 
 fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> Vec<PlannedCase> {
     let names: Vec<&'static str> = group.iter().map(|spec| spec.variant).collect();
-    let names = group.first().map_or_else(Vec::new, |spec| target.candidates(spec.kernel.as_ref(), &names));
+    let names = group.first().map_or_else(Vec::new, |spec| spec.kernel.candidates(target, &names));
     let rank = |spec: &CaseSpec| names.iter().position(|name| *name == spec.variant).unwrap_or(names.len());
     // The sort is stable: the most promising first, then the rest in the kernel's own order.
     group.sort_by_key(rank);
-    let is_layer = group.iter().all(|spec| spec.kernel.family() == Family::Layer);
+    let is_layer = group.iter().all(|spec| spec.family == Family::Layer);
     let mut planned = Vec::new();
     let chosen = |spec: Arc<CaseSpec>, cache: CacheState| {
         let tuned = *selection == Selection::Tuned || (is_layer && *selection == Selection::AllVariants);
@@ -243,7 +242,7 @@ const MOST_WARM_BYTES: u64 = 256 << 20;
 fn runs_warm(spec: &CaseSpec) -> bool {
     let streams = matches!(spec.kernel.name(), "gate_up" | "decode");
     let fits = || spec.kernel.plan(spec.variant, spec.element).input_bytes() <= MOST_WARM_BYTES;
-    streams && spec.phase == Phase::Decode && matches!(spec.element, Element::F32 | Element::F16) && fits()
+    streams && spec.phase == KernelPhase::Decode && matches!(spec.element, Element::F32 | Element::F16) && fits()
 }
 
 /// The least memory, in bytes, that inputs rotate over: more than the last-level cache of a server CPU on a software
@@ -335,8 +334,9 @@ mod tests {
             kernel: Arc::new(Matmul { role: MatmulRole::GateUp, ..Matmul::dense(tokens, hidden, 4096) }),
             variant: "streamed_8x256",
             element: Element::F32,
-            model: "m".to_owned(),
-            phase: Phase::Decode,
+            family: Family::ExpertMatmul,
+            label: "m".to_owned(),
+            phase: KernelPhase::Decode,
             scale_divisor: 1,
         };
         // Gate and up: two matrices of 4 bytes per element.

@@ -17,7 +17,7 @@ use super::planning::PlannedCase;
 use super::roofs::Limits;
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    BestVariant, Computed, Element, Extent, Family, Kernel, Operation, Output, Plan, Role, Tensors, Verification, Work,
+    BestVariant, Computed, Element, Extent, Kernel, Operation, Output, Plan, Role, Tensors, Verification, Work,
 };
 use crate::record::{
     CachePoint, CacheState, Ceiling, CeilingKind, Device, DeviceType, LastLevelCache, MemorySource, Record, Timing,
@@ -38,9 +38,6 @@ fn right() -> Verification {
 }
 
 impl Kernel for Hollow {
-    fn family(&self) -> Family {
-        self.0.family()
-    }
     fn name(&self) -> &'static str {
         self.0.name()
     }
@@ -91,9 +88,8 @@ impl Kernel for Hollow {
 /// The same cases without their numbers.
 pub(super) fn hollowed(planned: Vec<PlannedCase>) -> Vec<PlannedCase> {
     let one = |case: PlannedCase| {
-        let CaseSpec { ref kernel, variant, element, ref model, phase, scale_divisor } = *case.spec;
-        let kernel: Arc<dyn Kernel> = Arc::new(Hollow(Arc::clone(kernel)));
-        let spec = CaseSpec { kernel, variant, element, model: model.clone(), phase, scale_divisor };
+        let kernel: Arc<dyn Kernel> = Arc::new(Hollow(Arc::clone(&case.spec.kernel)));
+        let spec = CaseSpec { kernel, ..(*case.spec).clone() };
         PlannedCase { spec: Arc::new(spec), ..case }
     };
     planned.into_iter().map(one).collect()
@@ -156,7 +152,7 @@ const SHARES: &[(&str, f64)] = &[
     ("matmul_tiled", 0.45),
     ("streamed", 0.7),
     ("attention_decode_group", 0.6),
-    ("attention_mla_tiled", 0.15),
+    ("attention_decode_mla_tiled", 0.15),
     ("attention_prefill_tiled", 0.15),
     ("matmul_subgroup", 0.2),
     ("matmul_blocked", 0.2),

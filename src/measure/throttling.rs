@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::executor::{Executor, LaunchError, Prepared};
 use super::sampling::{SamplingError, until_steady};
-use crate::kernels::probes::Probe;
+use crate::kernels::probes::{FmaForm, FmaProbe};
 use crate::kernels::{Element, Kernel};
 use crate::record::{Ceiling, Device, DeviceType, Reading, Reference};
 use crate::statistics;
@@ -22,7 +22,7 @@ const LEAST_BEFORE: usize = 3;
 pub(super) fn describe(fma: &Ceiling, device: &Device) -> Option<Reference> {
     // A GPU's clocks vary by a tenth. A CPU that poses as one has other work to do as well.
     let threshold = if device.device_type == DeviceType::Software { 1.5 } else { 1.1 };
-    let (invocations, rounds) = Probe::fma_size(&fma.work)?;
+    let (invocations, rounds) = FmaProbe::chains_of(&fma.work)?;
     Some(Reference {
         invocations: u32::try_from(invocations).ok()?,
         rounds: u32::try_from(rounds).ok()?,
@@ -53,7 +53,7 @@ impl<'a> Watch<'a> {
         interval: Duration,
     ) -> Result<Self, LaunchError> {
         let size = |value: u32| usize::try_from(value).unwrap_or(1);
-        let probe = Probe::Fma { invocations: size(reference.invocations), rounds: size(reference.rounds) };
+        let probe = FmaForm::Chains.probe(size(reference.invocations), size(reference.rounds));
         let plan = probe.plan("probe", Element::F32);
         let mut prepared = executor.prepare(&plan, &probe.inputs("probe", Element::F32, seed), 1)?;
         prepared.run(1)?;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::caveat::Caveat;
 use super::ceiling::CeilingKind;
 use super::timing::Timing;
-use crate::kernels::{Element, Family, Operation, Phase, Verification, Work};
+use crate::kernels::{Element, Family, KernelPhase, Operation, Verification, Work};
 use crate::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
 
 /// One kernel at one shape: verified, then timed.
@@ -29,7 +29,7 @@ pub struct Case {
     /// The model that the shape comes from.
     pub model: String,
     /// The phase of serving that the shape comes from.
-    pub phase: Phase,
+    pub phase: KernelPhase,
     /// The layer's sizes were divided by this; 1 means true sizes.
     pub scale_divisor: u32,
     /// Named sizes, e.g. `hidden`, `rows`.

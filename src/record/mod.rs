@@ -31,8 +31,9 @@ pub use error::RecordError;
 pub use io::{load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
 pub use lock::{Lock, Locked};
-pub use protocol::{Preset, Protocol, Reading, Reference, Selection, TimeSpent};
+pub use protocol::{Protocol, Reading, Reference, Selection, TimeSpent};
 pub use timing::{Clock, Timing};
 
+pub use crate::kernels::cases::Preset;
 pub use crate::kernels::probes::FmaForm;
 pub use crate::kernels::{Metric, Verification, Worst};

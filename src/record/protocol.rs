@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::timing::Clock;
+use crate::kernels::cases::Preset;
 use crate::units::Seconds;
 
 /// How the run was made.
@@ -29,18 +30,6 @@ pub struct Protocol {
     pub target_relative_ci: f64,
     /// ... or when this much time went into its samples.
     pub sample_budget_s: Seconds,
-}
-
-/// A set of shapes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// Layers scaled down: what a software adapter finishes in minutes.
-    Smoke,
-    /// True layer sizes of three models, few points.
-    Quick,
-    /// True layer sizes of all models.
-    Full,
 }
 
 /// Which variants of a kernel are timed in full.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use supernode_bench::kernels::{Element, Family, Phase as KernelPhase, Work};
+use supernode_bench::kernels::{Element, Family, KernelPhase, Work};
 use supernode_bench::record::{
     Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Preset, Protocol, Record,
     SCHEMA_VERSION, Selection, Timing, Tool, Verification,

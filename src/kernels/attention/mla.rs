@@ -1,34 +1,37 @@
-//! Decode of multi-head latent attention in absorbed form (DeepSeek-V2, arXiv:2405.04434, section 2.1): the projections of
+//! Decode of multi-head latent attention in absorbed form (DeepSeek-V2, arXiv:2405.04434, section 2.1). The projections of
 //! keys and values are folded into the query and the output, so that all heads attend to one cached latent.
 
 use std::collections::BTreeMap;
 
-use super::super::{Extent, Family, Kernel, if_smaller, twin};
-use super::{
-    Bytes, Element, FLOATS, Flop, Output, Parts, Plan, Role, Tensors, Verification, Work, bytes_of, compare_rows,
-    halved, named, normal, scale_bits, shrink, splits, word,
-};
+use crate::kernels::attention::heads::{halved, shrink};
+use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal, scale_bits};
+use crate::kernels::attention::split::{SplitBuffers, splits};
+use crate::kernels::attention::variant::{MLA_NAMES, MlaVariant};
+use crate::kernels::kernel::{Kernel, if_smaller};
+use crate::kernels::plan::{Output, Plan, Role};
+use crate::kernels::tensor::Tensors;
+use crate::kernels::twin;
+use crate::kernels::types::{Element, Extent, Work, named, word};
+use crate::kernels::verification::Verification;
+use crate::units::{Bytes, Flop};
 
-/// Latent attention of one query a sequence over its cache of `latent_dim + rope_dim` numbers a token; the first
-/// `latent_dim` of them are the value as well.
+/// Latent attention of one query per sequence over its cache of `latent_dim + rope_dim` numbers per token. The whole entry
+/// is the key; its first `latent_dim` numbers are also the value.
 #[derive(Debug, Clone)]
 pub struct MlaDecode {
-    /// Heads, all over the same latent.
+    /// Heads, which all attend to the same latent.
     pub heads: usize,
     /// Rank of the cached latent: a multiple of 4, at most 512.
     pub latent_dim: usize,
     /// Width of the rotary part of a key: a multiple of 4, at most 64.
     pub rope_dim: usize,
-    /// Width of an unabsorbed key, whose root scales the scores: 128 + 64 in DeepSeek-V3.
+    /// Width of an unabsorbed key, 128 + 64 in DeepSeek-V3. Scores are divided by its square root.
     pub key_dim: usize,
     /// Sequences.
     pub sequences: usize,
-    /// Tokens in the cache of each sequence.
+    /// Cached tokens per sequence.
     pub kv_len: usize,
 }
-
-/// Heads of a workgroup of the tiled variant.
-const TILED_HEADS: usize = 16;
 
 impl MlaDecode {
     fn q_dims(&self) -> [usize; 3] {
@@ -57,17 +60,9 @@ impl MlaDecode {
             bytes_written: Bytes::new(out_bytes as f64),
         }
     }
-
-    fn workgroup_heads(variant: &str) -> usize {
-        if variant == "subgroup" { super::SUBGROUP_HEADS } else { TILED_HEADS }
-    }
 }
 
 impl Kernel for MlaDecode {
-    fn family(&self) -> Family {
-        Family::Attention
-    }
-
     fn name(&self) -> &'static str {
         "mla_decode"
     }
@@ -83,16 +78,15 @@ impl Kernel for MlaDecode {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["tiled", "subgroup"]
+        &MLA_NAMES
     }
 
     fn elements(&self) -> &'static [Element] {
-        FLOATS
+        Element::FLOATS
     }
 
     fn suits(&self, variant: &str) -> bool {
-        // An invocation of the tiled kernel holds every sixteenth vec4.
-        variant != "tiled" || self.latent_dim.is_multiple_of(64) && self.rope_dim.is_multiple_of(64)
+        MlaVariant::of(variant).suits(self.latent_dim, self.rope_dim)
     }
 
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
@@ -116,33 +110,31 @@ impl Kernel for MlaDecode {
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
-        let groups = self.heads.div_ceil(Self::workgroup_heads(variant));
+        let variant = MlaVariant::of(variant);
+        let groups = self.heads.div_ceil(variant.heads);
         let splits = splits(1024, self.sequences * groups, self.kv_len);
         let [q_bytes, cache_bytes, out_bytes] =
             [self.q_dims(), self.cache_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
         let mut plan = Plan::new(self.work(element));
         let q = plan.buffer("q", Role::Input, q_bytes);
         let cache = plan.buffer("cache", Role::Input, cache_bytes);
-        let parts = Parts::new(&mut plan, self.sequences * self.heads, splits, self.latent_dim);
+        let parts = SplitBuffers::new(&mut plan, self.out_dims(), splits);
         let out = plan.buffer("out", Role::Output, out_bytes);
-
-        let mut overrides =
-            BTreeMap::from([("LATENT_DIM4", (self.latent_dim / 4) as f64), ("ROPE_DIM4", (self.rope_dim / 4) as f64)]);
-        let shader = if variant == "subgroup" {
-            overrides.insert("WORKGROUP", super::SUBGROUP_HEADS as f64);
-            "attention_mla_subgroup"
-        } else {
-            "attention_mla_tiled"
-        };
-        let grid = [word(splits), word(groups), word(self.sequences)];
-        plan.launch(shader, element, overrides, vec![q, cache, parts.state, parts.out], grid).params = vec![
-            ("sequences", word(self.sequences)),
-            ("kv_len", word(self.kv_len)),
-            ("heads", word(self.heads)),
-            ("splits", word(splits)),
-            ("scale", scale_bits(self.key_dim)),
-        ];
-        parts.reduce(&mut plan, element, out, self.out_dims(), splits);
+        plan.launch(
+            variant
+                .launch(element)
+                .overrides([("LATENT_DIM4", (self.latent_dim / 4) as f64), ("ROPE_DIM4", (self.rope_dim / 4) as f64)])
+                .params([
+                    ("sequences", word(self.sequences)),
+                    ("kv_len", word(self.kv_len)),
+                    ("heads", word(self.heads)),
+                    ("splits", word(splits)),
+                    ("scale", scale_bits(self.key_dim)),
+                ])
+                .bindings([q, cache, parts.state, parts.out])
+                .grid([word(splits), word(groups), word(self.sequences)]),
+        );
+        parts.reduce(&mut plan, element, out, self.out_dims());
         plan
     }
 
@@ -159,8 +151,13 @@ impl Kernel for MlaDecode {
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
         let cost = self.kv_len * (2 * self.latent_dim + self.rope_dim);
-        compare_rows(outputs, self.out_dims(), cost, element, effort, |sequence, head| {
-            twin::attention::mla_decode(&inputs["q"], &inputs["cache"], self.latent_dim, self.key_dim, sequence, head)
+        let cache = twin::attention::LatentCache {
+            entries: &inputs["cache"],
+            latent_dim: self.latent_dim,
+            key_dim: self.key_dim,
+        };
+        compare_rows(outputs, self.out_dims(), element, TwinBudget { cost, effort }, |sequence, head| {
+            twin::attention::mla_decode(&inputs["q"], &cache, sequence, head)
         })
     }
 }

@@ -1,5 +1,5 @@
-//! Attention of one query a sequence over a cache in blocks, found through a block table, as vLLM keeps it (Kwon et al.,
-//! arXiv:2309.06180).
+//! Paged decode: attention of one query per sequence over a cache in blocks, found through a block table, as in vLLM (Kwon
+//! et al., arXiv:2309.06180).
 
 use std::collections::BTreeMap;
 
@@ -7,24 +7,28 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::super::tensor::Tensor;
-use super::super::{Extent, Family, Kernel, if_smaller, twin};
-use super::decode::work;
-use super::{
-    Element, FLOATS, Heads, Output, Parts, Plan, Role, SUBGROUP_HEADS, Tensors, Verification, bytes_of, compare_rows,
-    halved, named, normal, scale_bits, shrink, splits, word,
-};
+use crate::kernels::attention::decode::work;
+use crate::kernels::attention::heads::{Heads, halved, shrink};
+use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal, scale_bits};
+use crate::kernels::attention::split::SplitBuffers;
+use crate::kernels::attention::variant::{DecodeVariant, PAGED_NAMES};
+use crate::kernels::kernel::{Kernel, if_smaller};
+use crate::kernels::plan::{Output, Plan, Role};
+use crate::kernels::tensor::{Tensor, Tensors};
+use crate::kernels::twin;
+use crate::kernels::types::{Element, Extent, named, word};
+use crate::kernels::verification::Verification;
 
-/// Attention of one query a sequence over its blocks, which lie scattered over the pool.
+/// Attention of one query per sequence over its blocks, which are scattered over the pool.
 #[derive(Debug, Clone)]
 pub struct PagedDecode {
     /// Heads.
     pub heads: Heads,
     /// Sequences.
     pub sequences: usize,
-    /// Keys of each sequence.
+    /// Keys per sequence.
     pub kv_len: usize,
-    /// Keys of a block.
+    /// Keys per block.
     pub block: usize,
 }
 
@@ -33,12 +37,12 @@ impl PagedDecode {
         [self.sequences, self.heads.heads, self.heads.head_dim]
     }
 
-    /// Blocks of one sequence; the last may be partly filled.
+    /// Blocks per sequence; the last may be partly filled.
     fn table_width(&self) -> usize {
         self.kv_len.div_ceil(self.block)
     }
 
-    /// The pool holds what the sequences use and as many blocks again for every eighth, which nobody owns.
+    /// Blocks of the pool: those of the sequences, and one unused block per eight of them.
     fn pool_blocks(&self) -> usize {
         let used = self.sequences * self.table_width();
         used + used.div_ceil(8)
@@ -48,14 +52,7 @@ impl PagedDecode {
         [self.pool_blocks() * self.block, self.heads.kv_heads, self.heads.head_dim]
     }
 
-    fn splits(&self, variant: &str) -> usize {
-        match variant {
-            "subgroup" => splits(1024, self.sequences * self.heads.kv_heads, self.kv_len),
-            _ => splits(4096, self.sequences * self.heads.heads, self.kv_len),
-        }
-    }
-
-    /// A random choice of blocks of the pool, [sequences, table_width]; no block twice.
+    /// A random choice of blocks of the pool without repetition: [sequences, table_width].
     fn block_table(&self, seed: u64) -> Vec<u32> {
         let mut blocks: Vec<u32> = (0..word(self.pool_blocks())).collect();
         blocks.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -65,10 +62,6 @@ impl PagedDecode {
 }
 
 impl Kernel for PagedDecode {
-    fn family(&self) -> Family {
-        Family::Attention
-    }
-
     fn name(&self) -> &'static str {
         "decode_paged"
     }
@@ -80,11 +73,11 @@ impl Kernel for PagedDecode {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["row", "subgroup"]
+        &PAGED_NAMES
     }
 
     fn elements(&self) -> &'static [Element] {
-        FLOATS
+        Element::FLOATS
     }
 
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
@@ -105,37 +98,32 @@ impl Kernel for PagedDecode {
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
-        let splits = self.splits(variant);
+        let variant = DecodeVariant::of(variant);
+        let splits = variant.splits(&self.heads, self.sequences, self.kv_len);
         let mut plan = Plan::new(work(&self.heads, self.sequences, self.sequences * self.kv_len, element));
         let pool_bytes = bytes_of(&self.pool_dims(), element);
         let q = plan.buffer("q", Role::Input, bytes_of(&self.q_dims(), element));
         let k = plan.buffer("k", Role::Input, pool_bytes);
         let v = plan.buffer("v", Role::Input, pool_bytes);
         let block_table = plan.buffer("block_table", Role::Input, self.sequences * self.table_width() * 4);
-        let parts = Parts::new(&mut plan, self.sequences * heads, splits, head_dim);
+        let parts = SplitBuffers::new(&mut plan, self.q_dims(), splits);
         let out = plan.buffer("out", Role::Output, bytes_of(&self.q_dims(), element));
-
-        let overrides = BTreeMap::from([
-            ("HEAD_DIM4", self.heads.head_dim4() as f64),
-            ("BLOCK", self.block as f64),
-            ("WORKGROUP", SUBGROUP_HEADS as f64),
-        ]);
-        let (shader, grid) = if variant == "subgroup" {
-            let passes = self.heads.group().div_ceil(SUBGROUP_HEADS);
-            ("attention_paged_subgroup", [word(splits), word(kv_heads * passes), word(self.sequences)])
-        } else {
-            ("attention_paged_row", [word(splits.div_ceil(8)), word(heads), word(self.sequences)])
-        };
-        plan.launch(shader, element, overrides, vec![q, k, v, block_table, parts.state, parts.out], grid).params = vec![
-            ("sequences", word(self.sequences)),
-            ("kv_len", word(self.kv_len)),
-            ("heads", word(heads)),
-            ("kv_heads", word(kv_heads)),
-            ("splits", word(splits)),
-            ("table_width", word(self.table_width())),
-            ("scale", scale_bits(head_dim)),
-        ];
-        parts.reduce(&mut plan, element, out, self.q_dims(), splits);
+        plan.launch(
+            variant
+                .paged_launch(element, &self.heads, self.sequences, splits)
+                .overrides([("BLOCK", self.block as f64)])
+                .params([
+                    ("sequences", word(self.sequences)),
+                    ("kv_len", word(self.kv_len)),
+                    ("heads", word(heads)),
+                    ("kv_heads", word(kv_heads)),
+                    ("splits", word(splits)),
+                    ("table_width", word(self.table_width())),
+                    ("scale", scale_bits(head_dim)),
+                ])
+                .bindings([q, k, v, block_table, parts.state, parts.out]),
+        );
+        parts.reduce(&mut plan, element, out, self.q_dims());
         plan
     }
 
@@ -154,7 +142,7 @@ impl Kernel for PagedDecode {
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
         let cost = 2 * self.kv_len * self.heads.head_dim;
-        compare_rows(outputs, self.q_dims(), cost, element, effort, |sequence, head| {
+        compare_rows(outputs, self.q_dims(), element, TwinBudget { cost, effort }, |sequence, head| {
             let cache = twin::attention::Pages {
                 k: &inputs["k"],
                 v: &inputs["v"],

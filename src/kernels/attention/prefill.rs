@@ -1,13 +1,17 @@
-//! Attention of many queries at once, causal or not; values may be narrower than keys, as in DeepSeek-V3's prefill.
+//! Prefill: attention of many queries at once, causal or not. Values may be narrower than keys, as in DeepSeek-V3.
 
 use std::collections::BTreeMap;
 
-use super::super::tensor::Tensor;
-use super::super::{Extent, Family, Kernel, if_smaller, twin};
-use super::{
-    Bytes, Element, FLOATS, Flop, Heads, Output, Plan, Role, TRIAL_LEN, Tensors, Verification, Work, bytes_of,
-    compare_rows, halved, named, scale_bits, word,
-};
+use crate::kernels::attention::heads::{Heads, TRIAL_LEN, halved};
+use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, scale_bits};
+use crate::kernels::attention::variant::{MATRIX_KEYS, PREFILL_NAMES, PrefillVariant, ROWS};
+use crate::kernels::kernel::{Kernel, if_smaller};
+use crate::kernels::plan::{Output, Plan, Role};
+use crate::kernels::tensor::{Random, Tensor, Tensors};
+use crate::kernels::twin;
+use crate::kernels::types::{Element, Extent, Work, named, word};
+use crate::kernels::verification::Verification;
+use crate::units::{Bytes, Flop};
 
 /// Attention of `q_len` queries over `kv_len` keys.
 #[derive(Debug, Clone)]
@@ -18,46 +22,10 @@ pub struct Prefill {
     pub value_dim: usize,
     /// Queries.
     pub q_len: usize,
-    /// Keys; under `causal` at least `q_len`, and more where the prompt comes in chunks.
+    /// Keys. Under `causal` there are at least `q_len`, and more if the prompt comes in chunks.
     pub kv_len: usize,
-    /// Whether a query sees only the keys up to its own position, the last query standing at the last key.
+    /// Whether a query sees only the keys up to its own position. The last query is at the position of the last key.
     pub causal: bool,
-}
-
-/// Queries of a workgroup, but where the variant's name says otherwise.
-const ROWS: usize = 32;
-
-/// Keys that the cooperative-matrix variants take at a time.
-const MATRIX_KEYS: usize = 64;
-
-/// Lanes of a workgroup and queries of a lane. Several queries share the broadcast of a key; few lanes see fewer keys for
-/// nothing where the adapter's subgroups are as narrow, and many queries want more registers than a GPU has.
-fn queries_of(variant: &str) -> (usize, usize) {
-    match variant {
-        "subgroup_32x2" => (32, 2),
-        "subgroup_8x4" => (8, 4),
-        _ => (ROWS, 1),
-    }
-}
-
-/// A variant on cooperative matrices, square and of one size: f16 operands, f32 sums.
-///
-/// The 8 x 8 shader was compared with the twin on Mesa 26.2's software adapter, which multiplies that size; the 16 x 16 one
-/// differs from it in the size alone (a test holds them together) and has not run on any device yet. No GPU was at hand,
-/// so nothing is known of their speed.
-struct Matrix {
-    shader: &'static str,
-    size: usize,
-}
-
-impl Matrix {
-    fn of(variant: &str) -> Option<Self> {
-        match variant {
-            "matrix_16" => Some(Self { shader: "attention_prefill_matrix_16", size: 16 }),
-            "matrix_8" => Some(Self { shader: "attention_prefill_matrix_8", size: 8 }),
-            _ => None,
-        }
-    }
 }
 
 impl Prefill {
@@ -66,13 +34,13 @@ impl Prefill {
         Self { heads, value_dim: heads.head_dim, q_len, kv_len, causal: true }
     }
 
-    /// Pairs of query and visible key.
+    /// The number of pairs of a query and a visible key.
     fn pairs(&self) -> f64 {
         let (q, kv) = (self.q_len as f64, self.kv_len as f64);
         if self.causal { q * (kv - q) + q * (q + 1.0) / 2.0 } else { q * kv }
     }
 
-    /// Only visible pairs count: 2 head_dim for the score and 2 value_dim for the weighted sum.
+    /// Operations: per visible pair 2 head_dim for the score and 2 value_dim for the weighted sum.
     fn flop(&self) -> Flop {
         let Heads { heads, head_dim, .. } = self.heads;
         Flop::new(2.0 * self.pairs() * (heads * (head_dim + self.value_dim)) as f64)
@@ -100,11 +68,11 @@ impl Prefill {
         [self.kv_len, self.heads.kv_heads, self.value_dim]
     }
 
-    /// Dimensions in memory of something whose rows come in blocks of `rows`: whole blocks for cooperative matrices, which
-    /// cannot be loaded in part.
-    fn in_memory(variant: &str, dims: [usize; 3], rows: usize) -> [usize; 3] {
+    /// Dimensions in memory of an operand that is read in blocks of `rows`. Cooperative matrices need whole blocks, since
+    /// they cannot be loaded in part.
+    fn in_memory(variant: &PrefillVariant, dims: [usize; 3], rows: usize) -> [usize; 3] {
         let [length, heads, dim] = dims;
-        if Matrix::of(variant).is_some() { [length.next_multiple_of(rows), heads, dim] } else { dims }
+        if variant.has_matrices() { [length.next_multiple_of(rows), heads, dim] } else { dims }
     }
 
     fn out_dims(&self) -> [usize; 3] {
@@ -113,10 +81,6 @@ impl Prefill {
 }
 
 impl Kernel for Prefill {
-    fn family(&self) -> Family {
-        Family::Attention
-    }
-
     fn name(&self) -> &'static str {
         match (self.value_dim == self.heads.head_dim, self.causal) {
             (true, true) => "prefill",
@@ -136,23 +100,19 @@ impl Kernel for Prefill {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["row", "subgroup", "subgroup_32x2", "subgroup_8x4", "tiled", "matrix_16", "matrix_8"]
+        &PREFILL_NAMES
     }
 
     fn elements(&self) -> &'static [Element] {
-        FLOATS
+        Element::FLOATS
     }
 
     fn variant_elements(&self, variant: &str) -> &'static [Element] {
-        if Matrix::of(variant).is_some() { &[Element::F16] } else { FLOATS }
+        PrefillVariant::of(variant).elements()
     }
 
     fn suits(&self, variant: &str) -> bool {
-        // A lane of the tiled kernel holds every eighth vec4 of the output.
-        match Matrix::of(variant) {
-            Some(matrix) => [self.heads.head_dim, self.value_dim].iter().all(|dim| dim.is_multiple_of(matrix.size)),
-            None => variant != "tiled" || self.value_dim.is_multiple_of(32),
-        }
+        PrefillVariant::of(variant).suits(self.heads.head_dim, self.value_dim)
     }
 
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
@@ -179,60 +139,51 @@ impl Kernel for Prefill {
         self.heads.halved().map(|heads| Box::new(Self { heads, ..self.clone() }) as Box<dyn Kernel>)
     }
 
-    /// Cooperative matrices want whole blocks of rows.
+    /// There are two layouts: with whole blocks of rows for cooperative matrices, and without.
     fn layout(&self, variant: &str) -> usize {
-        usize::from(Matrix::of(variant).is_some())
+        usize::from(PrefillVariant::of(variant).has_matrices())
     }
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
+        let variant = PrefillVariant::of(variant);
         let mut plan = Plan::new(self.work(element));
         let padded = |plan: &mut Plan, name, dims, rows| {
             let stored = bytes_of(&Self::in_memory(variant, dims, rows), element);
             plan.padded_buffer(name, Role::Input, bytes_of(&dims, element), stored)
         };
-        let bindings = vec![
+        let bindings = [
             padded(&mut plan, "q", self.q_dims(), ROWS),
             padded(&mut plan, "k", self.k_dims(), MATRIX_KEYS),
             padded(&mut plan, "v", self.v_dims(), MATRIX_KEYS),
             plan.buffer("out", Role::Output, bytes_of(&self.out_dims(), element)),
         ];
-        let mut overrides = BTreeMap::from([("CAUSAL", f64::from(u8::from(self.causal)))]);
-        let shader = match (Matrix::of(variant), variant) {
-            (Some(matrix), _) => matrix.shader,
-            (None, "tiled") => "attention_prefill_tiled",
-            (None, "row") => "attention_prefill_row",
-            (None, _) => "attention_prefill_subgroup",
-        };
-        if Matrix::of(variant).is_some() {
-            overrides.extend([("HEAD_DIM", head_dim as f64), ("VALUE_DIM", self.value_dim as f64)]);
-        } else {
-            overrides.extend([("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (self.value_dim / 4) as f64)]);
-        }
-        let (lanes, queries) = queries_of(variant);
-        if variant != "tiled" && Matrix::of(variant).is_none() {
-            overrides.insert("WORKGROUP", lanes as f64);
-        }
-        // The matrix shaders are written for f16 as they stand.
-        let element = if Matrix::of(variant).is_some() { Element::F32 } else { element };
-        let grid = [word(self.q_len.div_ceil(lanes * queries)), word(heads), 1];
-        let launch = plan.launch(shader, element, overrides, bindings, grid);
-        if shader == "attention_prefill_subgroup" {
-            launch.constants.insert("ROWS", word(queries));
-        }
-        launch.params = vec![
-            ("q_len", word(self.q_len)),
-            ("kv_len", word(self.kv_len)),
-            ("heads", word(heads)),
-            ("kv_heads", word(kv_heads)),
-            ("scale", scale_bits(head_dim)),
-        ];
+        plan.launch(
+            variant
+                .launch(element, head_dim, self.value_dim)
+                .overrides([("CAUSAL", f64::from(u8::from(self.causal)))])
+                .params([
+                    ("q_len", word(self.q_len)),
+                    ("kv_len", word(self.kv_len)),
+                    ("heads", word(heads)),
+                    ("kv_heads", word(kv_heads)),
+                    ("scale", scale_bits(head_dim)),
+                ])
+                .bindings(bindings)
+                .grid([word(self.q_len.div_ceil(variant.rows())), word(heads), 1]),
+        );
         plan
     }
 
     fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+        let variant = PrefillVariant::of(variant);
         let tensor = |dims: [usize; 3], rows, salt| {
-            Tensor::random(&dims, &Self::in_memory(variant, dims, rows), element, 1.0, seed ^ salt)
+            Tensor::random(
+                &dims,
+                &Self::in_memory(variant, dims, rows),
+                element,
+                Random { sigma: 1.0, seed: seed ^ salt },
+            )
         };
         Tensors::from([
             ("q", tensor(self.q_dims(), ROWS, 0xA)),
@@ -247,8 +198,9 @@ impl Kernel for Prefill {
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
         let cost = self.kv_len * (self.heads.head_dim + self.value_dim);
-        compare_rows(outputs, self.out_dims(), cost, element, effort, |row, head| {
-            twin::attention::prefill(&inputs["q"], &inputs["k"], &inputs["v"], row, head, self.causal)
+        let keys = twin::attention::Keys { k: &inputs["k"], v: &inputs["v"], causal: self.causal };
+        compare_rows(outputs, self.out_dims(), element, TwinBudget { cost, effort }, |row, head| {
+            twin::attention::prefill(&inputs["q"], &keys, row, head)
         })
     }
 }

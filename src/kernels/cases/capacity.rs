@@ -1,34 +1,38 @@
-//! What a case may ask of a device: so long at its roofs, so much of its memory and of the host's.
+//! The limits of a case on a device: the time at its roofs, and memory of device and host.
 
 use std::sync::Arc;
 
-use super::super::{Element, Kernel, Plan, Role, Target};
+use crate::kernels::kernel::Kernel;
+use crate::kernels::plan::{Plan, Role};
+use crate::kernels::target::Target;
+use crate::kernels::types::Element;
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
 
-/// The most that one case may take.
+/// The largest size of one case.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Capacity {
-    /// The roof of f32 arithmetic; no limit of time where `None`.
+    /// The roof of f32 arithmetic; `None` for no limit of its time.
     pub arithmetic: Option<FlopPerSecond>,
-    /// The roof of memory.
+    /// The roof of memory; `None` for no limit of its time.
     pub memory: Option<BytesPerSecond>,
-    /// All buffers of a case together.
+    /// Bytes of all buffers of a case together.
     pub case_bytes: u64,
-    /// One buffer.
+    /// Bytes of one buffer.
     pub buffer_bytes: u64,
 }
 
-/// One run at the roofs. A variant at a quarter of them stays within the longest submission that is ever made.
+/// The longest run at the roofs. A variant that reaches a quarter of them stays within the longest allowed submission.
 const CASE_TIME: Seconds = Seconds::new(50e-3);
 
 impl Capacity {
-    /// For lists without a device: the sizes of the preset as they stand.
+    /// No limits: the sizes of the preset unchanged, for lists without a device.
     pub fn unlimited() -> Self {
         Self { arithmetic: None, memory: None, case_bytes: u64::MAX, buffer_bytes: u64::MAX }
     }
 
-    /// A kernel that is within the limits in f32: with fewer rows where it would take long or its results are the largest
-    /// buffer, on a narrower share of the weights where they are. Where nothing is left to halve it stays beyond.
+    /// Halves the kernel until its first type is within the limits, or nothing is left to halve. If it takes too long, or
+    /// an output is the largest buffer, it loses rows first. If an input is the largest buffer, it gets a narrower share
+    /// of the weights first.
     pub fn fit(&self, kernel: Arc<dyn Kernel>) -> Arc<dyn Kernel> {
         let mut kernel = kernel;
         while let Some(smaller) = self.smaller(kernel.as_ref()) {
@@ -53,7 +57,7 @@ impl Capacity {
         }
     }
 
-    /// One run at the roofs.
+    /// The time of one run at the roofs.
     fn time(&self, plan: &Plan) -> Seconds {
         let arithmetic = self.arithmetic.map_or(Seconds::ZERO, |rate| plan.work.flop / rate);
         let memory = self.memory.map_or(Seconds::ZERO, |rate| plan.work.bytes() / rate);

@@ -2,30 +2,44 @@
 
 use std::sync::Arc;
 
-use super::{CaseSpec, expand, shared};
 use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
-use crate::kernels::gating::{Gate, Logits, Sort, TopK};
+use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
+use crate::kernels::gate::Gate;
+use crate::kernels::gating::{Logits, Sort, TopK};
+use crate::kernels::kernel::Kernel;
 use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer};
 use crate::kernels::matmul::{Combine, ExtremeInt8, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
-use crate::kernels::{Kernel, Phase};
+use crate::kernels::types::{Family, KernelPhase};
+use crate::specs::Scoring::{Sigmoid, Softmax};
 
-/// The suite of `verify`: small shapes that sit on no tile's edge, and the edge cases of each kernel.
+/// The suite of `verify`: small shapes that are multiples of no tile, and the edge cases of each kernel.
 pub fn verification_cases() -> Vec<CaseSpec> {
-    let mut kernels = Vec::new();
-    kernels.extend(matmul_suite());
-    kernels.extend(gating_suite());
-    kernels.extend(attention_suite());
-    kernels.extend(layer_suite());
-    let phase = Phase::Prefill;
-    kernels.into_iter().flat_map(|(label, kernel)| expand(&kernel, label, phase, 1)).collect()
+    let families = [
+        (Family::ExpertMatmul, matmul_suite()),
+        (Family::Gating, gating_suite()),
+        (Family::Attention, attention_suite()),
+        (Family::Layer, layer_suite()),
+    ];
+    let listed = |family, (label, kernel): Labelled| {
+        let (label, phase) = (label.to_owned(), KernelPhase::Prefill);
+        CaseGroup { family, kernel, label, phase, scale_divisor: 1 }
+    };
+    let cases = |(family, kernels): (Family, Vec<Labelled>)| {
+        kernels.into_iter().flat_map(move |kernel| listed(family, kernel).expand())
+    };
+    families.into_iter().flat_map(cases).collect()
 }
 
-/// A kernel of the suite, with what is special about its inputs.
+/// A kernel of the suite, with a word for its inputs.
 type Labelled = (&'static str, Arc<dyn Kernel>);
 
-/// At least eight shapes for each variant and type: single tokens, odd k and n, all tokens on one expert, experts without
-/// any, k beyond what int8 sums hold in f32, skewed and even loads, and whole tiles.
+fn shared(kernel: impl Kernel + 'static) -> Arc<dyn Kernel> {
+    Arc::new(kernel)
+}
+
+/// At least eight shapes per variant and type. There are single tokens, odd k and n, skewed and even loads, experts without
+/// tokens, and whole tiles. In one case int8 sums exceed the integers that f32 holds.
 fn matmul_suite() -> Vec<Labelled> {
     use Load::{Even, EvenExperts, HotExpert, OneExpert, PowerLaw, Uniform};
     use MatmulRole::{Dense, Down, GateUp};
@@ -66,24 +80,25 @@ fn gating_suite() -> Vec<Labelled> {
     let softmax = |experts, top_k, renormalise| Gate {
         experts,
         top_k,
-        sigmoid: false,
+        scoring: Softmax,
         groups: 1,
         kept_groups: 1,
         renormalise,
         scale: 1.0,
     };
     let deepseek =
-        |scale| Gate { experts: 256, top_k: 8, sigmoid: true, groups: 8, kept_groups: 4, renormalise: true, scale };
+        |scale| Gate { experts: 256, top_k: 8, scoring: Sigmoid, groups: 8, kept_groups: 4, renormalise: true, scale };
     let grouped = |experts, top_k, groups, kept_groups| Gate {
         experts,
         top_k,
-        sigmoid: true,
+        scoring: Sigmoid,
         groups,
         kept_groups,
         renormalise: false,
         scale: 1.0,
     };
-    let small = Gate { experts: 24, top_k: 3, sigmoid: true, groups: 4, kept_groups: 2, renormalise: true, scale: 1.5 };
+    let small =
+        Gate { experts: 24, top_k: 3, scoring: Sigmoid, groups: 4, kept_groups: 2, renormalise: true, scale: 1.5 };
     let mut kernels = Vec::new();
     for (gate, tokens) in [
         (softmax(8, 2, true), 1),
@@ -171,7 +186,7 @@ fn attention_suite() -> Vec<Labelled> {
             kernels.push(("random", shared(Prefill { causal: false, ..Prefill::causal(heads, q_len, kv_len) })));
         }
     }
-    // More queries than keys: nothing but causal masking ties the two.
+    // More queries than keys: only causal masking forbids it.
     kernels.push(("random", shared(Prefill { causal: false, ..Prefill::causal(heads(2, 2, 64), 37, 19) })));
     // heads, head_dim, value_dim, q_len, kv_len
     for (count, head_dim, value_dim, q_len, kv_len) in [
@@ -234,27 +249,27 @@ fn attention_suite() -> Vec<Labelled> {
 }
 
 fn layer_suite() -> Vec<Labelled> {
-    let gate = |experts, top_k, sigmoid, groups| Gate {
+    let gate = |experts, top_k, scoring, groups| Gate {
         experts,
         top_k,
-        sigmoid,
+        scoring,
         groups,
         kept_groups: groups.div_ceil(2),
         renormalise: true,
-        scale: if sigmoid { 2.5 } else { 1.0 },
+        scale: if scoring == Sigmoid { 2.5 } else { 1.0 },
     };
     let mut kernels = Vec::new();
     for (gate, tokens, hidden, intermediate) in [
-        (gate(8, 2, false, 1), 37, 36, 20),
-        (gate(16, 4, true, 4), 70, 68, 41),
-        (gate(4, 1, false, 1), 1, 32, 7),
-        (gate(8, 2, false, 1), 3, 64, 64),
-        (gate(32, 8, true, 8), 2, 40, 24),
-        (gate(16, 2, false, 1), 5, 100, 33),
-        (gate(64, 6, false, 1), 9, 48, 16),
-        (gate(8, 1, true, 2), 2, 260, 12),
-        (gate(12, 3, true, 3), 4, 36, 65),
-        (gate(256, 8, true, 8), 4, 20, 9),
+        (gate(8, 2, Softmax, 1), 37, 36, 20),
+        (gate(16, 4, Sigmoid, 4), 70, 68, 41),
+        (gate(4, 1, Softmax, 1), 1, 32, 7),
+        (gate(8, 2, Softmax, 1), 3, 64, 64),
+        (gate(32, 8, Sigmoid, 8), 2, 40, 24),
+        (gate(16, 2, Softmax, 1), 5, 100, 33),
+        (gate(64, 6, Softmax, 1), 9, 48, 16),
+        (gate(8, 1, Sigmoid, 2), 2, 260, 12),
+        (gate(12, 3, Sigmoid, 3), 4, 36, 65),
+        (gate(256, 8, Sigmoid, 8), 4, 20, 9),
     ] {
         kernels.push(("random", shared(MoeLayer { gate, tokens, hidden, intermediate, router: None, scoring: None })));
     }
@@ -288,7 +303,8 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use super::*;
-    use crate::kernels::Element;
+    use crate::kernels::sources::SHADERS;
+    use crate::kernels::types::Element;
 
     #[test]
     fn ids_are_unique_in_the_verification_suite() {
@@ -300,13 +316,10 @@ mod tests {
     #[test]
     fn the_verification_suite_covers_every_shader_that_is_not_a_probe() {
         let cases = verification_cases();
-        let used: BTreeSet<&str> = cases
-            .iter()
-            .flat_map(|case| case.kernel.plan(case.variant, case.element).launches)
-            .map(|launch| launch.shader)
-            .collect();
+        let used: BTreeSet<&str> =
+            cases.iter().flat_map(|case| case.case().plan().launches).map(|launch| launch.shader).collect();
         let all: BTreeSet<&str> =
-            crate::kernels::SHADERS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("probe")).collect();
+            SHADERS.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("probe")).collect();
         assert_eq!(used, all);
         assert!(cases.len() >= 60);
     }
@@ -315,7 +328,7 @@ mod tests {
     fn the_verification_suite_has_eight_shapes_of_every_kernel_variant_and_type() {
         let mut shapes: BTreeMap<(&str, &str, Element), BTreeSet<String>> = BTreeMap::new();
         for case in verification_cases() {
-            // One family of shaders multiplies, whatever the product is for.
+            // The same shaders multiply for all these kernels.
             let name = match case.kernel.name() {
                 "dense" | "gate_up" | "down" | "router_logits" => "matmul",
                 name => name,

@@ -1,18 +1,23 @@
-//! Attention between its projections: queries, keys and values from the hidden states, and the output projection.
+//! Attention with its projections: queries, keys and values from the hidden states, and the output projection.
 
 use std::collections::BTreeMap;
 
-use super::super::attention::{Decode, Heads, Prefill};
-use super::super::compare::{Comparison, Verification, sample, worst_of};
-use super::super::matmul::{Matmul, MatmulRole, tolerance};
-use super::super::routing::Load;
-use super::super::tensor::Tensors;
-use super::super::{BestVariant, Element, Extent, Family, Kernel, Output, Plan, Role, Target, Work, named, twin};
-use super::{append, floats_of};
+use crate::kernels::attention::{Decode, Heads, Prefill};
+use crate::kernels::kernel::{BestVariant, Kernel};
+use crate::kernels::kernel_case::KernelCase;
+use crate::kernels::layer::append::{append, floats_of, take};
+use crate::kernels::matmul::{Matmul, MatmulRole};
+use crate::kernels::plan::{Output, Plan, Role};
+use crate::kernels::routing::Load;
+use crate::kernels::target::Target;
+use crate::kernels::tensor::Tensors;
+use crate::kernels::twin;
+use crate::kernels::types::{Element, Extent, Work, named};
+use crate::kernels::verification::{Deviation, Verification, sample, tolerance, worst_of};
 use crate::units::Bytes;
 
-/// One attention block. In prefill the keys and values are the projected ones; in decode the projected key and value of
-/// the new token are an output, and attention reads a cache that is there already.
+/// One attention block. In prefill, attention reads the projected keys and values. In decode, the projected key and value
+/// of the new token are outputs, and attention reads an existing cache.
 #[derive(Debug, Clone)]
 pub struct AttentionBlock {
     /// Heads.
@@ -21,11 +26,11 @@ pub struct AttentionBlock {
     pub hidden: usize,
     /// Prefill or decode.
     pub phase: BlockPhase,
-    /// Variant of all four projections, whose rows lie in the same tiles; where `None`, the first that suits.
+    /// Variant of all four projections, which share one tiling of the rows. `None`: the first that suits.
     pub projection: Option<&'static str>,
 }
 
-/// What the block works on.
+/// The size of the prompt, or of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockPhase {
     /// A prompt.
@@ -33,16 +38,17 @@ pub enum BlockPhase {
         /// Its tokens.
         tokens: usize,
     },
-    /// One token of each of some sequences.
+    /// One token per sequence.
     Decode {
         /// Sequences.
         sequences: usize,
-        /// Keys of each.
+        /// Keys per sequence.
         kv_len: usize,
     },
 }
 
-const PROJECTIONS: [(&str, &str, &str); 3] = [("wq", "q", "query"), ("wk", "k", "key"), ("wv", "v", "value")];
+/// The weights of the projections of queries, keys and values.
+const WEIGHTS: [&str; 3] = ["wq", "wk", "wv"];
 
 impl AttentionBlock {
     fn tokens(&self) -> usize {
@@ -72,7 +78,7 @@ impl AttentionBlock {
         self.heads.kv_heads * self.heads.head_dim
     }
 
-    /// Projection of the queries, keys or values.
+    /// The projection of queries (0), keys (1) or values (2).
     fn projection(&self, index: usize) -> Matmul {
         self.dense(self.hidden, if index == 0 { self.q_columns() } else { self.kv_columns() })
     }
@@ -85,7 +91,11 @@ impl AttentionBlock {
         self.projection.unwrap_or_else(|| self.projection(0).default_variant(&Target::default()))
     }
 
-    /// Names of the projected query, key and value.
+    fn projected_case<'a>(&self, kernel: &'a Matmul, storage: Element) -> KernelCase<'a> {
+        KernelCase { kernel, variant: self.projection_variant(), storage }
+    }
+
+    /// Buffers of the projected queries, keys and values.
     fn projected(&self) -> [&'static str; 3] {
         match self.phase {
             BlockPhase::Prefill { .. } => ["q", "k", "v"],
@@ -93,7 +103,7 @@ impl AttentionBlock {
         }
     }
 
-    /// Weights, hidden states, cache and output, each once.
+    /// The least work: weights, hidden states, cache and outputs are moved once.
     fn work(&self, plan: &Plan, element: Element) -> Work {
         let size = element.size_bytes() as f64;
         let (hidden, tokens) = (self.hidden as f64, self.tokens() as f64);
@@ -111,10 +121,6 @@ impl AttentionBlock {
 }
 
 impl Kernel for AttentionBlock {
-    fn family(&self) -> Family {
-        Family::Layer
-    }
-
     fn name(&self) -> &'static str {
         match self.phase {
             BlockPhase::Prefill { .. } => "attention_block_prefill",
@@ -149,7 +155,7 @@ impl Kernel for AttentionBlock {
         self.attention().suits(variant)
     }
 
-    /// Its variants are those of its attention, which is tried alone.
+    /// A trial runs its attention alone, since its variants are those of the attention.
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let attention = self.attention();
         let work = self.plan(self.default_variant(&Target::default()), Element::F32).work;
@@ -177,62 +183,50 @@ impl Kernel for AttentionBlock {
 
     fn plan(&self, variant: &str, element: Element) -> Plan {
         use Role::{Input, Output, Scratch};
-        let variant = self.variants().iter().copied().find(|known| *known == variant).unwrap_or_default();
         let mut plan = Plan::new(Work::default());
         let tile = [("block_expert", "block_expert", Input), ("slot_of_row", "slot_of_row", Input)];
         for (index, name) in self.projected().into_iter().enumerate() {
-            let wires = [("a", "x", Input), ("b", PROJECTIONS[index].0, Input), ("c", name, Output), tile[0], tile[1]];
-            let projection = self.projection(index);
-            append(&mut plan, &projection, self.projection_variant(), element, &wires);
+            let buffers = [("a", "x", Input), ("b", WEIGHTS[index], Input), ("c", name, Output), tile[0], tile[1]];
+            append(&mut plan, self.projected_case(&self.projection(index), element), &buffers);
         }
         let [key, value] = match self.phase {
             BlockPhase::Prefill { .. } => [("k", "k", Output), ("v", "v", Output)],
             BlockPhase::Decode { .. } => [("k", "k_cache", Input), ("v", "v_cache", Input)],
         };
-        append(
-            &mut plan,
-            &*self.attention(),
-            variant,
-            element,
-            &[
-                ("q", "q", Output),
-                key,
-                value,
-                ("part_state", "part_state", Scratch),
-                ("part_out", "part_out", Scratch),
-                ("out", "attended", Output),
-            ],
-        );
-        let out = self.out_projection();
-        let wires = [("a", "attended", Output), ("b", "wo", Input), ("c", "out", Output), tile[0], tile[1]];
-        append(&mut plan, &out, self.projection_variant(), element, &wires);
+        let buffers = [
+            ("q", "q", Output),
+            key,
+            value,
+            ("part_state", "part_state", Scratch),
+            ("part_out", "part_out", Scratch),
+            ("out", "attended", Output),
+        ];
+        let attention = self.attention();
+        append(&mut plan, KernelCase { kernel: &*attention, variant, storage: element }, &buffers);
+        let buffers = [("a", "attended", Output), ("b", "wo", Input), ("c", "out", Output), tile[0], tile[1]];
+        append(&mut plan, self.projected_case(&self.out_projection(), element), &buffers);
         plan.work = self.work(&plan, element);
         plan
     }
 
     fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
         let mut inputs = Tensors::new();
-        let mut take = |from: &mut Tensors, name: &'static str, to: &'static str| {
-            if let Some(tensor) = from.remove(name) {
-                inputs.insert(to, tensor);
-            }
-        };
-        for (index, (weights, _, _)) in PROJECTIONS.into_iter().enumerate() {
+        for (index, weights) in WEIGHTS.into_iter().enumerate() {
             let projection = self.projection(index);
             let mut from = projection.inputs(self.projection_variant(), element, seed ^ (0x100 * (index as u64 + 1)));
             if index == 0 {
-                take(&mut from, "a", "x");
-                take(&mut from, "block_expert", "block_expert");
-                take(&mut from, "slot_of_row", "slot_of_row");
+                take(&mut inputs, &mut from, "a", "x");
+                take(&mut inputs, &mut from, "block_expert", "block_expert");
+                take(&mut inputs, &mut from, "slot_of_row", "slot_of_row");
             }
-            take(&mut from, "b", weights);
+            take(&mut inputs, &mut from, "b", weights);
         }
         let out = self.out_projection();
-        take(&mut out.inputs(self.projection_variant(), element, seed ^ 0x400), "b", "wo");
+        take(&mut inputs, &mut out.inputs(self.projection_variant(), element, seed ^ 0x400), "b", "wo");
         if let BlockPhase::Decode { .. } = self.phase {
             let mut cache = self.attention().inputs(variant, element, seed ^ 0x500);
-            take(&mut cache, "k", "k_cache");
-            take(&mut cache, "v", "v_cache");
+            take(&mut inputs, &mut cache, "k", "k_cache");
+            take(&mut inputs, &mut cache, "v", "v_cache");
         }
         inputs
     }
@@ -252,53 +246,77 @@ impl Kernel for AttentionBlock {
         ]
     }
 
-    /// Each step against its twin on what the step before it left, so that every link of the chain is compared.
+    /// Compares each step with its twin on the outputs of the step before it, so that every step is compared.
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
-        let Heads { heads, head_dim, .. } = self.heads;
-        let (tokens, effort) = (self.tokens(), effort / 5);
-        let names = self.projected();
-        let mut compared = Vec::new();
-        for (index, name) in names.into_iter().enumerate() {
-            let columns = self.projection(index).n;
-            let mut comparison = Comparison::of(name);
-            for item in sample(tokens * columns, self.hidden, effort) {
-                let (row, column) = (item / columns, item % columns);
-                let want = twin::matmul::product(&inputs["x"], &inputs[PROJECTIONS[index].0], row, 0, column);
-                let at = [row, column / head_dim, column % head_dim];
-                comparison.pair(&at, outputs[name].at(&at), want);
-            }
-            compared.push(comparison.relative(tolerance(element), tokens * columns));
+        // Five outputs share the effort.
+        let effort = effort / 5;
+        let mut compared: Vec<(Deviation, usize)> =
+            (0..WEIGHTS.len()).map(|index| self.compare_projection(index, inputs, outputs, effort)).collect();
+        compared.push(self.compare_attended(inputs, outputs, effort));
+        compared.push(self.compare_out(inputs, outputs, effort));
+        let relative = |(deviation, total): (Deviation, usize)| deviation.relative(tolerance(element), total);
+        worst_of(compared.into_iter().map(relative).collect())
+    }
+}
+
+/// Deviations of single outputs. Each returns the deviation, and the elements of the output.
+impl AttentionBlock {
+    fn compare_projection(&self, index: usize, inputs: &Tensors, outputs: &Tensors, effort: u64) -> (Deviation, usize) {
+        let (name, head_dim) = (self.projected()[index], self.heads.head_dim);
+        let columns = self.projection(index).n;
+        let total = self.tokens() * columns;
+        let mut deviation = Deviation::of(name);
+        for item in sample(total, self.hidden, effort) {
+            let (row, column) = (item / columns, item % columns);
+            let want = twin::matmul::product(&inputs["x"], &inputs[WEIGHTS[index]], row, 0, column);
+            let at = [row, column / head_dim, column % head_dim];
+            deviation.pair(&at, outputs[name].at(&at), want);
         }
-        let mut comparison = Comparison::of("attended");
+        (deviation, total)
+    }
+
+    fn compare_attended(&self, inputs: &Tensors, outputs: &Tensors, effort: u64) -> (Deviation, usize) {
+        let Heads { heads, head_dim, .. } = self.heads;
         let keys = match self.phase {
             BlockPhase::Prefill { tokens } => tokens,
             BlockPhase::Decode { kv_len, .. } => kv_len,
         };
-        for item in sample(tokens * heads, 2 * keys * head_dim, effort) {
+        let rows = self.tokens() * heads;
+        let mut deviation = Deviation::of("attended");
+        for item in sample(rows, 2 * keys * head_dim, effort) {
             let (row, head) = (item / heads, item % heads);
-            let want = match self.phase {
-                BlockPhase::Prefill { .. } => {
-                    twin::attention::prefill(&outputs["q"], &outputs["k"], &outputs["v"], row, head, true)
-                }
-                BlockPhase::Decode { .. } => {
-                    twin::attention::decode(&outputs["q"], &inputs["k_cache"], &inputs["v_cache"], row, head)
-                }
-            };
-            for (d, want) in want.into_iter().enumerate() {
-                comparison.pair(&[row, head, d], outputs["attended"].at(&[row, head, d]), want);
+            for (d, want) in self.attended(inputs, outputs, row, head).into_iter().enumerate() {
+                deviation.pair(&[row, head, d], outputs["attended"].at(&[row, head, d]), want);
             }
         }
-        compared.push(comparison.relative(tolerance(element), tokens * heads * head_dim));
-        let mut comparison = Comparison::of("out");
-        for item in sample(tokens * self.hidden, self.q_columns(), effort) {
+        (deviation, rows * head_dim)
+    }
+
+    /// The twin's attention [head_dim] of one head in one row, on the projected queries.
+    fn attended(&self, inputs: &Tensors, outputs: &Tensors, row: usize, head: usize) -> Vec<f64> {
+        match self.phase {
+            BlockPhase::Prefill { .. } => {
+                let keys = twin::attention::Keys { k: &outputs["k"], v: &outputs["v"], causal: true };
+                twin::attention::prefill(&outputs["q"], &keys, row, head)
+            }
+            BlockPhase::Decode { .. } => {
+                twin::attention::decode(&outputs["q"], &inputs["k_cache"], &inputs["v_cache"], row, head)
+            }
+        }
+    }
+
+    fn compare_out(&self, inputs: &Tensors, outputs: &Tensors, effort: u64) -> (Deviation, usize) {
+        let head_dim = self.heads.head_dim;
+        let total = self.tokens() * self.hidden;
+        let mut deviation = Deviation::of("out");
+        for item in sample(total, self.q_columns(), effort) {
             let (row, column) = (item / self.hidden, item % self.hidden);
             let want = (0..self.q_columns())
                 .map(|i| outputs["attended"].at(&[row, i / head_dim, i % head_dim]) * inputs["wo"].at(&[0, i, column]))
                 .sum();
-            comparison.pair(&[row, column], outputs["out"].at(&[row, column]), want);
+            deviation.pair(&[row, column], outputs["out"].at(&[row, column]), want);
         }
-        compared.push(comparison.relative(tolerance(element), tokens * self.hidden));
-        worst_of(compared)
+        (deviation, total)
     }
 }
 
@@ -326,7 +344,7 @@ mod tests {
                 if read > written {
                     assert_eq!(buffer.padding, written..read, "{tokens} {variant} {name}");
                 } else {
-                    // Poison stays wherever a launch must write, and where none reads.
+                    // Poison stays where a launch must write, and where no launch reads.
                     assert!(buffer.padding.is_empty(), "{tokens} {variant} {name}");
                 }
             }
@@ -334,11 +352,11 @@ mod tests {
     }
 
     #[test]
-    fn of_links_that_are_equally_wrong_the_first_is_named() {
+    fn of_steps_that_are_equally_wrong_the_first_is_named() {
         let compared = ["q", "attended", "out"].map(|name| {
-            let mut comparison = Comparison::of(name);
-            comparison.pair(&[0], if name == "q" { 1.0 } else { f64::NAN }, 1.0);
-            comparison.relative(1e-5, 1)
+            let mut deviation = Deviation::of(name);
+            deviation.pair(&[0], if name == "q" { 1.0 } else { f64::NAN }, 1.0);
+            deviation.relative(1e-5, 1)
         });
         assert_eq!(worst_of(compared.to_vec()).worst.unwrap().output, "attended");
     }

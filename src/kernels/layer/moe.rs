@@ -4,16 +4,22 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::super::compare::{Comparison, Metric, Verification, sample};
-use super::super::gating::{Gate, Logits, Sort, TopK};
-use super::super::matmul::{Combine, Matmul, MatmulRole, tolerance};
-use super::super::routing::{self, Load};
-use super::super::tensor::{Kind, Tensor, Tensors};
-use super::super::{BestVariant, Element, Extent, Family, Kernel, Output, Plan, Role, Target, Work, named, twin};
-use super::{append, floats_of, stored};
+use crate::kernels::gate::Gate;
+use crate::kernels::gating::{Logits, LogitsOf, Sort, TopK, TopkCheck, judge_topk};
+use crate::kernels::kernel::{BestVariant, Kernel};
+use crate::kernels::kernel_case::KernelCase;
+use crate::kernels::layer::append::{append, floats_of, stored, take};
+use crate::kernels::matmul::{Combine, Matmul, MatmulRole};
+use crate::kernels::plan::{Output, Plan, Role};
+use crate::kernels::routing::{self, Load};
+use crate::kernels::target::Target;
+use crate::kernels::tensor::{Tensor, TensorType, Tensors};
+use crate::kernels::twin;
+use crate::kernels::types::{Element, Extent, Work, named};
+use crate::kernels::verification::{Deviation, Verification, sample, tolerance};
 use crate::units::Bytes;
 
-/// A layer whose experts all live on this chip. Its routing is what its gate produces.
+/// A layer with all of its experts on this chip. Its gate routes the tokens.
 #[derive(Debug, Clone)]
 pub struct MoeLayer {
     /// The gate; `experts` is a multiple of 4.
@@ -24,14 +30,14 @@ pub struct MoeLayer {
     pub hidden: usize,
     /// Intermediate size of an expert.
     pub intermediate: usize,
-    /// Variant of the router; where `None`, the first that suits.
+    /// Variant of the router. `None`: the first that suits.
     pub router: Option<&'static str>,
-    /// Variant of the scoring with top-k, likewise.
+    /// Variant of the scoring with top-k. `None`: the first that suits.
     pub scoring: Option<&'static str>,
 }
 
-/// The kernels of a layer; the variant of the layer is that of its expert matmuls.
-struct Parts {
+/// The kernels of a layer. The variant of the layer is that of its expert matmuls.
+struct MoeParts {
     router: Matmul,
     top_k: TopK,
     sort: Sort,
@@ -40,11 +46,11 @@ struct Parts {
     combine: Combine,
 }
 
-/// An expert is not made narrower than the widest panel of weights.
+/// The least intermediate size: the width of the widest panel of weights.
 const LEAST_INTERMEDIATE: usize = 256;
 
 impl MoeLayer {
-    /// A variant of the expert matmuls, where a part does not depend on it.
+    /// A variant of the expert matmuls, for parts that do not depend on it.
     const ANY: &'static str = "";
 
     fn matmul(&self, role: MatmulRole, k: usize, n: usize) -> Matmul {
@@ -55,10 +61,10 @@ impl MoeLayer {
         Matmul { role, experts, tokens: self.tokens, top_k, k, n, load: Load::Uniform }
     }
 
-    fn parts(&self, variant: &str) -> Parts {
+    fn parts(&self, variant: &str) -> MoeParts {
         let (tokens, top_k, experts) = (self.tokens, self.gate.top_k, self.gate.experts);
         let row_tile = Matmul::row_tile(variant);
-        Parts {
+        MoeParts {
             router: self.matmul(MatmulRole::RouterLogits, self.hidden, experts),
             top_k: TopK { gate: self.gate.clone(), tokens, logits: Logits::Random },
             sort: Sort { tokens, top_k, experts, row_tile, load: Load::Uniform },
@@ -68,20 +74,20 @@ impl MoeLayer {
         }
     }
 
-    fn router_variant(&self, parts: &Parts) -> &'static str {
+    fn router_variant(&self, parts: &MoeParts) -> &'static str {
         self.router.unwrap_or_else(|| parts.router.default_variant(&Target::default()))
     }
 
-    fn scoring_variant(&self, parts: &Parts) -> &'static str {
+    fn scoring_variant(&self, parts: &MoeParts) -> &'static str {
         self.scoring.unwrap_or_else(|| parts.top_k.default_variant(&Target::default()))
     }
 
-    /// The tokens' hidden states in the storage type, and as the router reads them.
+    /// The names of the hidden states in the storage type, and in the f32 that the router reads.
     fn x_names(element: Element) -> [&'static str; 2] {
         if element == Element::F32 { ["x", "x"] } else { ["x", "x_f32"] }
     }
 
-    /// Each operand from outside once, and the output.
+    /// The least work: each operand from outside is read once, and the output is written once.
     fn work(&self, plan: &Plan, element: Element) -> Work {
         let read = |kernel: &str| {
             let part = plan.parts.iter().find(|part| part.kernel == kernel);
@@ -100,10 +106,6 @@ impl MoeLayer {
 }
 
 impl Kernel for MoeLayer {
-    fn family(&self) -> Family {
-        Family::Layer
-    }
-
     fn name(&self) -> &'static str {
         "moe_layer"
     }
@@ -136,7 +138,7 @@ impl Kernel for MoeLayer {
         parts.gate_up.suits(variant) && parts.down.suits(variant)
     }
 
-    /// Its variants are those of its expert matmuls, the larger of which is tried alone.
+    /// A trial runs the larger of its expert matmuls alone, since its variants are those of the expert matmuls.
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate).smaller(most)
     }
@@ -159,44 +161,44 @@ impl Kernel for MoeLayer {
     fn plan(&self, variant: &str, element: Element) -> Plan {
         use Role::{Input, Output, Scratch};
         let parts = self.parts(variant);
-        let variant = self.variants().iter().copied().find(|known| *known == variant).unwrap_or_default();
         let [x, x_router] = Self::x_names(element);
         let mut plan = Plan::new(Work::default());
-        let wires = [
+        let first = |kernel: &dyn Kernel| kernel.default_variant(&Target::default());
+        let buffers = [
             ("a", x_router, Input),
             ("b", "router_b", Input),
             ("block_expert", "router_block_expert", Input),
             ("slot_of_row", "router_slot_of_row", Input),
             ("c", "logits", Scratch),
         ];
-        append(&mut plan, &parts.router, self.router_variant(&parts), Element::F32, &wires);
-        let wires = [
+        append(&mut plan, case(&parts.router, self.router_variant(&parts), Element::F32), &buffers);
+        let buffers = [
             ("logits", "logits", Scratch),
             ("bias", "bias", Input),
             ("expert_of_slot", "expert_of_slot", Output),
             ("weight", "weight", Scratch),
         ];
-        append(&mut plan, &parts.top_k, self.scoring_variant(&parts), Element::F32, &wires);
-        let wires = [
+        append(&mut plan, case(&parts.top_k, self.scoring_variant(&parts), Element::F32), &buffers);
+        let buffers = [
             ("expert_of_slot", "expert_of_slot", Output),
             ("expert_rows", "expert_rows", Scratch),
             ("block_expert", "block_expert", Scratch),
             ("slot_of_row", "slot_of_row", Scratch),
             ("row_of_slot", "row_of_slot", Scratch),
         ];
-        append(&mut plan, &parts.sort, parts.sort.default_variant(&Target::default()), Element::F32, &wires);
+        append(&mut plan, case(&parts.sort, first(&parts.sort), Element::F32), &buffers);
         let routing = [("block_expert", "block_expert", Scratch), ("slot_of_row", "slot_of_row", Scratch)];
-        let wires = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1]];
-        append(&mut plan, &parts.gate_up, variant, element, &wires);
-        let wires = [("a", "h", Scratch), ("b", "down_b", Input), ("c", "y", Scratch), routing[0], routing[1]];
-        append(&mut plan, &parts.down, variant, element, &wires);
-        let wires = [
+        let buffers = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1]];
+        append(&mut plan, case(&parts.gate_up, variant, element), &buffers);
+        let buffers = [("a", "h", Scratch), ("b", "down_b", Input), ("c", "y", Scratch), routing[0], routing[1]];
+        append(&mut plan, case(&parts.down, variant, element), &buffers);
+        let buffers = [
             ("y", "y", Scratch),
             ("weight", "weight", Scratch),
             ("row_of_slot", "row_of_slot", Scratch),
             ("out", "out", Output),
         ];
-        append(&mut plan, &parts.combine, parts.combine.default_variant(&Target::default()), element, &wires);
+        append(&mut plan, case(&parts.combine, first(&parts.combine), element), &buffers);
         plan.work = self.work(&plan, element);
         plan.issued_flop = plan.issued_flop.max(plan.work.flop);
         plan
@@ -210,19 +212,14 @@ impl Kernel for MoeLayer {
         let mut gate = parts.top_k.inputs(self.scoring_variant(&parts), Element::F32, seed ^ 0x400);
         let [x, x_router] = Self::x_names(element);
         let mut inputs = Tensors::new();
-        let mut take = |from: &mut Tensors, name: &'static str, to: &'static str| {
-            if let Some(tensor) = from.remove(name) {
-                inputs.insert(to, tensor);
-            }
-        };
-        take(&mut router, "b", "router_b");
-        take(&mut router, "block_expert", "router_block_expert");
-        take(&mut router, "slot_of_row", "router_slot_of_row");
-        take(&mut gate, "bias", "bias");
-        take(&mut gate_up, "a", x);
-        take(&mut gate_up, "b", "gate_up_b");
-        take(&mut down, "b", "down_b");
-        // The router reads whole tiles of rows; those beyond the tokens are nobody's.
+        take(&mut inputs, &mut router, "b", "router_b");
+        take(&mut inputs, &mut router, "block_expert", "router_block_expert");
+        take(&mut inputs, &mut router, "slot_of_row", "router_slot_of_row");
+        take(&mut inputs, &mut gate, "bias", "bias");
+        take(&mut inputs, &mut gate_up, "a", x);
+        take(&mut inputs, &mut gate_up, "b", "gate_up_b");
+        take(&mut inputs, &mut down, "b", "down_b");
+        // The router reads whole tiles of rows; those beyond the tokens are padding.
         let rows = inputs["router_slot_of_row"].dims()[0].max(self.tokens);
         let widened = inputs[x].widened(rows, self.hidden.next_multiple_of(4));
         inputs.insert(x_router, widened);
@@ -232,7 +229,7 @@ impl Kernel for MoeLayer {
     fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
         let slots = [self.tokens, self.gate.top_k];
         vec![
-            Output::new("expert_of_slot", &slots, &slots, Kind::Index),
+            Output::new("expert_of_slot", &slots, &slots, TensorType::Index),
             Output::new("out", &[self.tokens, self.hidden], &[self.tokens, self.hidden.next_multiple_of(4)], element),
         ]
     }
@@ -242,47 +239,34 @@ impl Kernel for MoeLayer {
     }
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
-        let mut routing = Comparison::of("expert_of_slot");
-        let mut out = Comparison::of("out");
-        let mut wrong_tokens = 0;
+        let mut sets = TopkCheck::new();
+        let mut out = Deviation::of("out");
         let cost = 3 * self.gate.top_k * self.hidden * self.intermediate + self.gate.experts * self.hidden;
         let most = if cost as u64 > effort { 1 } else { self.tokens };
         for token in sample(self.tokens, cost, effort).take(most) {
-            let (got, want, scores) = self.routing(token, inputs, outputs);
-            if !acceptable(&self.gate, &got, &want, &scores) {
-                wrong_tokens += 1;
-                for (j, (&got, &want)) in got.iter().zip(&want).enumerate() {
-                    routing.pair(&[token, j], got as f64, want as f64);
-                }
+            let (got, scores) = self.routing(token, inputs, outputs);
+            if !judge_topk(&self.gate, &got, &scores, LogitsOf::OwnProduct) {
+                sets.add_wrong(token, &got, &twin::gating::chosen(&self.gate, &scores));
                 continue;
             }
             for (column, want) in self.chain(token, &got, &scores, inputs, element).into_iter().enumerate() {
                 out.pair(&[token, column], outputs["out"].at(&[token, column]), want);
             }
         }
-        // Four roundings follow one another where a single kernel has one.
-        let mut verification = out.relative(2.0 * tolerance(element), self.tokens * self.hidden);
-        if wrong_tokens > 0 {
-            let sets = routing.exact(self.tokens * self.gate.top_k);
-            verification.metric = Metric::TopkSet;
-            verification.checked += sets.checked;
-            verification.value = 1.0 + f64::from(wrong_tokens);
-            verification.worst = sets.worst;
-        }
-        verification
+        // Four roundings follow one another; a single kernel has one.
+        let verified = out.relative(2.0 * tolerance(element), self.tokens * self.hidden);
+        sets.verdict(verified, self.tokens * self.gate.top_k)
     }
 }
 
-/// Logits of the kernel and of the twin differ by rounding, so choices this close may go either way.
-const TIE: f64 = 1e-5;
+/// One part of the layer in one variant and type.
+fn case<'a>(kernel: &'a dyn Kernel, variant: &'a str, storage: Element) -> KernelCase<'a> {
+    KernelCase { kernel, variant, storage }
+}
 
 impl MoeLayer {
-    fn routing(
-        &self,
-        token: usize,
-        inputs: &Tensors,
-        outputs: &Tensors,
-    ) -> (Vec<usize>, Vec<usize>, twin::gating::Scores) {
+    /// The experts that the kernel chose for a token, and the twin's scores from logits of its own.
+    fn routing(&self, token: usize, inputs: &Tensors, outputs: &Tensors) -> (Vec<usize>, twin::gating::Scores) {
         let [_, x_router] = Self::x_names(if inputs.contains_key("x_f32") { Element::F16 } else { Element::F32 });
         let logits: Vec<f32> = (0..self.gate.experts)
             .map(|expert| {
@@ -294,13 +278,12 @@ impl MoeLayer {
             .collect();
         let logits = Tensor::floats(&[1, self.gate.experts], &logits);
         let scores = twin::gating::scores(&self.gate, &logits, &inputs["bias"], 0);
-        let want = twin::gating::chosen(&self.gate, &scores);
         let top_k = self.gate.top_k;
         let got = (0..top_k).map(|j| outputs["expert_of_slot"].index_at(&[token, j]) as usize).collect();
-        (got, want, scores)
+        (got, scores)
     }
 
-    /// The layer's output for one token whose experts are `chosen`, step by step as the kernels store it.
+    /// The layer's output [hidden] for one token with the experts `chosen`. Each step is stored as the kernels store it.
     fn chain(
         &self,
         token: usize,
@@ -324,16 +307,4 @@ impl MoeLayer {
         }
         out
     }
-}
-
-fn acceptable(gate: &Gate, got: &[usize], want: &[usize], scores: &twin::gating::Scores) -> bool {
-    if got == want {
-        return true;
-    }
-    let distinct = got.iter().all(|expert| got.iter().filter(|other| *other == expert).count() == 1);
-    if !distinct || got.iter().any(|&expert| expert >= gate.experts) {
-        return false;
-    }
-    let near = |(&got, &want): (&usize, &usize)| got == want || (scores.choice[got] - scores.choice[want]).abs() < TIE;
-    scores.group_margin < TIE || got.iter().zip(want).all(near)
 }

@@ -1,33 +1,39 @@
-//! The weighted combine: expert outputs back in token order.
+//! The weighted combine of expert outputs.
 
 use std::collections::BTreeMap;
 
-use super::{operands, tolerance};
-use crate::kernels::compare::{Comparison, Verification, sample};
-use crate::kernels::routing::{self, Load};
-use crate::kernels::tensor::{Tensor, Tensors};
-use crate::kernels::{Element, Family, Kernel, Output, Plan, Role, Work, named, twin, word};
+use crate::kernels::kernel::Kernel;
+use crate::kernels::matmul::operands;
+use crate::kernels::plan::{Launch, Output, Plan, Role};
+use crate::kernels::routing::{self, Load, TokenSlots};
+use crate::kernels::tensor::{Random, Tensor, Tensors};
+use crate::kernels::twin;
+use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::verification::{Deviation, Verification, sample, tolerance};
 use crate::units::{Bytes, Flop};
 
-/// Rows an expert are padded to a multiple of this, as the sort leaves them for the widest matmul tile.
+/// Rows per expert are padded to a multiple of this, as the sort pads them for a matmul tile of 64 rows.
 const ROW_TILE: usize = 64;
+/// Invocations per workgroup.
+const WORKGROUP: usize = 64;
 
 /// The weighted sum of expert outputs back in token order.
 #[derive(Debug, Clone)]
 pub struct Combine {
     /// Tokens.
     pub tokens: usize,
-    /// Experts a token.
+    /// Experts per token.
     pub top_k: usize,
     /// Columns.
     pub hidden: usize,
-    /// Experts that the slots came from.
+    /// Experts among which the slots were routed.
     pub experts: usize,
 }
 
 impl Combine {
     fn row_of_slot(&self, seed: u64) -> Vec<u32> {
-        let slots = routing::experts_of_slots(self.tokens, self.top_k, self.experts, Load::Uniform, seed);
+        let Self { tokens, top_k, experts, .. } = *self;
+        let slots = routing::experts_of_slots(&TokenSlots { tokens, top_k, experts, load: Load::Uniform }, seed);
         routing::layout(&slots, self.experts, ROW_TILE).row_of_slot
     }
 
@@ -37,10 +43,6 @@ impl Combine {
 }
 
 impl Kernel for Combine {
-    fn family(&self) -> Family {
-        Family::ExpertMatmul
-    }
-
     fn name(&self) -> &'static str {
         "combine"
     }
@@ -54,7 +56,7 @@ impl Kernel for Combine {
     }
 
     fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16, Element::Bf16]
+        Element::FLOATS
     }
 
     fn plan(&self, _variant: &str, element: Element) -> Plan {
@@ -65,25 +67,42 @@ impl Kernel for Combine {
             bytes_read: Bytes::new((slots * (self.hidden * size + 8)) as f64),
             bytes_written: Bytes::new((self.tokens * self.hidden * size) as f64),
         });
-        let bindings = vec![
+        let bindings = [
             plan.buffer("y", Role::Input, self.rows() * n4 * 4 * size),
             plan.buffer("weight", Role::Input, slots * 4),
             plan.buffer("row_of_slot", Role::Input, slots * 4),
             plan.buffer("out", Role::Output, self.tokens * n4 * 4 * size),
         ];
-        let grid = [word(n4.div_ceil(64)), word(self.tokens), 1];
-        plan.launch("combine", element, BTreeMap::from([("WORKGROUP", 64.0)]), bindings, grid).params =
-            vec![("tokens", word(self.tokens)), ("n4", word(n4)), ("top_k", word(self.top_k))];
+        plan.launch(
+            Launch::of("combine", element)
+                .overrides([("WORKGROUP", WORKGROUP as f64)])
+                .params([("tokens", word(self.tokens)), ("n4", word(n4)), ("top_k", word(self.top_k))])
+                .bindings(bindings)
+                .grid([word(n4.div_ceil(WORKGROUP)), word(self.tokens), 1]),
+        );
         plan
     }
 
     fn inputs(&self, _variant: &str, element: Element, seed: u64) -> Tensors {
         let padded = self.hidden.next_multiple_of(4);
         Tensors::from([
-            ("y", Tensor::random(&[self.rows(), self.hidden], &[self.rows(), padded], element, 1.0, seed ^ 0xA)),
+            (
+                "y",
+                Tensor::random(
+                    &[self.rows(), self.hidden],
+                    &[self.rows(), padded],
+                    element,
+                    Random { sigma: 1.0, seed: seed ^ 0xA },
+                ),
+            ),
             (
                 "weight",
-                Tensor::random(&[self.tokens, self.top_k], &[self.tokens, self.top_k], Element::F32, 0.3, seed ^ 0xB),
+                Tensor::random(
+                    &[self.tokens, self.top_k],
+                    &[self.tokens, self.top_k],
+                    Element::F32,
+                    Random { sigma: 0.3, seed: seed ^ 0xB },
+                ),
             ),
             ("row_of_slot", Tensor::indices(&self.row_of_slot(seed))),
         ])
@@ -91,13 +110,13 @@ impl Kernel for Combine {
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
         let total = self.tokens * self.hidden;
-        let mut comparison = Comparison::of("out");
+        let mut deviation = Deviation::of("out");
         for item in sample(total, self.top_k, effort) {
             let (token, column) = (item / self.hidden, item % self.hidden);
             let want = twin::matmul::combine(&inputs["y"], &inputs["weight"], &inputs["row_of_slot"], token, column);
-            comparison.pair(&[token, column], outputs["out"].at(&[token, column]), want);
+            deviation.pair(&[token, column], outputs["out"].at(&[token, column]), want);
         }
-        comparison.relative(tolerance(element), total)
+        deviation.relative(tolerance(element), total)
     }
 
     fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {

@@ -1,17 +1,21 @@
-//! An int8 product at the ends of its codes, for the verification suite alone.
+//! An int8 product with extreme codes, for the verification suite alone.
 
 use std::collections::BTreeMap;
 
-use super::Matmul;
-use crate::kernels::{Element, Family, Kernel, Output, Plan, Tensors, Verification};
+use crate::kernels::kernel::Kernel;
+use crate::kernels::matmul::grouped::Matmul;
+use crate::kernels::plan::{Output, Plan};
+use crate::kernels::tensor::Tensors;
+use crate::kernels::types::Element;
+use crate::kernels::verification::Verification;
 
-/// Weights of the largest code, then as many of the smallest used one that the products cancel exactly.
+/// Weights with the code 127, and then with -126: 127 * 126 * 32 = 126 * 127 * 32, so their products cancel exactly.
 const RISING: usize = 126 * 32;
 const FALLING: usize = 127 * 32;
 
-/// A product whose activations all have the code 127: the partial sums rise to sixty million, far beyond the whole numbers
-/// that f32 holds, fall back to zero, and the last weight alone is left. A kernel that lets a sum leave 2^24 in f32, or an
-/// integer overflow, is off by more than the result.
+/// A product whose activations all have the code 127. The partial sums rise to sixty million, far beyond the integers that
+/// f32 holds exactly. They return to zero, and only the last weight is left. A kernel whose f32 sums exceed 2^24, or whose
+/// integers overflow, is wrong by more than the result.
 #[derive(Debug, Clone)]
 pub struct ExtremeInt8(Matmul);
 
@@ -22,7 +26,7 @@ impl ExtremeInt8 {
     }
 }
 
-/// The weight at `k` of a column.
+/// The code of the weight at `k` in a column.
 fn code(k: usize, column: usize) -> i8 {
     if k < RISING {
         127
@@ -34,10 +38,6 @@ fn code(k: usize, column: usize) -> i8 {
 }
 
 impl Kernel for ExtremeInt8 {
-    fn family(&self) -> Family {
-        self.0.family()
-    }
-
     fn name(&self) -> &'static str {
         self.0.name()
     }

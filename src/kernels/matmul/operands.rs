@@ -1,18 +1,19 @@
-//! How activations and weights lie in memory.
+//! The layout of activations and weights in memory.
 //!
-//! Weights stand in panels as wide as a workgroup, so that each workgroup reads one stream: [experts, panels, k, columns of
-//! the panel], gate before up inside a panel. The integer types put 4 (int8) or 8 (int4) neighbours along k into a word.
+//! Weights are stored in panels as wide as a workgroup, so that each workgroup reads one stream: [experts, panels, k,
+//! columns of the panel]. Inside a panel the columns of gate come before those of up. The integer types put 4 (int8) or 8
+//! (int4) neighbours along k into one word.
 
-use super::variant::Variant;
-use super::{Element, INT4_GROUP, Matmul};
-use crate::kernels::tensor::{Axis, Scaling, Tensor};
+use crate::kernels::matmul::variant::Variant;
+use crate::kernels::tensor::{MemoryAxis, Random, ScaleLayout, Tensor};
+use crate::kernels::types::{Element, INT4_GROUP};
 
 /// Bytes of one number of a type that has whole bytes.
 pub(super) fn bytes(element: Element) -> usize {
     usize::try_from(element.size_bytes()).unwrap_or(4)
 }
 
-/// Bytes of so many weights without their scales.
+/// Bytes of `count` weights without their scales.
 pub(super) fn weight_bytes(count: usize, element: Element) -> usize {
     count * usize::try_from(element.weight_bits()).unwrap_or(32) / 8
 }
@@ -26,61 +27,75 @@ pub(super) fn padded_k(k: usize, element: Element) -> usize {
     })
 }
 
-/// Panels of one expert.
-pub(super) fn panels(matmul: &Matmul, variant: &Variant) -> usize {
-    matmul.n.div_ceil(half_panel(matmul, variant))
+fn axis(dim: usize, step: usize, count: usize) -> MemoryAxis {
+    MemoryAxis { dim, step, count }
 }
 
-/// Columns of the output that one panel yields.
-fn half_panel(matmul: &Matmul, variant: &Variant) -> usize {
-    variant.panel_columns() / if matmul.swiglu() { 2 } else { 1 }
-}
-
-fn axis(dim: usize, step: usize, count: usize) -> Axis {
-    Axis { dim, step, count }
-}
-
-/// [rows, k], each row with its scale in int8; in memory so many rows, of which those beyond hold zeros.
+/// Activations [rows, k], in int8 with one scale per row. Memory has `in_memory` rows; those beyond `rows` hold zeros.
 pub(super) fn activations(rows: usize, in_memory: usize, k: usize, element: Element, seed: u64) -> Tensor {
     let axes = [axis(0, 1, in_memory), axis(1, 1, padded_k(k, element))];
     let dims = [rows, k];
     if element == Element::Int8 {
         let scaling =
-            Scaling { block: vec![1, k], axes: vec![axis(0, 1, in_memory), axis(1, 1, 1)], element: Element::F32 };
-        return Tensor::random_quantised(&dims, &axes, element, &scaling, 1.0, seed);
+            ScaleLayout { block: vec![1, k], axes: vec![axis(0, 1, in_memory), axis(1, 1, 1)], element: Element::F32 };
+        return Tensor::random_quantised(&dims, &axes, element, &scaling, Random { sigma: 1.0, seed });
     }
-    Tensor::random_in_order(&dims, &axes, element.activation(), 1.0, seed)
+    Tensor::random_in_order(&dims, &axes, element.activation(), Random { sigma: 1.0, seed })
 }
 
-/// [experts, k, n], or [experts, k, 2, n] for gate and up.
-pub(super) fn weights(matmul: &Matmul, variant: &Variant, element: Element, seed: u64) -> Tensor {
-    let (experts, k, n) = (matmul.experts, matmul.k, matmul.n);
-    let (panels, columns) = (panels(matmul, variant), half_panel(matmul, variant));
-    let sigma = 1.0 / (k as f64).sqrt();
-    // The columns' dimension comes last, that of gate and up before it.
-    let (dims, last) = if matmul.swiglu() { (vec![experts, k, 2, n], 3) } else { (vec![experts, k, n], 2) };
-    let per_word = match element {
-        Element::Int4 => 8,
-        Element::Int8 => 4,
-        _ => 1,
-    };
-    let order = |k_step: usize, k_count: usize, k_inside: usize| -> Vec<Axis> {
-        let mut axes = vec![axis(0, 1, experts), axis(last, columns, panels), axis(1, k_step, k_count)];
-        if matmul.swiglu() {
-            axes.push(axis(2, 1, 2));
-        }
-        axes.extend([axis(last, 1, columns), axis(1, 1, k_inside)]);
-        axes
-    };
-    let padded = padded_k(k, element);
-    let axes = order(per_word, padded / per_word, per_word);
-    let (share, scale) = match element {
-        Element::Int8 => (k, Element::F32),
-        Element::Int4 => (INT4_GROUP, Element::F16),
-        _ => return Tensor::random_in_order(&dims, &axes, element, sigma, seed),
-    };
-    let mut block = vec![1; dims.len()];
-    block[1] = share;
-    let scaling = Scaling { block, axes: order(1, k.div_ceil(share), 1), element: scale };
-    Tensor::random_quantised(&dims, &axes, element, &scaling, sigma, seed)
+/// The weights of a grouped GEMM: [experts, k, n], or [experts, k, 2, n] for gate and up.
+pub(super) struct Weights {
+    /// Matrices.
+    pub(super) experts: usize,
+    /// Rows.
+    pub(super) k: usize,
+    /// Columns of the output.
+    pub(super) n: usize,
+    /// Matrices per expert, side by side: 2 for gate and up, otherwise 1.
+    pub(super) matrices: usize,
+}
+
+impl Weights {
+    /// Panels per expert.
+    pub(super) fn panels(&self, variant: &Variant) -> usize {
+        self.n.div_ceil(self.output_columns(variant))
+    }
+
+    /// Columns of the output per panel.
+    fn output_columns(&self, variant: &Variant) -> usize {
+        variant.panel_columns() / self.matrices
+    }
+
+    /// Random weights of deviation 1 / sqrt(k), in panels of the variant.
+    pub(super) fn draw(&self, variant: &Variant, element: Element, seed: u64) -> Tensor {
+        let Self { experts, k, n, matrices } = *self;
+        let (panels, columns) = (self.panels(variant), self.output_columns(variant));
+        let sigma = 1.0 / (k as f64).sqrt();
+        // The dimension of the columns comes last, that of gate and up before it.
+        let (dims, last) = if matrices == 2 { (vec![experts, k, 2, n], 3) } else { (vec![experts, k, n], 2) };
+        let per_word = match element {
+            Element::Int4 => 8,
+            Element::Int8 => 4,
+            _ => 1,
+        };
+        let order = |k_step: usize, k_count: usize, k_inside: usize| -> Vec<MemoryAxis> {
+            let mut axes = vec![axis(0, 1, experts), axis(last, columns, panels), axis(1, k_step, k_count)];
+            if matrices == 2 {
+                axes.push(axis(2, 1, 2));
+            }
+            axes.extend([axis(last, 1, columns), axis(1, 1, k_inside)]);
+            axes
+        };
+        let padded = padded_k(k, element);
+        let axes = order(per_word, padded / per_word, per_word);
+        let (share, scale) = match element {
+            Element::Int8 => (k, Element::F32),
+            Element::Int4 => (INT4_GROUP, Element::F16),
+            _ => return Tensor::random_in_order(&dims, &axes, element, Random { sigma, seed }),
+        };
+        let mut block = vec![1; dims.len()];
+        block[1] = share;
+        let scaling = ScaleLayout { block, axes: order(1, k.div_ceil(share), 1), element: scale };
+        Tensor::random_quantised(&dims, &axes, element, &scaling, Random { sigma, seed })
+    }
 }

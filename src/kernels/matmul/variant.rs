@@ -1,39 +1,39 @@
 //! The ways to multiply: techniques with their tile configurations, as data.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use crate::kernels::Element;
+use crate::kernels::plan::{Launch, Need};
+use crate::kernels::types::{Element, INT4_GROUP};
 
 /// One technique with one tile.
 #[derive(Debug)]
 pub(super) struct Variant {
-    /// `technique_ROWSxCOLUMNS`: the tile of a workgroup.
+    /// `technique_ROWSxCOLUMNS`, with the tile of a workgroup.
     pub(super) name: &'static str,
     technique: Technique,
-    /// Types that it exists for.
+    /// The storage types that it exists for.
     pub(super) elements: &'static [Element],
-    /// Rows of a workgroup, which must belong to one expert.
+    /// Rows per workgroup, which must belong to one expert.
     pub(super) row_tile: usize,
-    /// Rows of an invocation.
+    /// Rows per invocation.
     invocation_rows: usize,
-    /// Invocations side by side along the columns, each with two vec4.
+    /// Invocations along the columns; each owns two vec4.
     pub(super) width: usize,
     /// Invocations that divide k between them.
     split_k: usize,
-    /// Rows an expert beyond which it is not planned.
-    pub(super) most_rows_an_expert: usize,
+    /// The most rows per expert for which it is planned.
+    pub(super) most_rows_per_expert: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Technique {
-    /// Registers only.
+    /// Sums in registers, operands straight from storage.
     Blocked,
-    /// Registers, rows shared by broadcast.
+    /// Sums in registers, rows shared by broadcast.
     Subgroup,
-    /// Workgroup memory.
+    /// Operands through workgroup memory.
     Tiled,
-    /// Few rows, k divided.
+    /// Few rows, with k divided among invocations.
     Streamed,
     /// Cooperative matrices of 8 x 8.
     Matrix8,
@@ -41,30 +41,28 @@ enum Technique {
     Matrix16,
 }
 
-const FLOATS: &[Element] = &[Element::F32, Element::F16, Element::Bf16];
-
-/// Everything that a technique needs is a row of this table: rows of the tile and of an invocation, invocations along the
-/// columns, along k, and rows an expert beyond which it is not tried.
+/// A row of the table: rows per tile and per invocation, invocations along the columns and along k, and the most rows per
+/// expert.
 const fn variant(
     name: &'static str,
     technique: Technique,
     [row_tile, invocation_rows]: [usize; 2],
     width: usize,
     split_k: usize,
-    most_rows_an_expert: usize,
+    most_rows_per_expert: usize,
 ) -> Variant {
     let elements: &[Element] = match technique {
-        Technique::Tiled => FLOATS,
+        Technique::Tiled => Element::FLOATS,
         Technique::Matrix8 | Technique::Matrix16 => &[Element::F16],
         _ => &Element::ALL,
     };
-    Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_an_expert }
+    Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
 }
 
 /// Any number of rows.
 const ANY: usize = usize::MAX;
 
-/// All of them. Narrow workgroups without barriers are for software adapters, where each invocation runs to its end.
+/// All variants. Narrow workgroups without barriers suit software adapters, where each invocation runs to its end.
 pub(super) const VARIANTS: &[Variant] = &[
     variant("blocked_8x64", Technique::Blocked, [8, 8], 8, 1, ANY),
     variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY),
@@ -98,7 +96,7 @@ impl Variant {
     }
 
     /// The file under shaders/.
-    pub(super) fn shader(&self, element: Element) -> &'static str {
+    fn shader(&self, element: Element) -> &'static str {
         match (self.technique, element) {
             (Technique::Blocked, Element::Int8) => "matmul_int8_blocked",
             (Technique::Blocked, Element::Int4) => "matmul_int4_blocked",
@@ -110,34 +108,36 @@ impl Variant {
             (Technique::Streamed, Element::Int4) => "matmul_int4_streamed",
             (Technique::Streamed, _) => "matmul_streamed",
             (Technique::Tiled, _) => "matmul_tiled",
-            (Technique::Matrix8, _) => "matmul_matrix_8",
-            (Technique::Matrix16, _) => "matmul_matrix_16",
+            (Technique::Matrix8 | Technique::Matrix16, _) => "matmul_matrix",
         }
     }
 
-    /// `override` constants but for SWIGLU.
-    pub(super) fn overrides(&self) -> BTreeMap<&'static str, f64> {
+    /// The launch of its shader with its tile; shape, buffers and grid are still missing.
+    pub(super) fn launch(&self, element: Element) -> Launch {
+        let launch = Launch::of(self.shader(element), element);
         let width = ("WIDTH", self.width as f64);
+        let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
+        // The subgroup technique multiplies codes as f32; the other two take the packed dot product.
+        let dots: &[Need] = if element == Element::Int8 { &[Need::PackedDot] } else { &[] };
         match self.technique {
-            Technique::Blocked => BTreeMap::from([width, ("GROUPS", (self.row_tile / self.invocation_rows) as f64)]),
-            Technique::Subgroup => BTreeMap::from([width]),
-            Technique::Streamed => BTreeMap::from([width, ("SPLIT_K", self.split_k as f64)]),
-            Technique::Tiled | Technique::Matrix8 | Technique::Matrix16 => BTreeMap::new(),
+            Technique::Blocked => {
+                let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
+                launch.constants([rows]).overrides([width, groups]).needs(dots)
+            }
+            Technique::Subgroup => launch.constants([rows]).overrides([width]).needs(&[Need::Subgroup]),
+            Technique::Streamed => {
+                launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots)
+            }
+            Technique::Tiled => launch.constants([rows]),
+            Technique::Matrix8 => launch.matrices(8),
+            Technique::Matrix16 => launch.matrices(16),
         }
     }
 
-    /// `const` lines to change.
-    pub(super) fn constants(&self) -> BTreeMap<&'static str, u32> {
-        if matches!(self.technique, Technique::Matrix8 | Technique::Matrix16) {
-            return BTreeMap::new();
-        }
-        BTreeMap::from([("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1))])
-    }
-
-    /// The parameter that counts steps along k, and how long a step is.
+    /// The parameter that counts steps along k, and the k per step.
     pub(super) fn k_step(&self, element: Element) -> (&'static str, usize) {
         match (element, self.technique) {
-            (Element::Int4, _) => ("groups", crate::kernels::INT4_GROUP),
+            (Element::Int4, _) => ("groups", INT4_GROUP),
             (Element::Int8, Technique::Blocked | Technique::Streamed) => ("k16", 16),
             _ => ("k4", 4),
         }

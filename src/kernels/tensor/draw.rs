@@ -1,4 +1,4 @@
-//! Random numbers, the same for the same seed on every platform and however the work is divided.
+//! Random numbers by seed: the same on every platform, and whatever the division of the work.
 
 use std::ops::Range;
 use std::slice;
@@ -6,24 +6,32 @@ use std::slice;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Layout;
+use crate::kernels::tensor::layout::Layout;
 
 /// Numbers that the generator makes at a time.
-pub(super) const BATCH: usize = 32;
+const BATCH: usize = 32;
 
-/// The numbers of a tensor: each row, along the last dimension, is a stream of its own, and a stream can be entered
-/// anywhere. A tensor of one dimension is a column.
+/// Zero-mean random numbers: sums of four uniforms, so within 3.5 standard deviations. A seed gives the same numbers on
+/// every platform.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Random {
+    /// Standard deviation.
+    pub sigma: f64,
+    /// The seed.
+    pub seed: u64,
+}
+
+/// The numbers of a tensor. Each row along the last dimension is a stream of its own, which can be entered anywhere. A
+/// tensor of one dimension is a column.
 pub(super) struct Draw<'a> {
     /// Dimensions of the tensor.
     pub(super) dims: &'a [usize],
-    /// Standard deviation.
-    pub(super) sigma: f64,
-    /// What they depend on.
-    pub(super) seed: u64,
+    /// Their deviation and the seed of all streams.
+    pub(super) numbers: Random,
 }
 
 impl Draw<'_> {
-    /// Draws the numbers of a box of indices; hands on those of each row with the row's index.
+    /// Draws the numbers of a box of indices. `put` receives the index of each row and its numbers.
     pub(super) fn rows(&self, ranges: &[Range<usize>], mut put: impl FnMut(&[usize], &[f32])) {
         let (rows, columns) = match ranges {
             [rows @ .., columns] if !rows.is_empty() => (rows, columns.clone()),
@@ -31,14 +39,14 @@ impl Draw<'_> {
         };
         // The sum of four uniforms on 0..65536 has mean 2 * 65535 and standard deviation 65536 / sqrt(3).
         #[expect(clippy::cast_possible_truncation, reason = "inputs are f32 by definition")]
-        let scale = (self.sigma * 3f64.sqrt() / 65536.0) as f32;
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let scale = (self.numbers.sigma * 3f64.sqrt() / 65536.0) as f32;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.numbers.seed);
         let mut numbers = vec![0.0; columns.len()];
         let mut bytes = [0; 8 * BATCH];
         let mut indices = Indices::of(rows);
         while let Some(row) = indices.next() {
             let stream = row.iter().zip(self.dims).fold(0, |stream, (&i, &dim)| stream * dim + i);
-            // Without this the generator would first make what comes next in the stream that it leaves.
+            // Without this the generator would first make the next numbers of the stream that it leaves.
             rng.set_word_pos(0);
             rng.set_stream(stream as u64);
             // A number takes two words.
@@ -53,7 +61,7 @@ impl Draw<'_> {
     }
 }
 
-/// Each four uniforms of 16 bits make a number; none is zero.
+/// Makes each number from four uniforms of 16 bits; no number is zero.
 fn from_bits(bytes: &[u8], scale: f32, numbers: &mut [f32]) {
     let mut pairs = [0; 2 * BATCH];
     for (pair, word) in pairs.iter_mut().zip(bytes.as_chunks().0) {
@@ -102,7 +110,7 @@ struct Run {
     stride: usize,
 }
 
-/// Where the numbers of a box of indices are in a part of a tensor.
+/// The places of the numbers of a box of indices in a part of a tensor.
 pub(super) struct Place<'a> {
     layout: &'a Layout,
     start: usize,
@@ -110,7 +118,7 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// `start` elements of the tensor are before the part.
+    /// The part begins after `start` elements of the tensor.
     pub(super) fn new(layout: &'a Layout, ranges: &[Range<usize>], start: usize) -> Self {
         let columns = match (layout.tables.as_slice(), ranges) {
             ([_, .., table], [.., columns]) => &table[columns.clone()],
@@ -119,7 +127,7 @@ impl<'a> Place<'a> {
         Self { layout, start, runs: runs(columns) }
     }
 
-    /// Hands on where the numbers of a row are: some columns, the place of the first, and the distance between them.
+    /// The places of a row's numbers. `put` receives some columns, the place of the first, and the distance between two.
     pub(super) fn runs(&self, row: &[usize], mut put: impl FnMut(Range<usize>, usize, usize)) {
         let at: usize = row.iter().zip(&self.layout.tables).map(|(&i, table)| table[i]).sum();
         for run in &self.runs {

@@ -1,13 +1,17 @@
-//! The bits of operands. Records name the seed of what they measured, so a seed must give the same operands for ever,
-//! however they are drawn.
+//! The bits of operands. Records name the seed of their operands, so a seed must always give the same bits, whatever the
+//! way in which they are drawn.
 
-use super::*;
 use crate::kernels::attention::{Heads, Prefill};
 use crate::kernels::gating::Gate;
+use crate::kernels::kernel::Kernel;
 use crate::kernels::layer::MoeLayer;
 use crate::kernels::matmul::{Matmul, MatmulRole};
 use crate::kernels::routing::Load;
-use crate::kernels::{Kernel, Tensors};
+use crate::kernels::tensor::draw::Random;
+use crate::kernels::tensor::layout::{MemoryAxis, ScaleLayout};
+use crate::kernels::tensor::operand::{Tensor, Tensors};
+use crate::kernels::types::Element;
+use crate::specs::Scoring;
 
 /// FNV-1a, 64 bits.
 fn hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u64 {
@@ -28,12 +32,12 @@ fn assert_bits(got: &[(String, u64)], want: &[(&str, u64)]) {
 #[test]
 fn tensors_keep_their_bits() {
     let random = |dims: &[usize], padded: &[usize], element| {
-        let tensor = Tensor::random(dims, padded, element, 0.5, 7);
+        let tensor = Tensor::random(dims, padded, element, Random { sigma: 0.5, seed: 7 });
         (format!("{element} {dims:?} in {padded:?}"), hash([tensor.bytes()]))
     };
-    let axis = |dim, step, count| Axis { dim, step, count };
-    let in_order = |name: &str, dims: &[usize], axes: &[Axis]| {
-        let tensor = Tensor::random_in_order(dims, axes, Element::F16, 0.5, 7);
+    let axis = |dim, step, count| MemoryAxis { dim, step, count };
+    let in_order = |name: &str, dims: &[usize], axes: &[MemoryAxis]| {
+        let tensor = Tensor::random_in_order(dims, axes, Element::F16, Random { sigma: 0.5, seed: 7 });
         (name.to_owned(), hash([tensor.bytes()]))
     };
     let got = [
@@ -73,13 +77,14 @@ fn tensors_keep_their_bits() {
 
 #[test]
 fn quantised_tensors_keep_their_bits() {
-    let axis = |dim, step, count| Axis { dim, step, count };
-    let quantised = |element, dims: &[usize], axes: &[Axis], block: &[usize], scale_axes: &[Axis], scale| {
-        let scaling = Scaling { block: block.to_vec(), axes: scale_axes.to_vec(), element: scale };
-        let tensor = Tensor::random_quantised(dims, axes, element, &scaling, 0.5, 7);
-        let scales = tensor.scales().map(Tensor::bytes).unwrap_or_default();
-        (format!("{element} {dims:?} by {block:?}"), hash([tensor.bytes(), scales]))
-    };
+    let axis = |dim, step, count| MemoryAxis { dim, step, count };
+    let quantised =
+        |element, dims: &[usize], axes: &[MemoryAxis], block: &[usize], scale_axes: &[MemoryAxis], scale| {
+            let scaling = ScaleLayout { block: block.to_vec(), axes: scale_axes.to_vec(), element: scale };
+            let tensor = Tensor::random_quantised(dims, axes, element, &scaling, Random { sigma: 0.5, seed: 7 });
+            let scales = tensor.scales().map(Tensor::bytes).unwrap_or_default();
+            (format!("{element} {dims:?} by {block:?}"), hash([tensor.bytes(), scales]))
+        };
     let rows = [axis(0, 1, 300), axis(1, 1, 1008)];
     let words = |columns| [axis(0, 1, 2), axis(1, 8, 24), axis(2, 1, columns), axis(1, 1, 8)];
     let scales = |columns| [axis(0, 1, 2), axis(1, 1, 6), axis(2, 1, columns)];
@@ -100,7 +105,7 @@ fn quantised_tensors_keep_their_bits() {
     );
 }
 
-/// Since records of version 4 the activations of a product are drawn by token slot, and rows that pad an expert hold zeros.
+/// From version 4 of the record on, activations of a product are drawn by token slot, and padding rows hold zeros.
 #[test]
 fn operands_of_matmuls_keep_their_bits() {
     let matmul =
@@ -151,7 +156,15 @@ fn operands_of_matmuls_keep_their_bits() {
 fn operands_of_attention_and_of_a_layer_keep_their_bits() {
     let heads = Heads { heads: 4, kv_heads: 2, head_dim: 128 };
     let prefill = Prefill { heads, value_dim: 128, q_len: 70, kv_len: 70, causal: true };
-    let gate = Gate { experts: 8, top_k: 2, sigmoid: false, groups: 1, kept_groups: 1, renormalise: true, scale: 1.0 };
+    let gate = Gate {
+        experts: 8,
+        top_k: 2,
+        scoring: Scoring::Softmax,
+        groups: 1,
+        kept_groups: 1,
+        renormalise: true,
+        scale: 1.0,
+    };
     let layer = MoeLayer { gate, tokens: 37, hidden: 130, intermediate: 70, router: None, scoring: None };
     let got: Vec<(String, u64)> = [Element::F32, Element::F16]
         .into_iter()

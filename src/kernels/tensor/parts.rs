@@ -1,40 +1,40 @@
-//! Dividing a tensor among cores: each part is one piece of memory and holds a box of indices.
+//! The division of a tensor among cores. Each part is one piece of memory and holds a box of indices.
 
 use std::ops::Range;
 
-use super::Axis;
+use crate::kernels::tensor::layout::MemoryAxis;
 
-/// Numbers of a part beyond which it is divided: some tenths of a millisecond.
+/// Numbers beyond which a part is divided. So many take some tenths of a millisecond.
 const MOST_NUMBERS: usize = 1 << 16;
-/// Columns that a part keeps at least: shorter pieces of rows waste what the generator draws at a time.
+/// Columns that a part keeps at least. Shorter pieces of rows waste numbers of a batch of the generator.
 const LEAST_COLUMNS: usize = 64;
 
 /// How the elements of a tensor follow one another in memory.
 pub(super) struct Order<'a> {
     /// From the outermost to the innermost.
-    pub(super) axes: &'a [Axis],
+    pub(super) axes: &'a [MemoryAxis],
     /// Bits of an element.
     pub(super) bits: usize,
-    /// Numbers along each dimension that one element stands for: more than one for a scale.
+    /// Numbers along each dimension that belong to one element: more than one for a scale.
     pub(super) block: &'a [usize],
 }
 
 /// A piece of memory and the indices that it holds.
-pub(super) struct Part<'a> {
+pub(super) struct MemoryPart<'a> {
     order: &'a Order<'a>,
-    /// Axes, from the outermost on, of which the part holds one value, but for the last of these.
+    /// Axes, from the outermost on, that the part restricts. It holds one value of each but the last.
     entered: usize,
-    /// How many it holds of the last.
+    /// Values that it holds of the last of these.
     values: usize,
-    /// Indices along each dimension, those of padding too.
+    /// Indices along each dimension, padding included.
     ranges: Vec<Range<usize>>,
-    /// Elements before it in memory.
+    /// Elements of the tensor before this part.
     pub(super) start: usize,
     /// The elements.
     pub(super) bytes: &'a mut [u8],
 }
 
-impl<'a> Part<'a> {
+impl<'a> MemoryPart<'a> {
     /// All elements of a tensor.
     pub(super) fn whole(order: &'a Order, bytes: &'a mut [u8]) -> Self {
         let extent = |dim| order.axes.iter().filter(|axis| axis.dim == dim).map(|axis| axis.count).product();
@@ -42,8 +42,8 @@ impl<'a> Part<'a> {
         Self { order, entered: 0, values: 1, ranges, start: 0, bytes }
     }
 
-    /// Divides the part until no piece keeps a core for long, and has all cores do the work.
-    pub(super) fn divide(self, work: &(impl Fn(Part) + Sync)) {
+    /// Divides the part until no piece takes a core long, and runs `work` on the pieces on all cores.
+    pub(super) fn divide(self, work: &(impl Fn(MemoryPart) + Sync)) {
         match self.halves() {
             Ok((first, second)) => {
                 rayon::join(|| first.divide(work), || second.divide(work));
@@ -83,7 +83,7 @@ impl<'a> Part<'a> {
         ))
     }
 
-    /// Goes on to the next axis, if a share of its values is a range of indices.
+    /// Goes on to the next axis if a share of its values is a range of indices.
     fn enter_next_axis(&mut self) -> bool {
         let next = self.order.axes.get(self.entered);
         let Some(next) = next.filter(|next| self.ranges[next.dim].len() == next.step * next.count) else {
@@ -94,13 +94,13 @@ impl<'a> Part<'a> {
         true
     }
 
-    /// The numbers that the part stands for, in a tensor of these dimensions.
+    /// The range of numbers along each dimension that the part covers, in a tensor of these dimensions.
     pub(super) fn numbers(&self, dims: &[usize]) -> Vec<Range<usize>> {
         let ranges = self.ranges.iter().zip(self.order.block).zip(dims);
         ranges.map(|((range, block), &dim)| (range.start * block).min(dim)..(range.end * block).min(dim)).collect()
     }
 
-    /// How many elements it has, padding included.
+    /// The elements of the part, padding included.
     pub(super) fn elements(&self) -> usize {
         self.bytes.len() * 8 / self.order.bits
     }

@@ -1,23 +1,24 @@
-//! Rows along the last dimension: read whole, and put in another order.
+//! Rows along the last dimension: reading and reordering them.
 
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::{Kind, Layout, Tensor};
+use crate::kernels::tensor::layout::Layout;
+use crate::kernels::tensor::operand::{Tensor, TensorType};
 
 impl Tensor {
-    /// The type.
-    pub fn kind(&self) -> Kind {
+    /// The type of the elements.
+    pub fn kind(&self) -> TensorType {
         self.kind
     }
 
-    /// Rows along the last dimension.
+    /// The number of rows along the last dimension.
     pub fn rows(&self) -> usize {
         self.dims.split_last().map_or(0, |(_, outer)| outer.iter().product())
     }
 
-    /// The indices of a row before the last dimension.
+    /// The indices of a row in all dimensions but the last.
     pub fn place(&self, row: usize) -> Vec<usize> {
         let outer = self.dims.split_last().map_or(&[][..], |(_, outer)| outer);
         let mut rest = row;
@@ -29,7 +30,7 @@ impl Tensor {
         at
     }
 
-    /// The elements of a row; NaN or the largest u32 beyond the end.
+    /// The elements of a row. Beyond the end they are NaN, or the largest u32 for indices.
     pub fn row(&self, row: usize) -> Vec<f64> {
         let columns = self.dims.last().copied().unwrap_or(0);
         let mut at = self.place(row);
@@ -41,8 +42,8 @@ impl Tensor {
         (0..columns).map(element).collect()
     }
 
-    /// The rows of a matrix in row-major order in another order: row `i` of the result is row `of[i]`, and zeros where
-    /// there is none.
+    /// A row-major matrix with its rows in another order: row `i` of the result is row `of[i]`, or zeros if there is no such
+    /// row.
     pub fn rows_in_order(&self, of: &[u32]) -> Self {
         let length = self.layout.length / self.dims[0].max(1);
         let mut layout = Layout::row_major(&[of.len(), length], &[of.len(), length]);

@@ -1,12 +1,15 @@
 use std::sync::Mutex;
 
-use super::parts::{Order, Part};
-use super::random::round;
-use super::*;
+use crate::kernels::tensor::codec::round;
+use crate::kernels::tensor::draw::Random;
+use crate::kernels::tensor::layout::{MemoryAxis, ScaleLayout};
+use crate::kernels::tensor::operand::Tensor;
+use crate::kernels::tensor::parts::{MemoryPart, Order};
+use crate::kernels::types::Element;
 
 #[test]
 fn padding_is_zero_and_everything_else_is_not() {
-    let tensor = Tensor::random(&[2, 3, 5], &[2, 4, 8], Element::F16, 1.0, 7);
+    let tensor = Tensor::random(&[2, 3, 5], &[2, 4, 8], Element::F16, Random { sigma: 1.0, seed: 7 });
     for (expert, row, column) in (0..2).flat_map(|e| (0..4).flat_map(move |r| (0..8).map(move |c| (e, r, c)))) {
         let value = tensor.at(&[expert, row, column]);
         assert_eq!(value == 0.0, row >= 3 || column >= 5, "at {expert} {row} {column}: {value}");
@@ -15,7 +18,7 @@ fn padding_is_zero_and_everything_else_is_not() {
 
 #[test]
 fn random_numbers_have_the_asked_deviation_and_repeat_for_a_seed() {
-    let draw = |seed| Tensor::random(&[64, 64], &[64, 64], Element::F32, 0.5, seed);
+    let draw = |seed| Tensor::random(&[64, 64], &[64, 64], Element::F32, Random { sigma: 0.5, seed });
     let tensor = draw(1);
     let variance: f64 =
         (0..64).flat_map(|i| (0..64).map(move |j| (i, j))).map(|(i, j)| tensor.at(&[i, j]).powi(2)).sum::<f64>()
@@ -27,9 +30,9 @@ fn random_numbers_have_the_asked_deviation_and_repeat_for_a_seed() {
 
 #[test]
 fn all_types_round_the_same_numbers() {
-    let exact = Tensor::random(&[3, 5], &[3, 5], Element::F32, 1.0, 7);
+    let exact = Tensor::random(&[3, 5], &[3, 5], Element::F32, Random { sigma: 1.0, seed: 7 });
     for (element, padded, error) in [(Element::F16, [4, 8], 1e-3), (Element::Bf16, [4, 6], 8e-3)] {
-        let rounded = Tensor::random(&[3, 5], &padded, element, 1.0, 7);
+        let rounded = Tensor::random(&[3, 5], &padded, element, Random { sigma: 1.0, seed: 7 });
         for (row, column) in (0..3).flat_map(|i| (0..5).map(move |j| (i, j))) {
             let (got, want) = (rounded.at(&[row, column]), exact.at(&[row, column]));
             assert!((got - want).abs() <= error * want.abs(), "{element} {row} {column}: {got} {want}");
@@ -39,16 +42,19 @@ fn all_types_round_the_same_numbers() {
 
 /// Weights [experts, k, n] with `count` neighbours along k in a word, k padded to 64 and n to 8.
 fn weights(element: Element, count: usize, block: usize, scale: Element) -> Tensor {
-    let axis = |dim, step, count| Axis { dim, step, count };
+    let axis = |dim, step, count| MemoryAxis { dim, step, count };
     let axes = [axis(0, 1, 2), axis(1, count, 64 / count), axis(2, 1, 8), axis(1, 1, count)];
-    let scaling =
-        Scaling { block: vec![1, block, 1], axes: vec![axis(0, 1, 2), axis(1, 1, 2), axis(2, 1, 8)], element: scale };
-    Tensor::random_quantised(&[2, 37, 5], &axes, element, &scaling, 1.0, 7)
+    let scaling = ScaleLayout {
+        block: vec![1, block, 1],
+        axes: vec![axis(0, 1, 2), axis(1, 1, 2), axis(2, 1, 8)],
+        element: scale,
+    };
+    Tensor::random_quantised(&[2, 37, 5], &axes, element, &scaling, Random { sigma: 1.0, seed: 7 })
 }
 
 #[test]
-fn quantised_numbers_are_within_half_a_step_of_what_they_stand_for() {
-    let exact = Tensor::random(&[2, 37, 5], &[2, 37, 5], Element::F32, 1.0, 7);
+fn quantised_numbers_are_within_half_a_step_of_the_drawn_ones() {
+    let exact = Tensor::random(&[2, 37, 5], &[2, 37, 5], Element::F32, Random { sigma: 1.0, seed: 7 });
     for (tensor, most) in
         [(weights(Element::Int8, 4, 37, Element::F32), 127.0), (weights(Element::Int4, 8, 32, Element::F16), 7.0)]
     {
@@ -83,9 +89,9 @@ fn packed_words_hold_neighbours_along_k_with_the_first_lowest() {
 
 #[test]
 fn given_values_take_the_places_that_the_layout_has_for_them() {
-    let axis = |dim, step, count| Axis { dim, step, count };
+    let axis = |dim, step, count| MemoryAxis { dim, step, count };
     let axes = [axis(0, 1, 2), axis(2, 4, 2), axis(1, 1, 3), axis(2, 1, 4)];
-    let drawn = Tensor::random_in_order(&[2, 3, 5], &axes, Element::F16, 1.0, 7);
+    let drawn = Tensor::random_in_order(&[2, 3, 5], &axes, Element::F16, Random { sigma: 1.0, seed: 7 });
     let values: Vec<f32> = (0u8..30).map(f32::from).collect();
     let tensor = drawn.with_values(&values);
     assert_eq!(tensor.at(&[1, 2, 4]), 29.0);
@@ -93,12 +99,12 @@ fn given_values_take_the_places_that_the_layout_has_for_them() {
     assert_eq!(tensor.bytes().len(), 2 * 2 * 3 * 4 * 2);
 }
 
-/// Bytes of the parts that the memory of these axes is divided into; each byte belongs to one.
-fn parts(axes: &[Axis], bits: usize, block: &[usize]) -> Vec<usize> {
+/// Bytes of each part into which the memory of these axes is divided. Every byte belongs to one part.
+fn parts(axes: &[MemoryAxis], bits: usize, block: &[usize]) -> Vec<usize> {
     let length: usize = axes.iter().map(|axis| axis.count).product();
     let mut bytes = vec![0u8; length * bits / 8];
     let sizes = Mutex::new(Vec::new());
-    Part::whole(&Order { axes, bits, block }, &mut bytes).divide(&|part| {
+    MemoryPart::whole(&Order { axes, bits, block }, &mut bytes).divide(&|part| {
         part.bytes.iter_mut().for_each(|byte| *byte += 1);
         sizes.lock().unwrap().push(part.bytes.len());
     });
@@ -108,7 +114,7 @@ fn parts(axes: &[Axis], bits: usize, block: &[usize]) -> Vec<usize> {
 
 #[test]
 fn one_matrix_is_divided_among_many_cores() {
-    let axis = |dim, step, count| Axis { dim, step, count };
+    let axis = |dim, step, count| MemoryAxis { dim, step, count };
     let (k, n) = (2048, 2048);
     for width in [64, 256] {
         let panels = |k_step, k_count, inside| {
@@ -117,7 +123,7 @@ fn one_matrix_is_divided_among_many_cores() {
         for (axes, bits, block) in [
             (panels(1, k, 1), 32, [1, 1, 1]),
             (panels(8, k / 8, 8), 4, [1, 1, 1]),
-            // Scales: one for a column, and one for 32 of it.
+            // Scales: one per column, and one per 32 numbers of a column.
             (panels(1, 1, 1), 32, [1, k, 1]),
             (panels(1, k / 32, 1), 16, [1, 32, 1]),
         ] {
@@ -130,8 +136,8 @@ fn one_matrix_is_divided_among_many_cores() {
 
 #[test]
 fn memory_is_not_divided_where_its_parts_would_not_be_boxes_or_whole_bytes() {
-    let axis = |dim, step, count| Axis { dim, step, count };
-    // Neighbours along the columns are in memory far from one another.
+    let axis = |dim, step, count| MemoryAxis { dim, step, count };
+    // Neighbours along the columns are far apart in memory.
     let axes = [axis(1, 1, 64), axis(0, 1, 1024), axis(1, 64, 64)];
     assert_eq!(parts(&axes, 32, &[1, 1]), [4 * 64 * 64 * 1024]);
     let axes = [axis(0, 1, 2), axis(1, 1, 100_001)];
@@ -151,7 +157,7 @@ fn codes_are_rounded_as_f32_rounds() {
 #[test]
 fn a_widened_matrix_holds_the_same_numbers_and_zeros_around_them() {
     for element in [Element::F32, Element::F16, Element::Bf16] {
-        let narrow = Tensor::random(&[3, 70], &[4, 72], element, 1.0, 7);
+        let narrow = Tensor::random(&[3, 70], &[4, 72], element, Random { sigma: 1.0, seed: 7 });
         let wide = narrow.widened(5, 76);
         assert_eq!((wide.dims(), wide.bytes().len()), ([5, 70].as_slice(), 5 * 76 * 4));
         for (row, column) in (0..5).flat_map(|i| (0..76).map(move |j| (i, j))) {

@@ -1,6 +1,6 @@
 //! Twin of `attention_*.wgsl`.
 
-use crate::kernels::Tensor;
+use crate::kernels::tensor::Tensor;
 
 /// The output of one query head: softmax of `score(j)` over `visible` keys, times the values of `value_dim` numbers.
 fn attend(
@@ -25,9 +25,19 @@ fn dot(dim: usize, a: impl Fn(usize) -> f64, b: impl Fn(usize) -> f64) -> f64 {
     sum
 }
 
-/// Row `row`, head `head` of attention: `q` [q_len, heads, d] over `k` [kv_len, kv_heads, d] and `v` [kv_len, kv_heads,
-/// e], under `causal` the last query standing at the last key and none seeing beyond its position.
-pub fn prefill(q: &Tensor, k: &Tensor, v: &Tensor, row: usize, head: usize, causal: bool) -> Vec<f64> {
+/// The keys and values of a prompt.
+pub struct Keys<'a> {
+    /// Keys [kv_len, kv_heads, head_dim].
+    pub k: &'a Tensor,
+    /// Values [kv_len, kv_heads, value_dim].
+    pub v: &'a Tensor,
+    /// Whether a query sees only the keys up to its own position. The last query is at the position of the last key.
+    pub causal: bool,
+}
+
+/// The output of one query: row `row`, head `head` of `q` [q_len, heads, head_dim].
+pub fn prefill(q: &Tensor, keys: &Keys, row: usize, head: usize) -> Vec<f64> {
+    let Keys { k, v, causal } = *keys;
     let (q_len, heads, head_dim) = (q.dims()[0], q.dims()[1], q.dims()[2]);
     let (kv_len, kv_heads, value_dim) = (v.dims()[0], v.dims()[1], v.dims()[2]);
     let kv_head = head * kv_heads / heads;
@@ -41,7 +51,7 @@ pub fn prefill(q: &Tensor, k: &Tensor, v: &Tensor, row: usize, head: usize, caus
     )
 }
 
-/// Head `head` of sequence `sequence`: `q` [sequences, heads, d] over `k`, `v` [sequences, kv_len, kv_heads, d].
+/// The output of one head of one sequence: `q` [sequences, heads, d] over `k`, `v` [sequences, kv_len, kv_heads, d].
 pub fn decode(q: &Tensor, k: &Tensor, v: &Tensor, sequence: usize, head: usize) -> Vec<f64> {
     let (heads, head_dim) = (q.dims()[1], q.dims()[2]);
     let (kv_len, kv_heads) = (k.dims()[1], k.dims()[2]);
@@ -55,19 +65,19 @@ pub fn decode(q: &Tensor, k: &Tensor, v: &Tensor, sequence: usize, head: usize) 
     )
 }
 
-/// A paged cache: `k`, `v` [blocks * block, kv_heads, d] and which block holds which keys, [sequences * table width].
+/// A paged cache.
 pub struct Pages<'a> {
-    /// Keys.
+    /// Keys [blocks * block, kv_heads, d].
     pub k: &'a Tensor,
-    /// Values.
+    /// Values [blocks * block, kv_heads, d].
     pub v: &'a Tensor,
-    /// Physical blocks of each sequence in the order of its keys.
+    /// Physical blocks of each sequence in the order of its keys: [sequences * table width].
     pub block_table: &'a Tensor,
-    /// Keys of a block.
+    /// Keys per block.
     pub block: usize,
 }
 
-/// Head `head` of sequence `sequence`: `q` [sequences, heads, d] over `kv_len` keys of a paged cache.
+/// The output of one head of one sequence: `q` [sequences, heads, d] over `kv_len` keys of a paged cache.
 pub fn decode_paged(q: &Tensor, pages: &Pages, kv_len: usize, sequence: usize, head: usize) -> Vec<f64> {
     let (sequences, heads, head_dim) = (q.dims()[0], q.dims()[1], q.dims()[2]);
     let kv_head = head * pages.k.dims()[1] / heads;
@@ -87,17 +97,19 @@ pub fn decode_paged(q: &Tensor, pages: &Pages, kv_len: usize, sequence: usize, h
     )
 }
 
-/// Head `head` of sequence `sequence` of absorbed latent attention: `q` [sequences, heads, latent + rope] over `cache`
-/// [sequences, kv_len, latent + rope]; the first `latent_dim` numbers of an entry are its value. `key_dim` is the width of
-/// an unabsorbed key.
-pub fn mla_decode(
-    q: &Tensor,
-    cache: &Tensor,
-    latent_dim: usize,
-    key_dim: usize,
-    sequence: usize,
-    head: usize,
-) -> Vec<f64> {
+/// The cache of latent attention in absorbed form.
+pub struct LatentCache<'a> {
+    /// Keys [sequences, kv_len, latent_dim + rope_dim].
+    pub entries: &'a Tensor,
+    /// Numbers of an entry, from the first on, that are its value.
+    pub latent_dim: usize,
+    /// Width of an unabsorbed key. Scores are divided by its square root.
+    pub key_dim: usize,
+}
+
+/// The output of one head of one sequence: `q` [sequences, heads, latent_dim + rope_dim] over a latent cache.
+pub fn mla_decode(q: &Tensor, latent: &LatentCache, sequence: usize, head: usize) -> Vec<f64> {
+    let LatentCache { entries: cache, latent_dim, key_dim } = *latent;
     let (kv_len, entry) = (cache.dims()[1], cache.dims()[2]);
     let root = (key_dim as f64).sqrt();
     attend(

@@ -1,15 +1,16 @@
 //! Twin of `gate_*.wgsl` and `sort_*.wgsl`.
 
-use crate::kernels::Tensor;
-use crate::kernels::gating::Gate;
+use crate::kernels::gate::Gate;
+use crate::kernels::tensor::Tensor;
+use crate::specs::Scoring;
 
 /// Choices and probabilities of one token.
 pub struct Scores {
-    /// What experts are chosen by; minus infinity where the expert's group was dropped.
+    /// The value that each expert is chosen by; minus infinity if its group was dropped.
     pub choice: Vec<f64>,
-    /// What the weights are made from.
+    /// The probability of each expert, from which the weights are made.
     pub probability: Vec<f64>,
-    /// The best kept group score minus the best dropped one; a margin near rounding makes the set ambiguous.
+    /// The lowest kept group score minus the highest dropped one. A margin near rounding makes the set ambiguous.
     pub group_margin: f64,
 }
 
@@ -17,8 +18,8 @@ pub struct Scores {
 pub fn scores(gate: &Gate, logits: &Tensor, bias: &Tensor, token: usize) -> Scores {
     let experts = gate.experts;
     let logit: Vec<f64> = (0..experts).map(|e| logits.at(&[token, e])).collect();
-    if !gate.sigmoid {
-        // Softmax is monotonous: choosing by logits is choosing by probabilities, without their rounding.
+    if gate.scoring == Scoring::Softmax {
+        // Softmax is monotonic, so logits give the order of the probabilities, without their rounding.
         let largest = logit.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let exponential: Vec<f64> = logit.iter().map(|l| (l - largest).exp()).collect();
         let sum: f64 = exponential.iter().sum();
@@ -31,7 +32,8 @@ pub fn scores(gate: &Gate, logits: &Tensor, bias: &Tensor, token: usize) -> Scor
     Scores { choice, probability, group_margin }
 }
 
-/// DeepSeek-V3's group limit: of `groups` groups, those with the largest sum of their two best choices stay.
+/// DeepSeek-V3's group limit: keeps the `kept_groups` groups with the largest sum of their two best choices. Returns
+/// [`Scores::group_margin`].
 fn drop_groups(gate: &Gate, choice: &mut [f64]) -> f64 {
     if gate.kept_groups >= gate.groups {
         return f64::INFINITY;
@@ -50,7 +52,7 @@ fn drop_groups(gate: &Gate, choice: &mut [f64]) -> f64 {
     ranked[gate.kept_groups - 1].0 - ranked[gate.kept_groups].0
 }
 
-/// The `top_k` best experts, best first; of equals the lower index first.
+/// The `top_k` best experts, best first. Of equal experts the lower index comes first.
 pub fn chosen(gate: &Gate, scores: &Scores) -> Vec<usize> {
     let mut order: Vec<usize> = (0..gate.experts).collect();
     order.sort_by(|&a, &b| scores.choice[b].total_cmp(&scores.choice[a]).then(a.cmp(&b)));
@@ -58,22 +60,22 @@ pub fn chosen(gate: &Gate, scores: &Scores) -> Vec<usize> {
     order
 }
 
-/// Weight of `expert` when `chosen` were chosen.
+/// The weight of `expert` among the experts `chosen`.
 pub fn weight(gate: &Gate, scores: &Scores, chosen: &[usize], expert: usize) -> f64 {
     let sum: f64 = chosen.iter().map(|&e| scores.probability[e]).sum();
     let denominator = if gate.renormalise { sum } else { 1.0 };
     gate.scale * scores.probability[expert] / denominator
 }
 
-/// Token slots in order of their expert, each expert's rows starting at a multiple of `row_tile`.
+/// Token slots in order of their expert. The rows of each expert begin at a multiple of `row_tile`.
 pub struct Sorted {
     /// Slot of each row; `None` is padding.
     pub slot_of_row: Vec<Option<usize>>,
     /// Row of each slot.
     pub row_of_slot: Vec<usize>,
-    /// Expert of each block of `row_tile` rows, for blocks in use.
+    /// Expert of each used block of `row_tile` rows.
     pub block_expert: Vec<usize>,
-    /// Slots of each expert.
+    /// Slots per expert.
     pub expert_rows: Vec<usize>,
 }
 

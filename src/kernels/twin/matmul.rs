@@ -1,6 +1,6 @@
 //! Twin of `matmul_*.wgsl` and `combine.wgsl`.
 
-use crate::kernels::Tensor;
+use crate::kernels::tensor::Tensor;
 
 /// One element of `a * b`: row `row` of `a` [rows, k] times column `column` of matrix `expert` of `b` [experts, k, n].
 pub fn product(a: &Tensor, b: &Tensor, row: usize, expert: usize, column: usize) -> f64 {

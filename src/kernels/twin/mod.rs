@@ -1,6 +1,6 @@
-//! The CPU twins: scalar loops in f64 over the same operands as the device reads, written to be read.
+//! The CPU twins: scalar loops in f64 over the operands that the device reads, written to be read.
 //!
-//! They share only the operands with the kernels, no helper: layout, order and formulas are spelled out again.
+//! They share operands with the kernels, but no helper: layout, order and formulas are written out again.
 
 pub mod attention;
 pub mod gating;

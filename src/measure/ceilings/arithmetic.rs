@@ -1,8 +1,7 @@
 //! Roofs of the units that multiply.
 
 use super::bench::{Attempt, ProbeBench, ends_the_search, shortest};
-use crate::kernels::probes::{FMA_WORKGROUPS, FmaForm, Probe};
-use crate::kernels::unit_probes::{MATRIX_WORKGROUP, UnitProbe};
+use crate::kernels::probes::{DotProbe, FMA_WORKGROUPS, FmaForm, FmaProbe, MATRIX_WORKGROUP, MatrixProbe};
 use crate::kernels::{Element, Kernel};
 use crate::measure::launch;
 use crate::measure::verify::RunError;
@@ -35,7 +34,7 @@ pub(super) fn lacks(kind: CeilingKind, device: &Device) -> Option<String> {
 fn matrix_size(device: &Device) -> Result<usize, String> {
     let mut reason = String::new();
     for size in [16, 8] {
-        let probe = UnitProbe::Matrix { size, workgroups: 1, subgroup: MIN_LANES, rounds: 1 };
+        let probe = MatrixProbe { size, workgroups: 1, subgroup: MIN_LANES, rounds: 1 };
         match launch::missing(&probe.plan("probe", Element::F32), device) {
             None => return Ok(size),
             Some(missing) if reason.is_empty() => reason = missing,
@@ -48,7 +47,7 @@ fn matrix_size(device: &Device) -> Result<usize, String> {
 /// One form of the multiply-add probe, in one size of workgroups.
 struct Contender {
     form: FmaForm,
-    probe: Probe,
+    probe: FmaProbe,
     variant: &'static str,
     workgroup: u32,
 }
@@ -112,7 +111,7 @@ impl ProbeBench<'_> {
     }
 
     pub(super) fn dot(&self) -> Result<Ceiling, RunError> {
-        let probe = |invocations, rounds| UnitProbe::Dot { invocations, rounds };
+        let probe = |invocations, rounds| DotProbe { invocations, rounds };
         let probe = self.sized(probe, [4096, MAX_INVOCATIONS], 32, Element::F32)?;
         self.measured(CeilingKind::DotI8, Attempt::of(&probe, Element::F32))
     }
@@ -121,7 +120,7 @@ impl ProbeBench<'_> {
         let size = matrix_size(self.device).map_err(LaunchError::Refused)?;
         let subgroups = self.subgroups(size)?;
         let subgroup = MATRIX_WORKGROUP / subgroups;
-        let probe = |workgroups, rounds| UnitProbe::Matrix { size, workgroups, subgroup, rounds };
+        let probe = |workgroups, rounds| MatrixProbe { size, workgroups, subgroup, rounds };
         let probe = self.sized(probe, [64, MAX_SUBGROUPS / subgroups], 8, Element::F32)?;
         self.measured(CeilingKind::MatrixF16, Attempt::of(&probe, Element::F32))
     }
@@ -129,7 +128,7 @@ impl ProbeBench<'_> {
     /// Subgroups of a workgroup of the matrix probe, as the device itself says.
     fn subgroups(&self, size: usize) -> Result<usize, RunError> {
         let most = MATRIX_WORKGROUP / MIN_LANES;
-        let probe = UnitProbe::Matrix { size, workgroups: 1, subgroup: MIN_LANES, rounds: 1 };
+        let probe = MatrixProbe { size, workgroups: 1, subgroup: MIN_LANES, rounds: 1 };
         let mut prepared = self.prepared(Attempt::of(&probe, Element::F32))?;
         prepared.run(1)?;
         let bytes = prepared.read("ran")?;

@@ -81,16 +81,8 @@ fn refused() -> LaunchError {
     LaunchError::Refused("no such thing".to_owned())
 }
 
-const SHADERS: [&str; 8] = [
-    "probe_read",
-    "probe_write",
-    "probe_copy",
-    "probe_fma",
-    "probe_outer",
-    "probe_cache",
-    "probe_dot",
-    "probe_matrix_16",
-];
+const SHADERS: [&str; 8] =
+    ["probe_read", "probe_write", "probe_copy", "probe_fma", "probe_outer", "probe_cache", "probe_dot", "probe_matrix"];
 
 /// The same device where only these probes and launches run: the others take the tests' time.
 fn only(mut fake: Fake, shaders: &[&str]) -> Fake {
@@ -153,7 +145,7 @@ fn a_probe_that_fails_costs_its_roof_and_no_other() {
         ("probe_read", "ceiling/memory_read"),
         ("probe_write", "ceiling/memory_write"),
         ("probe_copy", "ceiling/memory_copy"),
-        ("probe_matrix_16", "ceiling/matrix_f16"),
+        ("probe_matrix", "ceiling/matrix_f16"),
     ];
     for (failing, id) in roofs {
         // The cache and the dot products fail each time.
@@ -197,8 +189,8 @@ fn a_run_goes_on_without_arithmetic_and_ends_with_the_first_reason_where_nothing
 #[test]
 fn a_device_that_a_probe_loses_or_hangs_is_opened_again_for_the_others() {
     for error in [LaunchError::Device("gone".to_owned()), LaunchError::Hung(Seconds::new(120.0))] {
-        let mut fake = only(steady(), &["probe_copy", "probe_write", "probe_fma", "probe_matrix_16"]);
-        fake.broken.extend([always("probe_matrix_16", error.clone()), ("probe_copy", error.clone(), Cell::new(1))]);
+        let mut fake = only(steady(), &["probe_copy", "probe_write", "probe_fma", "probe_matrix"]);
+        fake.broken.extend([always("probe_matrix", error.clone()), ("probe_copy", error.clone(), Cell::new(1))]);
         let outcome = go(fake);
         let reason = error.to_string();
         for id in ["ceiling/memory_copy", "ceiling/matrix_f16"] {
@@ -269,7 +261,7 @@ fn the_cache_roof_keeps_every_working_set_by_the_faster_number_of_threads_and_sa
 #[test]
 fn matrices_are_counted_by_the_subgroups_that_ran() {
     let flop = |subgroups: u32| {
-        let mut fake = only(steady(), &["probe_matrix_16"]);
+        let mut fake = only(steady(), &["probe_matrix"]);
         fake.subgroups = subgroups;
         go(fake).found()[&CeilingKind::MatrixF16].work
     };
@@ -279,7 +271,7 @@ fn matrices_are_counted_by_the_subgroups_that_ran() {
         assert_eq!(flop(subgroups).flop, one.flop * f64::from(subgroups));
     }
     for nonsense in [0, 99] {
-        let mut fake = only(steady(), &["probe_matrix_16"]);
+        let mut fake = only(steady(), &["probe_matrix"]);
         fake.subgroups = nonsense;
         let reason =
             format!("launch was refused: a workgroup of 128 invocations says that it has {nonsense} subgroups");

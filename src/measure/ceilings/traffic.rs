@@ -1,8 +1,9 @@
 //! Roofs of launches, memory and the last-level cache.
 
 use super::bench::{Attempt, ProbeBench, ends_the_search};
-use crate::kernels::probes::Probe;
-use crate::kernels::unit_probes::{CACHE_INVOCATIONS, MIN_CACHE_BYTES, UnitProbe, cache_step};
+use crate::kernels::probes::{
+    CACHE_INVOCATIONS, CacheProbe, CopyProbe, LaunchProbe, MIN_CACHE_BYTES, ReadProbe, WriteProbe, cache_step,
+};
 use crate::kernels::{Element, Kernel, Plan, word};
 use crate::measure::LaunchError;
 use crate::measure::planning::memory_share;
@@ -30,16 +31,16 @@ const BEYOND: usize = 2;
 
 impl ProbeBench<'_> {
     pub(super) fn launch(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
-        self.measured(kind, Attempt::of(&Probe::Launch, Element::F32))
+        self.measured(kind, Attempt::of(&LaunchProbe, Element::F32))
     }
 
     /// A stream over more sets of buffers than any cache holds, or over fewer if memory runs out.
     pub(super) fn memory(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
         let bytes = self.buffer_bytes(MEMORY_BYTES);
         let probe: Box<dyn Kernel> = match kind {
-            CeilingKind::MemoryWrite => Box::new(UnitProbe::Write { bytes }),
-            CeilingKind::MemoryCopy => Box::new(Probe::Copy { bytes }),
-            _ => Box::new(Probe::Read { bytes }),
+            CeilingKind::MemoryWrite => Box::new(WriteProbe { bytes }),
+            CeilingKind::MemoryCopy => Box::new(CopyProbe { bytes }),
+            _ => Box::new(ReadProbe { bytes }),
         };
         let mut sets = self.sets(&probe.plan("probe", Element::F32));
         loop {
@@ -106,7 +107,7 @@ impl ProbeBench<'_> {
         let threads = if self.is_software() { &CACHE_INVOCATIONS[..1] } else { &CACHE_INVOCATIONS[..] };
         let mut best: Option<(CachePoint, Ceiling)> = None;
         for &invocations in threads.iter().filter(|threads| cache_step(**threads) <= bytes) {
-            let probe = UnitProbe::Cache { bytes, passes, invocations };
+            let probe = CacheProbe { bytes, passes, invocations };
             let found = self.measured(CeilingKind::CacheRead, Attempt::of(&probe, Element::F32))?;
             let point = CachePoint {
                 working_set_bytes: Bytes::new(bytes as f64),

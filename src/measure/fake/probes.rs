@@ -33,8 +33,8 @@ pub(super) fn result(launch: &Launch, buffer: &str, inputs: &Tensors, subgroups:
             let starts = inputs["start"].bytes().chunks_exact(4).map(word);
             starts.flat_map(|first| dot(first, launch).to_le_bytes()).collect()
         }
-        ("probe_matrix_16", "ran") => subgroups.to_le_bytes().repeat(launch.grid[0] as usize),
-        ("probe_matrix_16", _) => {
+        ("probe_matrix", "ran") => subgroups.to_le_bytes().repeat(launch.grid[0] as usize),
+        ("probe_matrix", _) => {
             let (a, b) = (&inputs["a"], &inputs["b"]);
             let at = |chain: usize, row: usize, column: usize| -> f64 {
                 (0..16).map(|i| a.at(&[0, row, i]) * b.at(&[chain, i, column])).sum()

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::types::{Gpu, GpuError, Listed, MATRIX, PATIENCE, WANTED};
-use crate::kernels::{Tensors, subgroup_probe};
+use crate::kernels::Tensors;
+use crate::kernels::probes::subgroup;
 use crate::measure::{Executor, LaunchError};
 
 /// The probe runs for microseconds, its compilation not counted.
@@ -109,13 +110,13 @@ fn sizes_seen(gpu: &mut Gpu) -> Result<Vec<u32>, LaunchError> {
     let written = launch_subgroup_probe(gpu);
     gpu.patience = PATIENCE;
     let impossible = || LaunchError::Refused("the probe wrote sizes that cannot be".to_owned());
-    subgroup_probe::sizes(&written?).ok_or_else(impossible)
+    subgroup::sizes(&written?).ok_or_else(impossible)
 }
 
 fn launch_subgroup_probe(gpu: &Gpu) -> Result<Vec<u8>, LaunchError> {
-    let mut prepared = gpu.prepare(&subgroup_probe::plan(), &Tensors::new(), 1)?;
+    let mut prepared = gpu.prepare(&subgroup::plan(), &Tensors::new(), 1)?;
     prepared.run(1)?;
-    prepared.read(subgroup_probe::SIZES)
+    prepared.read(subgroup::SIZES)
 }
 
 /// Cooperative matrices are experimental in wgpu 30; nothing else experimental is ever asked for.

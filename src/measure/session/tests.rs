@@ -14,7 +14,7 @@ use super::super::tuning;
 use super::super::verify::CaseProtocol;
 use super::*;
 use crate::kernels::cases::CaseSpec;
-use crate::kernels::{Element, Kernel, Phase, Target, Work};
+use crate::kernels::{Element, Family, Kernel, KernelPhase, Target, Work};
 use crate::record::{
     Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, Journal, Preset, Reference, Selection, Timing,
     Verification, load,
@@ -492,8 +492,9 @@ fn a_trial_is_short_where_nobody_knows_the_roof_of_arithmetic() {
         kernel: std::sync::Arc::new(kernel),
         variant,
         element: Element::F32,
-        model: "m".to_owned(),
-        phase: Phase::Prefill,
+        family: Family::ExpertMatmul,
+        label: "m".to_owned(),
+        phase: KernelPhase::Prefill,
         scale_divisor: 1,
     };
     let (id, spec) = (spec.id(), std::sync::Arc::new(spec));

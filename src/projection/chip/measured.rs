@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::kernels::{Element, Family, Phase};
+use crate::kernels::{Element, Family, KernelPhase};
 use crate::projection::caveat::{ProjectionCaveat, add_new};
 use crate::projection::chip::{ByClass, ChipModel, ClassEfficiency, saturating_cores};
 use crate::projection::costs::Costs;
@@ -114,14 +114,14 @@ fn shares(record: &Record, family: Family, caveats: &mut Vec<ProjectionCaveat>) 
     // The projection runs in f16 where the record has it; a family that was only measured in f32 lends that share.
     let has_f16 = record.cases.iter().any(|case| case.element == Element::F16);
     let element = if has_f16 { Element::F16 } else { Element::F32 };
-    let share = |bound: Bound, phase: Phase| {
+    let share = |bound: Bound, phase: KernelPhase| {
         best_fractions(record, family, |case| case.element == element && case.achieved.bound_by == bound)
             .or_else(|| best_fractions(record, family, |case| case.element == element && case.phase == phase))
             .or_else(|| best_fractions(record, family, |case| case.achieved.bound_by == bound))
             .map(|(low, median, high)| measured(median, Some((low, high)), "share of the roofline, median over shapes"))
     };
-    let compute = share(Bound::Compute, Phase::Prefill);
-    let memory = share(Bound::Memory, Phase::Decode);
+    let compute = share(Bound::Compute, KernelPhase::Prefill);
+    let memory = share(Bound::Memory, KernelPhase::Decode);
     let missing = compute.is_none() || memory.is_none();
     // One roof without cases takes the other's share; a family without any is assumed.
     let other = compute.clone().or_else(|| memory.clone());

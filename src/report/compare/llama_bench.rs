@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::{Element, Family, Phase};
+use crate::kernels::{Element, Family, KernelPhase};
 use crate::record::{Case, Record};
 use crate::report::numbers::grouped_digits;
 use crate::report::text::{clean, short};
@@ -138,11 +138,11 @@ fn row(test: &Test, record: &Record) -> LlamaRow {
     let fma = fma.into_iter().filter_map(|element| record.fma_ceiling(element)).reduce(FlopPerSecond::max);
     let (of_ceiling, fastest_kernel) = match (flop, bytes) {
         (Some(rate), _) => {
-            (fma.map(|roof| rate / roof), fastest(record, Phase::Prefill, |c| c.achieved.flop_per_s.get()))
+            (fma.map(|roof| rate / roof), fastest(record, KernelPhase::Prefill, |c| c.achieved.flop_per_s.get()))
         }
         (_, Some(rate)) => (
             record.memory_ceiling().map(|roof| rate / roof),
-            fastest(record, Phase::Decode, |case| case.achieved.bytes_per_s.get()),
+            fastest(record, KernelPhase::Decode, |case| case.achieved.bytes_per_s.get()),
         ),
         _ => (None, None),
     };
@@ -186,7 +186,7 @@ fn name(test: &Test) -> String {
     format!("{}{depth}", parts.join("+"))
 }
 
-fn fastest(record: &Record, phase: Phase, rate: impl Fn(&Case) -> f64) -> Option<f64> {
+fn fastest(record: &Record, phase: KernelPhase, rate: impl Fn(&Case) -> f64) -> Option<f64> {
     let of_phase = record.cases.iter().filter(|case| case.family == Family::ExpertMatmul && case.phase == phase);
     of_phase.map(rate).reduce(f64::max)
 }

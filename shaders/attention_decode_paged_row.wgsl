@@ -1,13 +1,13 @@
-// Attention of one query a sequence over its paged KV cache, split over the cache: one invocation a (sequence, head, split),
-// no barriers. Writes the largest score, the sum of exponentials and the unnormalised output of its part;
-// attention_reduce.wgsl merges the parts. Eight keys share one rescaling.
+// Attention of one query per sequence over its paged KV cache. The cache is split; one invocation computes one
+// (sequence, head, split), without barriers. Eight keys share one rescaling of the sum. Each part writes its largest
+// score, its sum of exponentials and its unnormalised output. attention_reduce.wgsl merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
 fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override HEAD_DIM4: u32 = 32u;  // head_dim / 4, at most 32
-override BLOCK: u32 = 16u;      // keys of a block
+override BLOCK: u32 = 16u;      // keys per block
 override WORKGROUP: u32 = 8u;
 
 const MAX_HEAD_DIM4: u32 = 32u;
@@ -25,14 +25,14 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Element4>;               // [sequences, heads, head_dim]
-@group(0) @binding(2) var<storage, read> k: array<Element4>;               // [blocks * BLOCK, kv_heads, head_dim]
-@group(0) @binding(3) var<storage, read> v: array<Element4>;               // [blocks * BLOCK, kv_heads, head_dim]
-@group(0) @binding(4) var<storage, read> block_table: array<u32>;          // [sequences, table_width]: physical block
+@group(0) @binding(1) var<storage, read> q: array<Element4>;                 // [sequences, heads, head_dim]
+@group(0) @binding(2) var<storage, read> k: array<Element4>;                 // [blocks * BLOCK, kv_heads, head_dim]
+@group(0) @binding(3) var<storage, read> v: array<Element4>;                 // [blocks * BLOCK, kv_heads, head_dim]
+@group(0) @binding(4) var<storage, read> block_table: array<u32>;            // [sequences, table_width]: physical block
 @group(0) @binding(5) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
-@group(0) @binding(6) var<storage, read_write> part_out: array<vec4<f32>>; // [sequences, heads, splits, head_dim]
+@group(0) @binding(6) var<storage, read_write> part_out: array<vec4<f32>>;   // [sequences, heads, splits, head_dim]
 
-// Where a key of a sequence lies, through the block table.
+// The row of a key of a sequence, found through the block table.
 fn row_of(sequence: u32, key: u32) -> u32 {
     return block_table[sequence * params.table_width + key / BLOCK] * BLOCK + key % BLOCK;
 }

@@ -1,14 +1,13 @@
-//! Judges a kernel's output against its twin's: by how much it is off, and where most.
+//! Judges an output against a reference: the error as a norm, and the worst element.
 
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::matmul::tolerance;
-use super::tensor::Kind;
-use super::{Computed, Element};
+use crate::kernels::tensor::{TensorType, Tensors};
+use crate::kernels::types::Element;
 
-/// The comparison of a kernel's output with its twin's.
+/// The result of comparing a kernel's output with its twin's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verification {
@@ -25,9 +24,9 @@ pub struct Verification {
     pub worst_tolerance: f64,
     /// Elements compared.
     pub checked: u64,
-    /// Elements of the output; more than `checked` where a large output was sampled.
+    /// Elements of the output; more than `checked` if a large output was sampled.
     pub total: u64,
-    /// The element that is furthest off; `None` where all agree exactly.
+    /// The element with the largest error; `None` if all agree exactly.
     pub worst: Option<Worst>,
 }
 
@@ -37,23 +36,23 @@ pub struct Verification {
 pub enum Metric {
     /// Frobenius norm of the difference over that of the reference.
     RelativeFrobenius,
-    /// Relative Frobenius error of the weights, or 1 and more where the chosen experts differ beyond rounding ties.
+    /// Relative Frobenius error of the weights, or at least 1 if the chosen experts differ beyond rounding ties.
     TopkSet,
     /// Share of elements that differ at all.
     Exact,
 }
 
-/// The element furthest off.
+/// The element with the largest error.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Worst {
     /// Which output.
     pub output: String,
-    /// Where: one index per dimension.
+    /// Its place: one index per dimension.
     pub at: Vec<u64>,
-    /// What the device gave; `None` where it was not a finite number.
+    /// The value on the device; `None` if it was not a finite number.
     pub got: Option<f64>,
-    /// What the twin gave.
+    /// The value of the twin.
     pub want: f64,
 }
 
@@ -72,14 +71,33 @@ impl Verification {
         }
     }
 
-    /// Whether the output is right (a NaN is not).
+    /// Whether both errors are within their tolerances. A NaN is not.
     pub fn passed(&self) -> bool {
         self.value <= self.tolerance && self.worst_error <= self.worst_tolerance
     }
 }
 
-/// Collects pairs of elements.
-pub(super) struct Comparison {
+/// What a variant was given and what it computed from it.
+#[derive(Debug, Clone, Copy)]
+pub struct Computed<'a> {
+    /// Operands by buffer.
+    pub inputs: &'a Tensors,
+    /// Results by buffer.
+    pub outputs: &'a Tensors,
+}
+
+/// The largest relative Frobenius error of a right kernel. It covers the rounding of the stored result (2^-11 in f16, 2^-8
+/// in bf16) and half as much again for the f32 accumulation; in f32, some thousand additions.
+pub(super) fn tolerance(element: Element) -> f64 {
+    match element {
+        Element::F32 => 1e-5,
+        Element::F16 | Element::Int4 => 7.5e-4,
+        Element::Bf16 | Element::Int8 => 6e-3,
+    }
+}
+
+/// The deviation of one output from its reference, collected element by element.
+pub(super) struct Deviation {
     output: &'static str,
     difference_squared: f64,
     reference_squared: f64,
@@ -90,10 +108,10 @@ pub(super) struct Comparison {
     not_finite: bool,
 }
 
-/// What a non-finite output counts as: JSON has no infinity.
+/// The error of an output that is not finite: JSON has no infinity.
 const HOPELESS: f64 = f64::MAX;
 
-impl Comparison {
+impl Deviation {
     pub(super) fn of(output: &'static str) -> Self {
         Self {
             output,
@@ -107,9 +125,10 @@ impl Comparison {
         }
     }
 
+    /// Adds the element at `at`: the value `got` and its reference `want`.
     pub(super) fn pair(&mut self, at: &[usize], got: f64, want: f64) {
         self.checked += 1;
-        // A twin that computed on an output that is not finite has nothing to compare with.
+        // A twin that read an output that is not finite gives no reference.
         let finite = got.is_finite() && want.is_finite();
         let difference = if finite { (got - want).abs() } else { HOPELESS };
         self.not_finite |= !finite;
@@ -129,7 +148,8 @@ impl Comparison {
         }
     }
 
-    /// Floating-point outputs: norm within `tolerance`, worst element within 32 times that of the root mean square.
+    /// The verdict on a floating-point output of `total` elements: the norm must be within `tolerance`, the worst element
+    /// within 32 times that, relative to the root mean square.
     pub(super) fn relative(self, tolerance: f64, total: usize) -> Verification {
         let norm = self.reference_squared.sqrt();
         let root_mean_square = (self.reference_squared / self.checked.max(1) as f64).sqrt();
@@ -145,7 +165,7 @@ impl Comparison {
         }
     }
 
-    /// Integer outputs: every element equal.
+    /// The verdict on an integer output of `total` elements: every element must be equal.
     pub(super) fn exact(self, total: usize) -> Verification {
         let share = self.mismatches as f64 / self.checked.max(1) as f64;
         Verification {
@@ -160,7 +180,7 @@ impl Comparison {
         }
     }
 
-    /// Both together.
+    /// The deviation over the elements of both.
     fn and(mut self, other: Self) -> Self {
         self.difference_squared += other.difference_squared;
         self.reference_squared += other.reference_squared;
@@ -174,7 +194,8 @@ impl Comparison {
         self
     }
 
-    /// A row of two outputs, whose place is `at` without its last index. What is no number on either side differs.
+    /// Adds a row of two outputs, whose place is `at` without its last index. A value that is not finite on either side
+    /// counts as different.
     pub(super) fn rows(&mut self, at: &[usize], ours: &[f64], theirs: &[f64]) {
         let mut place = [at, &[0]].concat();
         let last = place.len() - 1;
@@ -189,7 +210,7 @@ impl Comparison {
     }
 
     fn bounded(&self, value: f64) -> f64 {
-        // 0 / 0 is agreement on an output of zeros.
+        // 0 / 0 means that both sides are zero.
         if self.not_finite || value.is_infinite() {
             HOPELESS
         } else if value.is_nan() {
@@ -200,30 +221,30 @@ impl Comparison {
     }
 }
 
-/// Rounding of either side may go another way, so two right results are within twice the tolerance of one.
+/// Both sides round, so two right results differ by at most twice the tolerance of one.
 const TWO_SIDES: f64 = 2.0;
 
-/// Compares all rows of one output: `row` gives the place of each, and both sides of it.
+/// Compares all rows of one output: `row` gives the place of a row and its values on both sides.
 pub(super) fn whole(
     output: &'static str,
-    kind: Kind,
+    kind: TensorType,
     element: Element,
     rows: usize,
     row: impl Fn(usize) -> (Vec<usize>, Vec<f64>, Vec<f64>) + Sync,
 ) -> Verification {
     let compared = (0..rows).into_par_iter().fold(
-        || Comparison::of(output),
-        |mut comparison, index| {
+        || Deviation::of(output),
+        |mut deviation, index| {
             let (at, ours, theirs) = row(index);
-            comparison.rows(&at, &ours, &theirs);
-            comparison
+            deviation.rows(&at, &ours, &theirs);
+            deviation
         },
     );
-    let comparison = compared.reduce(|| Comparison::of(output), Comparison::and);
-    let total = usize::try_from(comparison.checked).unwrap_or(usize::MAX);
+    let deviation = compared.reduce(|| Deviation::of(output), Deviation::and);
+    let total = usize::try_from(deviation.checked).unwrap_or(usize::MAX);
     match kind {
-        Kind::Index => comparison.exact(total),
-        Kind::Float(_) => comparison.relative(TWO_SIDES * tolerance(element), total),
+        TensorType::Index => deviation.exact(total),
+        TensorType::Float(_) => deviation.relative(TWO_SIDES * tolerance(element), total),
     }
 }
 
@@ -237,19 +258,19 @@ pub(super) fn agreement(ours: &Computed, theirs: &Computed, element: Element) ->
     worst_of(compared.collect())
 }
 
-/// The furthest from passing speaks for all, and elements add up. Of several, the first, since those after it may compute
-/// on its result.
+/// Merges verifications: the counts add up, and the one furthest from passing gives the errors. Of equals the first is
+/// taken, since later outputs may be computed from it.
 pub(super) fn worst_of(compared: Vec<Verification>) -> Verification {
     let (checked, total) = compared.iter().fold((0, 0), |(c, t), v| (c + v.checked, t + v.total));
     let share = |value: f64, most: f64| if value <= most { value / most.max(f64::MIN_POSITIVE) } else { f64::MAX };
     let badness = |v: &Verification| share(v.value, v.tolerance).max(share(v.worst_error, v.worst_tolerance));
     let worst = compared.into_iter().rev().max_by(|a, b| badness(a).total_cmp(&badness(b)));
-    let worst = worst.unwrap_or_else(|| Comparison::of("out").exact(0));
+    let worst = worst.unwrap_or_else(|| Deviation::of("out").exact(0));
     Verification { checked, total, ..worst }
 }
 
-/// Picks which of `total` items to check when each costs `cost` and `effort` may be spent: all, or the first, the last
-/// and evenly spread ones between them (an odd stride, so that they fall on every lane of a tile).
+/// Which of `total` items to check, if each costs `cost` and `effort` may be spent. These are all items, or the first, the
+/// last and evenly spread ones between. The stride is odd, so that they reach every lane of a tile.
 pub(super) fn sample(total: usize, cost: usize, effort: u64) -> impl Iterator<Item = usize> {
     let affordable = usize::try_from(effort / cost.max(1) as u64).unwrap_or(usize::MAX).clamp(4, usize::MAX);
     let stride = if affordable >= total { 1 } else { (total / affordable).max(1) | 1 };
@@ -262,11 +283,11 @@ mod tests {
 
     #[test]
     fn one_wrong_element_among_many_fails_although_the_norm_passes() {
-        let mut comparison = Comparison::of("c");
+        let mut deviation = Deviation::of("c");
         for i in 0..1_000_000 {
-            comparison.pair(&[i], if i == 77 { 1.5 } else { 1.0 }, 1.0);
+            deviation.pair(&[i], if i == 77 { 1.5 } else { 1.0 }, 1.0);
         }
-        let verification = comparison.relative(1e-3, 1_000_000);
+        let verification = deviation.relative(1e-3, 1_000_000);
         assert!(verification.value < verification.tolerance);
         assert!(!verification.passed());
         assert_eq!(verification.worst.unwrap().at, [77]);
@@ -274,19 +295,19 @@ mod tests {
 
     #[test]
     fn an_element_that_was_never_written_fails() {
-        let mut comparison = Comparison::of("c");
-        comparison.pair(&[0], 1.0, 1.0);
-        comparison.pair(&[1], f64::NAN, 1.0);
-        let verification = comparison.relative(1.0, 2);
+        let mut deviation = Deviation::of("c");
+        deviation.pair(&[0], 1.0, 1.0);
+        deviation.pair(&[1], f64::NAN, 1.0);
+        let verification = deviation.relative(1.0, 2);
         assert!(!verification.passed());
         assert_eq!(verification.worst.unwrap().got, None);
     }
 
     #[test]
     fn nothing_agrees_with_a_twin_that_is_not_finite() {
-        let mut comparison = Comparison::of("c");
-        comparison.pair(&[0], 1.0, f64::NAN);
-        assert!(!comparison.relative(1.0, 1).passed());
+        let mut deviation = Deviation::of("c");
+        deviation.pair(&[0], 1.0, f64::NAN);
+        assert!(!deviation.relative(1.0, 1).passed());
     }
 
     #[test]

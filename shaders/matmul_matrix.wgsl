@@ -1,22 +1,26 @@
-// Grouped GEMM with cooperative matrices of 16 x 16, f16 operands and f32 sums: a tile of 64 rows x 128 columns, 32 of k at a
-// time through workgroup memory. A tile has eight octants of 32 x 32; subgroups of 16 or 32 lanes take one each, of 64
-// two.
+// Grouped GEMM with cooperative matrices: f16 operands, f32 sums. A workgroup computes 64 rows x 128 columns and takes
+// 32 of k at a time through workgroup memory. Its tile has eight octants of 32 x 32. Subgroups of 16 or 32 lanes take
+// one octant each, subgroups of 64 lanes two. The lines of MatrixA, MatrixB, MatrixC and SIZE are replaced for 16 x 16
+// matrices.
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
 //
-// Rows are sorted by expert and padded so that a workgroup's rows never mix experts. Weights stand in panels as wide as
-// a workgroup, so that each workgroup reads one stream: [experts, panels, k, 2, WIDTH] in vec4, where the 2 are neighbouring
-// blocks of columns, or gate and up. Padding of k and of the last panel holds zeros.
+// Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
+// panels as wide as a workgroup: [experts, panels, k, 2, WIDTH] in vec4. The 2 are neighbouring blocks of columns, or
+// gate and up. Each workgroup therefore reads one stream. Padding of k and of the last panel holds zeros.
 enable f16;
 enable wgpu_cooperative_matrix;
+alias MatrixA = coop_mat8x8<f16, A>;
+alias MatrixB = coop_mat8x8<f16, B>;
+alias MatrixC = coop_mat8x8<f32, C>;
+const SIZE: u32 = 8u;
 
 override SWIGLU: bool = false;
 
-const SIZE: u32 = 16u; // of a matrix
-const ROWS: u32 = 64u; // of a tile, as are the next two
-const COLUMNS: u32 = 128u;
-const STEP: u32 = 32u;
+const ROWS: u32 = 64u;     // per tile
+const COLUMNS: u32 = 128u; // per tile
+const STEP: u32 = 32u;     // of k per tile
 const OCTANT: u32 = 32u; // rows and columns
 const SIDE: u32 = OCTANT / SIZE; // matrices along it
 const INVOCATIONS: u32 = 256u;
@@ -26,16 +30,16 @@ const NONE: u32 = 0xFFFFFFFFu;
 struct Params {
     k4: u32,       // k / 4, rounded up
     n4: u32,       // columns of c / 4, rounded up
-    panels: u32,   // column panels an expert
+    panels: u32,   // column panels per expert
     top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;          // [tokens or rows, k]
-@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;          // [experts, panels, k, 2, WIDTH]
+@group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;       // [tokens or rows, k]
+@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;       // [experts, panels, k, 2, WIDTH]
 @group(0) @binding(3) var<storage, read> block_expert: array<u32>;  // [row blocks], NONE: unused
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;   // [rows], NONE: padding
-@group(0) @binding(5) var<storage, read_write> c: array<vec4<f16>>;             // [rows, n]
+@group(0) @binding(5) var<storage, read_write> c: array<vec4<f16>>; // [rows, n]
 
 var<workgroup> tile_expert: u32;
 var<workgroup> tile_a: array<f16, ROWS * STEP>; // [row, k]
@@ -58,7 +62,7 @@ fn silu(x: vec4<f32>) -> vec4<f32> {
     return x / (1.0 + exp(-x));
 }
 
-// Stores the two sums of column `column` (in vec4, of this panel) of a row, unless they are padding.
+// Stores the two sums of a row in column `column` of this panel (in vec4), unless they are padding.
 fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     if slot_of_row[row] == NONE {
         return;
@@ -79,23 +83,23 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-// Multiplies what is in the tiles into the sums of an octant.
-fn multiply(octant: u32, sums: ptr<function, array<coop_mat16x16<f32, C>, SIDE * SIDE>>) {
+// Adds the product of both tiles to the sums of an octant.
+fn multiply(octant: u32, sums: ptr<function, array<MatrixC, SIDE * SIDE>>) {
     let row = octant / 4u * OCTANT;
     let column = octant % 4u * OCTANT;
     for (var k = 0u; k < STEP; k += SIZE) {
         for (var i = 0u; i < SIDE; i++) {
-            let x = coopLoadT<coop_mat16x16<f16, A>>(&tile_a[(row + i * SIZE) * STEP + k], STEP);
+            let x = coopLoadT<MatrixA>(&tile_a[(row + i * SIZE) * STEP + k], STEP);
             for (var j = 0u; j < SIDE; j++) {
-                let y = coopLoadT<coop_mat16x16<f16, B>>(&tile_b[k * COLUMNS + column + j * SIZE], COLUMNS);
+                let y = coopLoadT<MatrixB>(&tile_b[k * COLUMNS + column + j * SIZE], COLUMNS);
                 (*sums)[i * SIDE + j] = coopMultiplyAdd(x, y, (*sums)[i * SIDE + j]);
             }
         }
     }
 }
 
-// Puts the i-th row of matrices of an octant into the strip.
-fn put(octant: u32, i: u32, sums: ptr<function, array<coop_mat16x16<f32, C>, SIDE * SIDE>>) {
+// Writes the i-th row of matrices of an octant into the strip.
+fn put(octant: u32, i: u32, sums: ptr<function, array<MatrixC, SIDE * SIDE>>) {
     let at = octant / 4u * SIZE * COLUMNS + octant % 4u * OCTANT;
     for (var j = 0u; j < SIDE; j++) {
         coopStoreT((*sums)[i * SIDE + j], &strip[at + j * SIZE], COLUMNS);
@@ -117,16 +121,16 @@ fn main(
         return;
     }
     let first_row = group.x * ROWS;
-    // Each invocation carries two vec4 of a row of the A tile and four of a column of the B tile.
+    // Each invocation loads two vec4 of a row of the A tile and four of a column of the B tile.
     let a_row = index / 4u;
     let a_at = source(first_row + a_row) * params.k4;
     let b_at = (expert * params.panels + group.y) * params.k4 * COLUMNS;
-    // More subgroups than octants do one twice, to the same result.
+    // With more subgroups than octants, two subgroups compute the same octant with the same result.
     let octant = subgroup % 8u;
     let second = subgroups < 8u;
 
-    var sums0 = array<coop_mat16x16<f32, C>, SIDE * SIDE>();
-    var sums1 = array<coop_mat16x16<f32, C>, SIDE * SIDE>();
+    var sums0 = array<MatrixC, SIDE * SIDE>();
+    var sums1 = array<MatrixC, SIDE * SIDE>();
     for (var k4 = 0u; k4 < params.k4; k4 += STEP / 4u) {
         for (var i = 0u; i < 2u; i++) {
             let own = index % 4u + i * 4u;

@@ -1,12 +1,15 @@
-// Attention over many queries with online softmax, causal or not, on cooperative matrices of 8 x 8: f16 operands, f32
-// sums. One workgroup a (head, 32 queries), 64 keys at a time:
-//   1. score = q * k^T, two tiles of queries against one tile of keys a subgroup at a time;
-//   2. four invocations a query: the largest score, the exponentials (as f16), the sum, and the output so far shrunk;
-//   3. output += exponentials * v, again two tiles of queries a subgroup at a time.
-// The output stays in workgroup memory, so no step depends on how an adapter spreads a matrix over lanes, and the tiles
-// are dealt out to however many subgroups there are. Operands are padded with zeros to whole tiles in memory.
+// Attention of many queries with online softmax, causal or not, on cooperative matrices: f16 operands, f32 sums. One
+// workgroup computes one (head, 32 queries) and takes 64 keys at a time:
+//   1. score = q * k^T: a subgroup multiplies two tiles of queries with one tile of keys at a time.
+//   2. Four invocations per query find the largest score, the exponentials (as f16) and their sum, and rescale the
+//      output.
+//   3. output += exponentials * v: again two tiles of queries per subgroup at a time.
+// The output stays in workgroup memory, so no step depends on how a device spreads a matrix over its lanes. The
+// subgroups share the tiles evenly, however many there are. In memory the operands are padded with zeros to whole
+// tiles. The lines of MatrixA, MatrixB, MatrixC and SIZE are replaced for 16 x 16 matrices.
 //   out[i, h, :] = sum over visible j of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
-// Under CAUSAL query i stands at position kv_len - q_len + i and sees the keys up to it; else it sees all.
+// Under CAUSAL, query i is at position kv_len - q_len + i and sees the keys up to that position. Otherwise it sees all
+// keys.
 enable f16;
 enable wgpu_cooperative_matrix;
 alias MatrixA = coop_mat8x8<f16, A>;
@@ -20,7 +23,7 @@ override CAUSAL: bool = true;
 
 const ROWS: u32 = 32u;
 const KEYS: u32 = 64u;
-const PARTS: u32 = 4u; // invocations a query in step 2
+const PARTS: u32 = 4u; // invocations per query in step 2
 const INVOCATIONS: u32 = 128u;
 const LOWEST: f32 = -3.0e38;
 
@@ -57,7 +60,7 @@ fn main(
     let v_step = params.kv_heads * VALUE_DIM;
     let first_row = group.x * ROWS;
     let q_at = first_row * q_step + head * HEAD_DIM;
-    // In step 2 this invocation has one part of one query.
+    // In step 2 this invocation computes one part of one query.
     let row = local / PARTS;
     let part = local % PARTS;
     let past = params.kv_len - params.q_len;
@@ -110,7 +113,7 @@ fn main(
                 p = f16(exp(score[row * KEYS + j] * params.scale - now));
             }
             weight[row * KEYS + j] = p;
-            total += f32(p); // what step 3 multiplies by, rounding included
+            total += f32(p); // the factor of step 3, rounding included
         }
         for (var d = part; d < VALUE_DIM; d += PARTS) {
             sum[row * VALUE_DIM + d] *= shrink;

@@ -1,30 +1,25 @@
-//! Whole layers: kernels of the other families as one sequence of launches, each reading what the one before it wrote.
-//!
-//! The time of the whole beside the times of its parts shows what launch gaps cost, and what the caches carry over.
+//! The assembly of a layer's plan and operands from those of its parts.
 
-mod attention_block;
-mod moe;
+use crate::kernels::kernel_case::KernelCase;
+use crate::kernels::plan::{Buffer, PartOf, Plan, Role};
+use crate::kernels::tensor::Tensors;
+use crate::kernels::types::Element;
 
-pub use attention_block::{AttentionBlock, BlockPhase};
-pub use moe::MoeLayer;
+/// A buffer of a part, the buffer of the layer that it becomes, and the role of that. If the layer has the buffer already,
+/// the part shares it. It then grows to the larger of both sizes, and takes over the padding that a reader needs.
+pub(super) type PartBuffer = (&'static str, &'static str, Role);
 
-use super::{Element, Kernel, PartOf, Plan, Role};
-
-/// A buffer of a part, the buffer of the layer that it becomes, and the role it plays there. A buffer of the layer that
-/// exists already is shared, and grows to the larger of the two sizes; what a reader wants zero behind it becomes so.
-type Wire = (&'static str, &'static str, Role);
-
-/// Appends a kernel's launches to the plan of a layer. Every buffer of the kernel must be wired.
-fn append(plan: &mut Plan, kernel: &dyn Kernel, variant: &'static str, element: Element, wires: &[Wire]) {
-    let part = kernel.plan(variant, element);
+/// Appends a kernel's launches to the plan of a layer. `buffers` must list every buffer of the kernel.
+pub(super) fn append(plan: &mut Plan, case: KernelCase, buffers: &[PartBuffer]) {
+    let part = case.plan();
     let first = plan.launches.len();
     let operations = part.operations();
     let places: Vec<usize> = part
         .buffers
         .iter()
         .map(|buffer| {
-            let wire = wires.iter().find(|(name, _, _)| *name == buffer.name);
-            let (_, name, role) = wire.copied().unwrap_or((buffer.name, buffer.name, buffer.role));
+            let listed = buffers.iter().find(|(name, _, _)| *name == buffer.name);
+            let (_, name, role) = listed.copied().unwrap_or((buffer.name, buffer.name, buffer.role));
             match plan.buffers.iter().position(|known| known.name == name) {
                 Some(index) => {
                     let known = &mut plan.buffers[index];
@@ -35,7 +30,7 @@ fn append(plan: &mut Plan, kernel: &dyn Kernel, variant: &'static str, element: 
                     index
                 }
                 None => {
-                    plan.buffers.push(super::Buffer { name, role, ..buffer.clone() });
+                    plan.buffers.push(Buffer { name, role, ..buffer.clone() });
                     plan.buffers.len() - 1
                 }
             }
@@ -47,16 +42,28 @@ fn append(plan: &mut Plan, kernel: &dyn Kernel, variant: &'static str, element: 
     }
     plan.issued_flop += part.issued_flop;
     plan.parts.push(PartOf {
-        kernel: kernel.name(),
-        variant,
+        kernel: case.kernel.name(),
+        variant: own_name(&case),
         launches: first..plan.launches.len(),
         work: part.work,
         operations,
     });
 }
 
-/// The types of a layer, which every kernel in it has, that are among `all`.
-fn floats_of(all: &[Element]) -> &'static [Element] {
+/// The kernel's own name of the case's variant.
+fn own_name(case: &KernelCase) -> &'static str {
+    case.kernel.variants().iter().copied().find(|known| *known == case.variant).unwrap_or_default()
+}
+
+/// Moves the operand `name` of a part, if it has one, to the operands of the layer as `to`.
+pub(super) fn take(inputs: &mut Tensors, from: &mut Tensors, name: &'static str, to: &'static str) {
+    if let Some(tensor) = from.remove(name) {
+        inputs.insert(to, tensor);
+    }
+}
+
+/// The storage types of layers that are among `all`. Every kernel of a layer exists in them.
+pub(super) fn floats_of(all: &[Element]) -> &'static [Element] {
     match [Element::F32, Element::F16].map(|element| all.contains(&element)) {
         [true, true] => &[Element::F32, Element::F16],
         [true, false] => &[Element::F32],
@@ -66,7 +73,7 @@ fn floats_of(all: &[Element]) -> &'static [Element] {
 }
 
 /// A number as a kernel stores it between two launches.
-fn stored(value: f64, element: Element) -> f64 {
+pub(super) fn stored(value: f64, element: Element) -> f64 {
     match element {
         Element::F16 => half::f16::from_f64(value).to_f64(),
         #[expect(clippy::cast_possible_truncation, reason = "the kernel stores f32")]
@@ -78,13 +85,14 @@ fn stored(value: f64, element: Element) -> f64 {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::cases::verification_cases;
-    use super::super::{Family, Plan, Role};
+    use super::*;
+    use crate::kernels::cases::verification_cases;
+    use crate::kernels::types::Family;
 
     fn layers() -> Vec<Plan> {
         let cases = verification_cases();
-        let layers = cases.iter().filter(|case| case.kernel.family() == Family::Layer);
-        let plans: Vec<Plan> = layers.map(|case| case.kernel.plan(case.variant, case.element)).collect();
+        let layers = cases.iter().filter(|case| case.family == Family::Layer);
+        let plans: Vec<Plan> = layers.map(|case| case.case().plan()).collect();
         assert!(plans.len() >= 12, "{} layers in the suite", plans.len());
         plans
     }

@@ -1,8 +1,8 @@
-// Multi-head latent attention of one query a sequence in absorbed form, split over the cache, one lane a head: all heads
-// share the latent, which is key and value at once. Lane i loads entries i % 8 and 8 + i % 8 of the block and broadcasts
-// them; the output of a lane is kept in workgroup memory, where only that lane looks. No barriers; subgroups of 8 lanes
-// and more. Writes the largest score, the sum of exponentials and the unnormalised output of its part;
-// attention_reduce.wgsl merges the parts.
+// Multi-head latent attention of one query per sequence, in absorbed form. The cache is split; one lane computes one
+// head. All heads share the latent, which is both key and value. Lane i loads entries i % 8 and 8 + i % 8 of each block
+// and broadcasts them. A lane keeps its output in workgroup memory; no other lane reads it, so there are no barriers.
+// It needs subgroups of at least 8 lanes. Each part writes its largest score, its sum of exponentials and its
+// unnormalised output. attention_reduce.wgsl merges the parts.
 //   out[h, :] = sum over j of softmax_j(scale * q[h] . cache[j]) * cache[j, :latent_dim]
 alias Element = f32;
 alias Element4 = vec4<Element>;
@@ -25,10 +25,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Element4>;               // [sequences, heads, latent_dim + rope_dim]
-@group(0) @binding(2) var<storage, read> cache: array<Element4>;           // [sequences, kv_len, latent_dim + rope_dim]
+@group(0) @binding(1) var<storage, read> q: array<Element4>;                 // [sequences, heads, latent_dim + rope_dim]
+@group(0) @binding(2) var<storage, read> cache: array<Element4>;             // [sequences, kv_len, latent_dim + rope_dim]
 @group(0) @binding(3) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
-@group(0) @binding(4) var<storage, read_write> part_out: array<vec4<f32>>; // [sequences, heads, splits, latent_dim]
+@group(0) @binding(4) var<storage, read_write> part_out: array<vec4<f32>>;   // [sequences, heads, splits, latent_dim]
 
 var<workgroup> sum: array<vec4<f32>, LATENT_DIM4 * WORKGROUP>;
 
@@ -41,7 +41,7 @@ fn main(
     let dim4 = LATENT_DIM4 + ROPE_DIM4;
     let split = id.x;
     let sequence = id.z;
-    // Every lane has to broadcast, so lanes beyond the last head go along with it and are not stored.
+    // Every lane must broadcast. Lanes beyond the last head compute that head again and do not store it.
     let head = min(id.y * WORKGROUP + local, params.heads - 1u);
     let q_at = (sequence * params.heads + head) * dim4;
     let length = (params.kv_len + params.splits - 1u) / params.splits;

@@ -1,8 +1,8 @@
-// Multi-head latent attention of one query a sequence in absorbed form, split over the cache: one workgroup a (sequence,
-// 16 heads, split). 8 entries of the cache at a time lie in workgroup memory, read once for all 16 heads, as keys and as
-// values. 8 rows of 16 invocations: each row holds 2 heads, each invocation every sixteenth vec4 of their queries and
-// outputs. Writes the largest score, the sum of exponentials and the unnormalised output of its part;
-// attention_reduce.wgsl merges the parts.
+// Multi-head latent attention of one query per sequence, in absorbed form. The cache is split; one workgroup computes
+// one (sequence, 16 heads, split). It reads 8 entries of the cache at a time into workgroup memory, once for all 16
+// heads; they serve as keys and as values. The workgroup has 8 rows of 16 invocations. A row computes 2 heads; an
+// invocation holds every sixteenth vec4 of their queries and outputs. Each part writes its largest score, its sum of
+// exponentials and its unnormalised output. attention_reduce.wgsl merges the parts.
 //   out[h, :] = sum over j of softmax_j(scale * q[h] . cache[j]) * cache[j, :latent_dim]
 alias Element = f32;
 alias Element4 = vec4<Element>;
@@ -29,10 +29,10 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<Element4>;               // [sequences, heads, latent_dim + rope_dim]
-@group(0) @binding(2) var<storage, read> cache: array<Element4>;           // [sequences, kv_len, latent_dim + rope_dim]
+@group(0) @binding(1) var<storage, read> q: array<Element4>;                 // [sequences, heads, latent_dim + rope_dim]
+@group(0) @binding(2) var<storage, read> cache: array<Element4>;             // [sequences, kv_len, latent_dim + rope_dim]
 @group(0) @binding(3) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
-@group(0) @binding(4) var<storage, read_write> part_out: array<vec4<f32>>; // [sequences, heads, splits, latent_dim]
+@group(0) @binding(4) var<storage, read_write> part_out: array<vec4<f32>>;   // [sequences, heads, splits, latent_dim]
 
 var<workgroup> tile: array<Element4, KEYS * (LATENT_DIM4 + ROPE_DIM4)>;
 var<workgroup> partial: array<f32, HEADS * KEYS * LANES>; // of each invocation's share of a dot product
@@ -83,7 +83,7 @@ fn main(
             partial[((local.y * 2u + 1u) * KEYS + j) * LANES + lane] = s1;
         }
         workgroupBarrier();
-        // As many sums as invocations: 16 heads x 8 keys. Each starts at its own lane, against bank conflicts.
+        // One sum per invocation: 16 heads x 8 keys. Each starts at its own lane, against bank conflicts.
         var s = 0.0;
         for (var i = 0u; i < LANES; i++) {
             s += partial[index * LANES + (i + lane) % LANES];

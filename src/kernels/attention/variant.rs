@@ -1,0 +1,277 @@
+//! The ways to compute attention, as tables: prefill, decode over a contiguous or a paged cache, and latent decode.
+
+use std::sync::LazyLock;
+
+use crate::kernels::attention::heads::Heads;
+use crate::kernels::attention::split::splits;
+use crate::kernels::plan::{Launch, Need};
+use crate::kernels::types::{Element, word};
+
+/// The names of a table's variants, in its order.
+pub(super) type Names = LazyLock<Vec<&'static str>>;
+
+/// One way to compute prefill.
+#[derive(Debug)]
+pub(super) struct PrefillVariant {
+    name: &'static str,
+    technique: Technique,
+    /// Lanes per workgroup, each with a query or more.
+    lanes: usize,
+    /// Queries per lane.
+    queries: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Technique {
+    /// One invocation per query, keys straight from storage.
+    Row,
+    /// Keys shared by broadcast.
+    Subgroup,
+    /// Queries and keys through workgroup memory.
+    Tiled,
+    /// Square cooperative matrices of this size: f16 operands, f32 sums.
+    ///
+    /// The results with 8 x 8 matrices were compared with the twin on Mesa 26.2's software adapter, which multiplies that
+    /// size. The 16 x 16 matrices are the same file with another size; they have not run on any device yet. No GPU was at
+    /// hand, so their speed is not known.
+    Matrix(usize),
+}
+
+/// Queries per workgroup, unless the name of the variant says otherwise.
+pub(super) const ROWS: usize = 32;
+
+/// Keys that the cooperative-matrix variants take at a time.
+pub(super) const MATRIX_KEYS: usize = 64;
+
+const fn prefill(name: &'static str, technique: Technique, lanes: usize, queries: usize) -> PrefillVariant {
+    PrefillVariant { name, technique, lanes, queries }
+}
+
+/// All variants of prefill. Several queries per lane share the broadcast of a key. Fewer lanes waste less work on masked
+/// keys, if subgroups are that narrow. More queries per lane need more registers than a GPU has.
+const PREFILL: &[PrefillVariant] = &[
+    prefill("row", Technique::Row, ROWS, 1),
+    prefill("subgroup", Technique::Subgroup, ROWS, 1),
+    prefill("subgroup_32x2", Technique::Subgroup, 32, 2),
+    prefill("subgroup_8x4", Technique::Subgroup, 8, 4),
+    prefill("tiled", Technique::Tiled, ROWS, 1),
+    prefill("matrix_16", Technique::Matrix(16), ROWS, 1),
+    prefill("matrix_8", Technique::Matrix(8), ROWS, 1),
+];
+
+/// The names of all variants of prefill.
+pub(super) static PREFILL_NAMES: Names = LazyLock::new(|| PREFILL.iter().map(|variant| variant.name).collect());
+
+impl PrefillVariant {
+    /// The variant of this name; the first for any other name.
+    pub(super) fn of(name: &str) -> &'static Self {
+        PREFILL.iter().find(|variant| variant.name == name).unwrap_or(&PREFILL[0])
+    }
+
+    /// The storage types that it exists for.
+    pub(super) fn elements(&self) -> &'static [Element] {
+        if self.has_matrices() { &[Element::F16] } else { Element::FLOATS }
+    }
+
+    /// Whether it multiplies cooperative matrices. Then memory must hold whole blocks of rows.
+    pub(super) fn has_matrices(&self) -> bool {
+        matches!(self.technique, Technique::Matrix(_))
+    }
+
+    /// Whether it can compute heads of these sizes.
+    pub(super) fn suits(&self, head_dim: usize, value_dim: usize) -> bool {
+        match self.technique {
+            Technique::Row | Technique::Subgroup => true,
+            // An invocation holds every eighth vec4 of the output.
+            Technique::Tiled => value_dim.is_multiple_of(32),
+            Technique::Matrix(size) => head_dim.is_multiple_of(size) && value_dim.is_multiple_of(size),
+        }
+    }
+
+    /// Queries per workgroup.
+    pub(super) fn rows(&self) -> usize {
+        self.lanes * self.queries
+    }
+
+    /// The launch of its shader for heads of these sizes; masking, parameters, buffers and grid are still missing.
+    pub(super) fn launch(&self, element: Element, head_dim: usize, value_dim: usize) -> Launch {
+        let dims4 = [("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (value_dim / 4) as f64)];
+        let workgroup = ("WORKGROUP", self.lanes as f64);
+        match self.technique {
+            Technique::Row => Launch::of("attention_prefill_row", element).overrides(dims4).overrides([workgroup]),
+            Technique::Subgroup => Launch::of("attention_prefill_subgroup", element)
+                .needs(&[Need::Subgroup])
+                .constant("ROWS", word(self.queries))
+                .overrides(dims4)
+                .overrides([workgroup]),
+            Technique::Tiled => Launch::of("attention_prefill_tiled", element).overrides(dims4),
+            Technique::Matrix(size) => Launch::of("attention_prefill_matrix", element)
+                .matrices(size)
+                .overrides([("HEAD_DIM", head_dim as f64), ("VALUE_DIM", value_dim as f64)]),
+        }
+    }
+}
+
+/// One way to compute decode over a cache of grouped heads.
+#[derive(Debug)]
+pub(super) struct DecodeVariant {
+    name: &'static str,
+    /// The file under shaders/ for a contiguous cache, and for a paged one, if there is one.
+    shader: &'static str,
+    paged_shader: Option<&'static str>,
+    work_of: WorkOf,
+}
+
+/// What one invocation or workgroup of decode computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WorkOf {
+    /// An invocation computes one (sequence, head, split).
+    Invocation,
+    /// A lane computes one query head, a workgroup up to 8 query heads of one (sequence, KV head, split).
+    Lane,
+    /// A workgroup computes all query heads of one (sequence, KV head, split).
+    Workgroup,
+}
+
+/// Query heads per workgroup of the subgroup variants of decode, and splits per workgroup of the row variants.
+pub(super) const SUBGROUP_HEADS: usize = 8;
+/// The most query heads per key that the group variant holds in registers.
+const MAX_GROUP: usize = 16;
+
+const DECODE: &[DecodeVariant] = &[
+    DecodeVariant {
+        name: "row",
+        shader: "attention_decode_row",
+        paged_shader: Some("attention_decode_paged_row"),
+        work_of: WorkOf::Invocation,
+    },
+    DecodeVariant {
+        name: "subgroup",
+        shader: "attention_decode_subgroup",
+        paged_shader: Some("attention_decode_paged_subgroup"),
+        work_of: WorkOf::Lane,
+    },
+    DecodeVariant { name: "group", shader: "attention_decode_group", paged_shader: None, work_of: WorkOf::Workgroup },
+];
+
+/// The names of all variants of decode over a contiguous cache.
+pub(super) static DECODE_NAMES: Names = LazyLock::new(|| DECODE.iter().map(|variant| variant.name).collect());
+
+/// The names of all variants of decode over a paged cache.
+pub(super) static PAGED_NAMES: Names = LazyLock::new(|| {
+    DECODE.iter().filter(|variant| variant.paged_shader.is_some()).map(|variant| variant.name).collect()
+});
+
+impl DecodeVariant {
+    /// The variant of this name; the first for any other name.
+    pub(super) fn of(name: &str) -> &'static Self {
+        DECODE.iter().find(|variant| variant.name == name).unwrap_or(&DECODE[0])
+    }
+
+    /// Whether it can compute groups of this size.
+    pub(super) fn suits(&self, heads: &Heads) -> bool {
+        self.work_of != WorkOf::Workgroup || heads.group() <= MAX_GROUP
+    }
+
+    /// Parts of a cache of `kv_len` keys.
+    pub(super) fn splits(&self, heads: &Heads, sequences: usize, kv_len: usize) -> usize {
+        match self.work_of {
+            WorkOf::Invocation => splits(4096, sequences * heads.heads, kv_len),
+            WorkOf::Lane | WorkOf::Workgroup => splits(1024, sequences * heads.kv_heads, kv_len),
+        }
+    }
+
+    /// The launch over a contiguous cache; parameters and buffers are still missing.
+    pub(super) fn launch(&self, element: Element, heads: &Heads, sequences: usize, splits: usize) -> Launch {
+        self.launch_of(self.shader, element, heads, [splits, sequences])
+    }
+
+    /// The launch over a paged cache; parameters, buffers and the size of a block are still missing.
+    pub(super) fn paged_launch(&self, element: Element, heads: &Heads, sequences: usize, splits: usize) -> Launch {
+        self.launch_of(self.paged_shader.unwrap_or(self.shader), element, heads, [splits, sequences])
+    }
+
+    fn launch_of(
+        &self,
+        shader: &'static str,
+        element: Element,
+        heads: &Heads,
+        [splits, sequences]: [usize; 2],
+    ) -> Launch {
+        let launch = Launch::of(shader, element).overrides([("HEAD_DIM4", heads.head_dim4() as f64)]);
+        let workgroup = ("WORKGROUP", SUBGROUP_HEADS as f64);
+        match self.work_of {
+            WorkOf::Invocation => launch.overrides([workgroup]).grid([
+                word(splits.div_ceil(SUBGROUP_HEADS)),
+                word(heads.heads),
+                word(sequences),
+            ]),
+            WorkOf::Lane => {
+                let passes = heads.group().div_ceil(SUBGROUP_HEADS);
+                launch.needs(&[Need::Subgroup]).overrides([workgroup]).grid([
+                    word(splits),
+                    word(heads.kv_heads * passes),
+                    word(sequences),
+                ])
+            }
+            WorkOf::Workgroup => launch.overrides([("GROUP", heads.group() as f64)]).grid([
+                word(splits),
+                word(heads.kv_heads),
+                word(sequences),
+            ]),
+        }
+    }
+}
+
+/// One way to compute latent decode.
+#[derive(Debug)]
+pub(super) struct MlaVariant {
+    name: &'static str,
+    shader: &'static str,
+    needs: &'static [Need],
+    overrides: &'static [(&'static str, f64)],
+    /// Heads per workgroup.
+    pub(super) heads: usize,
+    /// The latent and the rotary dimension must be multiples of this.
+    multiple: usize,
+}
+
+const MLA: &[MlaVariant] = &[
+    // An invocation of the tiled shader holds every sixteenth vec4.
+    MlaVariant {
+        name: "tiled",
+        shader: "attention_decode_mla_tiled",
+        needs: &[],
+        overrides: &[],
+        heads: 16,
+        multiple: 64,
+    },
+    MlaVariant {
+        name: "subgroup",
+        shader: "attention_decode_mla_subgroup",
+        needs: &[Need::Subgroup],
+        overrides: &[("WORKGROUP", SUBGROUP_HEADS as f64)],
+        heads: SUBGROUP_HEADS,
+        multiple: 4,
+    },
+];
+
+/// The names of all variants of latent decode.
+pub(super) static MLA_NAMES: Names = LazyLock::new(|| MLA.iter().map(|variant| variant.name).collect());
+
+impl MlaVariant {
+    /// The variant of this name; the first for any other name.
+    pub(super) fn of(name: &str) -> &'static Self {
+        MLA.iter().find(|variant| variant.name == name).unwrap_or(&MLA[0])
+    }
+
+    /// Whether it can compute latents of these sizes.
+    pub(super) fn suits(&self, latent_dim: usize, rope_dim: usize) -> bool {
+        latent_dim.is_multiple_of(self.multiple) && rope_dim.is_multiple_of(self.multiple)
+    }
+
+    /// The launch of its shader; dimensions, parameters, buffers and grid are still missing.
+    pub(super) fn launch(&self, element: Element) -> Launch {
+        Launch::of(self.shader, element).needs(self.needs).overrides(self.overrides.iter().copied())
+    }
+}

@@ -1,0 +1,11 @@
+//! The kernels and shapes that run: the presets of `measure`, and the suite of `verify`.
+
+mod capacity;
+mod presets;
+mod spec;
+mod suite;
+
+pub use capacity::Capacity;
+pub use presets::{Preset, preset_cases, preset_models, square_cases, square_matmuls};
+pub use spec::CaseSpec;
+pub use suite::verification_cases;

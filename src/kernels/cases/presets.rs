@@ -1,0 +1,382 @@
+//! The presets of `measure`: kernels at the shapes of real models.
+//!
+//! Shapes come from the models in specs/models. `full` and `quick` use the true sizes of a layer. `smoke` divides the
+//! hidden, intermediate and head counts by 8, so that a software adapter finishes in minutes. The router keeps all its
+//! experts, since its cost depends on them. Expert matmuls have 8 experts, those of one chip under expert parallelism.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
+use crate::kernels::cases::capacity::Capacity;
+use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
+use crate::kernels::gate::Gate;
+use crate::kernels::gating::{Logits, Sort, TopK};
+use crate::kernels::kernel::Kernel;
+use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer};
+use crate::kernels::matmul::{Combine, Matmul, MatmulRole};
+use crate::kernels::routing::Load;
+use crate::kernels::types::{Family, KernelPhase};
+use crate::specs::{Attention, Model, Moe};
+
+/// A set of shapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Preset {
+    /// Layers scaled down: what a software adapter finishes in minutes.
+    Smoke,
+    /// True layer sizes of three models, few points.
+    Quick,
+    /// True layer sizes of all models.
+    Full,
+}
+
+/// The sizes of a preset.
+struct Scale {
+    models: &'static [&'static str],
+    /// Divides hidden, intermediate and head counts.
+    divisor: usize,
+    /// Rows per expert. A dense layer gets four times as many tokens.
+    rows: ByPhase,
+    /// Tokens that are routed.
+    routed_tokens: ByPhase,
+    /// Prompt length of attention.
+    prompt: usize,
+    /// Sequences of decode attention.
+    sequences: usize,
+    /// Keys per sequence of decode attention.
+    kv_len: usize,
+}
+
+/// A number for each phase.
+struct ByPhase {
+    prefill: usize,
+    decode: usize,
+}
+
+impl ByPhase {
+    const fn of(&self, phase: KernelPhase) -> usize {
+        match phase {
+            KernelPhase::Prefill => self.prefill,
+            KernelPhase::Decode => self.decode,
+        }
+    }
+}
+
+/// The model whose expert matmuls also run with skewed loads, in prefill. One model is enough to show what skew costs.
+const SKEWED_MODEL: &str = "deepseek-v3";
+/// Experts per chip.
+const LOCAL_EXPERTS: usize = 8;
+
+fn scale(preset: Preset) -> Scale {
+    match preset {
+        Preset::Smoke => Scale {
+            models: &["llama-3.1-8b", "qwen3-30b-a3b", "deepseek-v3"],
+            divisor: 8,
+            rows: ByPhase { prefill: 64, decode: 4 },
+            routed_tokens: ByPhase { prefill: 1024, decode: 64 },
+            prompt: 512,
+            sequences: 8,
+            kv_len: 1024,
+        },
+        Preset::Quick => Scale {
+            models: &["llama-3.1-70b", "qwen3-235b-a22b", "deepseek-v3"],
+            divisor: 1,
+            rows: ByPhase { prefill: 512, decode: 16 },
+            routed_tokens: ByPhase { prefill: 4096, decode: 128 },
+            prompt: 2048,
+            sequences: 32,
+            kv_len: 4096,
+        },
+        Preset::Full => Scale {
+            models: &[
+                "llama-3.1-8b",
+                "llama-3.1-70b",
+                "llama-3.1-405b",
+                "qwen3-30b-a3b",
+                "qwen3-235b-a22b",
+                "deepseek-v3",
+            ],
+            divisor: 1,
+            rows: ByPhase { prefill: 4096, decode: 16 },
+            routed_tokens: ByPhase { prefill: 16_384, decode: 128 },
+            prompt: 4096,
+            sequences: 64,
+            kv_len: 8192,
+        },
+    }
+}
+
+/// The names of the models that a preset takes its shapes from.
+pub fn preset_models(preset: Preset) -> &'static [&'static str] {
+    scale(preset).models
+}
+
+/// All cases of a preset, in order: by model, phase, kernel, variant, type. A kernel that exceeds the capacity is made
+/// smaller first, for all its variants and types.
+pub fn preset_cases(preset: Preset, models: &[Model], capacity: &Capacity) -> Vec<CaseSpec> {
+    let scale = scale(preset);
+    let scale_divisor = u32::try_from(scale.divisor).unwrap_or(1);
+    let mut cases = Vec::new();
+    for model in models {
+        for phase in [KernelPhase::Prefill, KernelPhase::Decode] {
+            for (family, kernel) in layer_kernels(model, phase, &scale) {
+                let (kernel, label) = (capacity.fit(kernel), model.name.clone());
+                cases.extend(CaseGroup { family, kernel, label, phase, scale_divisor }.expand());
+            }
+        }
+    }
+    cases
+}
+
+/// A kernel with its family.
+type OfFamily = (Family, Arc<dyn Kernel>);
+
+fn of(family: Family, kernel: impl Kernel + 'static) -> OfFamily {
+    (family, Arc::new(kernel))
+}
+
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
+    let mut kernels = Vec::new();
+    let hidden = size(model.hidden) / scale.divisor;
+    let rows = scale.rows.of(phase);
+    if let Some(moe) = &model.moe {
+        let intermediate = size(moe.intermediate) / scale.divisor;
+        let experts = Ffn { experts: LOCAL_EXPERTS, rows, hidden, intermediate };
+        kernels.extend(gating_kernels(moe, hidden, scale.routed_tokens.of(phase)));
+        kernels.extend(experts.kernels());
+        if model.name == SKEWED_MODEL && phase == KernelPhase::Prefill {
+            kernels.extend(experts.skewed_kernels());
+        }
+        kernels.push(combine(moe, hidden, scale.routed_tokens.of(phase) / 4));
+    } else {
+        let intermediate = size(model.dense_intermediate) / scale.divisor;
+        kernels.extend(Ffn { experts: 1, rows: rows * 4, hidden, intermediate }.kernels());
+    }
+    kernels.extend(attention_kernels(model.attention, phase, scale));
+    kernels.extend(attention_block(model.attention, hidden, phase, scale));
+    kernels.extend(model.moe.as_ref().map(|moe| moe_layer(moe, hidden, rows.div_ceil(4), scale)));
+    kernels
+}
+
+/// Attention with its projections, for grouped heads. The latent kind has no kernels for all of them.
+fn attention_block(attention: Attention, hidden: usize, phase: KernelPhase, scale: &Scale) -> Option<OfFamily> {
+    let Attention::Gqa { heads, kv_heads, head_dim } = attention else { return None };
+    let divided = |count: u64| (size(count) / scale.divisor).max(1);
+    let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
+    let phase = match phase {
+        KernelPhase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
+        KernelPhase::Decode => BlockPhase::Decode { sequences: scale.sequences, kv_len: scale.kv_len },
+    };
+    Some(of(Family::Layer, AttentionBlock { heads, hidden, phase, projection: None }))
+}
+
+/// A layer that is measured as a whole has an eighth of the model's experts, so that their weights fit a device. It keeps
+/// at least as many as a token takes.
+const LAYER_SHARE: usize = 8;
+/// The most tokens of such a layer.
+const LAYER_TOKENS: usize = 4096;
+
+/// A whole layer with `rows` rows per expert on average. That is fewer than in the cases of single kernels, since it has
+/// more experts.
+fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> OfFamily {
+    let mut gate = gate(moe);
+    let least = gate.top_k.max(2 * gate.groups).next_multiple_of(4);
+    gate.experts = (gate.experts / LAYER_SHARE).max(least).min(gate.experts);
+    let tokens = (rows * gate.experts / gate.top_k).clamp(1, LAYER_TOKENS);
+    let intermediate = size(moe.intermediate) / scale.divisor;
+    of(Family::Layer, MoeLayer { gate, tokens, hidden, intermediate, router: None, scoring: None })
+}
+
+/// Keys per block of the paged cache: vLLM's default.
+const BLOCK: usize = 16;
+
+fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
+    let divided = |count: u64| (size(count) / scale.divisor).max(1);
+    let Scale { prompt, sequences, kv_len, .. } = *scale;
+    match (attention, phase) {
+        (Attention::Gqa { heads, kv_heads, head_dim }, _) => {
+            let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
+            if phase == KernelPhase::Prefill {
+                vec![of(Family::Attention, Prefill::causal(heads, prompt, prompt))]
+            } else {
+                vec![
+                    of(Family::Attention, Decode { heads, sequences, kv_len }),
+                    of(Family::Attention, PagedDecode { heads, sequences, kv_len, block: BLOCK }),
+                ]
+            }
+        }
+        (Attention::Mla { heads, rope_head_dim, nope_head_dim, v_head_dim, .. }, KernelPhase::Prefill) => {
+            // The latent is expanded: every head has keys and values of its own.
+            let heads = divided(heads);
+            let head_dim = size(nope_head_dim.saturating_add(rope_head_dim));
+            let heads = Heads { heads, kv_heads: heads, head_dim };
+            let value_dim = size(v_head_dim);
+            vec![of(Family::Attention, Prefill { heads, value_dim, q_len: prompt, kv_len: prompt, causal: true })]
+        }
+        (Attention::Mla { heads, kv_lora_rank, rope_head_dim, nope_head_dim, .. }, KernelPhase::Decode) => {
+            let decode = MlaDecode {
+                heads: divided(heads),
+                latent_dim: size(kv_lora_rank),
+                rope_dim: size(rope_head_dim),
+                key_dim: size(nope_head_dim.saturating_add(rope_head_dim)),
+                sequences,
+                kv_len,
+            };
+            vec![of(Family::Attention, decode)]
+        }
+    }
+}
+
+/// Router, scoring with top-k, and sort.
+fn gating_kernels(moe: &Moe, hidden: usize, tokens: usize) -> Vec<OfFamily> {
+    let (experts, top_k) = (size(moe.experts), size(moe.top_k));
+    let router = Matmul {
+        role: MatmulRole::RouterLogits,
+        experts: 1,
+        tokens,
+        top_k: 1,
+        k: hidden,
+        n: experts,
+        load: Load::Uniform,
+    };
+    vec![
+        of(Family::Gating, router),
+        of(Family::Gating, TopK { gate: gate(moe), tokens, logits: Logits::Random }),
+        of(Family::Gating, Sort { tokens, top_k, experts, row_tile: 64, load: Load::Uniform }),
+    ]
+}
+
+/// The weighted combine after the experts.
+fn combine(moe: &Moe, hidden: usize, tokens: usize) -> OfFamily {
+    of(Family::ExpertMatmul, Combine { tokens, top_k: size(moe.top_k), hidden, experts: size(moe.experts) })
+}
+
+/// The sizes of the two matmuls of a feed-forward network.
+struct Ffn {
+    experts: usize,
+    /// Rows per expert on average.
+    rows: usize,
+    hidden: usize,
+    intermediate: usize,
+}
+
+impl Ffn {
+    /// Gate and up. After the dispatch a chip holds one row per token slot, so top_k is 1 here.
+    fn gate_up(&self, load: Load) -> Matmul {
+        let Self { experts, rows, hidden, intermediate } = *self;
+        let (k, n) = (hidden, intermediate);
+        Matmul { role: MatmulRole::GateUp, experts, tokens: rows * experts, top_k: 1, k, n, load }
+    }
+
+    fn down(&self) -> Matmul {
+        let (k, n) = (self.intermediate, self.hidden);
+        Matmul { role: MatmulRole::Down, k, n, ..self.gate_up(Load::Uniform) }
+    }
+
+    /// Gate and up, then down.
+    fn kernels(&self) -> [OfFamily; 2] {
+        [self.gate_up(Load::Uniform), self.down()].map(|matmul| of(Family::ExpertMatmul, matmul))
+    }
+
+    /// Gate and up with as many rows in all, spread unevenly: these show the cost of imbalance.
+    fn skewed_kernels(&self) -> [OfFamily; 2] {
+        [Load::PowerLaw, Load::HotExpert].map(|load| of(Family::ExpertMatmul, self.gate_up(load)))
+    }
+}
+
+/// Square products that other libraries publish: 512 and 1024 cubed, and a batch of 8 x 512 cubed.
+pub fn square_matmuls() -> [Matmul; 3] {
+    [Matmul::dense(512, 512, 512), Matmul::dense(1024, 1024, 1024), Matmul::batched(8, 512, 512, 512)]
+}
+
+/// [`square_matmuls`] in every variant and type.
+pub fn square_cases() -> Vec<CaseSpec> {
+    let listed = |matmul| {
+        let (family, kernel) = of(Family::ExpertMatmul, matmul);
+        CaseGroup { family, kernel, label: "square".to_owned(), phase: KernelPhase::Prefill, scale_divisor: 1 }
+    };
+    square_matmuls().into_iter().flat_map(|matmul| listed(matmul).expand()).collect()
+}
+
+fn gate(moe: &Moe) -> Gate {
+    Gate {
+        experts: size(moe.experts),
+        top_k: size(moe.top_k),
+        scoring: moe.scoring,
+        groups: size(moe.groups),
+        kept_groups: size(moe.kept_groups),
+        renormalise: moe.renormalise,
+        scale: moe.routed_scaling,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::kernels::cases::suite::verification_cases;
+    use crate::kernels::kernel::Made;
+    use crate::kernels::plan::Role;
+    use crate::kernels::types::Extent;
+    use crate::units::{Bytes, Flop};
+
+    #[test]
+    fn ids_are_unique_in_every_preset() {
+        for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
+            let models: Vec<Model> =
+                preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
+            let cases = preset_cases(preset, &models, &Capacity::unlimited());
+            let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
+            assert_eq!(ids.len(), cases.len(), "{preset:?}");
+            assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
+        }
+    }
+
+    #[test]
+    fn a_smaller_size_does_less_and_has_the_same_variants() {
+        let (flop, mut shrunk) = (Flop::new(3e7), BTreeSet::new());
+        let most = Extent { flop, bytes: Bytes::new(1e12) };
+        for preset in [Preset::Smoke, Preset::Full] {
+            let models: Vec<Model> =
+                preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
+            for case in preset_cases(preset, &models, &Capacity::unlimited()) {
+                let Some(small) = case.kernel.smaller(most) else { continue };
+                let [own, less] =
+                    [case.kernel.as_ref(), small.as_ref()].map(|k| k.plan(case.variant, case.element).work.flop);
+                assert!(own > flop && less < own && less < flop * 10.0, "{}: {less} of {own}", case.id());
+                assert!(small.variants().contains(&case.variant), "{}", case.id());
+                assert!(small.variant_elements(case.variant).contains(&case.element), "{}", case.id());
+                shrunk.insert(case.kernel.name());
+            }
+        }
+        for name in ["gate_up", "down", "prefill", "mla_prefill", "mla_decode", "decode", "attention_block_prefill"] {
+            assert!(shrunk.contains(name), "{name} of {shrunk:?}");
+        }
+    }
+
+    #[test]
+    fn inputs_fill_exactly_the_input_buffers_of_the_plan() {
+        for case in verification_cases() {
+            let plan = case.case().plan();
+            let inputs = case.case().inputs(&mut Made::default(), 3);
+            for buffer in plan.buffers.iter().filter(|buffer| buffer.role == Role::Input) {
+                let bytes = inputs[buffer.name].bytes().len() as u64;
+                assert!(
+                    bytes <= buffer.size_bytes && bytes + 16 > buffer.size_bytes,
+                    "{} {}: {bytes} of {}",
+                    case.id(),
+                    buffer.name,
+                    buffer.size_bytes
+                );
+            }
+        }
+    }
+}
