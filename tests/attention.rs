@@ -7,9 +7,9 @@ use proptest::test_runner::{Config, TestRunner};
 use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
 use supernode_bench::kernels::gating::{Gate, Logits, Sort, TopK};
 use supernode_bench::kernels::routing::Load;
-use supernode_bench::kernels::{Element, Kernel, KernelCase};
+use supernode_bench::kernels::{Kernel, KernelCase, StorageType};
+use supernode_bench::measure::features;
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
-use supernode_bench::measure::launch;
 use supernode_bench::measure::verify::once;
 use supernode_bench::specs::Scoring;
 
@@ -36,11 +36,11 @@ fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
 }
 
 /// The variants and types that this shape has on this adapter.
-fn ways(gpu: &Gpu, kernel: &dyn Kernel) -> Vec<(&'static str, Element)> {
+fn ways(gpu: &Gpu, kernel: &dyn Kernel) -> Vec<(&'static str, StorageType)> {
     let mut ways = Vec::new();
     for &variant in kernel.variants().iter().filter(|variant| kernel.suits(variant)) {
         for &element in kernel.variant_elements(variant) {
-            if launch::missing(&kernel.plan(variant, element), &gpu.info).is_none() {
+            if features::missing(&kernel.plan(variant, element), &gpu.info).is_none() {
                 ways.push((variant, element));
             }
         }

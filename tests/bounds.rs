@@ -12,7 +12,7 @@ use supernode_bench::kernels::cases::verification_cases;
 use supernode_bench::kernels::{Kernel, KernelCase, POISON_WORD, Plan, Role, Tensor, Tensors};
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::measure::verify::once;
-use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, launch};
+use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, features};
 
 /// Bytes behind each buffer.
 const GUARD: usize = 4096;
@@ -96,7 +96,7 @@ fn no_variant_reads_or_writes_beyond_its_buffers() {
     let mut checked = 0;
     for case in verification_cases() {
         let kernel: &dyn Kernel = case.kernel.as_ref();
-        if launch::missing(&kernel.plan(case.variant, case.element), &gpu.info).is_some() {
+        if features::missing(&kernel.plan(case.variant, case.element), &gpu.info).is_some() {
             continue;
         }
         let guarded = Guarded { gpu: &gpu, broken: RefCell::new(Vec::new()) };
@@ -117,7 +117,7 @@ fn no_variant_reads_or_writes_beyond_its_buffers() {
 fn a_kernel_that_is_launched_too_far_is_caught() {
     let gpu = open();
     let probe = supernode_bench::kernels::probes::CopyProbe { bytes: 1 << 16 };
-    let element = supernode_bench::kernels::Element::F32;
+    let element = supernode_bench::kernels::StorageType::F32;
     let mut plan = probe.plan("probe", element);
     // The shader is told of more invocations than the buffers hold.
     let launch = &mut plan.launches[0];

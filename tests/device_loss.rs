@@ -1,11 +1,12 @@
 //! What becomes of a device on a real adapter: lost, hung, and its buffers before anything wrote to them.
 
 #![cfg(feature = "gpu")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::time::Duration;
 
 use supernode_bench::kernels::probes::{FmaForm, FmaProbe, LaunchProbe};
-use supernode_bench::kernels::{Element, Kernel, POISON_WORD};
+use supernode_bench::kernels::{Kernel, POISON_WORD, StorageType};
 use supernode_bench::measure::gpu::{AdapterChoice, Gpu, select};
 use supernode_bench::measure::{Executor, LaunchError, Prepared};
 
@@ -19,8 +20,8 @@ fn open() -> Gpu {
 }
 
 fn prepare<'a>(gpu: &'a Gpu, probe: &dyn Kernel) -> Result<Box<dyn Prepared + 'a>, LaunchError> {
-    let plan = probe.plan("probe", Element::F32);
-    gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1)
+    let plan = probe.plan("probe", StorageType::F32);
+    gpu.prepare(&plan, &probe.inputs("probe", StorageType::F32, 1), 1)
 }
 
 #[test]
@@ -54,9 +55,9 @@ fn buffers_that_nothing_wrote_hold_poison_to_their_last_word() {
     const BLOCK: u64 = 4 << 20;
     let gpu = open();
     for size in [4, 16, BLOCK - 4, BLOCK, BLOCK + 4, 3 * BLOCK + 20] {
-        let mut plan = LaunchProbe.plan("probe", Element::F32);
+        let mut plan = LaunchProbe.plan("probe", StorageType::F32);
         plan.buffers[1].size_bytes = size;
-        let inputs = LaunchProbe.inputs("probe", Element::F32, 1);
+        let inputs = LaunchProbe.inputs("probe", StorageType::F32, 1);
         let bytes = gpu.prepare(&plan, &inputs, 1).unwrap().read("echo").unwrap();
         assert_eq!(bytes.len() as u64, size);
         assert!(bytes.as_chunks().0.iter().all(|word| u32::from_le_bytes(*word) == POISON_WORD), "{size}");

@@ -8,7 +8,7 @@ use supernode_bench::kernels::cases::{CaseSpec, verification_cases};
 use supernode_bench::kernels::{KernelCase, Plan, Tensors};
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::measure::verify::{RunError, once};
-use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, launch};
+use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, features};
 
 /// The adapter, opened once with runtime checks and once without: its pipelines, whose compilation takes most of the time
 /// of these tests on a software adapter, are shared.
@@ -25,7 +25,7 @@ fn runnable(gpu: &Gpu) -> Vec<CaseSpec> {
     let mut cases = verification_cases();
     cases.retain(|case| {
         let plan = case.kernel.plan(case.variant, case.element);
-        launch::missing(&plan, &gpu.info).is_none()
+        features::missing(&plan, &gpu.info).is_none()
     });
     assert!(cases.len() >= 60, "{} cases", cases.len());
     cases

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use proptest::test_runner::Config;
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
 use supernode_bench::kernels::routing::Load;
-use supernode_bench::kernels::{Element, Kernel, KernelCase};
+use supernode_bench::kernels::{Kernel, KernelCase, StorageType};
+use supernode_bench::measure::features;
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
-use supernode_bench::measure::launch;
 use supernode_bench::measure::verify::accuracy;
 
 /// One device for all cases, so that each pipeline is compiled once.
@@ -38,7 +38,7 @@ fn matmul() -> impl Strategy<Value = Matmul> {
     )
 }
 
-fn way() -> impl Strategy<Value = (&'static str, Element)> {
+fn way() -> impl Strategy<Value = (&'static str, StorageType)> {
     let any = Matmul::dense(1, 1, 1);
     let ways: Vec<_> = any
         .variants()
@@ -54,7 +54,7 @@ proptest! {
     #[test]
     fn any_shape_in_any_variant_and_type_matches_its_twin((variant, element) in way(), matmul in matmul(), seed in 0u64..1000) {
         let gpu = GPU.lock().expect("no case panics while it holds the device");
-        prop_assume!(launch::missing(&matmul.plan(variant, element), &gpu.info).is_none());
+        prop_assume!(features::missing(&matmul.plan(variant, element), &gpu.info).is_none());
         let case = KernelCase { kernel: &matmul, variant, storage: element };
         let compared = accuracy(&*gpu, &case, seed, 400_000);
         drop(gpu);
@@ -63,11 +63,11 @@ proptest! {
         // With the largest of 32 numbers at code 7, half a step of int4 is a tenth of their deviation. silu may double a
         // relative error if its argument is near zero.
         let most = match element {
-            Element::F32 => 1e-5,
-            Element::F16 => 2e-3,
-            Element::Bf16 => 2e-2,
-            Element::Int8 => 0.1,
-            Element::Int4 => 0.5,
+            StorageType::F32 => 1e-5,
+            StorageType::F16 => 2e-3,
+            StorageType::Bf16 => 2e-2,
+            StorageType::Int8 => 0.1,
+            StorageType::Int4 => 0.5,
         };
         prop_assert!(compared.error_of_type <= most, "{variant} {element}: {} from f64", compared.error_of_type);
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use supernode_bench::kernels::gating::Gate;
 use supernode_bench::kernels::layer::MoeLayer;
 use supernode_bench::kernels::matmul::Matmul;
-use supernode_bench::kernels::{Element, Kernel, Random, Tensor};
+use supernode_bench::kernels::{Kernel, Random, StorageType, Tensor};
 use supernode_bench::specs::Scoring;
 
 struct Counting;
@@ -46,7 +46,7 @@ fn taken(bytes: usize) {
 }
 
 /// Bytes of a kernel's operands, and what was held at most while they were made.
-fn made(kernel: &dyn Kernel, variant: &str, element: Element) -> (usize, usize) {
+fn made(kernel: &dyn Kernel, variant: &str, element: StorageType) -> (usize, usize) {
     let before = HELD.load(Ordering::Relaxed);
     MOST_HELD.store(before, Ordering::Relaxed);
     let inputs = kernel.inputs(variant, element, 7);
@@ -57,12 +57,12 @@ fn made(kernel: &dyn Kernel, variant: &str, element: Element) -> (usize, usize) 
 #[test]
 fn operands_are_made_in_little_more_than_their_own_memory() {
     // The threads that share the work are started before anything is counted.
-    Tensor::random(&[1 << 18], &[1 << 18], Element::F32, Random { sigma: 1.0, seed: 7 });
+    Tensor::random(&[1 << 18], &[1 << 18], StorageType::F32, Random { sigma: 1.0, seed: 7 });
     let weights = Matmul::dense(1, 2048, 4096);
     let activations = Matmul::dense(2048, 2048, 64);
     for (kernel, variant) in [(&weights, "blocked_8x64"), (&weights, "streamed_8x256"), (&activations, "blocked_8x64")]
     {
-        for element in Element::ALL {
+        for element in StorageType::ALL {
             let (own, most) = made(kernel, variant, element);
             // Two rows of numbers for each of many threads.
             assert!(most < own + own / 8 + (1 << 20), "{variant} {element}: {most} bytes for {own}");
@@ -78,7 +78,7 @@ fn operands_are_made_in_little_more_than_their_own_memory() {
         scale: 1.0,
     };
     let layer = MoeLayer { gate, tokens: 2048, hidden: 2048, intermediate: 64, router: None, scoring: None };
-    let (own, most) = made(&layer, "blocked_8x64", Element::F16);
+    let (own, most) = made(&layer, "blocked_8x64", StorageType::F16);
     // The router and the matmuls bring activations of their own, which the layer has from elsewhere.
     assert!(most < own * 2, "layer: {most} bytes for {own}");
 }

@@ -9,11 +9,11 @@ use supernode_bench::kernels::probes::{
     CACHE_INVOCATIONS, CacheProbe, CopyProbe, DotProbe, FmaForm, LaunchProbe, MATRIX_WORKGROUP, MatrixProbe, ReadProbe,
     WriteProbe, cache_step,
 };
-use supernode_bench::kernels::{Element, Kernel, KernelCase};
+use supernode_bench::kernels::{Kernel, KernelCase, StorageType};
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::measure::sampling::{Pace, Sampling};
 use supernode_bench::measure::verify::{self, CaseProtocol};
-use supernode_bench::measure::{Executor, launch};
+use supernode_bench::measure::{Executor, features};
 use supernode_bench::units::Seconds;
 
 fn open(runtime_checks: bool) -> Gpu {
@@ -45,8 +45,8 @@ fn probes() -> Vec<Box<dyn Kernel>> {
 /// Subgroups per workgroup of the matrix probe, as the device reports.
 fn subgroups(gpu: &Gpu, size: usize) -> usize {
     let probe = MatrixProbe { size, workgroups: 1, subgroup: 8, rounds: 1 };
-    let plan = probe.plan("probe", Element::F32);
-    let mut prepared = gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1).expect("prepares");
+    let plan = probe.plan("probe", StorageType::F32);
+    let mut prepared = gpu.prepare(&plan, &probe.inputs("probe", StorageType::F32, 1), 1).expect("prepares");
     prepared.run(1).expect("runs");
     prepared.read("ran").expect("reads")[0].into()
 }
@@ -57,7 +57,7 @@ fn every_probe_matches_its_twin_in_every_variant_and_type() {
         let mut probes = probes();
         for size in [8, 16] {
             let probe = MatrixProbe { size, workgroups: 1, subgroup: 8, rounds: 1 };
-            match launch::missing(&probe.plan("probe", Element::F32), &gpu.info) {
+            match features::missing(&probe.plan("probe", StorageType::F32), &gpu.info) {
                 Some(reason) => println!("not run, matrices of {size}: {reason}"),
                 None => {
                     let subgroup = MATRIX_WORKGROUP / subgroups(&gpu, size);
@@ -68,7 +68,7 @@ fn every_probe_matches_its_twin_in_every_variant_and_type() {
         for probe in &probes {
             for &element in probe.elements() {
                 for variant in probe.variants() {
-                    if launch::missing(&probe.plan(variant, element), &gpu.info).is_some() {
+                    if features::missing(&probe.plan(variant, element), &gpu.info).is_some() {
                         continue;
                     }
                     let verification = verify::once(
@@ -96,7 +96,7 @@ fn streams_over_several_sets_of_buffers_are_right_and_timed() {
     let probes: [Box<dyn Kernel>; 3] =
         [Box::new(ReadProbe { bytes }), Box::new(CopyProbe { bytes }), Box::new(WriteProbe { bytes })];
     for probe in &probes {
-        let case = KernelCase { kernel: probe.as_ref(), variant: "probe", storage: Element::F32 };
+        let case = KernelCase { kernel: probe.as_ref(), variant: "probe", storage: StorageType::F32 };
         let measured = verify::verify_and_sample(&gpu, &case, &protocol);
         let measured = measured.unwrap_or_else(|error| panic!("{probe:?}: {error}"));
         assert_eq!(measured.sampled.timing.buffer_sets, 3);

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 
 use assert_cmd::Command;
 use serde_json::Value;
-use supernode_bench::kernels::Element;
+use supernode_bench::kernels::StorageType;
 use supernode_bench::projection::validation::serving;
 use supernode_bench::record::{CacheState, Case, Record, load};
 use supernode_bench::specs::Checked;
@@ -18,13 +18,13 @@ const OTHER_RECORD: &str = "results/google-swiftshader-device-subzero-vulkan.jso
 const PEERS: &str = "peers/results/mesa-llvmpipe-llvm-15-0-6-256-bits-vulkan.json";
 
 /// Kernel, phase and type of the rows that the README shows.
-const IN_README: [(&str, &str, Element); 6] = [
-    ("sigmoid_group_topk", "prefill", Element::F32),
-    ("gate_up", "prefill", Element::F16),
-    ("gate_up", "decode", Element::Int8),
-    ("prefill", "prefill", Element::F16),
-    ("mla_decode", "decode", Element::F16),
-    ("moe_layer", "decode", Element::F32),
+const IN_README: [(&str, &str, StorageType); 6] = [
+    ("sigmoid_group_topk", "prefill", StorageType::F32),
+    ("gate_up", "prefill", StorageType::F16),
+    ("gate_up", "decode", StorageType::Int8),
+    ("prefill", "prefill", StorageType::F16),
+    ("mla_decode", "decode", StorageType::F16),
+    ("moe_layer", "decode", StorageType::F32),
 ];
 
 fn root() -> &'static Path {
@@ -59,7 +59,7 @@ fn fastest(record: &Record) -> Vec<&Case> {
 
 fn shown(case: &Case) -> bool {
     let skewed = case.shape.contains_key("rows_of_fullest");
-    let type_is_shown = matches!(case.element, Element::F32 | Element::F16 | Element::Int8);
+    let type_is_shown = matches!(case.element, StorageType::F32 | StorageType::F16 | StorageType::Int8);
     if skewed || !type_is_shown || case.cache != CacheState::Cold {
         return false;
     }
@@ -124,7 +124,7 @@ fn the_result_tables_show_the_committed_record() {
     assert!(record.complete, "the record is complete");
     let all = fastest(&record);
     section("docs/RESULTS.md", "results", &(table(&all) + &origin(&record)));
-    let of_readme = |(kernel, phase, element): &(&str, &str, Element)| {
+    let of_readme = |(kernel, phase, element): &(&str, &str, StorageType)| {
         let is = |case: &&&Case| case.kernel == *kernel && case.phase.to_string() == *phase && case.element == *element;
         *all.iter().find(is).expect("the record has the row")
     };

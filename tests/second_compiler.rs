@@ -15,7 +15,7 @@ use naga::back::{hlsl, msl, pipeline_constants::process_overrides, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags};
 use naga::{Module, ShaderStage};
 use serde::Serialize;
-use supernode_bench::kernels::{Element, Launch, Need};
+use supernode_bench::kernels::{Launch, Need, StorageType};
 
 /// A shader with the constants of one launch: what a driver compiles.
 #[derive(Debug, Clone, Serialize)]
@@ -247,5 +247,5 @@ fn the_pipelines_cover_every_shader_file() {
         .filter(|name| !pipelines.iter().any(|pipeline| pipeline.name.starts_with(&format!("{name} "))))
         .collect();
     assert!(missing.is_empty(), "{missing:?}");
-    assert!(pipelines.iter().any(|pipeline| pipeline.name.contains(&format!(" {} ", Element::F16))));
+    assert!(pipelines.iter().any(|pipeline| pipeline.name.contains(&format!(" {} ", StorageType::F16))));
 }

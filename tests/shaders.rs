@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, CooperativeSize, Expression, Function, MathFunction, Module, TypeInner};
-use supernode_bench::kernels::{Element, Launch, MATRICES, Need, Plan, Role, SHADERS, STORAGE, wgsl};
+use supernode_bench::kernels::{Launch, MATRICES, Need, Plan, Role, SHADERS, STORAGE, StorageType, wgsl};
 
-fn parse(shader: &str, element: Element) -> Module {
+fn parse(shader: &str, element: StorageType) -> Module {
     parse_source(shader, &wgsl(shader, element).expect("the shader exists"))
 }
 
@@ -38,7 +38,7 @@ fn launches() -> Vec<Launch> {
     plans().into_iter().flat_map(|plan| plan.launches).collect()
 }
 
-fn validate(shader: &str, element: Element) -> (Module, ModuleInfo) {
+fn validate(shader: &str, element: StorageType) -> (Module, ModuleInfo) {
     let module = parse(shader, element);
     let info = validate_module(&module).unwrap_or_else(|error| panic!("{shader} {element}: {error}"));
     (module, info)
@@ -56,8 +56,8 @@ fn validate_module(module: &Module) -> Result<ModuleInfo, String> {
 #[test]
 fn every_shader_is_valid_wgsl_as_it_stands_and_in_f16() {
     for (shader, _) in SHADERS {
-        validate(shader, Element::F32);
-        validate(shader, Element::F16);
+        validate(shader, StorageType::F32);
+        validate(shader, StorageType::F16);
     }
 }
 
@@ -66,7 +66,7 @@ fn every_shader_that_reads_through_widen_is_valid_wgsl_in_bf16() {
     let mut found = 0;
     for (shader, text) in SHADERS {
         if STORAGE.iter().all(|lines| text.contains(lines[0])) {
-            validate(shader, Element::Bf16);
+            validate(shader, StorageType::Bf16);
             found += 1;
         }
     }
@@ -156,9 +156,9 @@ fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
     for launch in launches() {
         let (_, text) = SHADERS.iter().find(|(name, _)| *name == launch.shader).expect("the shader exists");
         let lines = match launch.element {
-            Element::F16 if text.contains("enable f16;") => 0,
-            Element::F16 => 1, // one line for shader_f16, all of them for packed storage
-            Element::Bf16 => STORAGE.len(),
+            StorageType::F16 if text.contains("enable f16;") => 0,
+            StorageType::F16 => 1, // one line for shader_f16, all of them for packed storage
+            StorageType::Bf16 => STORAGE.len(),
             _ => 0,
         };
         for [line, ..] in &STORAGE[..lines] {

@@ -1,7 +1,7 @@
 //! What is run on both sides: shapes, and the operands that both are given.
 
 use serde::Serialize;
-use supernode_bench::kernels::Element;
+use supernode_bench::kernels::StorageType;
 
 /// One operation at one shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -107,7 +107,7 @@ pub struct Operands(pub Vec<Vec<f32>>);
 
 impl Operands {
     /// Bytes of all of them in a storage type.
-    pub fn bytes(&self, element: Element) -> u64 {
+    pub fn bytes(&self, element: StorageType) -> u64 {
         self.0.iter().map(|values| values.len() as u64 * element.size_bytes()).sum()
     }
 }

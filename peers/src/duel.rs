@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use serde::{Deserialize, Serialize};
-use supernode_bench::kernels::Element;
+use supernode_bench::kernels::StorageType;
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::record::DeviceType;
 
@@ -18,7 +18,7 @@ pub struct Options {
     /// Which adapter.
     pub selection: Selection,
     /// Storage type.
-    pub element: Element,
+    pub element: StorageType,
     /// Pairs of laps.
     pub pairs: u32,
 }
@@ -211,10 +211,10 @@ impl Side {
 }
 
 /// The storage type by its name.
-pub fn element(name: &str) -> Result<Element> {
+pub fn element(name: &str) -> Result<StorageType> {
     match name {
-        "f32" => Ok(Element::F32),
-        "f16" => Ok(Element::F16),
+        "f32" => Ok(StorageType::F32),
+        "f16" => Ok(StorageType::F16),
         _ => Err(anyhow!("--type {name}: f32 or f16")),
     }
 }

@@ -9,10 +9,10 @@ use supernode_bench::kernels::gating::{Gate, Logits, TopK};
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
 use supernode_bench::kernels::probes::FmaForm;
 use supernode_bench::kernels::routing::{Load, NONE};
-use supernode_bench::kernels::{Element, Kernel, Tensor, Tensors};
+use supernode_bench::kernels::{StorageType, Kernel, Tensor, Tensors};
 use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::host::process_cpu_time;
-use supernode_bench::measure::{Executor, Prepared, launch, planning, tuning};
+use supernode_bench::measure::{Executor, Prepared, features, planning, tuning};
 use supernode_bench::specs::Scoring;
 use supernode_bench::units::{FlopPerSecond, Seconds};
 
@@ -70,7 +70,7 @@ impl<'a> Ours<'a> {
     pub fn new(
         gpu: &'a Gpu,
         op: Op,
-        element: Element,
+        element: StorageType,
         clock: Clock,
         roof: f64,
         copies: impl Fn(u64) -> u32,
@@ -89,7 +89,7 @@ impl<'a> Ours<'a> {
                 break;
             }
             let exists = kernel.variant_elements(variant).contains(&element);
-            if !exists || launch::missing(&kernel.plan(variant, element), &gpu.info).is_some() {
+            if !exists || features::missing(&kernel.plan(variant, element), &gpu.info).is_some() {
                 continue;
             }
             let plan = trial.plan(variant, element);
@@ -153,8 +153,8 @@ fn lap(prepared: &mut dyn Prepared, runs: u32) -> Result<Lap> {
 }
 
 /// What an f32 or f16 product stays within, as a relative Frobenius error.
-pub fn tolerance(element: Element) -> f64 {
-    if element == Element::F32 { 1e-5 } else { 1.5e-3 }
+pub fn tolerance(element: StorageType) -> f64 {
+    if element == StorageType::F32 { 1e-5 } else { 1.5e-3 }
 }
 
 /// The f32 multiply-add rate of the device on the deciding clock, in FLOP/s: the roof of every matmul.
@@ -162,8 +162,8 @@ pub fn fma_ceiling(gpu: &Gpu, clock: Clock) -> Result<f64> {
     let (mut invocations, mut rounds) = (1 << 14, 32);
     loop {
         let probe = FmaForm::Chains.probe(invocations, rounds);
-        let plan = probe.plan("probe", Element::F32);
-        let mut prepared = gpu.prepare(&plan, &probe.inputs("probe", Element::F32, 1), 1)?;
+        let plan = probe.plan("probe", StorageType::F32);
+        let mut prepared = gpu.prepare(&plan, &probe.inputs("probe", StorageType::F32, 1), 1)?;
         prepared.run(1)?;
         let mut seconds = f64::INFINITY;
         for _ in 0..5 {
@@ -266,7 +266,7 @@ fn value(tensor: &Tensor, at: &[usize]) -> f32 {
     tensor.at(at) as f32
 }
 
-fn outputs(prepared: &mut dyn Prepared, kernel: &dyn Kernel, variant: &str, element: Element) -> Result<Tensors> {
+fn outputs(prepared: &mut dyn Prepared, kernel: &dyn Kernel, variant: &str, element: StorageType) -> Result<Tensors> {
     let mut outputs = Tensors::new();
     for output in kernel.outputs(variant, element) {
         let bytes = prepared.read(output.name)?;

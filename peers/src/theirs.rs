@@ -7,7 +7,7 @@ use burn_tensor::activation::softmax;
 use burn_tensor::module::attention;
 use burn_tensor::ops::AttentionModuleOptions;
 use burn_tensor::{Device, DeviceKind, FloatDType, Int, ProfileOptions, Tensor, TensorData};
-use supernode_bench::kernels::Element;
+use supernode_bench::kernels::StorageType;
 use supernode_bench::measure::host::process_cpu_time;
 use supernode_bench::record::{self, DeviceType};
 
@@ -61,10 +61,10 @@ pub fn open(ours: &record::Device) -> Result<Device> {
 
 impl Theirs {
     /// Uploads `sets` copies of the operands.
-    pub fn new(device: Device, op: Op, element: Element, operands: &Operands, sets: u32) -> Result<Self> {
+    pub fn new(device: Device, op: Op, element: StorageType, operands: &Operands, sets: u32) -> Result<Self> {
         let dtype = match element {
-            Element::F32 => FloatDType::F32,
-            Element::F16 => FloatDType::F16,
+            StorageType::F32 => FloatDType::F32,
+            StorageType::F16 => FloatDType::F16,
             #[allow(unreachable_patterns, reason = "the library may know more types than burn multiplies in")]
             _ => bail!("{element} is not compared"),
         };
@@ -74,7 +74,7 @@ impl Theirs {
     }
 
     /// The first use: compilation and autotune, until the result is on the host.
-    pub fn first_call(&mut self, answer: &Answer, element: Element) -> Result<(FirstCall, Closeness)> {
+    pub fn first_call(&mut self, answer: &Answer, element: StorageType) -> Result<(FirstCall, Closeness)> {
         let begun = (Instant::now(), process_cpu_time());
         let given = run(&self.operands[0], self.op);
         let output = given.read()?;

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::documents::load_all;
 use crate::cli::error::Error;
-use crate::cli::output::{print, read_at_most};
+use crate::cli::output::print;
 use crate::cli::progress;
+use crate::files::read_at_most;
 use crate::record::{self, Record};
 use crate::report::compare::{self, LlamaBench, RecordComparison};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cli::error::Error;
-use crate::cli::output::read_at_most;
+use crate::files::{ReadError, read_within};
 use crate::printable::printable;
 use crate::projection::ExpertLoad;
 use crate::record::{self, Record};
@@ -84,9 +84,10 @@ fn bytes(path: &Path) -> Result<Vec<u8>, String> {
     if !std::fs::metadata(path).map_err(|error| error.to_string())?.is_file() {
         return Err("not a file".to_owned());
     }
-    // One byte more than allowed: its reported size may be a lie.
-    let bytes = read_at_most(path, MOST_BYTES + 1).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MOST_BYTES { Err("larger than 64 MiB".to_owned()) } else { Ok(bytes) }
+    read_within(path, MOST_BYTES).map_err(|error| match error {
+        ReadError::Io(error) => error.to_string(),
+        ReadError::TooLarge { .. } => "larger than 64 MiB".to_owned(),
+    })
 }
 
 /// The value of `--expert-load`.

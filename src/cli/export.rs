@@ -7,6 +7,7 @@ use crate::cli::documents::load_all;
 use crate::cli::error::Error;
 use crate::cli::output::print;
 use crate::cli::progress;
+use crate::files::write_atomically;
 use crate::record::{self, Record};
 use crate::report::export;
 
@@ -127,13 +128,10 @@ fn criterion(args: &Args, records: &[(String, Record)]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes a file whole or not at all. It can be made again, so it is not worth a sync.
+/// Writes a file whole or not at all, in a folder that is made if it is missing.
 fn place(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::Input(format!("{}: cannot be written ({error})", path.display()));
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    write_atomically(path, bytes).map_err(failed)
 }

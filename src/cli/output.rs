@@ -1,8 +1,5 @@
 //! Standard output and files: text, JSON, and what is read from a file.
 
-use std::io::Read;
-use std::path::Path;
-
 use serde::Serialize;
 
 use crate::cli::error::Error;
@@ -23,11 +20,4 @@ pub(super) fn to_json(value: &impl Serialize) -> Result<String, Error> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::Input(format!("a figure cannot be written as JSON: {error}; check the inputs")))?;
     Ok(text + "\n")
-}
-
-/// The content of a file, or its first `limit` bytes.
-pub(super) fn read_at_most(path: &Path, limit: u64) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(limit).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

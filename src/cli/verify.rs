@@ -13,7 +13,7 @@ use crate::kernels::cases::{CaseSpec, verification_cases};
 use crate::kernels::{Kernel, KernelCase};
 use crate::measure::verify::RunError;
 use crate::measure::verify::accuracy;
-use crate::measure::{gpu::Gpu, launch};
+use crate::measure::{features, gpu::Gpu};
 use crate::record::Preset;
 use crate::report::terminal::verify::{VerifiedCase, verified};
 
@@ -95,7 +95,7 @@ fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> VerifiedCase {
     let mut line = VerifiedCase {
         id: case.id(),
         passed: false,
-        problem: launch::missing(&plan, &gpu.info),
+        problem: features::missing(&plan, &gpu.info),
         left_out: false,
         verification: None,
         error_of_type: None,

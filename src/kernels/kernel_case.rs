@@ -3,7 +3,7 @@
 use crate::kernels::kernel::{Kernel, Made};
 use crate::kernels::plan::{Output, Plan};
 use crate::kernels::tensor::Tensors;
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 use crate::kernels::verification::{Computed, Verification};
 
 /// One way to run a kernel. Its methods pass the variant and the storage type on to the [`Kernel`].
@@ -14,7 +14,7 @@ pub struct KernelCase<'a> {
     /// One of the kernel's variants.
     pub variant: &'a str,
     /// One of the storage types of that variant.
-    pub storage: Element,
+    pub storage: StorageType,
 }
 
 impl KernelCase<'_> {

@@ -30,5 +30,5 @@ pub use sources::{MATRICES, SHADERS, STORAGE, wgsl};
 pub use target::{DeviceClass, Target, is_narrow};
 pub use tensor::{MemoryAxis, Random, ScaleLayout, Tensor, TensorType, Tensors};
 pub(crate) use types::word;
-pub use types::{Element, Extent, Family, INT4_GROUP, KernelPhase, Operation, Work};
+pub use types::{Extent, Family, INT4_GROUP, KernelPhase, Operation, StorageType, Work};
 pub use verification::{Computed, Metric, Verification, Worst};

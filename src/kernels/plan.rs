@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::kernels::sources::{wgsl, with_constant, with_matrices_of_16};
 use crate::kernels::tensor::TensorType;
-use crate::kernels::types::{Element, Operation, Work};
+use crate::kernels::types::{Operation, StorageType, Work};
 use crate::units::Flop;
 
 /// Everything needed to run one kernel case, and the least that it costs. Inputs come separately, by buffer name.
@@ -108,7 +108,7 @@ pub struct Launch {
     /// File name under shaders/, without `.wgsl`.
     pub shader: &'static str,
     /// Type that the shader is specialised for.
-    pub element: Element,
+    pub element: StorageType,
     /// What the shader uses beyond plain WGSL.
     pub needs: BTreeSet<Need>,
     /// Numbers of the shader's `const` lines that this launch changes: array sizes in registers, which no `override` can
@@ -203,7 +203,7 @@ impl Plan {
 
 /// A launch is built from its shader and type; everything else is empty, and the grid one workgroup, until it is set.
 impl Launch {
-    pub(super) fn of(shader: &'static str, element: Element) -> Self {
+    pub(super) fn of(shader: &'static str, element: StorageType) -> Self {
         Self {
             shader,
             element,
@@ -277,7 +277,7 @@ impl Launch {
             Operation::MatrixF16
         } else if self.needs.contains(&Need::PackedDot) {
             Operation::DotI8
-        } else if self.element == Element::F16 {
+        } else if self.element == StorageType::F16 {
             Operation::F16
         } else {
             Operation::F32

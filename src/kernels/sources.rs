@@ -12,7 +12,7 @@
 
 use std::borrow::Cow;
 
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 
 macro_rules! shaders {
     ($($name:literal),* $(,)?) => {
@@ -97,16 +97,16 @@ pub const MATRICES: [[&str; 2]; 3] = [
 ];
 
 /// The text of a shader for a storage type; `None` for a name that is not there.
-pub fn wgsl(shader: &str, element: Element) -> Option<Cow<'static, str>> {
+pub fn wgsl(shader: &str, element: StorageType) -> Option<Cow<'static, str>> {
     let (_, text) = SHADERS.iter().find(|(name, _)| *name == shader)?;
     let column = match element {
-        Element::F32 | Element::Int8 | Element::Int4 => return Some(Cow::Borrowed(*text)),
+        StorageType::F32 | StorageType::Int8 | StorageType::Int4 => return Some(Cow::Borrowed(*text)),
         // A file that enables f16 itself exists only for f16.
-        Element::F16 if text.contains("enable f16;") => return Some(Cow::Borrowed(*text)),
-        Element::F16 => 1,
-        Element::Bf16 => 2,
+        StorageType::F16 if text.contains("enable f16;") => return Some(Cow::Borrowed(*text)),
+        StorageType::F16 => 1,
+        StorageType::Bf16 => 2,
     };
-    if element == Element::F16 && STORAGE.iter().any(|lines| !text.contains(lines[0])) {
+    if element == StorageType::F16 && STORAGE.iter().any(|lines| !text.contains(lines[0])) {
         return Some(Cow::Owned(format!("enable f16;\n{}", text.replace(STORAGE[0][0], "alias Element = f16;"))));
     }
     let text = STORAGE.iter().fold((*text).to_owned(), |text, lines| text.replace(lines[0], lines[column]));
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn a_file_with_matrices_is_changed_in_every_line_that_names_their_size() {
-        let text = wgsl("matmul_matrix", Element::F16).unwrap();
+        let text = wgsl("matmul_matrix", StorageType::F16).unwrap();
         let large = with_matrices_of_16(&text);
         for [small_line, large_line] in MATRICES {
             assert!(text.contains(small_line) && !large.contains(small_line) && large.contains(large_line));

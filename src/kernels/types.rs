@@ -38,10 +38,11 @@ pub enum Operation {
 
 /// Storage type of a kernel's operands. Floating-point sums are always f32.
 ///
-/// It names the type of the weights; [`Element::activation`] and [`Element::result`] follow from it.
+/// It names the type of the weights; [`StorageType::activation`] and [`StorageType::result`] follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Element {
+#[schemars(rename = "Element")]
+pub enum StorageType {
     /// IEEE binary32.
     F32,
     /// IEEE binary16; some kernels need a feature of the adapter for it (`shader_f16`), others only store it.
@@ -56,7 +57,7 @@ pub enum Element {
     Int4,
 }
 
-/// Consecutive values of k that share one scale in [`Element::Int4`], as in compressed-tensors checkpoints with groups
+/// Consecutive values of k that share one scale in [`StorageType::Int4`], as in compressed-tensors checkpoints with groups
 /// of 32.
 pub const INT4_GROUP: usize = 32;
 
@@ -122,7 +123,7 @@ impl ops::Add for Work {
     }
 }
 
-impl Element {
+impl StorageType {
     /// All types.
     pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::Int8, Self::Int4];
 
@@ -177,7 +178,7 @@ impl fmt::Display for Family {
     }
 }
 
-impl fmt::Display for Element {
+impl fmt::Display for StorageType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::F32 => "f32",

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::kernels::tensor::{TensorType, Tensors};
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 
 /// The result of comparing a kernel's output with its twin's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -88,11 +88,11 @@ pub struct Computed<'a> {
 
 /// The largest relative Frobenius error of a right kernel. It covers the rounding of the stored result (2^-11 in f16, 2^-8
 /// in bf16) and half as much again for the f32 accumulation; in f32, some thousand additions.
-pub(super) fn tolerance(element: Element) -> f64 {
+pub(super) fn tolerance(element: StorageType) -> f64 {
     match element {
-        Element::F32 => 1e-5,
-        Element::F16 | Element::Int4 => 7.5e-4,
-        Element::Bf16 | Element::Int8 => 6e-3,
+        StorageType::F32 => 1e-5,
+        StorageType::F16 | StorageType::Int4 => 7.5e-4,
+        StorageType::Bf16 | StorageType::Int8 => 6e-3,
     }
 }
 
@@ -228,7 +228,7 @@ const TWO_SIDES: f64 = 2.0;
 pub(super) fn whole(
     output: &'static str,
     kind: TensorType,
-    element: Element,
+    element: StorageType,
     rows: usize,
     row: impl Fn(usize) -> (Vec<usize>, Vec<f64>, Vec<f64>) + Sync,
 ) -> Verification {
@@ -249,7 +249,7 @@ pub(super) fn whole(
 }
 
 /// Compares every output of two variants at the same places.
-pub(super) fn agreement(ours: &Computed, theirs: &Computed, element: Element) -> Verification {
+pub(super) fn agreement(ours: &Computed, theirs: &Computed, element: StorageType) -> Verification {
     let compared = ours.outputs.iter().filter_map(|(name, ours)| {
         let theirs = theirs.outputs.get(name)?;
         let rows = ours.rows().min(theirs.rows());

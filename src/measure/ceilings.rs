@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use self::bench::ProbeBench;
 use super::executor::{Executor, LaunchError};
 use super::verify::{CaseProtocol, RunError};
-use crate::kernels::Element;
+use crate::kernels::StorageType;
 use crate::record::{Ceiling, CeilingKind, Device, LeftOut};
 
 /// All roofs, in the order in which they are measured. Memory comes first, because the end of the cache is found by
@@ -129,8 +129,8 @@ impl ProbeBench<'_> {
             CeilingKind::Launch | CeilingKind::Submit => self.launch(kind),
             CeilingKind::MemoryRead | CeilingKind::MemoryWrite | CeilingKind::MemoryCopy => self.memory(kind),
             CeilingKind::CacheRead => self.cache(),
-            CeilingKind::FmaF32 => self.fma(kind, Element::F32),
-            CeilingKind::FmaF16 => self.fma(kind, Element::F16),
+            CeilingKind::FmaF32 => self.fma(kind, StorageType::F32),
+            CeilingKind::FmaF16 => self.fma(kind, StorageType::F16),
             CeilingKind::DotI8 => self.dot(),
             CeilingKind::MatrixF16 => self.matrix(),
         }

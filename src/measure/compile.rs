@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::executor::LaunchError;
 use super::gpu::Gpu;
-use super::launch;
+use super::{features, launch};
 use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models, verification_cases};
-use crate::kernels::{Element, Family, Launch, Plan};
+use crate::kernels::{Family, Launch, Plan, StorageType};
 use crate::record::Preset;
 use crate::specs::{Model, SpecError};
 use crate::units::Seconds;
@@ -29,7 +29,7 @@ pub struct ShaderPipeline {
     /// File under shaders/, without `.wgsl`.
     pub shader: &'static str,
     /// The type that the shader is specialised for.
-    pub element: Element,
+    pub element: StorageType,
     /// Numbers of the shader's `const` lines that the launch changes.
     pub constants: BTreeMap<&'static str, u32>,
     /// Values of its `override` constants.
@@ -148,7 +148,7 @@ impl ShaderPipeline {
 /// [`LaunchError::Device`] where the device is lost, and nothing more will compile.
 pub fn compile(gpu: &Gpu, pipeline: &ShaderPipeline) -> Result<Compilation, LaunchError> {
     let with = |outcome, seconds, why| Compilation { pipeline: pipeline.clone(), outcome, seconds, why };
-    if let Some(why) = launch::missing(&pipeline.plan, &gpu.info) {
+    if let Some(why) = features::missing(&pipeline.plan, &gpu.info) {
         return Ok(with(CompilationResult::LeftOut, None, Some(why)));
     }
     let start = Instant::now();

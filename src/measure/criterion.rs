@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::executor::{LaunchError, Prepared};
 use super::gpu::{self, AdapterChoice, Gpu, GpuError};
 use super::verify::{RunError, computed};
-use super::{launch, planning};
+use super::{features, planning};
 use crate::kernels::cases::{Capacity, CaseSpec, square_cases};
 use crate::kernels::{Family, KernelCase, Made, Work};
 use crate::record::{CacheState, DeviceType, Preset};
@@ -52,7 +52,8 @@ impl Bench {
         let mut specs = planning::specs(preset, &Capacity::unlimited())?;
         specs.extend(square_cases());
         specs.retain(|spec| {
-            spec.family == family && launch::missing(&spec.kernel.plan(spec.variant, spec.element), &gpu.info).is_none()
+            spec.family == family
+                && features::missing(&spec.kernel.plan(spec.variant, spec.element), &gpu.info).is_none()
         });
         Ok(Self { gpu, specs })
     }

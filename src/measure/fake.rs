@@ -12,8 +12,8 @@ use super::executor::{Executor, Lap, LaunchError, Prepared};
 use super::planning::{BEST, PlannedCase};
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    Buffer, Element, Family, Kernel, KernelPhase, Launch, Operation, Output, PartOf, Plan, Role, Tensor, TensorType,
-    Tensors, Verification, Work,
+    Buffer, Family, Kernel, KernelPhase, Launch, Operation, Output, PartOf, Plan, Role, StorageType, Tensor,
+    TensorType, Tensors, Verification, Work,
 };
 use crate::record::{CacheState, Device, DeviceType};
 use crate::units::{Bytes, Flop, Seconds};
@@ -39,7 +39,7 @@ impl FakeKernel {
     fn launch(variant: &str, rows: u32) -> Launch {
         let index = VARIANTS.iter().position(|known| *known == variant).unwrap();
         // Starts from a probe's launch, so that new fields of `Launch` need no change here.
-        let plan = crate::kernels::probes::LaunchProbe.plan("probe", Element::F32);
+        let plan = crate::kernels::probes::LaunchProbe.plan("probe", StorageType::F32);
         let mut launch = plan.launches.into_iter().next().unwrap();
         launch.grid = [u32::try_from(index).unwrap(), rows, 1];
         launch
@@ -60,10 +60,10 @@ impl Kernel for FakeKernel {
     fn variants(&self) -> &'static [&'static str] {
         &VARIANTS
     }
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
-    fn plan(&self, variant: &str, _element: Element) -> Plan {
+    fn plan(&self, variant: &str, _element: StorageType) -> Plan {
         let launch = Self::launch(variant, self.rows.unwrap_or(FIXED_ROWS));
         let work = Work { flop: Flop::new(FLOP), bytes_read: Bytes::new(16.0), bytes_written: Bytes::new(16.0) };
         let part = |index: usize| PartOf {
@@ -84,14 +84,14 @@ impl Kernel for FakeKernel {
             parts: (0..self.parts).map(part).collect(),
         }
     }
-    fn inputs(&self, _variant: &str, _element: Element, _seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, _seed: u64) -> Tensors {
         Tensors::from([("word", Tensor::indices(&[1]))])
     }
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         vec![Output { name: "echo", dims: vec![2], padded: vec![2], kind: TensorType::Index }]
     }
     /// The twin checks the first of the two elements only, whatever the effort.
-    fn verify(&self, _inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, _inputs: &Tensors, outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         let error = if outputs["echo"].index_at(&[0]) == 1 { 0.0 } else { 1.0 };
         Verification { value: error, worst_error: error, total: 2, ..Verification::exact() }
     }
@@ -102,7 +102,7 @@ pub(super) fn planned(kernels: &[FakeKernel]) -> Vec<PlannedCase> {
     let spec = |kernel: &FakeKernel| CaseSpec {
         kernel: Arc::new(kernel.clone()),
         variant: VARIANTS[0],
-        element: Element::F32,
+        element: StorageType::F32,
         family: if kernel.parts > 0 { Family::Layer } else { Family::Gating },
         label: "m".to_owned(),
         phase: KernelPhase::Prefill,
@@ -151,7 +151,7 @@ pub(super) struct Fake {
     /// What the first run of a prepared plan takes beyond its others: the driver compiles then.
     pub(super) first_run_s: f64,
     /// Probes' shaders that give a wrong result for a type.
-    pub(super) wrong_probes: Vec<(&'static str, Element)>,
+    pub(super) wrong_probes: Vec<(&'static str, StorageType)>,
     /// Errors in place of preparing a shader, so many times.
     pub(super) broken: Vec<(&'static str, LaunchError, Cell<usize>)>,
     /// Subgroups of a workgroup.

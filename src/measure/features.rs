@@ -59,7 +59,7 @@ fn subgroups_unfit(device: &Device, matrix: bool) -> Option<String> {
 mod tests {
     use super::*;
     use crate::kernels::matmul::Matmul;
-    use crate::kernels::{Element, Kernel};
+    use crate::kernels::{Kernel, StorageType};
 
     /// A device with every feature, as one that reports such a range of subgroup sizes and ran in those seen.
     fn with_subgroups(reported: [u64; 2], seen: &[u32]) -> Device {
@@ -77,7 +77,7 @@ mod tests {
     fn offered(device: &Device) -> [bool; 2] {
         let matmul = Matmul::dense(64, 64, 64);
         ["subgroup_16x64", "matrix8_64x128"]
-            .map(|variant| missing(&matmul.plan(variant, Element::F16), device).is_none())
+            .map(|variant| missing(&matmul.plan(variant, StorageType::F16), device).is_none())
     }
 
     #[test]

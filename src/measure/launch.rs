@@ -12,7 +12,6 @@ use self::buffers::{clear, params_buffer, poison, read_mapped, storage_buffer, u
 use self::pipeline::Scopes;
 pub(super) use self::pipeline::compile;
 use super::executor::{Executor, Lap, LaunchError, Prepared};
-pub use super::features::missing;
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use crate::kernels::{Launch, Plan, Role, Tensors};

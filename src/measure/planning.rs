@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::launch;
+use super::features;
 use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models};
-use crate::kernels::{DeviceClass, Element, Family, Kernel, KernelCase, KernelPhase, Plan, Target};
+use crate::kernels::{DeviceClass, Family, Kernel, KernelCase, KernelPhase, Plan, StorageType, Target};
 use crate::record::{CacheState, Ceiling, CeilingKind, Device, DeviceType, Preset, Record, Selection};
 use crate::specs::{Model, SpecError};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond};
@@ -63,7 +63,7 @@ impl PlannedCase {
 /// the same variants; the distance is that of useful work and arithmetic intensity, in logarithms.
 pub(super) fn best_known(
     part: &dyn Kernel,
-    element: Element,
+    element: StorageType,
     planned: &[PlannedCase],
     record: &Record,
     target: &Target,
@@ -91,11 +91,11 @@ pub(super) fn best_known(
 /// The first that this device has the features for.
 fn first_possible(
     part: &dyn Kernel,
-    element: Element,
+    element: StorageType,
     among: &[&'static str],
     record: &Record,
 ) -> Option<&'static str> {
-    among.iter().copied().find(|variant| launch::missing(&part.plan(variant, element), &record.device).is_none())
+    among.iter().copied().find(|variant| features::missing(&part.plan(variant, element), &record.device).is_none())
 }
 
 /// Which variant wins depends more on the rows per expert than on the size.
@@ -242,7 +242,10 @@ const MOST_WARM_BYTES: u64 = 256 << 20;
 fn runs_warm(spec: &CaseSpec) -> bool {
     let streams = matches!(spec.kernel.name(), "gate_up" | "decode");
     let fits = || spec.kernel.plan(spec.variant, spec.element).input_bytes() <= MOST_WARM_BYTES;
-    streams && spec.phase == KernelPhase::Decode && matches!(spec.element, Element::F32 | Element::F16) && fits()
+    streams
+        && spec.phase == KernelPhase::Decode
+        && matches!(spec.element, StorageType::F32 | StorageType::F16)
+        && fits()
 }
 
 /// The least memory, in bytes, that inputs rotate over: more than the last-level cache of a server CPU on a software
@@ -333,7 +336,7 @@ mod tests {
         let spec = |tokens: usize, hidden: usize| CaseSpec {
             kernel: Arc::new(Matmul { role: MatmulRole::GateUp, ..Matmul::dense(tokens, hidden, 4096) }),
             variant: "streamed_8x256",
-            element: Element::F32,
+            element: StorageType::F32,
             family: Family::ExpertMatmul,
             label: "m".to_owned(),
             phase: KernelPhase::Decode,

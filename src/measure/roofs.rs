@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use crate::kernels::{Element, Operation, Plan, Work};
+use crate::kernels::{Operation, Plan, StorageType, Work};
 use crate::record::{Achieved, Bound, CacheState, CeilingKind, Record};
 use crate::units::{Bytes, Flop, Seconds};
 
@@ -111,7 +111,7 @@ impl<'a> Limits<'a> {
 
 /// The arithmetic of some launches, where they take int8 operands.
 pub(super) fn int8_flop(plan: &Plan, launches: Range<usize>, operations: &BTreeMap<Operation, Flop>) -> Flop {
-    let takes_int8 = plan.launches[launches].iter().any(|launch| launch.element == Element::Int8);
+    let takes_int8 = plan.launches[launches].iter().any(|launch| launch.element == StorageType::Int8);
     if takes_int8 { operations.values().copied().sum() } else { Flop::ZERO }
 }
 
@@ -216,7 +216,7 @@ mod tests {
     fn int8_is_shown_against_the_dot_product_whichever_unit_multiplies() {
         let record = record();
         for (variant, unit) in [("blocked_64x64", CeilingKind::DotI8), ("subgroup_16x256", CeilingKind::FmaF32)] {
-            let plan = Matmul::dense(64, 256, 256).plan(variant, Element::Int8);
+            let plan = Matmul::dense(64, 256, 256).plan(variant, StorageType::Int8);
             let operations = plan.operations();
             let limits = Limits::of_case(&plan, &operations, CacheState::Cold);
             let time = plan.work.flop / crate::units::FlopPerSecond::new(1e12);
@@ -225,7 +225,7 @@ mod tests {
             assert!(limits.uses(unit, &record), "{variant}");
             assert_eq!(fractions.contains_key(&CeilingKind::FmaF32), unit == CeilingKind::FmaF32);
         }
-        let plan = Matmul::dense(64, 256, 256).plan("blocked_64x64", Element::F32);
+        let plan = Matmul::dense(64, 256, 256).plan("blocked_64x64", StorageType::F32);
         let operations = plan.operations();
         let fractions = Limits::of_case(&plan, &operations, CacheState::Cold).fractions(Seconds::new(1.0), &record);
         assert!(!fractions.contains_key(&CeilingKind::DotI8));
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn roofs_that_a_case_needs_and_the_document_lacks_are_named() {
         let mut record = record();
-        let plan = Matmul::dense(64, 256, 256).plan("blocked_64x64", Element::F32);
+        let plan = Matmul::dense(64, 256, 256).plan("blocked_64x64", StorageType::F32);
         let operations = plan.operations();
         let limits = Limits::of_case(&plan, &operations, CacheState::Cold);
         assert_eq!(limits.missing(&record), []);

@@ -17,7 +17,7 @@ use super::planning::PlannedCase;
 use super::roofs::Limits;
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{
-    BestVariant, Computed, Element, Extent, Kernel, Operation, Output, Plan, Role, Tensors, Verification, Work,
+    BestVariant, Computed, Extent, Kernel, Operation, Output, Plan, Role, StorageType, Tensors, Verification, Work,
 };
 use crate::record::{
     CachePoint, CacheState, Ceiling, CeilingKind, Device, DeviceType, LastLevelCache, MemorySource, Record, Timing,
@@ -47,10 +47,10 @@ impl Kernel for Hollow {
     fn variants(&self) -> &'static [&'static str] {
         self.0.variants()
     }
-    fn elements(&self) -> &'static [Element] {
+    fn elements(&self) -> &'static [StorageType] {
         self.0.elements()
     }
-    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+    fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
         self.0.variant_elements(variant)
     }
     fn suits(&self, variant: &str) -> bool {
@@ -65,22 +65,22 @@ impl Kernel for Hollow {
     fn narrower(&self) -> Option<Box<dyn Kernel>> {
         self.0.narrower().map(hollow)
     }
-    fn with_parts(&self, element: Element, best: &BestVariant) -> Option<Box<dyn Kernel>> {
+    fn with_parts(&self, element: StorageType, best: &BestVariant) -> Option<Box<dyn Kernel>> {
         self.0.with_parts(element, best).map(hollow)
     }
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         self.0.plan(variant, element)
     }
-    fn inputs(&self, _variant: &str, _element: Element, _seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, _seed: u64) -> Tensors {
         Tensors::new()
     }
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         Vec::new()
     }
-    fn verify(&self, _inputs: &Tensors, _outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, _inputs: &Tensors, _outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         right()
     }
-    fn agreement(&self, _ours: Computed, _theirs: Computed, _element: Element) -> Verification {
+    fn agreement(&self, _ours: Computed, _theirs: Computed, _element: StorageType) -> Verification {
         right()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::executor::{Executor, LaunchError, Prepared};
 use super::sampling::{SamplingError, until_steady};
 use crate::kernels::probes::{FmaForm, FmaProbe};
-use crate::kernels::{Element, Kernel};
+use crate::kernels::{Kernel, StorageType};
 use crate::record::{Ceiling, Device, DeviceType, Reading, Reference};
 use crate::statistics;
 use crate::units::Seconds;
@@ -54,8 +54,8 @@ impl<'a> Watch<'a> {
     ) -> Result<Self, LaunchError> {
         let size = |value: u32| usize::try_from(value).unwrap_or(1);
         let probe = FmaForm::Chains.probe(size(reference.invocations), size(reference.rounds));
-        let plan = probe.plan("probe", Element::F32);
-        let mut prepared = executor.prepare(&plan, &probe.inputs("probe", Element::F32, seed), 1)?;
+        let plan = probe.plan("probe", StorageType::F32);
+        let mut prepared = executor.prepare(&plan, &probe.inputs("probe", StorageType::F32, seed), 1)?;
         prepared.run(1)?;
         Ok(Self { prepared, warm_up: (!software).then_some(WARM_UP), began: Instant::now(), last: None, interval })
     }

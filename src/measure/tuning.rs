@@ -11,7 +11,7 @@ use super::roofs::Limits;
 use super::sampling::until_steady;
 use super::time_spent::verifying;
 use super::verify::{self, CaseProtocol, RunError};
-use crate::kernels::{Element, Extent, Kernel, KernelCase, Made, Plan};
+use crate::kernels::{Extent, Kernel, KernelCase, Made, Plan, StorageType};
 use crate::printable::printable;
 use crate::record::{Candidate, Record, Rejected, Tuning};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
@@ -130,7 +130,7 @@ pub enum TrialError {
 
 /// The kernel at the smaller size of its trial; `None` where the trial is made at the size of the case.
 pub fn at_trial_size(kernel: &dyn Kernel, on: &Record) -> Option<Box<dyn Kernel>> {
-    let roof = on.fma_ceiling(Element::F32).unwrap_or(UNKNOWN_ROOF);
+    let roof = on.fma_ceiling(StorageType::F32).unwrap_or(UNKNOWN_ROOF);
     kernel.smaller(most(roof, on.memory_ceiling(), on.is_software()))
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use super::sampling::{Sampled, Sampling, SamplingError, sample};
 use super::time_spent::verifying;
 use super::{Executor, Lap, LaunchError, Prepared};
-use crate::kernels::{Computed, Element, KernelCase, Made, Plan, Tensor, Tensors, Verification};
+use crate::kernels::{Computed, KernelCase, Made, Plan, StorageType, Tensor, Tensors, Verification};
 use crate::record::Timing;
 
 /// A result that was right and was then timed.
@@ -80,11 +80,11 @@ pub struct Accuracy {
 pub fn accuracy(executor: &dyn Executor, case: &KernelCase<'_>, seed: u64, effort: u64) -> Result<Accuracy, RunError> {
     let computed = computed(executor, case, seed, 1, &mut Made::default())?;
     let verification = case.verify(&computed.inputs, &computed.outputs, effort);
-    if case.storage == Element::F32 {
+    if case.storage == StorageType::F32 {
         let error_of_type = verification.value;
         return Ok(Accuracy { verification, error_of_type });
     }
-    let exact = case.kernel.inputs(case.variant, Element::F32, seed);
+    let exact = case.kernel.inputs(case.variant, StorageType::F32, seed);
     let error_of_type = case.verify(&exact, &computed.outputs, effort).value;
     Ok(Accuracy { verification, error_of_type })
 }

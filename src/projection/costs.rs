@@ -12,10 +12,11 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::kernels::Element;
+use crate::kernels::StorageType;
 use crate::projection::op::{Class, MeasuredShape, Op, OpTime};
 use crate::record::{Bound, Case, Record};
 use crate::specs::NumberType;
+use crate::statistics::nearest_rank;
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
 
 /// Sizes of a shape, as logarithms.
@@ -81,8 +82,8 @@ struct Curve {
 /// The measured kernels of a device.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Costs {
-    curves: BTreeMap<(&'static str, Element), Curve>,
-    peaks: BTreeMap<Element, FlopPerSecond>,
+    curves: BTreeMap<(&'static str, StorageType), Curve>,
+    peaks: BTreeMap<StorageType, FlopPerSecond>,
     bandwidth: BytesPerSecond,
     launch: Seconds,
     /// See [`Costs::spread`].
@@ -95,7 +96,7 @@ const KERNELS: [&str; 9] =
 impl Costs {
     /// The kernels of a record that layers are made of, each shape at its fastest variant.
     pub fn from_record(record: &Record) -> Self {
-        let mut points: BTreeMap<(&'static str, Element), Vec<Point>> = BTreeMap::new();
+        let mut points: BTreeMap<(&'static str, StorageType), Vec<Point>> = BTreeMap::new();
         for case in &record.cases {
             let Some((name, sizes)) = known(case) else { continue };
             let Some(point) = point(case, sizes) else { continue };
@@ -107,7 +108,7 @@ impl Costs {
             }
         }
         let curves: BTreeMap<_, _> = points.into_iter().map(|(key, points)| (key, Curve::new(points))).collect();
-        let peaks = [Element::F32, Element::F16]
+        let peaks = [StorageType::F32, StorageType::F16]
             .into_iter()
             .filter_map(|element| Some((element, record.fma_ceiling(element)?)))
             .collect();
@@ -173,8 +174,8 @@ impl Costs {
 }
 
 /// The storage type whose kernels serve a number type: a record has f32 and f16.
-fn element_of(number_type: NumberType) -> Element {
-    if number_type == NumberType::F32 { Element::F32 } else { Element::F16 }
+fn element_of(number_type: NumberType) -> StorageType {
+    if number_type == NumberType::F32 { StorageType::F32 } else { StorageType::F16 }
 }
 
 /// Kernel and sizes of a shape.
@@ -263,7 +264,7 @@ impl Curve {
 }
 
 /// `hypot` of the 90th percentile of the leave-one-out errors and the median noise of the samples.
-fn spread(curves: &BTreeMap<(&'static str, Element), Curve>) -> f64 {
+fn spread(curves: &BTreeMap<(&'static str, StorageType), Curve>) -> f64 {
     let (mut errors, mut noises) = (Vec::new(), Vec::new());
     for curve in curves.values() {
         for (index, point) in curve.points.iter().enumerate() {
@@ -273,15 +274,10 @@ fn spread(curves: &BTreeMap<(&'static str, Element), Curve>) -> f64 {
             }
         }
     }
-    let quantile = |list: &mut Vec<f64>, share: f64| {
-        list.sort_by(f64::total_cmp);
-        let at = (share * list.len().saturating_sub(1) as f64).round();
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index of the list")]
-        let at = at as usize;
-        list.get(at).copied()
-    };
+    errors.sort_by(f64::total_cmp);
+    noises.sort_by(f64::total_cmp);
     // A kernel with one case has no others to predict it by: a half is a guess.
-    let interpolation = quantile(&mut errors, 0.9).map_or(0.5, |error| error.exp() - 1.0);
-    let noise = quantile(&mut noises, 0.5).unwrap_or(0.0);
+    let interpolation = nearest_rank(&errors, 0.9).map_or(0.5, |error| error.exp() - 1.0);
+    let noise = nearest_rank(&noises, 0.5).unwrap_or(0.0);
     interpolation.hypot(noise).clamp(0.0, 3.0)
 }

@@ -11,6 +11,7 @@ use crate::projection::phases::{PlanOutcome, evaluate};
 use crate::projection::request::Request;
 use crate::projection::result::{Interval, Intervals, Swing};
 use crate::specs::Scenario;
+use crate::statistics::{median, quantile};
 
 /// Draws behind an interval.
 pub const DRAWS: u32 = 256;
@@ -63,27 +64,22 @@ pub(super) fn spread(
         tpot_s: (request.phase == Phase::Decode).then(|| band(&PlanOutcome::per_token)),
         ttft_s: (request.phase == Phase::Prefill).then(|| band(&|outcome| outcome.terms.total().get())),
         mfu: Some(band(&|outcome| outcome.model_flop / outcome.terms.total().get() / peak)),
-        median_over_draws: quantile(&mut outcomes.iter().map(throughput).collect::<Vec<_>>(), 0.5),
+        median_over_draws: median_of(outcomes.iter().map(throughput).collect()),
     };
     (band(&throughput), intervals, tornado)
 }
 
-/// From the 5th to the 95th percentile, widened to hold the central estimate.
-fn band(mut values: Vec<f64>, central: f64) -> Interval {
-    let low = quantile(&mut values, 0.05).unwrap_or(central);
-    let high = quantile(&mut values, 0.95).unwrap_or(central);
-    Interval { median: central, low: low.min(central), high: high.max(central) }
+fn median_of(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    median(&values)
 }
 
-/// The value below which a share of the list lies, interpolated linearly.
-fn quantile(values: &mut [f64], share: f64) -> Option<f64> {
+/// From the 5th to the 95th percentile, widened to hold the central estimate.
+fn band(mut values: Vec<f64>, central: f64) -> Interval {
     values.sort_by(f64::total_cmp);
-    let last = values.len().checked_sub(1)?;
-    let at = share * last as f64;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index of the list")]
-    let below = at.floor() as usize;
-    let (low, high) = (values.get(below)?, values.get((below + 1).min(last))?);
-    Some(low + (high - low) * at.fract())
+    let low = quantile(&values, 0.05).unwrap_or(central);
+    let high = quantile(&values, 0.95).unwrap_or(central);
+    Interval { median: central, low: low.min(central), high: high.max(central) }
 }
 
 /// The outcome with these values of the drawn inputs, in their order.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::caveat::Caveat;
 use super::ceiling::CeilingKind;
 use super::timing::Timing;
-use crate::kernels::{Element, Family, KernelPhase, Operation, Verification, Work};
+use crate::kernels::{Family, KernelPhase, Operation, StorageType, Verification, Work};
 use crate::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
 
 /// One kernel at one shape: verified, then timed.
@@ -25,7 +25,7 @@ pub struct Case {
     /// How it is computed, e.g. `tiled`.
     pub variant: String,
     /// Storage type of the operands; accumulation is f32.
-    pub element: Element,
+    pub element: StorageType,
     /// The model that the shape comes from.
     pub model: String,
     /// The phase of serving that the shape comes from.

@@ -10,7 +10,7 @@ use super::caveat::Caveat;
 use super::ceiling::{Ceiling, CeilingKind};
 use super::device::{Device, DeviceType, Host, Tool};
 use super::protocol::{Protocol, Reference, TimeSpent};
-use crate::kernels::{Element, Family, Operation};
+use crate::kernels::{Family, Operation, StorageType};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
 /// The version of the document's layout. A reader refuses a newer one.
@@ -93,10 +93,10 @@ impl Record {
 
     /// The measured arithmetic roof for operands of this type. Operands in f16 are widened and accumulated in f32, or may
     /// be multiplied as they are: the faster of the two is the roof. Other narrow types are widened.
-    pub fn fma_ceiling(&self, element: Element) -> Option<FlopPerSecond> {
+    pub fn fma_ceiling(&self, element: StorageType) -> Option<FlopPerSecond> {
         let kinds: &[CeilingKind] = match element {
-            Element::F32 | Element::Bf16 | Element::Int8 => &[CeilingKind::FmaF32],
-            Element::F16 | Element::Int4 => &[CeilingKind::FmaF32, CeilingKind::FmaF16],
+            StorageType::F32 | StorageType::Bf16 | StorageType::Int8 => &[CeilingKind::FmaF32],
+            StorageType::F16 | StorageType::Int4 => &[CeilingKind::FmaF32, CeilingKind::FmaF16],
         };
         self.fastest(kinds).map(|(_, value)| FlopPerSecond::new(value))
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::kernels::{Element, Family, KernelPhase};
+use crate::kernels::{Family, KernelPhase, StorageType};
 use crate::record::{CacheState, Case, Record};
 use crate::report::text::clean;
 use crate::report::words;
@@ -59,7 +59,8 @@ pub(super) struct FastestVariants<'a> {
 
 /// The fastest variants of a record.
 pub(super) fn best(record: &Record) -> FastestVariants<'_> {
-    type Question<'a> = (Family, &'a str, Element, &'a str, KernelPhase, (u32, CacheState), &'a BTreeMap<String, u64>);
+    type Question<'a> =
+        (Family, &'a str, StorageType, &'a str, KernelPhase, (u32, CacheState), &'a BTreeMap<String, u64>);
     let mut groups: BTreeMap<Question<'_>, Vec<&Case>> = BTreeMap::new();
     for case in &record.cases {
         let state = (case.scale_divisor, case.cache);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use supernode_bench::kernels::{Element, Family, KernelPhase, Work};
+use supernode_bench::kernels::{Family, KernelPhase, StorageType, Work};
 use supernode_bench::record::{
     Achieved, Bound, CacheState, Case, Ceiling, CeilingKind, Clock, Device, DeviceType, Host, Preset, Protocol, Record,
     SCHEMA_VERSION, Selection, Timing, Tool, Verification,
@@ -30,7 +30,7 @@ fn case(family: Family, phase: KernelPhase, bound_by: Bound, fraction: f64) -> C
         family,
         kernel: "k".to_owned(),
         variant: "v".to_owned(),
-        element: Element::F32,
+        element: StorageType::F32,
         model: "m".to_owned(),
         phase,
         scale_divisor: 1,

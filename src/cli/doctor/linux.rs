@@ -1,11 +1,11 @@
 //! What lies between a program and a GPU on Linux. All paths are below a root, so that tests can build a computer of files.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::files::read_at_most;
 use crate::printable::printable;
 use crate::report::terminal::doctor::{Check, CheckState};
 
@@ -297,8 +297,7 @@ fn name_of(path: &Path) -> String {
 
 /// The beginning of a text file.
 fn first_bytes(path: &Path) -> Option<String> {
-    let mut bytes = Vec::new();
-    fs::File::open(path).ok()?.take(64 << 10).read_to_end(&mut bytes).ok()?;
+    let bytes = read_at_most(path, 64 << 10).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -8,6 +8,7 @@ use crate::cli::error::Error;
 use crate::cli::fabric::options::{self, CollectiveFlag, ModeFlag, PayloadFlag, PlacementFlag};
 use crate::cli::output::{print, print_json};
 use crate::cli::{parse, progress};
+use crate::files::replace_with;
 use crate::projection::ExpertLoad;
 use crate::projection::fabric::exchange::{
     Answer, Bulk, Direction, Exchange, ExchangeError, Mode, Payload, Site, bulk, exchange, flows,
@@ -237,11 +238,8 @@ fn write_trace(
     let title = format!("{} on {}, EP {ep}", args.op.name(), fabric.name);
     let (value, left_out) = trace(&title, fabric.rank_unit(), &list, &schedule);
     let fail = |error: String| Error::Input(format!("--trace {}: {error}", path.display()));
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Nothing half written: a temporary file in the same folder takes the name when it is whole.
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| fail(error.to_string()))?;
-    serde_json::to_writer(&mut file, &value).map_err(|error| fail(error.to_string()))?;
-    file.persist(path).map_err(|error| fail(error.to_string()))?;
+    let written = replace_with(path, |file| Ok(serde_json::to_writer(file, &value)?));
+    written.map_err(|error| fail(error.to_string()))?;
     if left_out > 0 {
         progress::warning(&format!("{}: {left_out} flows that end earlier are left out", path.display()));
     }

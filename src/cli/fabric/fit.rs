@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
 use crate::cli::fabric::options::CollectiveFlag;
-use crate::cli::output::{print, print_json, read_at_most};
+use crate::cli::output::{print, print_json};
+use crate::files::read_at_most;
 use crate::projection::calibration::import::{self, Hints, Measured};
 use crate::projection::calibration::{Fitted, MeasuredFit, TierValue, fit, fit_measured};
 use crate::projection::validation::{PublishedRow, fabric::cases, summary};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use parquet::errors::ParquetError;
@@ -10,6 +10,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 
 use crate::cli::error::Error;
+use crate::files::replace_with;
 use crate::report::export::cell::{CellValue, ColumnKind};
 use crate::report::export::parquet_file::ParquetFile;
 
@@ -19,15 +20,18 @@ const GROUP_ROWS: usize = 20_000;
 /// Writes the rows to `output`, whole or not at all, and removes `rows`.
 pub(super) fn write(rows: &Path, output: &Path) -> Result<(), Error> {
     let fail = |error: &dyn std::fmt::Display| Error::Input(format!("{}: {error}", output.display()));
-    let folder = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let file = tempfile::NamedTempFile::new_in(folder).map_err(|error| fail(&error))?;
     let columns = columns(rows)?;
-    write_columns(rows, &columns, file.as_file()).map_err(|error| match error {
-        Failed::Rows(error) => error,
-        Failed::Parquet(error) => fail(&error),
-    })?;
-    file.as_file().sync_all().map_err(|error| fail(&error))?;
-    file.persist(output).map_err(|error| fail(&error.error))?;
+    let mut bad_row = None;
+    let written = replace_with(output, |file| {
+        write_columns(rows, &columns, file).map_err(|error| match error {
+            Failed::Parquet(error) => io::Error::other(error),
+            Failed::Rows(error) => {
+                bad_row = Some(error);
+                io::ErrorKind::InvalidData.into()
+            }
+        })
+    });
+    written.map_err(|error| bad_row.unwrap_or_else(|| fail(&error)))?;
     std::fs::remove_file(rows).map_err(|error| Error::Input(format!("{}: {error}", rows.display())))
 }
 

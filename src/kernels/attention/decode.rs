@@ -10,7 +10,7 @@ use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::tensor::Tensors;
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Extent, Work, named, word};
+use crate::kernels::types::{Extent, StorageType, Work, named, word};
 use crate::kernels::verification::Verification;
 use crate::units::{Bytes, Flop};
 
@@ -36,7 +36,7 @@ impl Decode {
 }
 
 /// The least work of any decode over `keys` keys in all.
-pub(super) fn work(heads: &Heads, sequences: usize, keys: usize, element: Element) -> Work {
+pub(super) fn work(heads: &Heads, sequences: usize, keys: usize, element: StorageType) -> Work {
     let q_bytes = bytes_of(&[sequences, heads.heads, heads.head_dim], element);
     let kv_bytes = bytes_of(&[2, keys, heads.kv_heads, heads.head_dim], element);
     Work {
@@ -61,8 +61,8 @@ impl Kernel for Decode {
         &DECODE_NAMES
     }
 
-    fn elements(&self) -> &'static [Element] {
-        Element::FLOATS
+    fn elements(&self) -> &'static [StorageType] {
+        StorageType::FLOATS
     }
 
     fn suits(&self, variant: &str) -> bool {
@@ -72,7 +72,7 @@ impl Kernel for Decode {
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| {
-            most.is_exceeded_by(&work(&self.heads, sequences, sequences * kv_len, Element::F32))
+            most.is_exceeded_by(&work(&self.heads, sequences, sequences * kv_len, StorageType::F32))
         });
         if_smaller(small, self)
     }
@@ -85,7 +85,7 @@ impl Kernel for Decode {
         0
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         let variant = DecodeVariant::of(variant);
         let splits = variant.splits(&self.heads, self.sequences, self.kv_len);
@@ -112,7 +112,7 @@ impl Kernel for Decode {
         plan
     }
 
-    fn inputs(&self, _variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, element: StorageType, seed: u64) -> Tensors {
         Tensors::from([
             ("q", normal(&self.q_dims(), element, seed ^ 0xA)),
             ("k", normal(&self.kv_dims(), element, seed ^ 0xB)),
@@ -120,11 +120,11 @@ impl Kernel for Decode {
         ])
     }
 
-    fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, element: StorageType) -> Vec<Output> {
         vec![Output::new("out", &self.q_dims(), &self.q_dims(), element)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let cost = 2 * self.kv_len * self.heads.head_dim;
         compare_rows(outputs, self.q_dims(), element, TwinBudget { cost, effort }, |sequence, head| {
             twin::attention::decode(&inputs["q"], &inputs["k"], &inputs["v"], sequence, head)

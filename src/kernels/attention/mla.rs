@@ -11,7 +11,7 @@ use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::tensor::Tensors;
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Extent, Work, named, word};
+use crate::kernels::types::{Extent, StorageType, Work, named, word};
 use crate::kernels::verification::Verification;
 use crate::units::{Bytes, Flop};
 
@@ -51,7 +51,7 @@ impl MlaDecode {
         Flop::new(2.0 * pairs * (2 * self.latent_dim + self.rope_dim) as f64)
     }
 
-    fn work(&self, element: Element) -> Work {
+    fn work(&self, element: StorageType) -> Work {
         let [q_bytes, cache_bytes, out_bytes] =
             [self.q_dims(), self.cache_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
         Work {
@@ -81,8 +81,8 @@ impl Kernel for MlaDecode {
         &MLA_NAMES
     }
 
-    fn elements(&self) -> &'static [Element] {
-        Element::FLOATS
+    fn elements(&self) -> &'static [StorageType] {
+        StorageType::FLOATS
     }
 
     fn suits(&self, variant: &str) -> bool {
@@ -92,7 +92,7 @@ impl Kernel for MlaDecode {
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| {
-            most.is_exceeded_by(&Self { sequences, kv_len, ..self.clone() }.work(Element::F32))
+            most.is_exceeded_by(&Self { sequences, kv_len, ..self.clone() }.work(StorageType::F32))
         });
         if_smaller(small, self)
     }
@@ -109,7 +109,7 @@ impl Kernel for MlaDecode {
         0
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let variant = MlaVariant::of(variant);
         let groups = self.heads.div_ceil(variant.heads);
         let splits = splits(1024, self.sequences * groups, self.kv_len);
@@ -138,18 +138,18 @@ impl Kernel for MlaDecode {
         plan
     }
 
-    fn inputs(&self, _variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, element: StorageType, seed: u64) -> Tensors {
         Tensors::from([
             ("q", normal(&self.q_dims(), element, seed ^ 0xA)),
             ("cache", normal(&self.cache_dims(), element, seed ^ 0xB)),
         ])
     }
 
-    fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, element: StorageType) -> Vec<Output> {
         vec![Output::new("out", &self.out_dims(), &self.out_dims(), element)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let cost = self.kv_len * (2 * self.latent_dim + self.rope_dim);
         let cache = twin::attention::LatentCache {
             entries: &inputs["cache"],

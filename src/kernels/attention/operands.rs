@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::kernels::tensor::{Random, Tensor, Tensors};
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 use crate::kernels::verification::{Deviation, Verification, sample, tolerance};
 
 /// `1 / sqrt(dim)` as the bits of an f32.
@@ -14,12 +14,12 @@ pub(super) fn scale_bits(dim: usize) -> u32 {
 }
 
 /// Bytes of a tensor of these dimensions.
-pub(super) fn bytes_of(dims: &[usize], element: Element) -> usize {
+pub(super) fn bytes_of(dims: &[usize], element: StorageType) -> usize {
     dims.iter().product::<usize>() * usize::try_from(element.size_bytes()).unwrap_or(4)
 }
 
 /// Standard normal operands of these dimensions.
-pub(super) fn normal(dims: &[usize], element: Element, seed: u64) -> Tensor {
+pub(super) fn normal(dims: &[usize], element: StorageType, seed: u64) -> Tensor {
     Tensor::random(dims, dims, element, Random { sigma: 1.0, seed })
 }
 
@@ -36,7 +36,7 @@ pub(super) struct TwinBudget {
 pub(super) fn compare_rows(
     outputs: &Tensors,
     dims: [usize; 3],
-    element: Element,
+    element: StorageType,
     budget: TwinBudget,
     want: impl Fn(usize, usize) -> Vec<f64> + Sync,
 ) -> Verification {

@@ -16,7 +16,7 @@ use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::tensor::{Tensor, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Extent, named, word};
+use crate::kernels::types::{Extent, StorageType, named, word};
 use crate::kernels::verification::Verification;
 
 /// Attention of one query per sequence over its blocks, which are scattered over the pool.
@@ -76,14 +76,14 @@ impl Kernel for PagedDecode {
         &PAGED_NAMES
     }
 
-    fn elements(&self) -> &'static [Element] {
-        Element::FLOATS
+    fn elements(&self) -> &'static [StorageType] {
+        StorageType::FLOATS
     }
 
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| {
-            most.is_exceeded_by(&work(&self.heads, sequences, sequences * kv_len, Element::F32))
+            most.is_exceeded_by(&work(&self.heads, sequences, sequences * kv_len, StorageType::F32))
         });
         if_smaller(small, self)
     }
@@ -96,7 +96,7 @@ impl Kernel for PagedDecode {
         0
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         let variant = DecodeVariant::of(variant);
         let splits = variant.splits(&self.heads, self.sequences, self.kv_len);
@@ -127,7 +127,7 @@ impl Kernel for PagedDecode {
         plan
     }
 
-    fn inputs(&self, _variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, element: StorageType, seed: u64) -> Tensors {
         Tensors::from([
             ("q", normal(&self.q_dims(), element, seed ^ 0xA)),
             ("k", normal(&self.pool_dims(), element, seed ^ 0xB)),
@@ -136,11 +136,11 @@ impl Kernel for PagedDecode {
         ])
     }
 
-    fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, element: StorageType) -> Vec<Output> {
         vec![Output::new("out", &self.q_dims(), &self.q_dims(), element)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let cost = 2 * self.kv_len * self.heads.head_dim;
         compare_rows(outputs, self.q_dims(), element, TwinBudget { cost, effort }, |sequence, head| {
             let cache = twin::attention::Pages {

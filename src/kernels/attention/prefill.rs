@@ -9,7 +9,7 @@ use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::tensor::{Random, Tensor, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Extent, Work, named, word};
+use crate::kernels::types::{Extent, StorageType, Work, named, word};
 use crate::kernels::verification::Verification;
 use crate::units::{Bytes, Flop};
 
@@ -46,7 +46,7 @@ impl Prefill {
         Flop::new(2.0 * self.pairs() * (heads * (head_dim + self.value_dim)) as f64)
     }
 
-    fn work(&self, element: Element) -> Work {
+    fn work(&self, element: StorageType) -> Work {
         let [q_bytes, k_bytes, v_bytes, out_bytes] =
             [self.q_dims(), self.k_dims(), self.v_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
         Work {
@@ -103,11 +103,11 @@ impl Kernel for Prefill {
         &PREFILL_NAMES
     }
 
-    fn elements(&self) -> &'static [Element] {
-        Element::FLOATS
+    fn elements(&self) -> &'static [StorageType] {
+        StorageType::FLOATS
     }
 
-    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+    fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
         PrefillVariant::of(variant).elements()
     }
 
@@ -117,7 +117,7 @@ impl Kernel for Prefill {
 
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
-        while most.is_exceeded_by(&small.work(Element::F32)) {
+        while most.is_exceeded_by(&small.work(StorageType::F32)) {
             if let Some(heads) = small.heads.halved() {
                 small.heads = heads;
             } else if small.q_len.min(small.kv_len) > TRIAL_LEN {
@@ -144,7 +144,7 @@ impl Kernel for Prefill {
         usize::from(PrefillVariant::of(variant).has_matrices())
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         let variant = PrefillVariant::of(variant);
         let mut plan = Plan::new(self.work(element));
@@ -175,7 +175,7 @@ impl Kernel for Prefill {
         plan
     }
 
-    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, variant: &str, element: StorageType, seed: u64) -> Tensors {
         let variant = PrefillVariant::of(variant);
         let tensor = |dims: [usize; 3], rows, salt| {
             Tensor::random(
@@ -192,11 +192,11 @@ impl Kernel for Prefill {
         ])
     }
 
-    fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, element: StorageType) -> Vec<Output> {
         vec![Output::new("out", &self.out_dims(), &self.out_dims(), element)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let cost = self.kv_len * (self.heads.head_dim + self.value_dim);
         let keys = twin::attention::Keys { k: &inputs["k"], v: &inputs["v"], causal: self.causal };
         compare_rows(outputs, self.out_dims(), element, TwinBudget { cost, effort }, |row, head| {

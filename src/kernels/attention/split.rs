@@ -1,7 +1,7 @@
 //! Decode with a split cache: the parts, and the launch that merges them.
 
 use crate::kernels::plan::{Launch, Plan, Role};
-use crate::kernels::types::{Element, word};
+use crate::kernels::types::{StorageType, word};
 
 /// Keys per part at least.
 const LEAST_KEYS: usize = 64;
@@ -36,7 +36,7 @@ impl SplitBuffers {
     }
 
     /// Adds the launch that merges the parts into `out` [sequences, heads, value_dim].
-    pub(super) fn reduce(&self, plan: &mut Plan, element: Element, out: usize, dims: [usize; 3]) {
+    pub(super) fn reduce(&self, plan: &mut Plan, element: StorageType, out: usize, dims: [usize; 3]) {
         let [sequences, heads, value_dim] = dims;
         let value_dim4 = value_dim / 4;
         plan.launch(

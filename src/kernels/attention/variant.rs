@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::kernels::attention::heads::Heads;
 use crate::kernels::attention::split::splits;
 use crate::kernels::plan::{Launch, Need};
-use crate::kernels::types::{Element, word};
+use crate::kernels::types::{StorageType, word};
 
 /// The names of a table's variants, in its order.
 pub(super) type Names = LazyLock<Vec<&'static str>>;
@@ -69,8 +69,8 @@ impl PrefillVariant {
     }
 
     /// The storage types that it exists for.
-    pub(super) fn elements(&self) -> &'static [Element] {
-        if self.has_matrices() { &[Element::F16] } else { Element::FLOATS }
+    pub(super) fn elements(&self) -> &'static [StorageType] {
+        if self.has_matrices() { &[StorageType::F16] } else { StorageType::FLOATS }
     }
 
     /// Whether it multiplies cooperative matrices. Then memory must hold whole blocks of rows.
@@ -94,7 +94,7 @@ impl PrefillVariant {
     }
 
     /// The launch of its shader for heads of these sizes; masking, parameters, buffers and grid are still missing.
-    pub(super) fn launch(&self, element: Element, head_dim: usize, value_dim: usize) -> Launch {
+    pub(super) fn launch(&self, element: StorageType, head_dim: usize, value_dim: usize) -> Launch {
         let dims4 = [("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (value_dim / 4) as f64)];
         let workgroup = ("WORKGROUP", self.lanes as f64);
         match self.technique {
@@ -182,19 +182,19 @@ impl DecodeVariant {
     }
 
     /// The launch over a contiguous cache; parameters and buffers are still missing.
-    pub(super) fn launch(&self, element: Element, heads: &Heads, sequences: usize, splits: usize) -> Launch {
+    pub(super) fn launch(&self, element: StorageType, heads: &Heads, sequences: usize, splits: usize) -> Launch {
         self.launch_of(self.shader, element, heads, [splits, sequences])
     }
 
     /// The launch over a paged cache; parameters, buffers and the size of a block are still missing.
-    pub(super) fn paged_launch(&self, element: Element, heads: &Heads, sequences: usize, splits: usize) -> Launch {
+    pub(super) fn paged_launch(&self, element: StorageType, heads: &Heads, sequences: usize, splits: usize) -> Launch {
         self.launch_of(self.paged_shader.unwrap_or(self.shader), element, heads, [splits, sequences])
     }
 
     fn launch_of(
         &self,
         shader: &'static str,
-        element: Element,
+        element: StorageType,
         heads: &Heads,
         [splits, sequences]: [usize; 2],
     ) -> Launch {
@@ -271,7 +271,7 @@ impl MlaVariant {
     }
 
     /// The launch of its shader; dimensions, parameters, buffers and grid are still missing.
-    pub(super) fn launch(&self, element: Element) -> Launch {
+    pub(super) fn launch(&self, element: StorageType) -> Launch {
         Launch::of(self.shader, element).needs(self.needs).overrides(self.overrides.iter().copied())
     }
 }

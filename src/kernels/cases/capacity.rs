@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::kernels::kernel::Kernel;
 use crate::kernels::plan::{Plan, Role};
 use crate::kernels::target::Target;
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds};
 
 /// The largest size of one case.
@@ -42,7 +42,7 @@ impl Capacity {
     }
 
     fn smaller(&self, kernel: &dyn Kernel) -> Option<Box<dyn Kernel>> {
-        let element = kernel.elements().first().copied().unwrap_or(Element::F32);
+        let element = kernel.elements().first().copied().unwrap_or(StorageType::F32);
         let plan = kernel.plan(kernel.default_variant(&Target::default()), element);
         if self.time(&plan) > CASE_TIME {
             return kernel.fewer_rows();
@@ -82,7 +82,7 @@ mod tests {
         let arithmetic = Some(FlopPerSecond::new(12e12));
         let capacity = Capacity { arithmetic, ..Capacity::unlimited() };
         let fitted = capacity.fit(Arc::new(Matmul::dense(16384, 4096, 28672)));
-        let plan = fitted.plan("tiled_64x128", Element::F32);
+        let plan = fitted.plan("tiled_64x128", StorageType::F32);
         assert!(plan.work.flop / FlopPerSecond::new(12e12) <= CASE_TIME);
         assert_eq!((shape(fitted.as_ref(), "k"), shape(fitted.as_ref(), "n")), (4096, 28672));
         assert_eq!(shape(fitted.as_ref(), "tokens"), 2048);
@@ -95,11 +95,11 @@ mod tests {
         let capacity = Capacity { case_bytes: GIB, ..Capacity::unlimited() };
         let wide = capacity.fit(Arc::new(Matmul::dense(64, 16384, 106_496)));
         assert_eq!((shape(wide.as_ref(), "tokens"), shape(wide.as_ref(), "k")), (64, 16384));
-        assert!(wide.plan("tiled_64x128", Element::F32).total_bytes() <= GIB);
+        assert!(wide.plan("tiled_64x128", StorageType::F32).total_bytes() <= GIB);
         let heads = Heads { heads: 64, kv_heads: 8, head_dim: 128 };
         let cache = capacity.fit(Arc::new(Decode { heads, sequences: 64, kv_len: 8192 }));
         assert_eq!((shape(cache.as_ref(), "kv_len"), shape(cache.as_ref(), "kv_heads")), (8192, 8));
-        assert!(cache.plan("group", Element::F32).total_bytes() <= GIB);
+        assert!(cache.plan("group", StorageType::F32).total_bytes() <= GIB);
         let buffer = Capacity { buffer_bytes: (1 << 31) - 1, ..Capacity::unlimited() };
         assert_eq!(
             shape(buffer.fit(Arc::new(Decode { heads, sequences: 64, kv_len: 8192 })).as_ref(), "sequences"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::kernels::kernel::Kernel;
 use crate::kernels::kernel_case::KernelCase;
-use crate::kernels::types::{Element, Family, KernelPhase};
+use crate::kernels::types::{Family, KernelPhase, StorageType};
 
 /// One kernel at one shape in one variant and type.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub struct CaseSpec {
     /// One of its variants.
     pub variant: &'static str,
     /// One of its types.
-    pub element: Element,
+    pub element: StorageType,
     /// A word of the id: in a preset the model with this shape, in the verification suite the kind of inputs.
     pub label: String,
     /// The phase of serving with this shape.

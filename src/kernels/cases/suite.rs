@@ -304,7 +304,7 @@ mod tests {
 
     use super::*;
     use crate::kernels::sources::SHADERS;
-    use crate::kernels::types::Element;
+    use crate::kernels::types::StorageType;
 
     #[test]
     fn ids_are_unique_in_the_verification_suite() {
@@ -326,7 +326,7 @@ mod tests {
 
     #[test]
     fn the_verification_suite_has_eight_shapes_of_every_kernel_variant_and_type() {
-        let mut shapes: BTreeMap<(&str, &str, Element), BTreeSet<String>> = BTreeMap::new();
+        let mut shapes: BTreeMap<(&str, &str, StorageType), BTreeSet<String>> = BTreeMap::new();
         for case in verification_cases() {
             // The same shaders multiply for all these kernels.
             let name = match case.kernel.name() {
@@ -339,7 +339,7 @@ mod tests {
         let few: Vec<_> =
             shapes.iter().filter(|(_, of)| of.len() < 8).map(|(key, of)| format!("{key:?}: {}", of.len())).collect();
         assert!(few.is_empty(), "{few:#?}");
-        for element in Element::ALL {
+        for element in StorageType::ALL {
             assert!(shapes.keys().filter(|(.., of)| *of == element).count() >= 6, "{element}");
         }
     }

@@ -7,7 +7,7 @@ use crate::kernels::plan::{Launch, Output, Plan, Role};
 use crate::kernels::routing::{self, Load, TokenSlots};
 use crate::kernels::tensor::{Tensor, TensorType, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::types::{StorageType, Work, named, word};
 use crate::kernels::verification::{Deviation, Verification, worst_of};
 use crate::units::{Bytes, Flop};
 
@@ -54,11 +54,11 @@ impl Kernel for Sort {
         &["counting"]
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
 
-    fn plan(&self, _variant: &str, element: Element) -> Plan {
+    fn plan(&self, _variant: &str, element: StorageType) -> Plan {
         let (slots, row_blocks) = (self.slots(), self.row_blocks());
         let rows = row_blocks * self.row_tile;
         let chunks = slots.div_ceil(CHUNK);
@@ -98,13 +98,13 @@ impl Kernel for Sort {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         let Self { tokens, top_k, experts, load, .. } = *self;
         let slots = routing::experts_of_slots(&TokenSlots { tokens, top_k, experts, load }, seed);
         Tensors::from([("expert_of_slot", Tensor::indices(&slots))])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         let flat = |name, length: usize| Output::new(name, &[length], &[length], TensorType::Index);
         vec![
             flat("expert_rows", self.experts),
@@ -118,7 +118,7 @@ impl Kernel for Sort {
         Some((0..self.experts).map(|expert| outputs["expert_rows"].index_at(&[expert])).collect())
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         let slots: Vec<usize> =
             (0..self.slots()).map(|slot| inputs["expert_of_slot"].index_at(&[slot]) as usize).collect();
         let want = twin::gating::sort(&slots, self.experts, self.row_tile);

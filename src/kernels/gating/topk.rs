@@ -11,7 +11,7 @@ use crate::kernels::plan::{Launch, Need, Output, Plan, Role};
 use crate::kernels::routing;
 use crate::kernels::tensor::{Random, Tensor, TensorType, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::types::{StorageType, Work, named, word};
 use crate::kernels::verification::{self, Computed, Deviation, Metric, Verification, sample, tolerance, worst_of};
 use crate::specs::Scoring;
 use crate::units::{Bytes, Flop};
@@ -79,7 +79,7 @@ impl Seen {
     }
 
     fn verification(self, slots: usize) -> Verification {
-        let weights = self.weights.relative(tolerance(Element::F32), slots);
+        let weights = self.weights.relative(tolerance(StorageType::F32), slots);
         self.sets.verdict(Verification { metric: Metric::TopkSet, ..weights }, slots)
     }
 }
@@ -114,15 +114,15 @@ impl Kernel for TopK {
             || (gate.experts / gate.groups).is_multiple_of(4) && gate.groups <= SUBGROUP_LANES && gate.experts <= 512
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
 
     fn layout(&self, _variant: &str) -> usize {
         0
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let gate = &self.gate;
         // Per expert one comparison and one exponential; the rest is small.
         let mut plan = Plan::new(Work {
@@ -167,9 +167,9 @@ impl Kernel for TopK {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         let dims = [self.tokens, self.gate.experts];
-        let random = Tensor::random(&dims, &dims, Element::F32, Random { sigma: 1.5, seed: seed ^ 0xA });
+        let random = Tensor::random(&dims, &dims, StorageType::F32, Random { sigma: 1.5, seed: seed ^ 0xA });
         let logits = match self.logits {
             Logits::Random => random,
             Logits::Ties => {
@@ -183,18 +183,18 @@ impl Kernel for TopK {
         };
         let bias = match self.logits {
             Logits::Random => {
-                Tensor::random(&dims[1..], &dims[1..], Element::F32, Random { sigma: 0.1, seed: seed ^ 0xB })
+                Tensor::random(&dims[1..], &dims[1..], StorageType::F32, Random { sigma: 0.1, seed: seed ^ 0xB })
             }
             _ => Tensor::floats(&dims[1..], &vec![0.125; dims[1]]),
         };
         Tensors::from([("logits", logits), ("bias", bias)])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         let dims = [self.tokens, self.gate.top_k];
         vec![
             Output::new("expert_of_slot", &dims, &dims, TensorType::Index),
-            Output::new("weight", &dims, &dims, Element::F32),
+            Output::new("weight", &dims, &dims, StorageType::F32),
         ]
     }
 
@@ -202,7 +202,7 @@ impl Kernel for TopK {
         routing::counts(&outputs["expert_of_slot"], self.gate.experts)
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: StorageType, effort: u64) -> Verification {
         let mut seen = Seen::nothing();
         for token in sample(self.tokens, self.gate.experts * 16, effort) {
             self.compare_token(token, inputs, outputs, &mut seen);
@@ -211,7 +211,7 @@ impl Kernel for TopK {
     }
 
     /// If two variants choose different experts for a token, both choices are compared with the twin.
-    fn agreement(&self, ours: Computed, theirs: Computed, element: Element) -> Verification {
+    fn agreement(&self, ours: Computed, theirs: Computed, element: StorageType) -> Verification {
         let chosen = |of: &Computed, token| of.outputs["expert_of_slot"].row(token);
         let differ = |token: &usize| chosen(&ours, *token) != chosen(&theirs, *token);
         let disputed: Vec<usize> = (0..self.tokens).into_par_iter().filter(differ).collect();

@@ -3,7 +3,7 @@
 use crate::kernels::kernel_case::KernelCase;
 use crate::kernels::plan::{Buffer, PartOf, Plan, Role};
 use crate::kernels::tensor::Tensors;
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 
 /// A buffer of a part, the buffer of the layer that it becomes, and the role of that. If the layer has the buffer already,
 /// the part shares it. It then grows to the larger of both sizes, and takes over the padding that a reader needs.
@@ -63,19 +63,19 @@ pub(super) fn take(inputs: &mut Tensors, from: &mut Tensors, name: &'static str,
 }
 
 /// The storage types of layers that are among `all`. Every kernel of a layer exists in them.
-pub(super) fn floats_of(all: &[Element]) -> &'static [Element] {
-    match [Element::F32, Element::F16].map(|element| all.contains(&element)) {
-        [true, true] => &[Element::F32, Element::F16],
-        [true, false] => &[Element::F32],
-        [false, true] => &[Element::F16],
+pub(super) fn floats_of(all: &[StorageType]) -> &'static [StorageType] {
+    match [StorageType::F32, StorageType::F16].map(|element| all.contains(&element)) {
+        [true, true] => &[StorageType::F32, StorageType::F16],
+        [true, false] => &[StorageType::F32],
+        [false, true] => &[StorageType::F16],
         [false, false] => &[],
     }
 }
 
 /// A number as a kernel stores it between two launches.
-pub(super) fn stored(value: f64, element: Element) -> f64 {
+pub(super) fn stored(value: f64, element: StorageType) -> f64 {
     match element {
-        Element::F16 => half::f16::from_f64(value).to_f64(),
+        StorageType::F16 => half::f16::from_f64(value).to_f64(),
         #[expect(clippy::cast_possible_truncation, reason = "the kernel stores f32")]
         _ => f64::from(value as f32),
     }

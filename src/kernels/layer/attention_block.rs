@@ -12,7 +12,7 @@ use crate::kernels::routing::Load;
 use crate::kernels::target::Target;
 use crate::kernels::tensor::Tensors;
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Extent, Work, named};
+use crate::kernels::types::{Extent, StorageType, Work, named};
 use crate::kernels::verification::{Deviation, Verification, sample, tolerance, worst_of};
 use crate::units::Bytes;
 
@@ -91,7 +91,7 @@ impl AttentionBlock {
         self.projection.unwrap_or_else(|| self.projection(0).default_variant(&Target::default()))
     }
 
-    fn projected_case<'a>(&self, kernel: &'a Matmul, storage: Element) -> KernelCase<'a> {
+    fn projected_case<'a>(&self, kernel: &'a Matmul, storage: StorageType) -> KernelCase<'a> {
         KernelCase { kernel, variant: self.projection_variant(), storage }
     }
 
@@ -104,7 +104,7 @@ impl AttentionBlock {
     }
 
     /// The least work: weights, hidden states, cache and outputs are moved once.
-    fn work(&self, plan: &Plan, element: Element) -> Work {
+    fn work(&self, plan: &Plan, element: StorageType) -> Work {
         let size = element.size_bytes() as f64;
         let (hidden, tokens) = (self.hidden as f64, self.tokens() as f64);
         let (q, kv) = (self.q_columns() as f64, self.kv_columns() as f64);
@@ -143,11 +143,11 @@ impl Kernel for AttentionBlock {
         self.attention().variants()
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32, StorageType::F16]
     }
 
-    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+    fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
         floats_of(self.attention().variant_elements(variant))
     }
 
@@ -158,7 +158,7 @@ impl Kernel for AttentionBlock {
     /// A trial runs its attention alone, since its variants are those of the attention.
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let attention = self.attention();
-        let work = self.plan(self.default_variant(&Target::default()), Element::F32).work;
+        let work = self.plan(self.default_variant(&Target::default()), StorageType::F32).work;
         attention.smaller(most).or_else(|| most.is_exceeded_by(&work).then_some(attention))
     }
 
@@ -177,11 +177,11 @@ impl Kernel for AttentionBlock {
         self.heads.halved().map(|heads| Box::new(Self { heads, ..self.clone() }) as Box<dyn Kernel>)
     }
 
-    fn with_parts(&self, element: Element, best: &BestVariant) -> Option<Box<dyn Kernel>> {
+    fn with_parts(&self, element: StorageType, best: &BestVariant) -> Option<Box<dyn Kernel>> {
         Some(Box::new(Self { projection: best(&self.projection(0), element), ..self.clone() }))
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         use Role::{Input, Output, Scratch};
         let mut plan = Plan::new(Work::default());
         let tile = [("block_expert", "block_expert", Input), ("slot_of_row", "slot_of_row", Input)];
@@ -209,7 +209,7 @@ impl Kernel for AttentionBlock {
         plan
     }
 
-    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, variant: &str, element: StorageType, seed: u64) -> Tensors {
         let mut inputs = Tensors::new();
         for (index, weights) in WEIGHTS.into_iter().enumerate() {
             let projection = self.projection(index);
@@ -231,7 +231,7 @@ impl Kernel for AttentionBlock {
         inputs
     }
 
-    fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, element: StorageType) -> Vec<Output> {
         let (tokens, Heads { heads, kv_heads, head_dim, .. }) = (self.tokens(), self.heads);
         let [q, k, v] = self.projected();
         let split =
@@ -247,7 +247,7 @@ impl Kernel for AttentionBlock {
     }
 
     /// Compares each step with its twin on the outputs of the step before it, so that every step is compared.
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         // Five outputs share the effort.
         let effort = effort / 5;
         let mut compared: Vec<(Deviation, usize)> =

@@ -15,7 +15,7 @@ use crate::kernels::routing::{self, Load};
 use crate::kernels::target::Target;
 use crate::kernels::tensor::{Tensor, TensorType, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Extent, Work, named};
+use crate::kernels::types::{Extent, StorageType, Work, named};
 use crate::kernels::verification::{Deviation, Verification, sample, tolerance};
 use crate::units::Bytes;
 
@@ -83,12 +83,12 @@ impl MoeLayer {
     }
 
     /// The names of the hidden states in the storage type, and in the f32 that the router reads.
-    fn x_names(element: Element) -> [&'static str; 2] {
-        if element == Element::F32 { ["x", "x"] } else { ["x", "x_f32"] }
+    fn x_names(element: StorageType) -> [&'static str; 2] {
+        if element == StorageType::F32 { ["x", "x"] } else { ["x", "x_f32"] }
     }
 
     /// The least work: each operand from outside is read once, and the output is written once.
-    fn work(&self, plan: &Plan, element: Element) -> Work {
+    fn work(&self, plan: &Plan, element: StorageType) -> Work {
         let read = |kernel: &str| {
             let part = plan.parts.iter().find(|part| part.kernel == kernel);
             part.map_or(0.0, |part| part.work.bytes_read.get())
@@ -124,11 +124,11 @@ impl Kernel for MoeLayer {
         self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate).variants()
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32, StorageType::F16]
     }
 
-    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+    fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
         let matmul = self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate);
         floats_of(matmul.variant_elements(variant))
     }
@@ -152,13 +152,13 @@ impl Kernel for MoeLayer {
         (intermediate >= LEAST_INTERMEDIATE).then(|| Box::new(Self { intermediate, ..self.clone() }) as Box<dyn Kernel>)
     }
 
-    fn with_parts(&self, _element: Element, best: &BestVariant) -> Option<Box<dyn Kernel>> {
+    fn with_parts(&self, _element: StorageType, best: &BestVariant) -> Option<Box<dyn Kernel>> {
         let parts = self.parts(Self::ANY);
-        let (router, scoring) = (best(&parts.router, Element::F32), best(&parts.top_k, Element::F32));
+        let (router, scoring) = (best(&parts.router, StorageType::F32), best(&parts.top_k, StorageType::F32));
         Some(Box::new(Self { router, scoring, ..self.clone() }))
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         use Role::{Input, Output, Scratch};
         let parts = self.parts(variant);
         let [x, x_router] = Self::x_names(element);
@@ -171,14 +171,14 @@ impl Kernel for MoeLayer {
             ("slot_of_row", "router_slot_of_row", Input),
             ("c", "logits", Scratch),
         ];
-        append(&mut plan, case(&parts.router, self.router_variant(&parts), Element::F32), &buffers);
+        append(&mut plan, case(&parts.router, self.router_variant(&parts), StorageType::F32), &buffers);
         let buffers = [
             ("logits", "logits", Scratch),
             ("bias", "bias", Input),
             ("expert_of_slot", "expert_of_slot", Output),
             ("weight", "weight", Scratch),
         ];
-        append(&mut plan, case(&parts.top_k, self.scoring_variant(&parts), Element::F32), &buffers);
+        append(&mut plan, case(&parts.top_k, self.scoring_variant(&parts), StorageType::F32), &buffers);
         let buffers = [
             ("expert_of_slot", "expert_of_slot", Output),
             ("expert_rows", "expert_rows", Scratch),
@@ -186,7 +186,7 @@ impl Kernel for MoeLayer {
             ("slot_of_row", "slot_of_row", Scratch),
             ("row_of_slot", "row_of_slot", Scratch),
         ];
-        append(&mut plan, case(&parts.sort, first(&parts.sort), Element::F32), &buffers);
+        append(&mut plan, case(&parts.sort, first(&parts.sort), StorageType::F32), &buffers);
         let routing = [("block_expert", "block_expert", Scratch), ("slot_of_row", "slot_of_row", Scratch)];
         let buffers = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1]];
         append(&mut plan, case(&parts.gate_up, variant, element), &buffers);
@@ -204,12 +204,12 @@ impl Kernel for MoeLayer {
         plan
     }
 
-    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, variant: &str, element: StorageType, seed: u64) -> Tensors {
         let parts = self.parts(variant);
-        let mut router = parts.router.inputs(self.router_variant(&parts), Element::F32, seed ^ 0x100);
+        let mut router = parts.router.inputs(self.router_variant(&parts), StorageType::F32, seed ^ 0x100);
         let mut gate_up = parts.gate_up.inputs(variant, element, seed ^ 0x200);
         let mut down = parts.down.inputs(variant, element, seed ^ 0x300);
-        let mut gate = parts.top_k.inputs(self.scoring_variant(&parts), Element::F32, seed ^ 0x400);
+        let mut gate = parts.top_k.inputs(self.scoring_variant(&parts), StorageType::F32, seed ^ 0x400);
         let [x, x_router] = Self::x_names(element);
         let mut inputs = Tensors::new();
         take(&mut inputs, &mut router, "b", "router_b");
@@ -226,7 +226,7 @@ impl Kernel for MoeLayer {
         inputs
     }
 
-    fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, element: StorageType) -> Vec<Output> {
         let slots = [self.tokens, self.gate.top_k];
         vec![
             Output::new("expert_of_slot", &slots, &slots, TensorType::Index),
@@ -238,7 +238,7 @@ impl Kernel for MoeLayer {
         routing::counts(&outputs["expert_of_slot"], self.gate.experts)
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let mut sets = TopkCheck::new();
         let mut out = Deviation::of("out");
         let cost = 3 * self.gate.top_k * self.hidden * self.intermediate + self.gate.experts * self.hidden;
@@ -260,14 +260,15 @@ impl Kernel for MoeLayer {
 }
 
 /// One part of the layer in one variant and type.
-fn case<'a>(kernel: &'a dyn Kernel, variant: &'a str, storage: Element) -> KernelCase<'a> {
+fn case<'a>(kernel: &'a dyn Kernel, variant: &'a str, storage: StorageType) -> KernelCase<'a> {
     KernelCase { kernel, variant, storage }
 }
 
 impl MoeLayer {
     /// The experts that the kernel chose for a token, and the twin's scores from logits of its own.
     fn routing(&self, token: usize, inputs: &Tensors, outputs: &Tensors) -> (Vec<usize>, twin::gating::Scores) {
-        let [_, x_router] = Self::x_names(if inputs.contains_key("x_f32") { Element::F16 } else { Element::F32 });
+        let [_, x_router] =
+            Self::x_names(if inputs.contains_key("x_f32") { StorageType::F16 } else { StorageType::F32 });
         let logits: Vec<f32> = (0..self.gate.experts)
             .map(|expert| {
                 let logit = twin::matmul::product(&inputs[x_router], &inputs["router_b"], token, 0, expert);
@@ -290,7 +291,7 @@ impl MoeLayer {
         chosen: &[usize],
         scores: &twin::gating::Scores,
         inputs: &Tensors,
-        element: Element,
+        element: StorageType,
     ) -> Vec<f64> {
         let mut out = vec![0.0; self.hidden];
         for &expert in chosen {

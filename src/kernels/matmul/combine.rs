@@ -8,7 +8,7 @@ use crate::kernels::plan::{Launch, Output, Plan, Role};
 use crate::kernels::routing::{self, Load, TokenSlots};
 use crate::kernels::tensor::{Random, Tensor, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::types::{StorageType, Work, named, word};
 use crate::kernels::verification::{Deviation, Verification, sample, tolerance};
 use crate::units::{Bytes, Flop};
 
@@ -55,11 +55,11 @@ impl Kernel for Combine {
         &["gather"]
     }
 
-    fn elements(&self) -> &'static [Element] {
-        Element::FLOATS
+    fn elements(&self) -> &'static [StorageType] {
+        StorageType::FLOATS
     }
 
-    fn plan(&self, _variant: &str, element: Element) -> Plan {
+    fn plan(&self, _variant: &str, element: StorageType) -> Plan {
         let (slots, n4) = (self.tokens * self.top_k, self.hidden.div_ceil(4));
         let size = operands::bytes(element);
         let mut plan = Plan::new(Work {
@@ -83,7 +83,7 @@ impl Kernel for Combine {
         plan
     }
 
-    fn inputs(&self, _variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, element: StorageType, seed: u64) -> Tensors {
         let padded = self.hidden.next_multiple_of(4);
         Tensors::from([
             (
@@ -100,7 +100,7 @@ impl Kernel for Combine {
                 Tensor::random(
                     &[self.tokens, self.top_k],
                     &[self.tokens, self.top_k],
-                    Element::F32,
+                    StorageType::F32,
                     Random { sigma: 0.3, seed: seed ^ 0xB },
                 ),
             ),
@@ -108,7 +108,7 @@ impl Kernel for Combine {
         ])
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let total = self.tokens * self.hidden;
         let mut deviation = Deviation::of("out");
         for item in sample(total, self.top_k, effort) {
@@ -119,7 +119,7 @@ impl Kernel for Combine {
         deviation.relative(tolerance(element), total)
     }
 
-    fn outputs(&self, _variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, element: StorageType) -> Vec<Output> {
         vec![Output::new("out", &[self.tokens, self.hidden], &[self.tokens, self.hidden.next_multiple_of(4)], element)]
     }
 }

@@ -6,7 +6,7 @@ use crate::kernels::kernel::Kernel;
 use crate::kernels::matmul::grouped::Matmul;
 use crate::kernels::plan::{Output, Plan};
 use crate::kernels::tensor::Tensors;
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 use crate::kernels::verification::Verification;
 
 /// Weights with the code 127, and then with -126: 127 * 126 * 32 = 126 * 127 * 32, so their products cancel exactly.
@@ -50,23 +50,23 @@ impl Kernel for ExtremeInt8 {
         self.0.variants()
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::Int8]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::Int8]
     }
 
-    fn variant_elements(&self, variant: &str) -> &'static [Element] {
-        if self.0.variant_elements(variant).contains(&Element::Int8) { &[Element::Int8] } else { &[] }
+    fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
+        if self.0.variant_elements(variant).contains(&StorageType::Int8) { &[StorageType::Int8] } else { &[] }
     }
 
     fn suits(&self, variant: &str) -> bool {
         self.0.suits(variant)
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         self.0.plan(variant, element)
     }
 
-    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, variant: &str, element: StorageType, seed: u64) -> Tensors {
         let mut inputs = self.0.inputs(variant, element, seed);
         let a = inputs["a"].with_codes(|_| 127);
         let b = inputs["b"].with_codes(|at| code(at[1], at[2]));
@@ -79,11 +79,11 @@ impl Kernel for ExtremeInt8 {
         inputs
     }
 
-    fn outputs(&self, variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, variant: &str, element: StorageType) -> Vec<Output> {
         self.0.outputs(variant, element)
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         self.0.verify(inputs, outputs, element, effort)
     }
 }
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn all_but_the_last_product_cancel() {
         let extreme = ExtremeInt8::new(2, 5);
-        let inputs = extreme.inputs(extreme.default_variant(&Target::default()), Element::Int8, 1);
+        let inputs = extreme.inputs(extreme.default_variant(&Target::default()), StorageType::Int8, 1);
         for column in 0..5 {
             let product = twin::matmul::product(&inputs["a"], &inputs["b"], 1, 0, column);
             assert_eq!(product, 127.0 * (100.0 - column as f64));

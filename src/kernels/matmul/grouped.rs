@@ -11,7 +11,7 @@ use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::routing::{self, Load, NONE, TokenSlots};
 use crate::kernels::tensor::{Tensor, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Element, Extent, INT4_GROUP, Work, named, word};
+use crate::kernels::types::{Extent, INT4_GROUP, StorageType, Work, named, word};
 use crate::kernels::verification::{self, Computed, Deviation, Verification, sample, tolerance};
 use crate::units::{Bytes, Flop};
 
@@ -110,7 +110,7 @@ impl Matmul {
     }
 
     /// The least work: each operand is read once and each result written once. Only experts with rows read weights.
-    fn work(&self, element: Element, used_experts: usize) -> Work {
+    fn work(&self, element: StorageType, used_experts: usize) -> Work {
         let (rows, k) = (self.rows() as f64, self.k as f64);
         let matrices = if self.swiglu() { 2.0 } else { 1.0 };
         let columns = self.n as f64 * matrices;
@@ -118,8 +118,8 @@ impl Matmul {
         let activation_bytes = element.activation().size_bytes() as f64 * a_rows * k;
         let weight_bytes = element.weight_bits() as f64 / 8.0 * k * columns;
         let scale_bytes = match element {
-            Element::Int8 => [4.0 * a_rows, 4.0 * columns],
-            Element::Int4 => [0.0, 2.0 * (k / INT4_GROUP as f64).ceil() * columns],
+            StorageType::Int8 => [4.0 * a_rows, 4.0 * columns],
+            StorageType::Int4 => [0.0, 2.0 * (k / INT4_GROUP as f64).ceil() * columns],
             _ => [0.0; 2],
         };
         let experts = used_experts as f64;
@@ -131,7 +131,7 @@ impl Matmul {
     }
 
     /// The operations that the launch issues: whole tiles of rows, whole panels of columns, whole steps of k.
-    fn issued_flop(&self, variant: &Variant, element: Element, rows: &[usize]) -> Flop {
+    fn issued_flop(&self, variant: &Variant, element: StorageType, rows: &[usize]) -> Flop {
         let rows: usize = rows.iter().map(|rows| rows.next_multiple_of(variant.row_tile)).sum();
         let columns = self.weights().panels(variant) * variant.panel_columns();
         Flop::new(2.0 * (rows * columns) as f64 * operands::padded_k(self.k, element) as f64)
@@ -168,14 +168,14 @@ impl Kernel for Matmul {
         named_variants()
     }
 
-    fn elements(&self) -> &'static [Element] {
-        if self.role == MatmulRole::RouterLogits { &[Element::F32] } else { &Element::ALL }
+    fn elements(&self) -> &'static [StorageType] {
+        if self.role == MatmulRole::RouterLogits { &[StorageType::F32] } else { &StorageType::ALL }
     }
 
-    fn variant_elements(&self, variant: &str) -> &'static [Element] {
+    fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
         let all = Variant::of(variant).elements;
         match self.role {
-            MatmulRole::RouterLogits if all.contains(&Element::F32) => &[Element::F32],
+            MatmulRole::RouterLogits if all.contains(&StorageType::F32) => &[StorageType::F32],
             MatmulRole::RouterLogits => &[],
             _ => all,
         }
@@ -190,7 +190,7 @@ impl Kernel for Matmul {
     /// Fewer experts with as many rows each, then less of each matrix. So the share of padding stays.
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
-        while most.is_exceeded_by(&small.work(Element::F32, small.experts)) {
+        while most.is_exceeded_by(&small.work(StorageType::F32, small.experts)) {
             let rows = small.rows() / small.experts;
             if small.experts / 2 >= small.top_k {
                 small.experts /= 2;
@@ -220,7 +220,7 @@ impl Kernel for Matmul {
             .then(|| Box::new(half) as Box<dyn Kernel>)
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let variant = Variant::of(variant);
         let typical = self.typical_rows();
         let mut plan = Plan::new(self.work(element, typical.len()));
@@ -240,11 +240,11 @@ impl Kernel for Matmul {
             plan.buffer("slot_of_row", Role::Input, rows * 4),
         ];
         match element {
-            Element::Int8 => {
+            StorageType::Int8 => {
                 bindings.push(plan.buffer("a_scale", Role::Input, a_rows * 4));
                 bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
             }
-            Element::Int4 => bindings.push(plan.buffer("b_scale", Role::Input, b_columns * k / INT4_GROUP * 2)),
+            StorageType::Int4 => bindings.push(plan.buffer("b_scale", Role::Input, b_columns * k / INT4_GROUP * 2)),
             _ => {}
         }
         bindings.push(plan.buffer("c", Role::Output, rows * n4 * 4 * operands::bytes(element.result())));
@@ -267,12 +267,12 @@ impl Kernel for Matmul {
         plan
     }
 
-    fn inputs(&self, variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, variant: &str, element: StorageType, seed: u64) -> Tensors {
         self.inputs_from(&mut Made::default(), variant, element, seed)
     }
 
     /// All variants with panels of one width share the weights.
-    fn inputs_from(&self, made: &mut Made, variant: &str, element: Element, seed: u64) -> Tensors {
+    fn inputs_from(&self, made: &mut Made, variant: &str, element: StorageType, seed: u64) -> Tensors {
         let variant = Variant::of(variant);
         let layout = routing::layout(&self.slots(seed), self.experts, variant.row_tile);
         let rows = layout.slot_of_row.len();
@@ -299,7 +299,7 @@ impl Kernel for Matmul {
         inputs
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let (a, b) = (&inputs["a"], &inputs["b"]);
         let (block_expert, slot_of_row) = (&inputs["block_expert"], &inputs["slot_of_row"]);
         let row_tile = slot_of_row.dims()[0] / block_expert.dims()[0];
@@ -326,7 +326,7 @@ impl Kernel for Matmul {
     }
 
     /// Compares rows of the same token slot, since each variant pads the rows of an expert to its own tile.
-    fn agreement(&self, ours: Computed, theirs: Computed, element: Element) -> Verification {
+    fn agreement(&self, ours: Computed, theirs: Computed, element: StorageType) -> Verification {
         let rows = |of: &Computed| {
             let slots = &of.inputs["slot_of_row"];
             let filled = (0..slots.dims()[0]).map(|row| (slots.index_at(&[row]), row));
@@ -342,7 +342,7 @@ impl Kernel for Matmul {
         })
     }
 
-    fn outputs(&self, variant: &str, element: Element) -> Vec<Output> {
+    fn outputs(&self, variant: &str, element: StorageType) -> Vec<Output> {
         let variant = Variant::of(variant);
         let rows = self.row_blocks(variant) * variant.row_tile;
         vec![Output::new("c", &[rows, self.n], &[rows, self.n.next_multiple_of(4)], element.result())]

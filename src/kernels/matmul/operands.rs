@@ -6,23 +6,23 @@
 
 use crate::kernels::matmul::variant::Variant;
 use crate::kernels::tensor::{MemoryAxis, Random, ScaleLayout, Tensor};
-use crate::kernels::types::{Element, INT4_GROUP};
+use crate::kernels::types::{INT4_GROUP, StorageType};
 
 /// Bytes of one number of a type that has whole bytes.
-pub(super) fn bytes(element: Element) -> usize {
+pub(super) fn bytes(element: StorageType) -> usize {
     usize::try_from(element.size_bytes()).unwrap_or(4)
 }
 
 /// Bytes of `count` weights without their scales.
-pub(super) fn weight_bytes(count: usize, element: Element) -> usize {
+pub(super) fn weight_bytes(count: usize, element: StorageType) -> usize {
     count * usize::try_from(element.weight_bits()).unwrap_or(32) / 8
 }
 
 /// k with the zeros that fill its last step.
-pub(super) fn padded_k(k: usize, element: Element) -> usize {
+pub(super) fn padded_k(k: usize, element: StorageType) -> usize {
     k.next_multiple_of(match element {
-        Element::Int4 => INT4_GROUP,
-        Element::Int8 => 16,
+        StorageType::Int4 => INT4_GROUP,
+        StorageType::Int8 => 16,
         _ => 4,
     })
 }
@@ -32,12 +32,15 @@ fn axis(dim: usize, step: usize, count: usize) -> MemoryAxis {
 }
 
 /// Activations [rows, k], in int8 with one scale per row. Memory has `in_memory` rows; those beyond `rows` hold zeros.
-pub(super) fn activations(rows: usize, in_memory: usize, k: usize, element: Element, seed: u64) -> Tensor {
+pub(super) fn activations(rows: usize, in_memory: usize, k: usize, element: StorageType, seed: u64) -> Tensor {
     let axes = [axis(0, 1, in_memory), axis(1, 1, padded_k(k, element))];
     let dims = [rows, k];
-    if element == Element::Int8 {
-        let scaling =
-            ScaleLayout { block: vec![1, k], axes: vec![axis(0, 1, in_memory), axis(1, 1, 1)], element: Element::F32 };
+    if element == StorageType::Int8 {
+        let scaling = ScaleLayout {
+            block: vec![1, k],
+            axes: vec![axis(0, 1, in_memory), axis(1, 1, 1)],
+            element: StorageType::F32,
+        };
         return Tensor::random_quantised(&dims, &axes, element, &scaling, Random { sigma: 1.0, seed });
     }
     Tensor::random_in_order(&dims, &axes, element.activation(), Random { sigma: 1.0, seed })
@@ -67,15 +70,15 @@ impl Weights {
     }
 
     /// Random weights of deviation 1 / sqrt(k), in panels of the variant.
-    pub(super) fn draw(&self, variant: &Variant, element: Element, seed: u64) -> Tensor {
+    pub(super) fn draw(&self, variant: &Variant, element: StorageType, seed: u64) -> Tensor {
         let Self { experts, k, n, matrices } = *self;
         let (panels, columns) = (self.panels(variant), self.output_columns(variant));
         let sigma = 1.0 / (k as f64).sqrt();
         // The dimension of the columns comes last, that of gate and up before it.
         let (dims, last) = if matrices == 2 { (vec![experts, k, 2, n], 3) } else { (vec![experts, k, n], 2) };
         let per_word = match element {
-            Element::Int4 => 8,
-            Element::Int8 => 4,
+            StorageType::Int4 => 8,
+            StorageType::Int8 => 4,
             _ => 1,
         };
         let order = |k_step: usize, k_count: usize, k_inside: usize| -> Vec<MemoryAxis> {
@@ -89,8 +92,8 @@ impl Weights {
         let padded = padded_k(k, element);
         let axes = order(per_word, padded / per_word, per_word);
         let (share, scale) = match element {
-            Element::Int8 => (k, Element::F32),
-            Element::Int4 => (INT4_GROUP, Element::F16),
+            StorageType::Int8 => (k, StorageType::F32),
+            StorageType::Int4 => (INT4_GROUP, StorageType::F16),
             _ => return Tensor::random_in_order(&dims, &axes, element, Random { sigma, seed }),
         };
         let mut block = vec![1; dims.len()];

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::kernels::plan::{Launch, Need};
-use crate::kernels::types::{Element, INT4_GROUP};
+use crate::kernels::types::{INT4_GROUP, StorageType};
 
 /// One technique with one tile.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ pub(super) struct Variant {
     pub(super) name: &'static str,
     technique: Technique,
     /// The storage types that it exists for.
-    pub(super) elements: &'static [Element],
+    pub(super) elements: &'static [StorageType],
     /// Rows per workgroup, which must belong to one expert.
     pub(super) row_tile: usize,
     /// Rows per invocation.
@@ -51,10 +51,10 @@ const fn variant(
     split_k: usize,
     most_rows_per_expert: usize,
 ) -> Variant {
-    let elements: &[Element] = match technique {
-        Technique::Tiled => Element::FLOATS,
-        Technique::Matrix8 | Technique::Matrix16 => &[Element::F16],
-        _ => &Element::ALL,
+    let elements: &[StorageType] = match technique {
+        Technique::Tiled => StorageType::FLOATS,
+        Technique::Matrix8 | Technique::Matrix16 => &[StorageType::F16],
+        _ => &StorageType::ALL,
     };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
 }
@@ -96,16 +96,16 @@ impl Variant {
     }
 
     /// The file under shaders/.
-    fn shader(&self, element: Element) -> &'static str {
+    fn shader(&self, element: StorageType) -> &'static str {
         match (self.technique, element) {
-            (Technique::Blocked, Element::Int8) => "matmul_int8_blocked",
-            (Technique::Blocked, Element::Int4) => "matmul_int4_blocked",
+            (Technique::Blocked, StorageType::Int8) => "matmul_int8_blocked",
+            (Technique::Blocked, StorageType::Int4) => "matmul_int4_blocked",
             (Technique::Blocked, _) => "matmul_blocked",
-            (Technique::Subgroup, Element::Int8) => "matmul_int8_subgroup",
-            (Technique::Subgroup, Element::Int4) => "matmul_int4_subgroup",
+            (Technique::Subgroup, StorageType::Int8) => "matmul_int8_subgroup",
+            (Technique::Subgroup, StorageType::Int4) => "matmul_int4_subgroup",
             (Technique::Subgroup, _) => "matmul_subgroup",
-            (Technique::Streamed, Element::Int8) => "matmul_int8_streamed",
-            (Technique::Streamed, Element::Int4) => "matmul_int4_streamed",
+            (Technique::Streamed, StorageType::Int8) => "matmul_int8_streamed",
+            (Technique::Streamed, StorageType::Int4) => "matmul_int4_streamed",
             (Technique::Streamed, _) => "matmul_streamed",
             (Technique::Tiled, _) => "matmul_tiled",
             (Technique::Matrix8 | Technique::Matrix16, _) => "matmul_matrix",
@@ -113,12 +113,12 @@ impl Variant {
     }
 
     /// The launch of its shader with its tile; shape, buffers and grid are still missing.
-    pub(super) fn launch(&self, element: Element) -> Launch {
+    pub(super) fn launch(&self, element: StorageType) -> Launch {
         let launch = Launch::of(self.shader(element), element);
         let width = ("WIDTH", self.width as f64);
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
         // The subgroup technique multiplies codes as f32; the other two take the packed dot product.
-        let dots: &[Need] = if element == Element::Int8 { &[Need::PackedDot] } else { &[] };
+        let dots: &[Need] = if element == StorageType::Int8 { &[Need::PackedDot] } else { &[] };
         match self.technique {
             Technique::Blocked => {
                 let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
@@ -135,10 +135,10 @@ impl Variant {
     }
 
     /// The parameter that counts steps along k, and the k per step.
-    pub(super) fn k_step(&self, element: Element) -> (&'static str, usize) {
+    pub(super) fn k_step(&self, element: StorageType) -> (&'static str, usize) {
         match (element, self.technique) {
-            (Element::Int4, _) => ("groups", INT4_GROUP),
-            (Element::Int8, Technique::Blocked | Technique::Streamed) => ("k16", 16),
+            (StorageType::Int4, _) => ("groups", INT4_GROUP),
+            (StorageType::Int8, Technique::Blocked | Technique::Streamed) => ("k16", 16),
             _ => ("k4", 4),
         }
     }

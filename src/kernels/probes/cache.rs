@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::kernels::kernel::Kernel;
 use crate::kernels::plan::{Launch, Output, Plan, Role};
 use crate::kernels::tensor::{Random, Tensor, Tensors};
-use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::types::{StorageType, Work, named, word};
 use crate::kernels::verification::{Deviation, Verification};
 use crate::units::Bytes;
 
@@ -48,11 +48,11 @@ impl Kernel for CacheProbe {
         &["probe"]
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
 
-    fn plan(&self, _variant: &str, element: Element) -> Plan {
+    fn plan(&self, _variant: &str, element: StorageType) -> Plan {
         let Self { bytes, passes, invocations } = *self;
         let mut plan = Plan::new(Work { bytes_read: Bytes::new((bytes * passes) as f64), ..Work::default() });
         let bindings = [plan.buffer("data", Role::Input, bytes), plan.buffer("sum", Role::Output, invocations * 16)];
@@ -71,17 +71,17 @@ impl Kernel for CacheProbe {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         let dims = [self.bytes / MIN_CACHE_BYTES, MIN_CACHE_BYTES / 4];
-        Tensors::from([("data", Tensor::random(&dims, &dims, Element::F32, Random { sigma: 0.25, seed }))])
+        Tensors::from([("data", Tensor::random(&dims, &dims, StorageType::F32, Random { sigma: 0.25, seed }))])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         let dims = [self.invocations, 4];
-        vec![Output::new("sum", &dims, &dims, Element::F32)]
+        vec![Output::new("sum", &dims, &dims, StorageType::F32)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         let Self { bytes, passes, invocations } = *self;
         let vectors = bytes / 16;
         let cost = vectors / invocations * passes * 4;
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn inputs_fill_the_buffers_of_their_plans() {
         let probe = CacheProbe { bytes: 2 << 20, passes: 3, invocations: CACHE_INVOCATIONS[0] };
-        let (plan, inputs) = (probe.plan("probe", Element::F32), probe.inputs("probe", Element::F32, 1));
+        let (plan, inputs) = (probe.plan("probe", StorageType::F32), probe.inputs("probe", StorageType::F32, 1));
         assert_eq!(inputs["data"].bytes().len() as u64, plan.buffers[0].size_bytes);
     }
 }

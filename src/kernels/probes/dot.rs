@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::kernels::kernel::Kernel;
 use crate::kernels::plan::{Launch, Need, Output, Plan, Role};
 use crate::kernels::tensor::{Random, Tensor, TensorType, Tensors};
-use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::types::{StorageType, Work, named, word};
 use crate::kernels::verification::{Deviation, Verification};
 use crate::units::Flop;
 
@@ -43,11 +43,11 @@ impl Kernel for DotProbe {
         &["probe"]
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
 
-    fn plan(&self, _variant: &str, element: Element) -> Plan {
+    fn plan(&self, _variant: &str, element: StorageType) -> Plan {
         let Self { invocations, rounds } = *self;
         let flop = Flop::new((8 * invocations * rounds * STEPS * SUMS) as f64);
         let mut plan = Plan::new(Work { flop, ..Work::default() });
@@ -64,16 +64,16 @@ impl Kernel for DotProbe {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         let dims = [self.invocations];
-        Tensors::from([("start", Tensor::random(&dims, &dims, Element::F32, Random { sigma: 0.25, seed }))])
+        Tensors::from([("start", Tensor::random(&dims, &dims, StorageType::F32, Random { sigma: 0.25, seed }))])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         vec![Output::new("finish", &[self.invocations], &[self.invocations], TensorType::Index)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         let cost = self.rounds * STEPS * SUMS;
         let stride = self.invocations.div_ceil((EFFORT / cost).max(2)) | 1;
         let mut deviation = Deviation::of("finish");

@@ -9,7 +9,7 @@ use crate::kernels::kernel::Kernel;
 use crate::kernels::plan::{Launch, Need, Output, Plan, Role};
 use crate::kernels::probes::outer;
 use crate::kernels::tensor::{Random, Tensor, Tensors};
-use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::types::{StorageType, Work, named, word};
 use crate::kernels::verification::{Deviation, Verification};
 use crate::units::{Bytes, Flop};
 
@@ -130,11 +130,11 @@ impl Kernel for FmaProbe {
         const { &[FMA_WORKGROUPS[0].0, FMA_WORKGROUPS[1].0] }
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32, Element::F16]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32, StorageType::F16]
     }
 
-    fn plan(&self, variant: &str, element: Element) -> Plan {
+    fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let mut plan = Plan::new(self.work());
         let bindings = [
             plan.buffer("start", Role::Input, self.invocations * self.form.start_length() * 4),
@@ -147,7 +147,7 @@ impl Kernel for FmaProbe {
         let workgroup = workgroup(variant);
         plan.launch(
             Launch::of(self.name(), element)
-                .needs(if element == Element::F16 { &[Need::ShaderF16] } else { &[] })
+                .needs(if element == StorageType::F16 { &[Need::ShaderF16] } else { &[] })
                 .overrides([("WORKGROUP", f64::from(workgroup))])
                 .params([("rounds", word(self.rounds))])
                 .params(params)
@@ -157,30 +157,30 @@ impl Kernel for FmaProbe {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         let start = match self.form {
             FmaForm::Chains => {
-                Tensor::random(&[self.invocations], &[self.invocations], Element::F32, Random { sigma: 0.25, seed })
+                Tensor::random(&[self.invocations], &[self.invocations], StorageType::F32, Random { sigma: 0.25, seed })
             }
             FmaForm::Outer => {
                 let dims = [self.invocations, 4];
-                outer::quarters(&Tensor::random(&dims, &dims, Element::F32, Random { sigma: 1.0, seed }))
+                outer::quarters(&Tensor::random(&dims, &dims, StorageType::F32, Random { sigma: 1.0, seed }))
             }
         };
         Tensors::from([("start", start)])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
-        vec![Output::new("finish", &[self.invocations], &[self.invocations], Element::F32)]
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
+        vec![Output::new("finish", &[self.invocations], &[self.invocations], StorageType::F32)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: Element, _effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, _effort: u64) -> Verification {
         let mut deviation = Deviation::of("finish");
         for invocation in 0..self.invocations {
             let got = outputs["finish"].at(&[invocation]);
             deviation.pair(&[invocation], got, self.finish(inputs, invocation));
         }
-        deviation.relative(if element == Element::F32 { 1e-6 } else { 2e-3 }, self.invocations)
+        deviation.relative(if element == StorageType::F32 { 1e-6 } else { 2e-3 }, self.invocations)
     }
 }
 
@@ -203,21 +203,21 @@ mod tests {
         assert_eq!(invocations, 4096);
         let ratio = flop(FmaForm::Chains, rounds) / flop(FmaForm::Outer, 48);
         assert!((ratio - 1.0).abs() < 0.02, "{ratio}");
-        assert_eq!(FmaProbe::chains_of(&CopyProbe { bytes: 1 << 20 }.plan("probe", Element::F32).work), None);
+        assert_eq!(FmaProbe::chains_of(&CopyProbe { bytes: 1 << 20 }.plan("probe", StorageType::F32).work), None);
         assert_eq!(FmaProbe::chains_of(&Work::default()), None);
     }
 
     #[test]
     fn a_sum_of_products_that_stops_a_round_early_is_noticed() {
         let probe = FmaForm::Outer.probe(64, 32);
-        let inputs = probe.inputs("probe", Element::F32, 5);
+        let inputs = probe.inputs("probe", StorageType::F32, 5);
         let ran = |rounds: usize| {
             let probe = FmaForm::Outer.probe(64, rounds);
             #[expect(clippy::cast_possible_truncation, reason = "exact in f32")]
             let finish: Vec<f32> = (0..64).map(|i| probe.finish(&inputs, i) as f32).collect();
             Tensors::from([("finish", Tensor::floats(&[64], &finish))])
         };
-        let verify = |outputs: &Tensors| probe.verify(&inputs, outputs, Element::F32, u64::MAX);
+        let verify = |outputs: &Tensors| probe.verify(&inputs, outputs, StorageType::F32, u64::MAX);
         assert_eq!(verify(&ran(32)).value, 0.0);
         assert!(!verify(&ran(31)).passed() && !verify(&ran(30)).passed());
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::kernels::kernel::Kernel;
 use crate::kernels::plan::{Launch, Output, Plan, Role};
 use crate::kernels::tensor::{Random, Tensor, TensorType, Tensors};
-use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::types::{StorageType, Work, named, word};
 use crate::kernels::verification::{Deviation, Verification};
 use crate::units::Flop;
 
@@ -62,11 +62,11 @@ impl Kernel for MatrixProbe {
         &["probe"]
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
 
-    fn plan(&self, _variant: &str, element: Element) -> Plan {
+    fn plan(&self, _variant: &str, element: StorageType) -> Plan {
         let tile = self.size * self.size;
         let mut plan = Plan::new(self.work());
         let bindings = [
@@ -86,27 +86,27 @@ impl Kernel for MatrixProbe {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         let square = [self.size, self.size];
-        let a = Tensor::random(&square, &square, Element::F16, Random { sigma: 0.25, seed });
+        let a = Tensor::random(&square, &square, StorageType::F16, Random { sigma: 0.25, seed });
         // The sign bit is the highest of each little-endian half.
         let mut both = a.bytes().to_vec();
         both.extend(a.bytes().chunks(2).flat_map(|half| [half[0], half[1] ^ 0x80]));
         let dims = [2, self.size, self.size];
         let b = [CHAINS, self.size, self.size];
         Tensors::from([
-            ("a", Tensor::from_bytes(&dims, &dims, Element::F16.into(), both)),
-            ("b", Tensor::random(&b, &b, Element::F16, Random { sigma: 0.25, seed: seed ^ 0xB })),
+            ("a", Tensor::from_bytes(&dims, &dims, StorageType::F16.into(), both)),
+            ("b", Tensor::random(&b, &b, StorageType::F16, Random { sigma: 0.25, seed: seed ^ 0xB })),
         ])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         let ran = Output::new("ran", &[self.workgroups], &[self.workgroups], TensorType::Index);
-        vec![ran, Output::new("c", &self.dims(), &self.dims(), Element::F32)]
+        vec![ran, Output::new("c", &self.dims(), &self.dims(), StorageType::F32)]
     }
 
     /// Compares every tile of every subgroup, and the number of subgroups with the one that the work counts.
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         let [workgroups, subgroups, _, size, _] = self.dims();
         for group in 0..workgroups {
             let ran = outputs["ran"].index_at(&[group]);
@@ -147,7 +147,7 @@ mod tests {
     fn inputs_fill_the_buffers_of_their_plans() {
         for size in [8, 16] {
             let probe = MatrixProbe { size, ..PROBE };
-            let (plan, inputs) = (probe.plan("probe", Element::F32), probe.inputs("probe", Element::F32, 1));
+            let (plan, inputs) = (probe.plan("probe", StorageType::F32), probe.inputs("probe", StorageType::F32, 1));
             for buffer in plan.buffers.iter().filter(|buffer| buffer.role == Role::Input) {
                 assert_eq!(inputs[buffer.name].bytes().len() as u64, buffer.size_bytes, "{size} {}", buffer.name);
             }
@@ -156,14 +156,14 @@ mod tests {
 
     #[test]
     fn minus_a_is_a_with_every_sign_turned() {
-        let inputs = PROBE.inputs("probe", Element::F32, 3);
+        let inputs = PROBE.inputs("probe", StorageType::F32, 3);
         let a = &inputs["a"];
         assert!((0..8).all(|i| a.at(&[0, i, 7 - i]) == -a.at(&[1, i, 7 - i]) && a.at(&[0, i, 7 - i]) != 0.0));
     }
 
     /// The outputs of a device with `ran` subgroups per workgroup. Every number is right except the one at `wrong`.
     fn outputs(ran: u32, wrong: Option<usize>) -> Tensors {
-        let inputs = PROBE.inputs("probe", Element::F32, 3);
+        let inputs = PROBE.inputs("probe", StorageType::F32, 3);
         let dims = PROBE.dims();
         let value = |at: usize| {
             let (chain, row, column) = (at / 64 % CHAINS, at / 8 % 8, at % 8);
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn every_tile_of_every_subgroup_is_compared_and_as_many_subgroups_as_were_counted() {
         let verify = |outputs: &Tensors| {
-            PROBE.verify(&PROBE.inputs("probe", Element::F32, 3), outputs, Element::F32, u64::MAX).passed()
+            PROBE.verify(&PROBE.inputs("probe", StorageType::F32, 3), outputs, StorageType::F32, u64::MAX).passed()
         };
         assert!(verify(&outputs(4, None)));
         let tile = CHAINS * 64;

@@ -42,11 +42,11 @@ mod tests {
     use super::*;
     use crate::kernels::sources::wgsl;
     use crate::kernels::tensor::Random;
-    use crate::kernels::types::Element;
+    use crate::kernels::types::StorageType;
 
     #[test]
     fn the_sums_stay_small_and_no_operand_is_ever_zero() {
-        let drawn = Tensor::random(&[64, 4], &[64, 4], Element::F32, Random { sigma: 1.0, seed: 5 });
+        let drawn = Tensor::random(&[64, 4], &[64, 4], StorageType::F32, Random { sigma: 1.0, seed: 5 });
         let starts = quarters(&drawn);
         for invocation in 0..64 {
             let a: [f64; 4] = std::array::from_fn(|i| starts.at(&[invocation, i]));
@@ -73,7 +73,7 @@ mod tests {
 
     /// The factor of each statement `NAME = fma(FACTOR, ...` or `NAME += dot4I8Packed(x, FACTOR)`, by name and in order.
     fn factors(shader: &str) -> BTreeMap<String, Vec<String>> {
-        let text = wgsl(shader, Element::F32).unwrap();
+        let text = wgsl(shader, StorageType::F32).unwrap();
         let mut factors: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for statement in text.split([';', '\n']).map(str::trim) {
             let outer = statement.split_once(" = fma(").map(|(name, rest)| (name, rest.split(',').next().unwrap()));

@@ -6,7 +6,7 @@ use crate::kernels::kernel::Kernel;
 use crate::kernels::plan::{Launch, Output, Plan, Role};
 use crate::kernels::probes::launch::seed_word;
 use crate::kernels::tensor::{Random, Tensor, TensorType, Tensors};
-use crate::kernels::types::{Element, Work, named, word};
+use crate::kernels::types::{StorageType, Work, named, word};
 use crate::kernels::verification::{Deviation, Verification};
 use crate::units::Bytes;
 
@@ -74,11 +74,11 @@ impl Kernel for ReadProbe {
         &["probe"]
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
 
-    fn plan(&self, _variant: &str, element: Element) -> Plan {
+    fn plan(&self, _variant: &str, element: StorageType) -> Plan {
         let vectors = self.vectors();
         let mut plan = Plan::new(Work { bytes_read: Bytes::new((vectors * 16) as f64), ..Work::default() });
         let bindings =
@@ -93,17 +93,17 @@ impl Kernel for ReadProbe {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         let dims = [self.vectors() / 1024, 4096];
-        Tensors::from([("data", Tensor::random(&dims, &dims, Element::F32, Random { sigma: 0.25, seed }))])
+        Tensors::from([("data", Tensor::random(&dims, &dims, StorageType::F32, Random { sigma: 0.25, seed }))])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         let dims = [READ_INVOCATIONS, 4];
-        vec![Output::new("sum", &dims, &dims, Element::F32)]
+        vec![Output::new("sum", &dims, &dims, StorageType::F32)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         let mut deviation = Deviation::of("sum");
         let vectors = self.vectors();
         for invocation in (0..READ_INVOCATIONS).step_by(61) {
@@ -138,11 +138,11 @@ impl Kernel for CopyProbe {
         &["probe"]
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
 
-    fn plan(&self, _variant: &str, element: Element) -> Plan {
+    fn plan(&self, _variant: &str, element: StorageType) -> Plan {
         let invocations = write_invocations(self.bytes);
         let length = invocations * WRITE_BYTES;
         let moved = Bytes::new(length as f64);
@@ -158,17 +158,17 @@ impl Kernel for CopyProbe {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         let dims = self.dims();
-        Tensors::from([("data", Tensor::random(&dims, &dims, Element::F32, Random { sigma: 0.25, seed }))])
+        Tensors::from([("data", Tensor::random(&dims, &dims, StorageType::F32, Random { sigma: 0.25, seed }))])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         let dims = self.dims();
-        vec![Output::new("copy", &dims, &dims, Element::F32)]
+        vec![Output::new("copy", &dims, &dims, StorageType::F32)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         let mut deviation = Deviation::of("copy");
         let length = write_invocations(self.bytes) * WRITE_BYTES / 4;
         for i in (0..length).step_by((length / MOST_COMPARED) | 1) {
@@ -191,11 +191,11 @@ impl Kernel for WriteProbe {
         &["probe"]
     }
 
-    fn elements(&self) -> &'static [Element] {
-        &[Element::F32]
+    fn elements(&self) -> &'static [StorageType] {
+        &[StorageType::F32]
     }
 
-    fn plan(&self, _variant: &str, element: Element) -> Plan {
+    fn plan(&self, _variant: &str, element: StorageType) -> Plan {
         let invocations = write_invocations(self.bytes);
         let length = invocations * WRITE_BYTES;
         let mut plan = Plan::new(Work { bytes_written: Bytes::new(length as f64), ..Work::default() });
@@ -210,16 +210,16 @@ impl Kernel for WriteProbe {
         plan
     }
 
-    fn inputs(&self, _variant: &str, _element: Element, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, _element: StorageType, seed: u64) -> Tensors {
         Tensors::from([("seed", seed_word(seed))])
     }
 
-    fn outputs(&self, _variant: &str, _element: Element) -> Vec<Output> {
+    fn outputs(&self, _variant: &str, _element: StorageType) -> Vec<Output> {
         let length = write_invocations(self.bytes) * WRITE_BYTES / 4;
         vec![Output::new("filled", &[length], &[length], TensorType::Index)]
     }
 
-    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: Element, _effort: u64) -> Verification {
+    fn verify(&self, inputs: &Tensors, outputs: &Tensors, _element: StorageType, _effort: u64) -> Verification {
         let seed = inputs["seed"].index_at(&[0]);
         let length = write_invocations(self.bytes) * WRITE_BYTES / 4;
         let mut deviation = Deviation::of("filled");
@@ -239,7 +239,7 @@ mod tests {
         for bytes in [(128 << 20) - 4, 128 << 20, 256 << 20] {
             let probes: [&dyn Kernel; 3] = [&ReadProbe { bytes }, &CopyProbe { bytes }, &WriteProbe { bytes }];
             for probe in probes {
-                let plan = probe.plan("probe", Element::F32);
+                let plan = probe.plan("probe", StorageType::F32);
                 assert!(plan.largest_grid_axis() <= 65_535, "{probe:?}: {}", plan.largest_grid_axis());
                 assert!(plan.largest_buffer_bytes() <= bytes as u64, "{probe:?}");
             }

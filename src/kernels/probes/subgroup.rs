@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use crate::kernels::plan::{Launch, Need, Plan, Role};
-use crate::kernels::types::{Element, Work, word};
+use crate::kernels::types::{StorageType, Work, word};
 use crate::units::{Bytes, Flop};
 
 /// Invocations per workgroup, as in the kernels that divide a tile among subgroups.
@@ -22,7 +22,7 @@ pub fn plan() -> Plan {
     let bytes_written = Bytes::new(bytes as f64);
     let mut plan = Plan::new(Work { flop: Flop::ZERO, bytes_read: Bytes::ZERO, bytes_written });
     let sizes = plan.buffer(SIZES, Role::Output, bytes);
-    plan.launch(Launch::of("probe_subgroup", Element::F32).needs(&[Need::Subgroup]).bindings([sizes]).grid([
+    plan.launch(Launch::of("probe_subgroup", StorageType::F32).needs(&[Need::Subgroup]).bindings([sizes]).grid([
         word(WORKGROUPS),
         1,
         1,

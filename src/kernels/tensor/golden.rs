@@ -10,7 +10,7 @@ use crate::kernels::routing::Load;
 use crate::kernels::tensor::draw::Random;
 use crate::kernels::tensor::layout::{MemoryAxis, ScaleLayout};
 use crate::kernels::tensor::operand::{Tensor, Tensors};
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 use crate::specs::Scoring;
 
 /// FNV-1a, 64 bits.
@@ -37,18 +37,18 @@ fn tensors_keep_their_bits() {
     };
     let axis = |dim, step, count| MemoryAxis { dim, step, count };
     let in_order = |name: &str, dims: &[usize], axes: &[MemoryAxis]| {
-        let tensor = Tensor::random_in_order(dims, axes, Element::F16, Random { sigma: 0.5, seed: 7 });
+        let tensor = Tensor::random_in_order(dims, axes, StorageType::F16, Random { sigma: 0.5, seed: 7 });
         (name.to_owned(), hash([tensor.bytes()]))
     };
     let got = [
-        random(&[300], &[300], Element::F32),
-        random(&[70_001], &[70_004], Element::F16),
-        random(&[5, 7], &[6, 8], Element::F16),
-        random(&[3, 70_001], &[3, 70_004], Element::F32),
-        random(&[2, 3, 5], &[2, 4, 8], Element::Bf16),
-        random(&[1, 300, 700], &[1, 304, 704], Element::Bf16),
-        random(&[2, 3, 4, 5], &[2, 3, 4, 8], Element::F32),
-        random(&[2, 50, 40, 33], &[2, 50, 41, 36], Element::F16),
+        random(&[300], &[300], StorageType::F32),
+        random(&[70_001], &[70_004], StorageType::F16),
+        random(&[5, 7], &[6, 8], StorageType::F16),
+        random(&[3, 70_001], &[3, 70_004], StorageType::F32),
+        random(&[2, 3, 5], &[2, 4, 8], StorageType::Bf16),
+        random(&[1, 300, 700], &[1, 304, 704], StorageType::Bf16),
+        random(&[2, 3, 4, 5], &[2, 3, 4, 8], StorageType::F32),
+        random(&[2, 50, 40, 33], &[2, 50, 41, 36], StorageType::F16),
         in_order("panels of four", &[2, 3, 5], &[axis(0, 1, 2), axis(2, 4, 2), axis(1, 1, 3), axis(2, 1, 4)]),
         in_order("columns outside", &[2, 300, 201], &[axis(0, 1, 2), axis(2, 1, 204), axis(1, 1, 301)]),
         in_order(
@@ -89,10 +89,24 @@ fn quantised_tensors_keep_their_bits() {
     let words = |columns| [axis(0, 1, 2), axis(1, 8, 24), axis(2, 1, columns), axis(1, 1, 8)];
     let scales = |columns| [axis(0, 1, 2), axis(1, 1, 6), axis(2, 1, columns)];
     let got = [
-        quantised(Element::Int8, &[300, 1001], &rows, &[1, 1001], &[axis(0, 1, 300), axis(1, 1, 1)], Element::F32),
-        quantised(Element::Int4, &[300, 1001], &rows, &[1, 16], &[axis(0, 1, 300), axis(1, 1, 63)], Element::Bf16),
-        quantised(Element::Int4, &[2, 187, 500], &words(501), &[1, 32, 1], &scales(501), Element::F16),
-        quantised(Element::Int8, &[2, 187, 500], &words(504), &[1, 32, 3], &scales(168), Element::F16),
+        quantised(
+            StorageType::Int8,
+            &[300, 1001],
+            &rows,
+            &[1, 1001],
+            &[axis(0, 1, 300), axis(1, 1, 1)],
+            StorageType::F32,
+        ),
+        quantised(
+            StorageType::Int4,
+            &[300, 1001],
+            &rows,
+            &[1, 16],
+            &[axis(0, 1, 300), axis(1, 1, 63)],
+            StorageType::Bf16,
+        ),
+        quantised(StorageType::Int4, &[2, 187, 500], &words(501), &[1, 32, 1], &scales(501), StorageType::F16),
+        quantised(StorageType::Int8, &[2, 187, 500], &words(504), &[1, 32, 3], &scales(168), StorageType::F16),
     ];
     assert_bits(
         &got,
@@ -117,7 +131,7 @@ fn operands_of_matmuls_keep_their_bits() {
         matmul(MatmulRole::Dense, 1, 777, 700),
     ];
     let mut got = Vec::new();
-    for (shape, element) in shapes.iter().flat_map(|shape| Element::ALL.map(|element| (shape, element))) {
+    for (shape, element) in shapes.iter().flat_map(|shape| StorageType::ALL.map(|element| (shape, element))) {
         // Panels of 64, 128 and 256 columns.
         let mut variants = vec!["blocked_8x64", "tiled_64x128", "streamed_8x256"];
         variants.retain(|variant| shape.variant_elements(variant).contains(&element));
@@ -166,7 +180,7 @@ fn operands_of_attention_and_of_a_layer_keep_their_bits() {
         scale: 1.0,
     };
     let layer = MoeLayer { gate, tokens: 37, hidden: 130, intermediate: 70, router: None, scoring: None };
-    let got: Vec<(String, u64)> = [Element::F32, Element::F16]
+    let got: Vec<(String, u64)> = [StorageType::F32, StorageType::F16]
         .into_iter()
         .flat_map(|element| {
             [

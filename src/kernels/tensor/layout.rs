@@ -1,6 +1,6 @@
 //! The order of a tensor's elements in memory.
 
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 
 /// One step of the order in memory: it takes `index[dim] / step % count`. Steps are listed from the outermost to the
 /// innermost. A dimension may appear several times, as blocks and inside a block.
@@ -22,7 +22,7 @@ pub struct ScaleLayout {
     /// Order of the scales in memory.
     pub axes: Vec<MemoryAxis>,
     /// The storage type of a scale: a floating-point type.
-    pub element: Element,
+    pub element: StorageType,
 }
 
 /// The place of an element: the sum over the dimensions of what the dimension's table holds for the index.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use crate::kernels::tensor::codec::{decode_at, encode};
 use crate::kernels::tensor::draw::{Indices, Place};
 use crate::kernels::tensor::layout::Layout;
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 
 /// A dense array in row-major order whose dimensions may be padded in memory; padding holds zeros.
 ///
@@ -33,7 +33,7 @@ pub type Tensors = BTreeMap<&'static str, Tensor>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TensorType {
     /// A floating-point operand, or the codes of a quantised one.
-    Float(Element),
+    Float(StorageType),
     /// An index or a count.
     Index,
 }
@@ -42,16 +42,16 @@ impl TensorType {
     /// Bits of one element.
     pub(super) const fn bits(self) -> usize {
         match self {
-            Self::Float(Element::F32) | Self::Index => 32,
-            Self::Float(Element::F16 | Element::Bf16) => 16,
-            Self::Float(Element::Int8) => 8,
-            Self::Float(Element::Int4) => 4,
+            Self::Float(StorageType::F32) | Self::Index => 32,
+            Self::Float(StorageType::F16 | StorageType::Bf16) => 16,
+            Self::Float(StorageType::Int8) => 8,
+            Self::Float(StorageType::Int4) => 4,
         }
     }
 }
 
-impl From<Element> for TensorType {
-    fn from(element: Element) -> Self {
+impl From<StorageType> for TensorType {
+    fn from(element: StorageType) -> Self {
         Self::Float(element)
     }
 }
@@ -97,7 +97,7 @@ impl Tensor {
     /// The f32 values with these dimensions.
     pub fn floats(dims: &[usize], values: &[f32]) -> Self {
         let bytes = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-        Self::from_bytes(dims, dims, Element::F32.into(), bytes)
+        Self::from_bytes(dims, dims, StorageType::F32.into(), bytes)
     }
 
     /// The raw output of a kernel: dimensions, dimensions in memory, type and bytes.
@@ -108,7 +108,7 @@ impl Tensor {
 
     pub(super) fn zeros(dims: &[usize], layout: Layout, kind: TensorType) -> Self {
         let mut bytes = vec![0; (layout.length * kind.bits()).div_ceil(8).next_multiple_of(4).max(4)];
-        if kind == TensorType::Float(Element::Int4) {
+        if kind == TensorType::Float(StorageType::Int4) {
             // A code of 8 is the zero of int4.
             bytes.par_chunks_mut(1 << 20).for_each(|bytes| bytes.fill(0x88));
         }
@@ -128,9 +128,9 @@ impl Tensor {
         bytes.par_chunks_mut((columns * 4).max(1)).zip(0..self.dims[0]).for_each(|(bytes, row)| {
             let mut numbers = vec![0.0; self.dims[1]];
             place.runs(&[row], |columns, at, stride| self.decode_run(at, stride, &mut numbers[columns]));
-            encode(&numbers, Element::F32, bytes);
+            encode(&numbers, StorageType::F32, bytes);
         });
-        Self::from_bytes(&[rows, self.dims[1]], &[rows, columns], Element::F32.into(), bytes)
+        Self::from_bytes(&[rows, self.dims[1]], &[rows, columns], StorageType::F32.into(), bytes)
     }
 
     /// Dimensions without padding.
@@ -175,13 +175,13 @@ impl Tensor {
         decode_at(&self.bytes[at * (self.kind.bits() / 8)..], element, stride, out);
     }
 
-    fn decode(&self, element: Element, offset: usize) -> f64 {
+    fn decode(&self, element: StorageType, offset: usize) -> f64 {
         match element {
-            Element::F32 => self.word::<4>(offset).map_or(f64::NAN, |b| f64::from(f32::from_le_bytes(b))),
-            Element::F16 => self.word::<2>(offset).map_or(f64::NAN, |b| f64::from(f16::from_le_bytes(b))),
-            Element::Bf16 => self.word::<2>(offset).map_or(f64::NAN, |b| f64::from(bf16::from_le_bytes(b))),
-            Element::Int8 => self.word::<1>(offset).map_or(f64::NAN, |b| f64::from(i8::from_le_bytes(b))),
-            Element::Int4 => {
+            StorageType::F32 => self.word::<4>(offset).map_or(f64::NAN, |b| f64::from(f32::from_le_bytes(b))),
+            StorageType::F16 => self.word::<2>(offset).map_or(f64::NAN, |b| f64::from(f16::from_le_bytes(b))),
+            StorageType::Bf16 => self.word::<2>(offset).map_or(f64::NAN, |b| f64::from(bf16::from_le_bytes(b))),
+            StorageType::Int8 => self.word::<1>(offset).map_or(f64::NAN, |b| f64::from(i8::from_le_bytes(b))),
+            StorageType::Int4 => {
                 self.word::<1>(offset / 2).map_or(f64::NAN, |[b]| f64::from((b >> (offset % 2 * 4)) & 0xF) - 8.0)
             }
         }

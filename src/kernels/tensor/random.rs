@@ -7,17 +7,17 @@ use crate::kernels::tensor::draw::{Draw, Place, Random};
 use crate::kernels::tensor::layout::{Layout, MemoryAxis, ScaleLayout};
 use crate::kernels::tensor::operand::Tensor;
 use crate::kernels::tensor::parts::{MemoryPart, Order};
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 
 impl Tensor {
     /// Random numbers with these dimensions. `padded` are the dimensions in memory, each at least as large as in `dims`. All
     /// types round the same numbers, whatever the padding.
-    pub fn random(dims: &[usize], padded: &[usize], element: Element, numbers: Random) -> Self {
+    pub fn random(dims: &[usize], padded: &[usize], element: StorageType, numbers: Random) -> Self {
         Self::random_in_order(dims, &MemoryAxis::row_major(padded), element, numbers)
     }
 
     /// As [`Tensor::random`], with any order in memory.
-    pub fn random_in_order(dims: &[usize], axes: &[MemoryAxis], element: Element, numbers: Random) -> Self {
+    pub fn random_in_order(dims: &[usize], axes: &[MemoryAxis], element: StorageType, numbers: Random) -> Self {
         let mut tensor = Self::zeros(dims, Layout::new(dims, axes), element.into());
         let size = tensor.kind.bits() / 8;
         let draw = Draw { dims, numbers };
@@ -44,12 +44,12 @@ impl Tensor {
     pub fn random_quantised(
         dims: &[usize],
         axes: &[MemoryAxis],
-        element: Element,
+        element: StorageType,
         scaling: &ScaleLayout,
         numbers: Random,
     ) -> Self {
         let draw = Draw { dims, numbers };
-        let most = if element == Element::Int8 { 127.0 } else { 7.0 };
+        let most = if element == StorageType::Int8 { 127.0 } else { 7.0 };
         let scales = scales(&draw, scaling, most);
         let shared = shared(&scales.layout, dims, &scaling.block);
         let mut codes = Self::zeros(dims, Layout::new(dims, axes), element.into());

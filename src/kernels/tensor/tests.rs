@@ -5,11 +5,11 @@ use crate::kernels::tensor::draw::Random;
 use crate::kernels::tensor::layout::{MemoryAxis, ScaleLayout};
 use crate::kernels::tensor::operand::Tensor;
 use crate::kernels::tensor::parts::{MemoryPart, Order};
-use crate::kernels::types::Element;
+use crate::kernels::types::StorageType;
 
 #[test]
 fn padding_is_zero_and_everything_else_is_not() {
-    let tensor = Tensor::random(&[2, 3, 5], &[2, 4, 8], Element::F16, Random { sigma: 1.0, seed: 7 });
+    let tensor = Tensor::random(&[2, 3, 5], &[2, 4, 8], StorageType::F16, Random { sigma: 1.0, seed: 7 });
     for (expert, row, column) in (0..2).flat_map(|e| (0..4).flat_map(move |r| (0..8).map(move |c| (e, r, c)))) {
         let value = tensor.at(&[expert, row, column]);
         assert_eq!(value == 0.0, row >= 3 || column >= 5, "at {expert} {row} {column}: {value}");
@@ -18,7 +18,7 @@ fn padding_is_zero_and_everything_else_is_not() {
 
 #[test]
 fn random_numbers_have_the_asked_deviation_and_repeat_for_a_seed() {
-    let draw = |seed| Tensor::random(&[64, 64], &[64, 64], Element::F32, Random { sigma: 0.5, seed });
+    let draw = |seed| Tensor::random(&[64, 64], &[64, 64], StorageType::F32, Random { sigma: 0.5, seed });
     let tensor = draw(1);
     let variance: f64 =
         (0..64).flat_map(|i| (0..64).map(move |j| (i, j))).map(|(i, j)| tensor.at(&[i, j]).powi(2)).sum::<f64>()
@@ -30,8 +30,8 @@ fn random_numbers_have_the_asked_deviation_and_repeat_for_a_seed() {
 
 #[test]
 fn all_types_round_the_same_numbers() {
-    let exact = Tensor::random(&[3, 5], &[3, 5], Element::F32, Random { sigma: 1.0, seed: 7 });
-    for (element, padded, error) in [(Element::F16, [4, 8], 1e-3), (Element::Bf16, [4, 6], 8e-3)] {
+    let exact = Tensor::random(&[3, 5], &[3, 5], StorageType::F32, Random { sigma: 1.0, seed: 7 });
+    for (element, padded, error) in [(StorageType::F16, [4, 8], 1e-3), (StorageType::Bf16, [4, 6], 8e-3)] {
         let rounded = Tensor::random(&[3, 5], &padded, element, Random { sigma: 1.0, seed: 7 });
         for (row, column) in (0..3).flat_map(|i| (0..5).map(move |j| (i, j))) {
             let (got, want) = (rounded.at(&[row, column]), exact.at(&[row, column]));
@@ -41,7 +41,7 @@ fn all_types_round_the_same_numbers() {
 }
 
 /// Weights [experts, k, n] with `count` neighbours along k in a word, k padded to 64 and n to 8.
-fn weights(element: Element, count: usize, block: usize, scale: Element) -> Tensor {
+fn weights(element: StorageType, count: usize, block: usize, scale: StorageType) -> Tensor {
     let axis = |dim, step, count| MemoryAxis { dim, step, count };
     let axes = [axis(0, 1, 2), axis(1, count, 64 / count), axis(2, 1, 8), axis(1, 1, count)];
     let scaling = ScaleLayout {
@@ -54,10 +54,11 @@ fn weights(element: Element, count: usize, block: usize, scale: Element) -> Tens
 
 #[test]
 fn quantised_numbers_are_within_half_a_step_of_the_drawn_ones() {
-    let exact = Tensor::random(&[2, 37, 5], &[2, 37, 5], Element::F32, Random { sigma: 1.0, seed: 7 });
-    for (tensor, most) in
-        [(weights(Element::Int8, 4, 37, Element::F32), 127.0), (weights(Element::Int4, 8, 32, Element::F16), 7.0)]
-    {
+    let exact = Tensor::random(&[2, 37, 5], &[2, 37, 5], StorageType::F32, Random { sigma: 1.0, seed: 7 });
+    for (tensor, most) in [
+        (weights(StorageType::Int8, 4, 37, StorageType::F32), 127.0),
+        (weights(StorageType::Int4, 8, 32, StorageType::F16), 7.0),
+    ] {
         for (e, k, n) in (0..2).flat_map(|e| (0..37).flat_map(move |k| (0..5).map(move |n| (e, k, n)))) {
             let (got, want) = (tensor.at(&[e, k, n]), exact.at(&[e, k, n]));
             // No number is beyond 3.5, so no step is beyond that over the largest code; f16 rounds the scale.
@@ -68,14 +69,14 @@ fn quantised_numbers_are_within_half_a_step_of_the_drawn_ones() {
 
 #[test]
 fn packed_words_hold_neighbours_along_k_with_the_first_lowest() {
-    let tensor = weights(Element::Int8, 4, 37, Element::F32);
+    let tensor = weights(StorageType::Int8, 4, 37, StorageType::F32);
     let scale = tensor.scales().unwrap().at(&[1, 0, 3]);
     // Expert 1, k 8..12, column 3: word (16 * 1 + 2) * 8 + 3.
     let word = &tensor.bytes()[((16 + 2) * 8 + 3) * 4..][..4];
     for (i, &byte) in word.iter().enumerate() {
         assert_eq!(f64::from(i8::from_le_bytes([byte])) * scale, tensor.at(&[1, 8 + i, 3]));
     }
-    let tensor = weights(Element::Int4, 8, 32, Element::F16);
+    let tensor = weights(StorageType::Int4, 8, 32, StorageType::F16);
     let scale = tensor.scales().unwrap().at(&[1, 1, 4]);
     // k 32..40 of expert 1, column 4: k 37 and more are padding.
     let at = ((8 + 4) * 8 + 4) * 4;
@@ -91,7 +92,7 @@ fn packed_words_hold_neighbours_along_k_with_the_first_lowest() {
 fn given_values_take_the_places_that_the_layout_has_for_them() {
     let axis = |dim, step, count| MemoryAxis { dim, step, count };
     let axes = [axis(0, 1, 2), axis(2, 4, 2), axis(1, 1, 3), axis(2, 1, 4)];
-    let drawn = Tensor::random_in_order(&[2, 3, 5], &axes, Element::F16, Random { sigma: 1.0, seed: 7 });
+    let drawn = Tensor::random_in_order(&[2, 3, 5], &axes, StorageType::F16, Random { sigma: 1.0, seed: 7 });
     let values: Vec<f32> = (0u8..30).map(f32::from).collect();
     let tensor = drawn.with_values(&values);
     assert_eq!(tensor.at(&[1, 2, 4]), 29.0);
@@ -156,7 +157,7 @@ fn codes_are_rounded_as_f32_rounds() {
 
 #[test]
 fn a_widened_matrix_holds_the_same_numbers_and_zeros_around_them() {
-    for element in [Element::F32, Element::F16, Element::Bf16] {
+    for element in [StorageType::F32, StorageType::F16, StorageType::Bf16] {
         let narrow = Tensor::random(&[3, 70], &[4, 72], element, Random { sigma: 1.0, seed: 7 });
         let wide = narrow.widened(5, 76);
         assert_eq!((wide.dims(), wide.bytes().len()), ([5, 70].as_slice(), 5 * 76 * 4));

@@ -2,8 +2,8 @@
 
 use super::bench::{Attempt, ProbeBench, ends_the_search, shortest};
 use crate::kernels::probes::{DotProbe, FMA_WORKGROUPS, FmaForm, FmaProbe, MATRIX_WORKGROUP, MatrixProbe};
-use crate::kernels::{Element, Kernel};
-use crate::measure::launch;
+use crate::kernels::{Kernel, StorageType};
+use crate::measure::features;
 use crate::measure::verify::RunError;
 use crate::measure::{LaunchError, Prepared};
 use crate::record::{Ceiling, CeilingKind, Device};
@@ -24,7 +24,7 @@ const PASSES: usize = 4;
 /// Why the device has no such unit.
 pub(super) fn lacks(kind: CeilingKind, device: &Device) -> Option<String> {
     match kind {
-        CeilingKind::FmaF16 => launch::missing(&FmaForm::Chains.probe(64, 1).plan("probe", Element::F16), device),
+        CeilingKind::FmaF16 => features::missing(&FmaForm::Chains.probe(64, 1).plan("probe", StorageType::F16), device),
         CeilingKind::MatrixF16 => matrix_size(device).err(),
         _ => None,
     }
@@ -35,7 +35,7 @@ fn matrix_size(device: &Device) -> Result<usize, String> {
     let mut reason = String::new();
     for size in [16, 8] {
         let probe = MatrixProbe { size, workgroups: 1, subgroup: MIN_LANES, rounds: 1 };
-        match launch::missing(&probe.plan("probe", Element::F32), device) {
+        match features::missing(&probe.plan("probe", StorageType::F32), device) {
             None => return Ok(size),
             Some(missing) if reason.is_empty() => reason = missing,
             Some(_) => {}
@@ -54,7 +54,7 @@ struct Contender {
 
 impl ProbeBench<'_> {
     /// The faster form of the multiply-add probe, in the faster size of workgroups.
-    pub(super) fn fma(&self, kind: CeilingKind, element: Element) -> Result<Ceiling, RunError> {
+    pub(super) fn fma(&self, kind: CeilingKind, element: StorageType) -> Result<Ceiling, RunError> {
         let mut problem = None;
         let mut contenders = Vec::new();
         for form in FmaForm::ALL {
@@ -85,7 +85,7 @@ impl ProbeBench<'_> {
     fn ranked(
         &self,
         contenders: Vec<Contender>,
-        element: Element,
+        element: StorageType,
         problem: &mut Option<RunError>,
     ) -> Result<Vec<Contender>, RunError> {
         let mut running: Vec<(Contender, Box<dyn Prepared + '_>, Seconds)> = Vec::new();
@@ -112,8 +112,8 @@ impl ProbeBench<'_> {
 
     pub(super) fn dot(&self) -> Result<Ceiling, RunError> {
         let probe = |invocations, rounds| DotProbe { invocations, rounds };
-        let probe = self.sized(probe, [4096, MAX_INVOCATIONS], 32, Element::F32)?;
-        self.measured(CeilingKind::DotI8, Attempt::of(&probe, Element::F32))
+        let probe = self.sized(probe, [4096, MAX_INVOCATIONS], 32, StorageType::F32)?;
+        self.measured(CeilingKind::DotI8, Attempt::of(&probe, StorageType::F32))
     }
 
     pub(super) fn matrix(&self) -> Result<Ceiling, RunError> {
@@ -121,15 +121,15 @@ impl ProbeBench<'_> {
         let subgroups = self.subgroups(size)?;
         let subgroup = MATRIX_WORKGROUP / subgroups;
         let probe = |workgroups, rounds| MatrixProbe { size, workgroups, subgroup, rounds };
-        let probe = self.sized(probe, [64, MAX_SUBGROUPS / subgroups], 8, Element::F32)?;
-        self.measured(CeilingKind::MatrixF16, Attempt::of(&probe, Element::F32))
+        let probe = self.sized(probe, [64, MAX_SUBGROUPS / subgroups], 8, StorageType::F32)?;
+        self.measured(CeilingKind::MatrixF16, Attempt::of(&probe, StorageType::F32))
     }
 
     /// Subgroups of a workgroup of the matrix probe, as the device itself says.
     fn subgroups(&self, size: usize) -> Result<usize, RunError> {
         let most = MATRIX_WORKGROUP / MIN_LANES;
         let probe = MatrixProbe { size, workgroups: 1, subgroup: MIN_LANES, rounds: 1 };
-        let mut prepared = self.prepared(Attempt::of(&probe, Element::F32))?;
+        let mut prepared = self.prepared(Attempt::of(&probe, StorageType::F32))?;
         prepared.run(1)?;
         let bytes = prepared.read("ran")?;
         let ran = bytes.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
@@ -145,7 +145,7 @@ impl ProbeBench<'_> {
         probe: impl Fn(usize, usize) -> P,
         [mut threads, most]: [usize; 2],
         mut rounds: usize,
-        element: Element,
+        element: StorageType,
     ) -> Result<P, RunError> {
         loop {
             let candidate = probe(threads, rounds);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::executor::{Executor, LaunchError, Prepared};
 use super::super::verify::{self, CaseProtocol, RunError};
-use crate::kernels::{Element, Kernel, KernelCase, Made};
+use crate::kernels::{Kernel, KernelCase, Made, StorageType};
 use crate::record::{Ceiling, CeilingKind, Device, DeviceType, Quantity};
 use crate::units::Seconds;
 
@@ -35,12 +35,12 @@ pub(super) struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// On one set of buffers, in the first variant.
-    pub(super) fn of(kernel: &'a dyn Kernel, storage: Element) -> Self {
+    pub(super) fn of(kernel: &'a dyn Kernel, storage: StorageType) -> Self {
         Self::of_variant(kernel, "probe", storage)
     }
 
     /// On one set of buffers.
-    pub(super) fn of_variant(kernel: &'a dyn Kernel, variant: &'a str, storage: Element) -> Self {
+    pub(super) fn of_variant(kernel: &'a dyn Kernel, variant: &'a str, storage: StorageType) -> Self {
         Self { probe: KernelCase { kernel, variant, storage }, sets: 1 }
     }
 }

@@ -130,7 +130,7 @@ fn the_faster_form_in_the_faster_workgroups_is_the_roof_and_is_named() {
 #[test]
 fn a_form_that_is_wrong_or_refused_gives_way_to_the_next_fastest() {
     let mut fake = with_times([20e-3, 21e-3], [10e-3, 10e-3]);
-    fake.wrong_probes = vec![("probe_outer", Element::F32)];
+    fake.wrong_probes = vec![("probe_outer", StorageType::F32)];
     let outcome = go(only(fake, &["probe_fma", "probe_outer"]));
     assert_eq!(outcome.found()[&CeilingKind::FmaF32].form, Some(FmaForm::Chains));
     assert_eq!(outcome.found()[&CeilingKind::FmaF16].form, Some(FmaForm::Outer));
@@ -162,7 +162,7 @@ fn a_probe_that_fails_costs_its_roof_and_no_other() {
 #[test]
 fn f16_arithmetic_that_is_wrong_costs_the_roof_of_f16_with_the_reason() {
     let mut fake = steady();
-    fake.wrong_probes = vec![("probe_fma", Element::F16), ("probe_outer", Element::F16)];
+    fake.wrong_probes = vec![("probe_fma", StorageType::F16), ("probe_outer", StorageType::F16)];
     let outcome = go(only(fake, &["probe_fma", "probe_outer"]));
     let f16 = outcome.left_out().into_iter().find(|(id, _)| *id == "ceiling/fma_f16");
     assert!(f16.is_some_and(|(_, reason)| reason.starts_with("wrong result")), "{f16:?}");

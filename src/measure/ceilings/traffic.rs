@@ -4,7 +4,7 @@ use super::bench::{Attempt, ProbeBench, ends_the_search};
 use crate::kernels::probes::{
     CACHE_INVOCATIONS, CacheProbe, CopyProbe, LaunchProbe, MIN_CACHE_BYTES, ReadProbe, WriteProbe, cache_step,
 };
-use crate::kernels::{Element, Kernel, Plan, word};
+use crate::kernels::{Kernel, Plan, StorageType, word};
 use crate::measure::LaunchError;
 use crate::measure::planning::memory_share;
 use crate::measure::verify::RunError;
@@ -31,7 +31,7 @@ const BEYOND: usize = 2;
 
 impl ProbeBench<'_> {
     pub(super) fn launch(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
-        self.measured(kind, Attempt::of(&LaunchProbe, Element::F32))
+        self.measured(kind, Attempt::of(&LaunchProbe, StorageType::F32))
     }
 
     /// A stream over more sets of buffers than any cache holds, or over fewer if memory runs out.
@@ -42,9 +42,9 @@ impl ProbeBench<'_> {
             CeilingKind::MemoryCopy => Box::new(CopyProbe { bytes }),
             _ => Box::new(ReadProbe { bytes }),
         };
-        let mut sets = self.sets(&probe.plan("probe", Element::F32));
+        let mut sets = self.sets(&probe.plan("probe", StorageType::F32));
         loop {
-            match self.measured(kind, Attempt { sets, ..Attempt::of(&*probe, Element::F32) }) {
+            match self.measured(kind, Attempt { sets, ..Attempt::of(&*probe, StorageType::F32) }) {
                 Err(RunError::Launch(LaunchError::OutOfMemory(_))) if sets > 1 => sets /= 2,
                 outcome => return outcome,
             }
@@ -108,7 +108,7 @@ impl ProbeBench<'_> {
         let mut best: Option<(CachePoint, Ceiling)> = None;
         for &invocations in threads.iter().filter(|threads| cache_step(**threads) <= bytes) {
             let probe = CacheProbe { bytes, passes, invocations };
-            let found = self.measured(CeilingKind::CacheRead, Attempt::of(&probe, Element::F32))?;
+            let found = self.measured(CeilingKind::CacheRead, Attempt::of(&probe, StorageType::F32))?;
             let point = CachePoint {
                 working_set_bytes: Bytes::new(bytes as f64),
                 bytes_per_s: BytesPerSecond::new(found.value),

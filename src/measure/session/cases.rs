@@ -3,9 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use super::super::executor::{Executor, LaunchError};
+use super::super::features;
 use super::super::finals::{self, Finals, Lost, Ring};
 use super::super::into_record;
-use super::super::launch;
 use super::super::options::EFFORT;
 use super::super::planning::{self, PlannedCase};
 use super::super::roofs::Limits;
@@ -339,7 +339,7 @@ fn unfit(case: &PlannedCase, variant: &str, plan: &Plan, record: &Record) -> Opt
     if let Some(reason) = planning::target(device).refuses(case.spec.kernel.name(), variant) {
         return Some(reason);
     }
-    if let Some(reason) = launch::missing(plan, device) {
+    if let Some(reason) = features::missing(plan, device) {
         return Some(reason);
     }
     let limit = |name: &str| device.limits.get(name).copied().unwrap_or(u64::MAX);

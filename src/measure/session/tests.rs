@@ -14,7 +14,7 @@ use super::super::tuning;
 use super::super::verify::CaseProtocol;
 use super::*;
 use crate::kernels::cases::CaseSpec;
-use crate::kernels::{Element, Family, Kernel, KernelPhase, Target, Work};
+use crate::kernels::{Family, Kernel, KernelPhase, StorageType, Target, Work};
 use crate::record::{
     Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, Journal, Preset, Reference, Selection, Timing,
     Verification, load,
@@ -491,7 +491,7 @@ fn a_trial_is_short_where_nobody_knows_the_roof_of_arithmetic() {
     let spec = CaseSpec {
         kernel: std::sync::Arc::new(kernel),
         variant,
-        element: Element::F32,
+        element: StorageType::F32,
         family: Family::ExpertMatmul,
         label: "m".to_owned(),
         phase: KernelPhase::Prefill,

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::kernels::{Element, Family, KernelPhase};
+use crate::kernels::{Family, KernelPhase, StorageType};
 use crate::projection::caveat::{ProjectionCaveat, add_new};
 use crate::projection::chip::{ByClass, ChipModel, ClassEfficiency, saturating_cores};
 use crate::projection::costs::Costs;
 use crate::record::{Bound, CacheState, Case, Caveat, CeilingKind, Record};
 use crate::specs::{NumberType, Provenance, Sourced};
+use crate::statistics::upper_median;
 
 const NOT_IN_RECORD: &str = "not measured on this device";
 
@@ -69,13 +70,15 @@ impl ChipModel {
 }
 
 fn peaks(record: &Record) -> Result<BTreeMap<NumberType, Sourced>, String> {
-    let types =
-        [(NumberType::F32, Element::F32, CeilingKind::FmaF32), (NumberType::F16, Element::F16, CeilingKind::FmaF16)];
+    let types = [
+        (NumberType::F32, StorageType::F32, CeilingKind::FmaF32),
+        (NumberType::F16, StorageType::F16, CeilingKind::FmaF16),
+    ];
     let has_cases = |element| record.cases.iter().any(|case| case.element == element);
     let mut peaks = BTreeMap::new();
     for (number_type, element, kind) in types {
         // Without cases in f16 the kernels ran in f32, and so does the projection.
-        if element == Element::F16 && !has_cases(element) {
+        if element == StorageType::F16 && !has_cases(element) {
             continue;
         }
         let Some(rate) = record.fma_ceiling(element).filter(|rate| rate.is_positive()) else {
@@ -112,8 +115,8 @@ fn general_caveats(record: &Record) -> Vec<ProjectionCaveat> {
 
 fn shares(record: &Record, family: Family, caveats: &mut Vec<ProjectionCaveat>) -> ClassEfficiency<Sourced> {
     // The projection runs in f16 where the record has it; a family that was only measured in f32 lends that share.
-    let has_f16 = record.cases.iter().any(|case| case.element == Element::F16);
-    let element = if has_f16 { Element::F16 } else { Element::F32 };
+    let has_f16 = record.cases.iter().any(|case| case.element == StorageType::F16);
+    let element = if has_f16 { StorageType::F16 } else { StorageType::F32 };
     let share = |bound: Bound, phase: KernelPhase| {
         best_fractions(record, family, |case| case.element == element && case.achieved.bound_by == bound)
             .or_else(|| best_fractions(record, family, |case| case.element == element && case.phase == phase))
@@ -148,7 +151,7 @@ fn best_fractions(record: &Record, family: Family, matches: impl Fn(&Case) -> bo
     }
     let mut fractions: Vec<f64> = best.into_values().collect();
     fractions.sort_by(f64::total_cmp);
-    let median = *fractions.get(fractions.len() / 2)?;
+    let median = upper_median(&fractions)?;
     Some((*fractions.first()?, median, *fractions.last()?))
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::{Element, Family, KernelPhase};
+use crate::kernels::{Family, KernelPhase, StorageType};
 use crate::record::{Case, Record};
 use crate::report::numbers::grouped_digits;
 use crate::report::text::{clean, short};
@@ -134,7 +134,7 @@ fn row(test: &Test, record: &Record) -> LlamaRow {
     let (prompt_only, generation_only) = (test.n_gen == 0.0, test.n_prompt == 0.0);
     let flop = (dense && prompt_only).then(|| FlopPerSecond::new(2.0 * test.model_n_params * test.avg_ts));
     let bytes = (dense && generation_only).then(|| BytesPerSecond::new(test.model_size * test.avg_ts));
-    let fma = [Element::F32, Element::F16];
+    let fma = [StorageType::F32, StorageType::F16];
     let fma = fma.into_iter().filter_map(|element| record.fma_ceiling(element)).reduce(FlopPerSecond::max);
     let (of_ceiling, fastest_kernel) = match (flop, bytes) {
         (Some(rate), _) => {

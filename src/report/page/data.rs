@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::kernels::{Element, Family};
+use crate::kernels::{Family, StorageType};
 use crate::projection::outlook::{Front, Outlook};
 use crate::projection::surface::Surface;
 use crate::projection::timeline::Timeline;
@@ -58,7 +58,7 @@ struct Mark {
     label: String,
     family: Family,
     kernel: String,
-    element: Element,
+    element: StorageType,
     flop_per_byte: f64,
     flop_per_s: f64,
     fraction: f64,

@@ -176,7 +176,7 @@ mod tests {
     fn done() -> Vec<CompiledPipeline> {
         let pipeline = |number: u32| CompiledPipeline {
             name: format!("matmul_subgroup f16 k_step=8 columns=16 rows=4 workgroup=64x4 number={number}"),
-            family: if number % 2 == 0 { Family::ExpertMatmul } else { Family::Attention },
+            family: if number.is_multiple_of(2) { Family::ExpertMatmul } else { Family::Attention },
             outcome: CompileOutcome::Compiled,
             seconds: Some(Seconds::new(f64::from(number) * 1e-3)),
             why: None,

@@ -11,6 +11,7 @@ use crate::report::numbers::{grouped_digits, percent, relative_interval};
 use crate::report::terminal::layout::{BOLD, hide_where_narrow, paragraph, plain, push_grouped, push_lines, title};
 use crate::report::text::{clean, short};
 use crate::report::words;
+use crate::statistics::upper_median;
 use crate::units::Seconds;
 
 /// All of a record that is worth reading at once. Styled; pass it through [`print`](super::print).
@@ -155,11 +156,11 @@ fn trials(out: &mut String, record: &Record) {
     let mut summary = format!("{} trials took {cost}; {} came from the cache", fresh.count(), {
         tuned.iter().filter(|(_, tuning)| tuning.cached).count()
     });
-    if let (Some(median), Some(most)) = (regrets.get(regrets.len() / 2), regrets.last()) {
+    if let (Some(median), Some(most)) = (upper_median(&regrets), regrets.last()) {
         let _ = write!(
             summary,
             ". Without a trial a kernel would take {} longer at the median and {} at most",
-            percent(*median),
+            percent(median),
             percent(*most)
         );
     }

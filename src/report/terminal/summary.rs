@@ -7,7 +7,7 @@ use std::path::Path;
 use comfy_table::CellAlignment::{Left, Right};
 use comfy_table::Table;
 
-use crate::kernels::{Element, Family};
+use crate::kernels::{Family, StorageType};
 use crate::projection::Phase;
 use crate::record::{Bound, CacheState, Case, Record};
 use crate::report::cases::product;
@@ -113,7 +113,7 @@ fn ceilings(out: &mut String, record: &Record) {
 
 /// The cold case of each family and type that comes nearest to its roofline.
 fn best_cases(out: &mut String, record: &Record) {
-    let mut best: BTreeMap<(Family, Element), &Case> = BTreeMap::new();
+    let mut best: BTreeMap<(Family, StorageType), &Case> = BTreeMap::new();
     for case in record.cases.iter().filter(|case| case.cache == CacheState::Cold) {
         let entry = best.entry((case.family, case.element)).or_insert(case);
         if case.achieved.fraction_of_roofline > entry.achieved.fraction_of_roofline {

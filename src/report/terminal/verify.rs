@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use comfy_table::{Table, presets};
 use serde::Serialize;
 
-use crate::kernels::{Element, Family, Verification};
+use crate::kernels::{Family, StorageType, Verification};
 use crate::record::Device;
 use crate::report::terminal::layout::align_right;
+use crate::statistics::upper_median;
 
 /// One compared case. Its JSON is what `supernode verify --json` prints.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,7 +31,7 @@ pub struct VerifiedCase {
     pub family: Family,
     /// Storage type of the operands.
     #[serde(skip)]
-    pub element: Element,
+    pub element: StorageType,
 }
 
 /// A line for each case; then what was wrong, the accuracy of each type, and the counts.
@@ -69,14 +70,14 @@ fn table(cases: &[VerifiedCase]) -> Table {
 
 /// What each type costs: the median error over the right cases of a family.
 fn accuracies(cases: &[VerifiedCase]) -> String {
-    let mut errors: BTreeMap<(Family, Element), Vec<f64>> = BTreeMap::new();
+    let mut errors: BTreeMap<(Family, StorageType), Vec<f64>> = BTreeMap::new();
     for case in cases.iter().filter(|case| case.passed) {
         errors.entry((case.family, case.element)).or_default().extend(case.error_of_type);
     }
     let mut families: BTreeMap<Family, Vec<String>> = BTreeMap::new();
     for ((family, element), mut errors) in errors {
         errors.sort_by(f64::total_cmp);
-        if let Some(median) = errors.get(errors.len() / 2) {
+        if let Some(median) = upper_median(&errors) {
             families.entry(family).or_default().push(format!("{element} {median:.1e}"));
         }
     }
