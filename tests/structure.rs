@@ -72,7 +72,7 @@ impl Crate {
     /// A path as seen from the root; `None` for other crates and for what is in scope already.
     fn absolute(&self, at: &Segments, path: &[String]) -> Option<Segments> {
         let (first, rest) = path.split_first()?;
-        let is_child = || self.sources.contains_key(&[at.as_slice(), &[first.clone()]].concat());
+        let is_child = || self.sources.contains_key(&[at.as_slice(), std::slice::from_ref(first)].concat());
         let (mut absolute, rest) = match first.as_str() {
             "crate" => (Segments::new(), rest),
             "self" | "super" => (at.clone(), path),
@@ -145,16 +145,16 @@ fn bare(text: &str) -> String {
         let from = &rest[at..];
         rest = if from.starts_with("//") {
             from.find('\n').map_or("", |end| &from[end..])
-        } else if from.starts_with('"') {
+        } else if let Some(quoted) = from.strip_prefix('"') {
             let mut escaped = false;
-            let end = from[1..].char_indices().find(|(_, c)| {
+            let end = quoted.char_indices().find(|(_, c)| {
                 let ends = !escaped && *c == '"';
                 escaped = !escaped && *c == '\\';
                 ends
             });
-            end.map_or("", |(end, _)| &from[end + 2..])
-        } else if from.starts_with("'\"'") {
-            &from[3..]
+            end.map_or("", |(end, _)| &quoted[end + 1..])
+        } else if let Some(after) = from.strip_prefix("'\"'") {
+            after
         } else {
             bare.push_str(&from[..1]);
             &from[1..]
@@ -342,7 +342,9 @@ fn a_public_type_has_a_name_of_its_own() {
 fn type_name(line: &str) -> Option<String> {
     let words: Vec<&str> = line.split_whitespace().collect();
     let at = words.iter().position(|word| matches!(*word, "struct" | "enum" | "trait" | "type" | "union"))?;
-    (at <= 2).then(|| words.get(at + 1).map(|name| name.chars().take_while(|c| c.is_alphanumeric()).collect()))?
+    let name: String = words.get(at + 1)?.chars().take_while(|c| c.is_alphanumeric()).collect();
+    // A macro's `$name` is none.
+    (at <= 2 && !name.is_empty()).then_some(name)
 }
 
 /// A crate of these files.
