@@ -33,7 +33,6 @@ pub(super) enum Shown {
     /// Unless `--quiet` was given.
     UnlessQuiet,
     /// Never, since the output is for a program.
-    #[cfg_attr(not(feature = "gpu"), expect(dead_code, reason = "of commands with a device"))]
     Never,
 }
 
