@@ -105,6 +105,7 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 }
 
 /// Words in lower case, joined by single dashes; every character but a letter or a digit of ASCII parts two words.
+#[cfg(any(feature = "gpu", test))]
 pub(crate) fn slug(text: &str) -> String {
     let words = text.to_ascii_lowercase();
     let words = words.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());

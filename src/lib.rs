@@ -31,7 +31,7 @@
 //! | [`statistics`] | median, interval, quantile | [`statistics::summarise`] |
 //! | [`units`] | seconds, bytes, operations and their rates as types | [`units::Seconds`] |
 //!
-//! Invariants: only `measure` knows wgpu; a figure in a record cannot exist without a verification beside it; every input
+//! Invariants: only `measure` knows wgpu; a record holds no figure without its verification; every input
 //! of a projection is marked measured, published, assumed or derived; no module prints but [`report`] and [`cli`].
 //!
 //! # Example

@@ -1,8 +1,9 @@
 //! The projection as a whole: what must hold for any model, phase, chip and fabric.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-mod support;
+mod fixture;
 
+use fixture::reached::{BANDWIDTH, PEAK, record};
 use proptest::prelude::*;
 use supernode_bench::kernels::Family;
 use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, dispatch, links};
@@ -13,7 +14,6 @@ use supernode_bench::projection::{
 use supernode_bench::record::{Caveat, CeilingKind, DeviceType};
 use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
 use supernode_bench::units::{Bytes, Seconds};
-use support::{BANDWIDTH, PEAK, record};
 
 const MODELS: [&str; 3] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3"];
 const PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];

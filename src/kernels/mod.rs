@@ -29,6 +29,7 @@ pub use plan::{Buffer, Launch, Need, Output, POISON_WORD, PartOf, Plan, Role};
 pub use sources::{MATRICES, SHADERS, STORAGE, wgsl};
 pub use target::{DeviceClass, Target, is_narrow};
 pub use tensor::{MemoryAxis, Random, ScaleLayout, Tensor, TensorType, Tensors};
+#[cfg(feature = "gpu")]
 pub(crate) use types::word;
 pub use types::{Extent, Family, INT4_GROUP, KernelPhase, Operation, StorageType, Work};
 pub use verification::{Computed, Metric, Verification, Worst};

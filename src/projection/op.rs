@@ -33,7 +33,7 @@ impl Class {
     }
 }
 
-/// A key into a record: a kernel, and the sizes that tell its cases apart.
+/// A key into a record: a kernel, and the sizes that distinguish its cases.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MeasuredShape {
     /// Grouped product: `gate_up` (with SwiGLU) or `down`.

@@ -36,7 +36,7 @@ pub struct Protocol {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Selection {
-    /// The fastest of a brief trial of all; [`Case::tuning`] holds the trial.
+    /// The fastest of a brief trial of all; [`Case::tuning`](crate::record::Case::tuning) holds the trial.
     Tuned,
     /// The one that the kernel takes without a trial.
     Default,

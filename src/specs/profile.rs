@@ -30,7 +30,7 @@ pub(crate) struct DeviceProfile {
     pub(crate) name: String,
     /// Maker and product.
     pub(crate) title: String,
-    /// The adapter's name as its driver tells it.
+    /// The adapter's name as its driver reports it.
     pub(crate) adapter: String,
     /// The vendor's name.
     pub(crate) vendor: String,

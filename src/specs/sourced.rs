@@ -93,6 +93,9 @@ pub struct Sourced {
     pub source: String,
     /// How far it was checked; absent for an assumption.
     pub checked: Option<Checked>,
+    /// Whether the announcement that the claims judge states the value, so that a claim cannot be derived from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
 }
 
 impl Sourced {
@@ -105,6 +108,7 @@ impl Sourced {
             provenance: Provenance::Assumed,
             source: source.to_owned(),
             checked: None,
+            claimed: false,
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Measured {
 /// What a file does not say.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Hints {
-    /// The collective, where neither a header nor the ratio of the bandwidths tells it.
+    /// The collective, where neither a header nor the ratio of the bandwidths shows it.
     pub collective: Option<Collective>,
     /// The ranks, which OSU's benchmarks do not print.
     pub ranks: Option<usize>,

@@ -172,6 +172,7 @@ fn settle(
         provenance: Provenance::Measured,
         source: source.to_owned(),
         checked: None::<Checked>,
+        claimed: false,
     };
     let old = &before.tiers[place];
     let tier = &mut fitted.tiers[place];

@@ -163,5 +163,6 @@ fn measured(value: f64, band: Option<(f64, f64)>, source: &str) -> Sourced {
         provenance: Provenance::Measured,
         source: source.to_owned(),
         checked: None,
+        claimed: false,
     }
 }

@@ -7,9 +7,6 @@ use crate::specs::grid::SettingTarget;
 use crate::specs::{Chip, Fabric, LatencyIs, NumberType, Point, Provenance, Sourced, Tier};
 use crate::units::with_prefix;
 
-/// A source that is the claim itself.
-const ANNOUNCEMENT: &str = "the announcement";
-
 /// A figure, how it came about, and whether an input has it from the claim itself.
 type Derived = Result<(Interval, String, bool), String>;
 
@@ -57,10 +54,6 @@ fn times(interval: Interval, factor: f64) -> Interval {
     Interval { median: interval.median * factor, low: interval.low * factor, high: interval.high * factor }
 }
 
-fn is_circular(value: &Sourced) -> bool {
-    value.provenance != Provenance::Assumed && value.source.starts_with(ANNOUNCEMENT)
-}
-
 fn chip(point: &Point) -> Result<Chip, String> {
     Chip::load_with(point.text("chip").unwrap_or("ascend-910c"), &point.settings(SettingTarget::Chip))
         .map_err(|error| error.to_string())
@@ -103,7 +96,7 @@ fn peak(point: &Point) -> Derived {
         with_prefix(value.median, "FLOP/s"),
         peak.source_with_mark()
     );
-    Ok((value, how, is_circular(peak)))
+    Ok((value, how, peak.claimed))
 }
 
 /// In binary units a chip's GB and the sum's TB are GiB and TiB, and the same digits are read as decimal.
@@ -120,7 +113,7 @@ fn memory(point: &Point) -> Derived {
         value.median / 1e12,
         capacity.source_with_mark()
     );
-    Ok((value, how, is_circular(capacity)))
+    Ok((value, how, capacity.claimed))
 }
 
 fn bandwidth_ratio(point: &Point) -> Derived {
@@ -137,7 +130,7 @@ fn bandwidth_ratio(point: &Point) -> Derived {
         } else {
             rate
         };
-        Ok((rate, is_circular(link)))
+        Ok((rate, link.claimed))
     };
     let ((fast, circle), (slow, _)) = (of(above)?, of(under)?);
     let value = Interval { median: fast.median / slow.median, low: fast.low / slow.high, high: fast.high / slow.low };
@@ -150,7 +143,7 @@ fn latency(fabric: &Fabric, point: &Point, key: &str) -> Derived {
     let (index, tier) = tier(fabric, point, key)?;
     let time = interval(&tier.latency_s);
     let hops = tier.hops as f64;
-    let circle = is_circular(&tier.latency_s);
+    let circle = tier.latency_s.claimed;
     let text = |value: f64| with_prefix(value, "s");
     let end_to_end = if tier.latency_is == LatencyIs::Hop { times(time, hops) } else { time };
     let assumed = if tier.latency_s.provenance == Provenance::Assumed { "assumed: " } else { "" };

@@ -167,7 +167,7 @@ fn box_words(claim: &Claim, axes: &[GridAxis], product: &Product) -> String {
     let mut words = Vec::new();
     for (axis, chosen) in axes.iter().zip(product) {
         let restricted = chosen.len() < axis.values.len();
-        let only_here = axis.values.len() == 1 && !shared(claim, axis) && axis.key == "phase";
+        let only_here = axis.values.len() == 1 && !shared(claim, axis) && names_its_part(&axis.key);
         if restricted || only_here {
             let values: Vec<String> = chosen
                 .iter()
@@ -178,6 +178,11 @@ fn box_words(claim: &Claim, axes: &[GridAxis], product: &Product) -> String {
         }
     }
     if words.is_empty() { "any reading".to_owned() } else { words.join(", ") }
+}
+
+/// Whether a key says in a word which part of a grid a reading is of.
+fn names_its_part(key: &str) -> bool {
+    matches!(key, "phase" | "global_batch")
 }
 
 /// Whether all parts of the grid have this axis as it is.
@@ -194,7 +199,7 @@ fn point_words(claim: &Claim, point: &Point) -> String {
     // The chip of a record takes the place of the named one, and then no grid holds the point as it is.
     let axes = claim.readings.parts().iter().find(holds);
     let varies = |key: &str| match axes.and_then(|axes| axes.iter().find(|axis| axis.key == key)) {
-        Some(axis) => axis.values.len() > 1 || (axis.key == "phase" && !shared(claim, axis)),
+        Some(axis) => axis.values.len() > 1 || (names_its_part(&axis.key) && !shared(claim, axis)),
         None => matches!(key, "model" | "phase" | "fabric" | "type" | "serving" | "baseline_plan"),
     };
     let words = point.0.iter().filter(|(key, _)| varies(key));
