@@ -5,7 +5,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use supernode_bench::projection::ExpertLoad;
-use supernode_bench::projection::fabric::exchange::{Direction, Exchange, Mode, Payload, Site, exchange, flows};
+use supernode_bench::projection::fabric::Mode;
+use supernode_bench::projection::fabric::exchange::{Direction, Exchange, Payload, Site, exchange, flows};
 use supernode_bench::projection::fabric::flows::{Fairness, run};
 use supernode_bench::projection::fabric::placement::{Experts, Placement};
 use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, rank_links};
@@ -122,7 +123,8 @@ fn port_loads(criterion: &mut Criterion) {
     });
     group.finish();
     let links = rank_links(&bus, &own, Scenario::Nominal);
-    let traffic = AllToAll { tokens: 128.0, copies: 8.0, bytes: Bytes::new(7680.0), forward: false, most_groups: None };
+    let traffic =
+        AllToAll { tokens: 128.0, copies: 8.0, bytes: Bytes::new(7680.0), mode: Mode::LowLatency, most_groups: None };
     criterion.bench_function("dispatch in closed form", |bench| {
         bench.iter(|| all_to_all(black_box(&links), Group { size: 320.0, stride: 1.0 }, &traffic));
     });

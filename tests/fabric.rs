@@ -8,9 +8,8 @@ use predicates::prelude::*;
 use proptest::prelude::*;
 use serde_json::Value;
 use supernode_bench::projection::ExpertLoad;
-use supernode_bench::projection::fabric::exchange::{
-    Answer, Direction, Exchange, Mode, Payload, Site, exchange, flows,
-};
+use supernode_bench::projection::fabric::Mode;
+use supernode_bench::projection::fabric::exchange::{Answer, Direction, Exchange, Payload, Site, exchange, flows};
 use supernode_bench::projection::fabric::faults::FabricFault;
 use supernode_bench::projection::fabric::flows::{Fairness, run};
 use supernode_bench::projection::fabric::placement::{Experts, Placement};

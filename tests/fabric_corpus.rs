@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use supernode_bench::projection::ExpertLoad;
-use supernode_bench::projection::fabric::exchange::{Direction, Exchange, Mode, Payload, Site, exchange};
+use supernode_bench::projection::fabric::Mode;
+use supernode_bench::projection::fabric::exchange::{Direction, Exchange, Payload, Site, exchange};
 use supernode_bench::projection::fabric::placement::{Experts, Placement};
 use supernode_bench::specs::{Fabric, Scenario, Sourced};
 

@@ -6,7 +6,7 @@ mod fixture;
 use fixture::reached::{BANDWIDTH, PEAK, record};
 use proptest::prelude::*;
 use supernode_bench::kernels::Family;
-use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, dispatch, links};
+use supernode_bench::projection::fabric::{AllToAll, Group, Mode, all_to_all, dispatch, links};
 use supernode_bench::projection::{
     ChipModel, Infeasible, NumberType, Phase, Pins, Projection, ProjectionCaveat, Request, Resource, Workload, compare,
     project,
@@ -267,7 +267,7 @@ fn published_dispatch_and_combine_come_out_within_12_percent() {
             tokens: 256.0,
             copies: 8.0,
             bytes: Bytes::new(bytes),
-            forward: false,
+            mode: Mode::LowLatency,
             most_groups: None,
         };
         let modelled = [

@@ -1,5 +1,5 @@
 //! The structure of the sources, as ARCHITECTURE.md draws it: arrows between files point down and never in a circle, and
-//! a public name has one meaning.
+//! a public name has one meaning. Only the upper floors write to the terminal.
 //!
 //! The sources are read as text. What a path in a file names is looked up as the compiler would: `crate::`, `self::` and
 //! `super::`, through the re-exports of facades. Comments, texts and tests are left out.
@@ -24,6 +24,9 @@ const FLOORS: [&str; 12] = [
     "cli",
     "main",
 ];
+
+/// The floors that may write to the terminal.
+const SPEAKERS: [&str; 3] = ["report", "cli", "main"];
 
 /// Names that several public types share, each with the reason why that confuses nobody.
 const SHARED_NAMES: [(&str, &str); 1] =
@@ -336,6 +339,18 @@ fn a_public_type_has_a_name_of_its_own() {
         assert!(names.get(name).is_some_and(|files| files.len() > 1), "{name} is no exception any more");
     }
     println!("{} public types, {} shared names with a reason", names.len(), SHARED_NAMES.len());
+}
+
+#[test]
+fn only_report_cli_and_main_write_to_the_terminal() {
+    let all = this_crate();
+    let ways = ["println!(", "print!(", "eprintln!(", "eprint!(", "stdout()", "stderr()", "dbg!("];
+    let elsewhere = all.sources.iter().filter(|(at, _)| at.first().is_some_and(|floor| !SPEAKERS.contains(&&**floor)));
+    let found: Vec<String> = elsewhere
+        .flat_map(|(_, source)| ways.iter().filter(|way| source.text.contains(**way)).map(|way| (&source.file, way)))
+        .map(|(file, way)| format!("{file}: {way}"))
+        .collect();
+    assert!(found.is_empty(), "these write to the terminal:\n{}", found.join("\n"));
 }
 
 /// The name that a line declares: `pub(super) struct Name<T> {` is `Name`.

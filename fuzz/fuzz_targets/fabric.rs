@@ -4,9 +4,8 @@
 use libfuzzer_sys::fuzz_target;
 use supernode_bench::projection::ExpertLoad;
 use supernode_bench::projection::fabric::Collective;
-use supernode_bench::projection::fabric::exchange::{
-    Bulk, Direction, Exchange, Mode, Payload, Site, bulk, exchange, flows,
-};
+use supernode_bench::projection::fabric::Mode;
+use supernode_bench::projection::fabric::exchange::{Bulk, Direction, Exchange, Payload, Site, bulk, exchange, flows};
 use supernode_bench::projection::fabric::faults::FabricFault;
 use supernode_bench::projection::fabric::flows::{Fairness, run};
 use supernode_bench::projection::fabric::placement::{Experts, Placement};

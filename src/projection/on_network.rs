@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::projection::expert_load::{ExpertLoad, hottest};
-use crate::projection::fabric::exchange::{Exchange, ExchangeError, Mode, Payload, exchange};
+use crate::projection::fabric::exchange::{Exchange, ExchangeError, Payload, exchange};
 use crate::projection::fabric::faults::FabricFault;
 use crate::projection::fabric::placement::{Experts, Placement};
 use crate::projection::fabric::{AllToAll, Direction, Group, Site, all_to_all, dispatch, rank_links};
@@ -112,7 +112,7 @@ fn exchanges(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Resul
     let asked = |direction, payload: Payload| Asked {
         exchange: Exchange {
             direction,
-            mode: if setting.forward { Mode::Normal } else { Mode::LowLatency },
+            mode: setting.mode,
             tokens: own,
             hidden,
             payload,
@@ -124,7 +124,7 @@ fn exchanges(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Resul
             tokens: own * load,
             copies: top_k as f64,
             bytes: Bytes::new(payload.bytes(hidden)),
-            forward: setting.forward,
+            mode: setting.mode,
             most_groups,
         },
     };

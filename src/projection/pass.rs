@@ -4,6 +4,7 @@
 //! of a rank, and [`best_period`] schedules them.
 
 use crate::projection::expert_load::{ExpertLoad, hottest};
+use crate::projection::fabric::Mode;
 use crate::projection::machine::Machine;
 use crate::projection::op::{Class, Op};
 use crate::projection::ops::{self, Context, CopySum, LayerOps, Pass, Scope};
@@ -30,8 +31,8 @@ pub struct Stage {
 pub struct PassSetting<'a> {
     /// Micro-batches interleaved on a rank: 1 or 2.
     pub streams: usize,
-    /// Whether kernels for many tokens run: dispatch and combine forward inside a node, and hold cores while they run.
-    pub forward: bool,
+    /// The kernels of dispatch and combine. Those for many tokens forward inside a node, and hold cores while they run.
+    pub mode: Mode,
     /// How tokens spread over the experts.
     pub load: &'a ExpertLoad,
     /// How often ops run: forward alone, or forward, backward and recompute.
@@ -160,10 +161,10 @@ pub fn moe_layer(rank: &Rank<'_>, moe: &Moe, setting: &PassSetting<'_>, attentio
     let load = (hottest(setting.load, moe, ranks, own * copies) * rank.machine.skew).min(ranks);
     let mut layer = LayerOps { attention, ..LayerOps::default() };
     // Kernels for many tokens leave the layout of the copies and their sum to ops of their own. So does having no wire.
-    let own_ops = setting.forward || plan.ep == 1;
+    let own_ops = setting.mode == Mode::Normal || plan.ep == 1;
     let sum = if own_ops { CopySum::Op } else { CopySum::Combine };
     ops::experts(&scope, moe, load, sum, &mut layer);
-    let wire = Wire::of_experts(&scope, rank.machine, moe, Routed { load, forward: setting.forward });
+    let wire = Wire::of_experts(&scope, rank.machine, moe, Routed { load, mode: setting.mode });
     // Where a dispatch counts the work of the sender's cores, the layout is part of it.
     if own_ops && !wire.copies.is_positive() {
         layer.pack.push(ops::pack(&scope, moe));
@@ -186,7 +187,7 @@ pub fn best_period(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) ->
         }
     };
     consider(program(rank, layer, setting, CoreSharing::Kernels));
-    if rank.machine.splits_cores && !setting.forward && layer.wire.dispatch > Seconds::ZERO {
+    if rank.machine.splits_cores && setting.mode == Mode::LowLatency && layer.wire.dispatch > Seconds::ZERO {
         // The stream with dispatch and combine has the cores that communication holds, attention has the others.
         consider(program(rank, layer, setting, CoreSharing::Split(1.0 - held_share(rank.machine, setting))));
     }
@@ -245,7 +246,7 @@ fn program(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>, sharing: C
     let expert_lane = if split.is_some() { Lane::Experts } else { Lane::Compute };
     // With many tokens, vector cores of their own lay out and sum the copies of one micro-batch while the other
     // computes.
-    let own_vector_cores = rank.machine.splits_cores && setting.forward && setting.streams > 1;
+    let own_vector_cores = rank.machine.splits_cores && setting.mode == Mode::Normal && setting.streams > 1;
     let vector_lane = if own_vector_cores { Lane::Experts } else { expert_lane };
     let mut program = Program { rank, setting, nodes: Vec::with_capacity(9) };
     add_attention(&mut program, &ops.attention, attention_cores, sharing);
@@ -293,7 +294,7 @@ fn add_attention(program: &mut Program<'_>, list: &[Op], cores: f64, sharing: Co
 
 /// Share of the cores that communication holds while it runs.
 fn held_share(machine: &Machine, setting: &PassSetting<'_>) -> f64 {
-    if setting.forward { machine.held_cores.many_tokens } else { machine.held_cores.few_tokens }
+    if setting.mode == Mode::Normal { machine.held_cores.many_tokens } else { machine.held_cores.few_tokens }
 }
 
 /// Share of the cores that is left to compute, averaged over the layer: `1 - held * min(1, wire / compute)`.

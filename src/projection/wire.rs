@@ -1,5 +1,6 @@
 //! The collectives of a layer.
 
+use crate::projection::fabric::Mode;
 use crate::projection::fabric::{AllToAll, Group, all_reduce, all_to_all, dispatch, issue, send};
 use crate::projection::machine::Machine;
 use crate::projection::ops::{self, AttentionForm, Context, Scope, cache_elements, flop_per_pair};
@@ -29,8 +30,8 @@ pub struct Wire {
 pub struct Routed {
     /// Load of the hottest rank over the mean.
     pub load: f64,
-    /// Whether kernels for many tokens run; see [`AllToAll::forward`].
-    pub forward: bool,
+    /// The kernels that move them.
+    pub mode: Mode,
 }
 
 impl Wire {
@@ -49,7 +50,7 @@ impl Wire {
             tokens: scope.own_tokens() * routed.load,
             copies: ops::copies(moe, scope.plan),
             bytes,
-            forward: routed.forward,
+            mode: routed.mode,
             most_groups: (moe.groups > 1).then_some(moe.kept_groups as f64),
         };
         let out = traffic(dispatch_bytes(hidden, machine));

@@ -10,8 +10,9 @@ use crate::cli::output::{print, print_json};
 use crate::cli::{parse, progress};
 use crate::files::replace_with;
 use crate::projection::ExpertLoad;
+use crate::projection::fabric::Mode;
 use crate::projection::fabric::exchange::{
-    Answer, Bulk, Direction, Exchange, ExchangeError, Mode, Payload, Site, bulk, exchange, flows,
+    Answer, Bulk, Direction, Exchange, ExchangeError, Payload, Site, bulk, exchange, flows,
 };
 use crate::projection::fabric::faults::FabricFault;
 use crate::projection::fabric::flows::{Fairness, run as run_flows};

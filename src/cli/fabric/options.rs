@@ -8,7 +8,8 @@ use crate::cli::expert_load::Counts;
 use crate::cli::parse::flag_enum;
 use crate::projection::ExpertLoad;
 use crate::projection::fabric::Collective;
-use crate::projection::fabric::exchange::{Mode, Payload};
+use crate::projection::fabric::Mode;
+use crate::projection::fabric::exchange::Payload;
 use crate::projection::fabric::placement::Placement;
 
 /// What is run on a fabric.

@@ -7,6 +7,7 @@
 mod tests;
 
 use crate::projection::fabric::link::{Group, Link};
+use crate::projection::fabric::mode::Mode;
 use crate::units::{Bytes, BytesPerSecond, Seconds};
 
 /// One dispatch or combine: each member sends `tokens * copies` messages to members of the group, uniformly.
@@ -18,10 +19,9 @@ pub struct AllToAll {
     pub copies: f64,
     /// Size of one copy.
     pub bytes: Bytes,
-    /// Whether kernels for many tokens run (DeepEP's normal kernels). They send a token through buffers, once to each
-    /// member that holds one of its experts. If it is faster, they send it once to each outer group (a node, say),
-    /// which forwards it inside. Kernels for few tokens send each copy straight to its expert.
-    pub forward: bool,
+    /// The kernels. Those for many tokens send a token once to each member that holds one of its experts. If it is
+    /// faster, they send it once to each outer group (a node, say), which forwards it inside.
+    pub mode: Mode,
     /// The most outer groups per token, where the router limits them.
     pub most_groups: Option<f64>,
 }
@@ -45,7 +45,7 @@ pub fn issue(links: &[Link], group: Group, traffic: &AllToAll) -> Seconds {
     if group.size <= 1.0 {
         return Seconds::ZERO;
     }
-    let copies = if traffic.forward { distinct(group.size, traffic.copies) } else { traffic.copies };
+    let copies = if traffic.mode == Mode::Normal { distinct(group.size, traffic.copies) } else { traffic.copies };
     let copy = links.first().map_or(Seconds::ZERO, |link| link.copy);
     copy * (traffic.tokens * copies)
 }
@@ -76,13 +76,13 @@ fn shares(links: &[Link], last: usize, group: Group, own: f64) -> impl Iterator<
 /// The faster of the direct and the two-level way, and its transfer time.
 pub fn staged_all_to_all(links: &[Link], group: Group, traffic: &AllToAll) -> (Algorithm, Seconds) {
     let Some(last) = group.outermost(links) else { return (Algorithm::Direct, Seconds::ZERO) };
-    let copies = if traffic.forward { distinct(group.size, traffic.copies) } else { traffic.copies };
+    let copies = if traffic.mode == Mode::Normal { distinct(group.size, traffic.copies) } else { traffic.copies };
     let total = traffic.bytes * (traffic.tokens * copies);
     let mesh = links.first().is_some_and(|link| link.fanout > 0.0);
     let bytes: Vec<Bytes> = shares(links, last, group, 1.0).map(|share| total * share).collect();
     let direct = if mesh { mesh_transfer(links, last, group, total) } else { transfer_time(links, &bytes) };
     let mut best = (Algorithm::Direct, direct);
-    if traffic.forward {
+    if traffic.mode == Mode::Normal {
         let inner = last.checked_sub(1).filter(|&inner| !mesh && links.get(inner).is_some_and(|link| !link.on_package));
         if let Some(inner) = inner {
             let time = transfer_time(links, &forwarded_bytes(links, inner, group, traffic, total));

@@ -35,6 +35,7 @@ pub mod exchange;
 pub mod faults;
 pub mod flows;
 pub mod link;
+mod mode;
 pub mod network;
 pub mod placement;
 mod site;
@@ -46,4 +47,5 @@ pub use collectives::{
 };
 pub use direction::Direction;
 pub use link::{Group, Link, links, rank_links};
+pub use mode::Mode;
 pub use site::Site;

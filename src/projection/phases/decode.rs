@@ -1,5 +1,6 @@
 //! One step of decode.
 
+use crate::projection::fabric::Mode;
 use crate::projection::machine::Machine;
 use crate::projection::memory::{self, Served};
 use crate::projection::ops::{AttentionForm, Context, Pass, model_flop_per_token};
@@ -16,8 +17,12 @@ pub(super) fn pass<'a>(request: &'a Request, plan: &ParallelPlan, machine: &Mach
     let workload = &request.workload;
     let sequences = plan.batch_per_chip / machine.dies * f64::from(plan.tp) / f64::from(plan.microbatches);
     let queries = 1.0 + f64::from(workload.mtp_tokens);
-    let setting =
-        PassSetting { streams: plan.streams(), forward: false, load: &workload.expert_load, repeats: Repeats::FORWARD };
+    let setting = PassSetting {
+        streams: plan.streams(),
+        mode: Mode::LowLatency,
+        load: &workload.expert_load,
+        repeats: Repeats::FORWARD,
+    };
     (Pass { sequences, queries, context: Context::Cache(workload.kv_len) }, setting)
 }
 

@@ -1,5 +1,6 @@
 //! One batch of prompts.
 
+use crate::projection::fabric::Mode;
 use crate::projection::machine::Machine;
 use crate::projection::memory::{self, Served};
 use crate::projection::ops::{AttentionForm, Context, Pass, model_flop_per_token};
@@ -24,8 +25,12 @@ pub(super) fn pass<'a>(request: &'a Request, plan: &ParallelPlan, machine: &Mach
     let chunks = chunks(request);
     let tokens = workload.prompt_len / chunks;
     let context = Context::Causal { tokens, before: (chunks - 1.0) / 2.0 * tokens };
-    let setting =
-        PassSetting { streams: plan.streams(), forward: true, load: &workload.expert_load, repeats: Repeats::FORWARD };
+    let setting = PassSetting {
+        streams: plan.streams(),
+        mode: Mode::Normal,
+        load: &workload.expert_load,
+        repeats: Repeats::FORWARD,
+    };
     (Pass { sequences, queries: tokens / f64::from(plan.cp), context }, setting)
 }
 

@@ -1,5 +1,6 @@
 //! One optimizer step over `dp * microbatches` sequences.
 
+use crate::projection::fabric::Mode;
 use crate::projection::fabric::{Group, all_reduce};
 use crate::projection::machine::Machine;
 use crate::projection::memory;
@@ -35,8 +36,12 @@ pub(super) fn pass<'a>(request: &'a Request, plan: &ParallelPlan) -> (Pass, Pass
     let tokens = request.workload.sequence_len;
     let context = Context::Causal { tokens, before: 0.0 };
     let streams = if request.workload.overlap && plan.ep > 1 && plan.microbatches > 1 { 2 } else { 1 };
-    let setting =
-        PassSetting { streams, forward: true, load: &request.workload.expert_load, repeats: repeats(Recompute::None) };
+    let setting = PassSetting {
+        streams,
+        mode: Mode::Normal,
+        load: &request.workload.expert_load,
+        repeats: repeats(Recompute::None),
+    };
     (Pass { sequences: 1.0, queries: tokens / f64::from(plan.cp), context }, setting)
 }
 

@@ -3,7 +3,8 @@
 use serde::Deserialize;
 
 use crate::projection::expert_load::ExpertLoad;
-use crate::projection::fabric::exchange::{Exchange, Mode, Payload, exchange};
+use crate::projection::fabric::Mode;
+use crate::projection::fabric::exchange::{Exchange, Payload, exchange};
 use crate::projection::fabric::placement::{Experts, Placement};
 use crate::projection::fabric::{Direction, Site, rank_links};
 use crate::projection::validation::published_row::PublishedRow;

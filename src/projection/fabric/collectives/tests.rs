@@ -17,8 +17,8 @@ fn link(chips: f64, port: usize, bandwidth: f64) -> Link {
     }
 }
 
-fn traffic(tokens: f64, copies: f64, bytes: f64, forward: bool) -> AllToAll {
-    AllToAll { tokens, copies, bytes: Bytes::new(bytes), forward, most_groups: None }
+fn traffic(tokens: f64, copies: f64, bytes: f64, mode: Mode) -> AllToAll {
+    AllToAll { tokens, copies, bytes: Bytes::new(bytes), mode, most_groups: None }
 }
 
 fn close(time: Seconds, expected: f64) {
@@ -30,7 +30,7 @@ const PAIR: Group = Group { size: 2.0, stride: 1.0 };
 #[test]
 fn a_dispatch_and_a_combine_of_two_chips_match_hand_arithmetic() {
     // Half of 100 tokens x 2 copies x 1000 B leave the chip: 100 kB at 1 GB/s; 200 copies of 30 ns on the way out.
-    let exchange = traffic(100.0, 2.0, 1000.0, false);
+    let exchange = traffic(100.0, 2.0, 1000.0, Mode::LowLatency);
     close(all_to_all(&[link(8.0, 0, 1e9)], PAIR, &exchange), 1e-6 + 2e-5 + 1e-4);
     close(dispatch(&[link(8.0, 0, 1e9)], PAIR, &exchange), 1e-6 + 2e-5 + 1e-4 + 6e-6);
 }
@@ -44,7 +44,7 @@ fn a_dispatch_of_four_chips_in_two_nodes_matches_hand_arithmetic() {
     ];
     let group = Group { size: 4.0, stride: 1.0 };
     // Two of four peers on each tier: the fixed cost is the mean, 30 us.
-    close(all_to_all(&nodes, group, &traffic(400.0, 1.0, 1000.0, false)), 5e-6 + 3e-5 + 2e-4);
+    close(all_to_all(&nodes, group, &traffic(400.0, 1.0, 1000.0, Mode::LowLatency)), 5e-6 + 3e-5 + 2e-4);
 }
 
 #[test]
@@ -74,8 +74,8 @@ fn a_group_of_one_needs_no_time() {
     let alone = Group { size: 1.0, stride: 1.0 };
     let links = [link(8.0, 0, 1e9)];
     assert_eq!(all_reduce(&links, alone, Bytes::new(1e6)), Seconds::ZERO);
-    assert_eq!(all_to_all(&links, alone, &traffic(1.0, 1.0, 1.0, true)), Seconds::ZERO);
-    assert_eq!(dispatch(&links, alone, &traffic(1.0, 1.0, 1.0, false)), Seconds::ZERO);
+    assert_eq!(all_to_all(&links, alone, &traffic(1.0, 1.0, 1.0, Mode::Normal)), Seconds::ZERO);
+    assert_eq!(dispatch(&links, alone, &traffic(1.0, 1.0, 1.0, Mode::LowLatency)), Seconds::ZERO);
 }
 
 #[test]
@@ -83,19 +83,19 @@ fn tiers_of_one_port_share_it_and_tiers_of_two_ports_do_not() {
     let group = Group { size: 16.0, stride: 1.0 };
     let shared = [link(8.0, 0, 1e9), link(16.0, 0, 1e9)];
     let apart = [link(8.0, 0, 1e9), link(16.0, 1, 1e9)];
-    close(all_to_all(&shared, group, &traffic(16.0, 1.0, 1e6, false)), 2.1e-5 + 15e6 / 1e9);
-    close(all_to_all(&apart, group, &traffic(16.0, 1.0, 1e6, false)), 2.1e-5 + 8e6 / 1e9);
+    close(all_to_all(&shared, group, &traffic(16.0, 1.0, 1e6, Mode::LowLatency)), 2.1e-5 + 15e6 / 1e9);
+    close(all_to_all(&apart, group, &traffic(16.0, 1.0, 1e6, Mode::LowLatency)), 2.1e-5 + 8e6 / 1e9);
 }
 
 #[test]
 fn forwarding_helps_where_the_outer_tier_is_slow() {
     let links = [link(8.0, 0, 1e11), link(64.0, 1, 1e9)];
     let group = Group { size: 64.0, stride: 1.0 };
-    let direct = all_to_all(&links, group, &traffic(1000.0, 8.0, 1e4, false));
-    let forwarded = all_to_all(&links, group, &traffic(1000.0, 8.0, 1e4, true));
+    let direct = all_to_all(&links, group, &traffic(1000.0, 8.0, 1e4, Mode::LowLatency));
+    let forwarded = all_to_all(&links, group, &traffic(1000.0, 8.0, 1e4, Mode::Normal));
     assert!(forwarded < direct);
-    assert_eq!(staged_all_to_all(&links, group, &traffic(1000.0, 8.0, 1e4, true)).0, Algorithm::TwoLevel);
-    let limited = AllToAll { most_groups: Some(2.0), ..traffic(1000.0, 8.0, 1e4, true) };
+    assert_eq!(staged_all_to_all(&links, group, &traffic(1000.0, 8.0, 1e4, Mode::Normal)).0, Algorithm::TwoLevel);
+    let limited = AllToAll { most_groups: Some(2.0), ..traffic(1000.0, 8.0, 1e4, Mode::Normal) };
     assert!(all_to_all(&links, group, &limited) < forwarded);
 }
 
@@ -113,7 +113,7 @@ fn a_full_mesh_uses_the_direct_links_of_each_dimension() {
     let mesh = [Link { fanout: 3.0, ..link(4.0, 0, 3e9) }, Link { fanout: 3.0, ..link(16.0, 1, 3e9) }];
     let group = Group { size: 16.0, stride: 1.0 };
     // Of 16 MB a chip, a quarter goes to each column: 4 MB over each link.
-    close(all_to_all(&mesh, group, &traffic(16.0, 1.0, 1e6, false)), 2.1e-5 + 4e-3);
+    close(all_to_all(&mesh, group, &traffic(16.0, 1.0, 1e6, Mode::LowLatency)), 2.1e-5 + 4e-3);
     let (algorithm, time) = best(&mesh, group, Collective::ReduceScatter, Bytes::new(16e6)).unwrap();
     assert_eq!(algorithm, Algorithm::ByDimension);
     close(time, 1.1e-6 + 4e-3 + 1.1e-6 + 1e-3 + 1e-5);

@@ -3,10 +3,11 @@
 use crate::projection::expert_load::ExpertLoad;
 use crate::projection::fabric::collectives::{self, Algorithm};
 use crate::projection::fabric::direction::Direction;
-use crate::projection::fabric::exchange::types::{Answer, Exchange, ExchangeError, Mode, Parts};
+use crate::projection::fabric::exchange::types::{Answer, Exchange, ExchangeError, Parts};
 use crate::projection::fabric::faults::FabricFault;
 use crate::projection::fabric::flows::Flow;
 use crate::projection::fabric::link::Group;
+use crate::projection::fabric::mode::Mode;
 use crate::projection::fabric::network::{LinkRates, Loads, Network};
 use crate::projection::fabric::placement::{RankLoad, rank_load};
 use crate::projection::fabric::site::Site;

@@ -10,4 +10,4 @@ pub use crate::projection::fabric::direction::Direction;
 pub use crate::projection::fabric::site::Site;
 pub use bulk::{Bulk, bulk};
 pub use dispatch::{exchange, flows};
-pub use types::{Answer, Exchange, ExchangeError, Mode, Parts, Payload};
+pub use types::{Answer, Exchange, ExchangeError, Parts, Payload};

@@ -3,7 +3,9 @@ use crate::projection::expert_load::ExpertLoad;
 use crate::projection::fabric::faults::FabricFault;
 use crate::projection::fabric::network::{LinkRates, Loads, Network};
 use crate::projection::fabric::placement::{Experts, Placement};
-use crate::projection::fabric::{AllToAll, Collective, Group, Link, all_to_all, dispatch, flows as engine, rank_links};
+use crate::projection::fabric::{
+    AllToAll, Collective, Group, Link, Mode, all_to_all, dispatch, flows as engine, rank_links,
+};
 use crate::specs::{Fabric, Scenario, Sourced};
 use crate::units::Bytes;
 
@@ -61,13 +63,7 @@ fn uniform_exchanges_match_the_closed_form_on_every_fabric_and_in_both_modes() {
                     let exchange = asked(ranks, direction, mode);
                     let group = Group { size: ranks as f64, stride: 1.0 };
                     let bytes = Bytes::new(exchange.payload.bytes(7168.0));
-                    let traffic = AllToAll {
-                        tokens: 128.0,
-                        copies: 8.0,
-                        bytes,
-                        forward: mode == Mode::Normal,
-                        most_groups: None,
-                    };
+                    let traffic = AllToAll { tokens: 128.0, copies: 8.0, bytes, mode, most_groups: None };
                     let closed = match direction {
                         Direction::Dispatch => dispatch(&links, group, &traffic),
                         Direction::Combine => all_to_all(&links, group, &traffic),

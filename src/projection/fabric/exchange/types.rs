@@ -4,18 +4,9 @@ use serde::Serialize;
 
 use crate::projection::expert_load::ExpertLoad;
 use crate::projection::fabric::direction::Direction;
+use crate::projection::fabric::mode::Mode;
 use crate::projection::fabric::network::NetworkError;
 use crate::projection::fabric::placement::{Experts, LoadError};
-
-/// Which kernels run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// For few tokens: each copy goes straight to its expert.
-    LowLatency,
-    /// For many tokens: a token goes through buffers, once to each rank that needs it, or once to each node if that is
-    /// faster.
-    Normal,
-}
 
 /// Elements of a token on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
