@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use supernode_bench::projection::calibration::fit_measured;
 use supernode_bench::projection::calibration::import::{Hints, read};
-use supernode_bench::report::fabric::measured_fit;
+use supernode_bench::report::terminal::fabric::measured_fit;
 use supernode_bench::specs::{Fabric, Sourced};
 
 static FABRIC: LazyLock<Fabric> = LazyLock::new(|| Fabric::load("h100-ib").expect("an embedded fabric"));

@@ -16,7 +16,7 @@ use crate::theirs::{self, Theirs};
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Which adapter.
-    pub selection: Selection,
+    pub selection: AdapterChoice,
     /// Storage type.
     pub element: StorageType,
     /// Pairs of laps.

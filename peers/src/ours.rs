@@ -9,7 +9,7 @@ use supernode_bench::kernels::gating::{Gate, Logits, TopK};
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
 use supernode_bench::kernels::probes::FmaForm;
 use supernode_bench::kernels::routing::{Load, NONE};
-use supernode_bench::kernels::{StorageType, Kernel, Tensor, Tensors};
+use supernode_bench::kernels::{Kernel, StorageType, Tensor, Tensors};
 use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::host::process_cpu_time;
 use supernode_bench::measure::{Executor, Prepared, features, planning, tuning};
