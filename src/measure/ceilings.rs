@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use self::bench::ProbeBench;
-use super::executor::{Executor, LaunchError};
+use super::executor::{Executor, LaunchError, close};
 use super::verify::{CaseProtocol, RunError};
 use crate::kernels::StorageType;
 use crate::record::{Ceiling, CeilingKind, Device, LeftOut};
@@ -96,11 +96,7 @@ fn open_again(
     reopen: &mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
 ) -> Result<(), RunError> {
     let opened = reopen().map_err(|problem| LaunchError::Device(format!("{lost}; {problem}")))?;
-    let gone = std::mem::replace(executor, opened);
-    if matches!(lost, LaunchError::Hung(_)) {
-        // Closing it would wait for the work that never ends.
-        std::mem::forget(gone);
-    }
+    close(std::mem::replace(executor, opened), lost);
     Ok(())
 }
 

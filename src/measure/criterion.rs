@@ -78,10 +78,7 @@ impl Bench {
         let sets = planning::buffer_sets(&plan, planning::rotation_bytes(&self.gpu.info, None), CacheState::Cold);
         let fail = |error: RunError| BenchError::Case { id: spec.id(), problem: error.to_string() };
         let mut computed = computed(&self.gpu, &case, 1, sets, &mut Made::default()).map_err(fail)?;
-        let verification = computed.verify(&self.gpu, &case, EFFORT);
-        if !verification.passed() {
-            return Err(fail(RunError::Wrong(Box::new(verification))));
-        }
+        computed.right(&self.gpu, &case, EFFORT).map_err(fail)?;
         Ok(BenchCase { work: plan.work, prepared: computed.prepared })
     }
 }

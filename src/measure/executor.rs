@@ -47,6 +47,13 @@ pub trait Prepared {
     }
 }
 
+/// Closes a device that `error` ended. One that hangs is left open: closing it would wait for the work that never ends.
+pub(super) fn close(executor: Box<dyn Executor>, error: &LaunchError) {
+    if matches!(error, LaunchError::Hung(_)) {
+        std::mem::forget(executor);
+    }
+}
+
 /// The time of some runs together, on each clock.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Lap {

@@ -110,8 +110,8 @@ impl<'a> Ring<'a, '_> {
     fn right(&self, variant: &'static str, made: &mut Made) -> Result<(ComputedOnce<'a>, Verification), RunError> {
         let case = self.case.kernel_case(variant);
         let mut computed = verify::computed(self.executor, &case, self.protocol.seed, self.sets(variant), made)?;
-        let verification = computed.verify(self.executor, &case, self.protocol.effort);
-        if verification.passed() { Ok((computed, verification)) } else { Err(RunError::Wrong(Box::new(verification))) }
+        let verification = computed.right(self.executor, &case, self.protocol.effort)?;
+        Ok((computed, verification))
     }
 
     /// What the second variant computed. The first keeps the device busy while the host makes its operands.
@@ -134,7 +134,7 @@ impl<'a> Ring<'a, '_> {
     }
 
     fn wrong(&self, variant: &str, error: &RunError) -> Rejected {
-        let verification = if let RunError::Wrong(wrong) = error { Some((**wrong).clone()) } else { None };
+        let verification = error.verification().cloned();
         Rejected { id: self.case.spec.id_as(variant), reason: error.to_string(), verification }
     }
 

@@ -260,7 +260,7 @@ impl<'a> Trial<'a> {
                 let reason = printable(&error.to_string(), 300);
                 self.note(variant, Err(reason.clone()));
                 if !is_limit(&error) {
-                    let verification = if let RunError::Wrong(wrong) = error { Some(*wrong) } else { None };
+                    let verification = error.verification().cloned();
                     self.rejected.push(Rejected { id, reason, verification });
                 }
             }

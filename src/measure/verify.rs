@@ -35,6 +35,13 @@ pub enum RunError {
     Interrupted,
 }
 
+impl RunError {
+    /// The comparison that failed, where the output is wrong.
+    pub(super) fn verification(&self) -> Option<&Verification> {
+        if let Self::Wrong(verification) = self { Some(verification) } else { None }
+    }
+}
+
 impl From<SamplingError> for RunError {
     fn from(error: SamplingError) -> Self {
         match error {
@@ -149,6 +156,20 @@ impl<'a> ComputedOnce<'a> {
         while_busy(executor, prepared.as_mut(), || case.verify(inputs, outputs, effort))
     }
 
+    /// As [`ComputedOnce::verify`]; gives the comparison only where the result passed it.
+    ///
+    /// # Errors
+    /// [`RunError::Wrong`].
+    pub(super) fn right(
+        &mut self,
+        executor: &dyn Executor,
+        case: &KernelCase<'_>,
+        effort: u64,
+    ) -> Result<Verification, RunError> {
+        let verification = self.verify(executor, case, effort);
+        if verification.passed() { Ok(verification) } else { Err(RunError::Wrong(Box::new(verification))) }
+    }
+
     /// Compares the whole result with that of another variant on the same operands, likewise.
     pub(super) fn agreement(&mut self, executor: &dyn Executor, case: &KernelCase<'_>, theirs: &Self) -> Verification {
         let Self { prepared, inputs, outputs, .. } = self;
@@ -186,10 +207,7 @@ fn verified<'a>(
     protocol: &CaseProtocol,
 ) -> Result<Verified<'a>, RunError> {
     let mut computed = computed(executor, case, protocol.seed, protocol.sets, &mut Made::default())?;
-    let verification = computed.verify(executor, case, protocol.effort);
-    if !verification.passed() {
-        return Err(RunError::Wrong(Box::new(verification)));
-    }
+    let verification = computed.right(executor, case, protocol.effort)?;
     Ok(computed.found_right(case, verification))
 }
 

@@ -193,7 +193,7 @@ impl<'r> Session<'_, 'r> {
             }
             error => {
                 let reason = error.to_string();
-                let verification = if let RunError::Wrong(verification) = error { Some(*verification) } else { None };
+                let verification = error.verification().cloned();
                 self.state.reject(Rejected { id: case.id.clone(), reason, verification })
             }
         }

@@ -16,7 +16,7 @@ pub use state::{Event, SessionError};
 use self::cases::{REFERENCE, Session};
 use self::open::Opening;
 use self::state::RunState;
-use super::executor::{Executor, LaunchError};
+use super::executor::{Executor, close};
 use super::options::Options;
 use super::planning::PlannedCase;
 use super::throttling;
@@ -82,12 +82,7 @@ fn all(
         let now = state.journal.record().cases.len();
         losses = if now > finished { 1 } else { losses + 1 };
         finished = now;
-        if matches!(error, LaunchError::Hung(_)) {
-            // Closing it would wait for the work that never ends.
-            std::mem::forget(executor);
-        } else {
-            drop(executor);
-        }
+        close(executor, &error);
         if losses > MOST_LOSSES {
             let problem = format!("lost {losses} times in a row");
             return Err(SessionError::NotReopened { id, error, problem });

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::super::executor::LaunchError;
 use super::super::fake::{self, Failure, Fake, FakeKernel, ScriptStep, VARIANTS};
 use super::super::into_record::{document, protocol};
 use super::super::options::EFFORT;
