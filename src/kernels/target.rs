@@ -34,6 +34,10 @@ pub enum DeviceClass {
 /// highest rates with them. Streamed variants come before them; they exist only for few rows.
 const DISCRETE: &[&str] = &[
     "streamed_2x256",
+    "matrix16_16x128_lanes64",
+    "matrix16_32x128_lanes64",
+    "matrix16_16x128",
+    "matrix16_32x128",
     "streamed_8x256",
     "matrix16_128x128_lanes64",
     "matrix16_64x128_lanes64",
@@ -59,6 +63,10 @@ const DISCRETE: &[&str] = &[
 /// With half the registers and less workgroup memory, the smaller of two tiles comes first.
 const INTEGRATED: &[&str] = &[
     "streamed_2x256",
+    "matrix16_16x128_lanes64",
+    "matrix16_32x128_lanes64",
+    "matrix16_16x128",
+    "matrix16_32x128",
     "streamed_8x256",
     "matrix16_128x128_lanes64",
     "matrix16_64x128_lanes64",
@@ -85,6 +93,8 @@ const INTEGRATED: &[&str] = &[
 const APPLE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "matrix8_16x64",
+    "matrix8_8x64",
     "matrix8_64x64",
     "matrix8_32x64",
     "matrix_8",
