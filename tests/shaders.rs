@@ -124,12 +124,15 @@ fn used(module: &Module) -> BTreeSet<Need> {
     for (_, declared) in module.types.iter() {
         if let TypeInner::CooperativeMatrix { columns, rows, scalar, role } = declared.inner {
             assert_eq!(columns, rows, "matrices are square");
-            match (role, rows, scalar.width) {
-                (CooperativeRole::C, ..) => assert_eq!(scalar.width, 4, "sums are f32"),
-                (_, CooperativeSize::Eight, 4) => drop(needs.insert(Need::Matrix8F32)),
-                (_, CooperativeSize::Eight, _) => drop(needs.insert(Need::Matrix8)),
-                (_, CooperativeSize::Sixteen, _) => drop(needs.insert(Need::Matrix16)),
+            if matches!(role, CooperativeRole::C) {
+                assert_eq!(scalar.width, 4, "sums are f32");
+                continue;
             }
+            needs.insert(match (rows, scalar.width) {
+                (CooperativeSize::Eight, 4) => Need::Matrix8F32,
+                (CooperativeSize::Eight, _) => Need::Matrix8,
+                (CooperativeSize::Sixteen, _) => Need::Matrix16,
+            });
         }
     }
     let entries = module.entry_points.iter().map(|entry| &entry.function);
