@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::assembly::{Block, Does, Instruction};
+use crate::assembly::{Block, Does, Instruction, linked};
 
 /// Blocks of the text; `lanes` are the invocations of a subgroup, among which a matrix instruction is shared.
 pub fn read(text: &str, lanes: u32) -> Vec<Block> {
@@ -20,24 +20,13 @@ pub fn read(text: &str, lanes: u32) -> Vec<Block> {
             block.instructions.push(Instruction { does: does(line, lanes), text: line.to_owned(), cycles: 0.0 });
         }
     }
-    for at in 0..blocks.len() {
-        let mut next = Vec::new();
-        let mut falls = true;
-        for instruction in &blocks[at].instructions {
-            let mut words = instruction.text.split_whitespace();
-            let name = words.next().unwrap_or("");
-            if name.starts_with("s_cbranch") || name == "s_branch" {
-                next.extend(words.next().and_then(|to| names.iter().position(|n| *n == to)));
-                falls &= name != "s_branch";
-            }
-            falls &= name != "s_endpgm";
-        }
-        if falls {
-            next.push(at + 1);
-        }
-        blocks[at].next = next;
-    }
-    blocks
+    linked(blocks, |instruction| {
+        let mut words = instruction.text.split_whitespace();
+        let name = words.next().unwrap_or("");
+        let to = words.next().and_then(|to| names.iter().position(|n| *n == to));
+        let jumps = name.starts_with("s_cbranch") || name == "s_branch";
+        (to.filter(|_| jumps), name == "s_branch" || name == "s_endpgm")
+    })
 }
 
 fn does(line: &str, lanes: u32) -> Does {

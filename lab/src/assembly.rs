@@ -59,39 +59,61 @@ pub struct Block {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Mix {
     /// All instructions that are issued.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub instructions: f64,
     /// Vector arithmetic, the next three included.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub vector: f64,
     /// Instructions that multiply and add; a dual one counts as one.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub fma: f64,
     /// Packed dot products.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub dot: f64,
     /// Matrix instructions.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub matrix: f64,
     /// Multiply-adds of all three.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub multiply_adds: f64,
     /// Reads of workgroup memory.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub lds_loads: f64,
     /// Bytes that they read.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub lds_load_bytes: f64,
     /// Writes of workgroup memory.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub lds_stores: f64,
     /// Reads of storage.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub loads: f64,
     /// Bytes that they read.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub load_bytes: f64,
     /// Writes of storage.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub stores: f64,
     /// Accesses to spilled registers.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub scratch: f64,
     /// Waits for memory.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub waits: f64,
     /// Barriers.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub barriers: f64,
     /// Cycles by the compiler's own schedule, where it states them.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cycles: f64,
     /// Whether an inner loop has a length that the text does not tell; it counts once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_unknown_loop: bool,
+}
+
+/// For fields that are left out of the JSON.
+pub fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 impl Mix {
@@ -133,6 +155,23 @@ impl Mix {
     }
 }
 
+/// Blocks with their successors set. `jump` says where an instruction may jump to, and whether it never goes on below.
+pub fn linked(mut blocks: Vec<Block>, jump: impl Fn(&Instruction) -> (Option<usize>, bool)) -> Vec<Block> {
+    for at in 0..blocks.len() {
+        let mut next = Vec::new();
+        let mut falls = true;
+        for (to, ends) in blocks[at].instructions.iter().map(&jump) {
+            next.extend(to);
+            falls &= !ends;
+        }
+        if falls {
+            next.push(at + 1);
+        }
+        blocks[at].next = next;
+    }
+    blocks
+}
+
 /// A natural loop: its head and all of its blocks.
 #[derive(Debug, Clone)]
 struct Loop {
@@ -142,38 +181,45 @@ struct Loop {
 
 /// The loop that multiplies most, over all of its body; the whole program where nothing loops.
 ///
-/// An outer loop is taken as long as the lengths of the loops inside it are known from the text.
+/// It is the outermost one whose inner loops have lengths that are known from the text. Where most of its multiply-adds
+/// are in an inner loop of unknown length, that one is taken.
 pub fn hottest(blocks: &[Block], length: &dyn Fn(&[Block], &BTreeSet<usize>, usize) -> Option<f64>) -> Mix {
     let loops = loops(blocks);
     let lengths: Vec<Option<f64>> = loops.iter().map(|l| length(blocks, &l.blocks, l.head)).collect();
-    let mut best: Option<(f64, Mix)> = None;
-    for (index, this) in loops.iter().enumerate() {
+    let is_inside = |inner: &Loop, outer: &Loop| {
+        inner.blocks.len() < outer.blocks.len() && inner.blocks.is_subset(&outer.blocks)
+    };
+    let mix_of = |outer: &Loop| {
         let mut mix = Mix::default();
-        for &block in &this.blocks {
+        for &block in &outer.blocks {
             let mut times = 1.0;
-            for (inner, other) in loops.iter().enumerate() {
-                let is_inside = inner != index && other.blocks.contains(&block) && other.blocks.len() < this.blocks.len();
-                if is_inside {
-                    times *= lengths[inner].unwrap_or(1.0);
-                    mix.has_unknown_loop |= lengths[inner].is_none() && has_math(blocks, &other.blocks);
+            for (inner, length) in loops.iter().zip(&lengths).filter(|(inner, _)| is_inside(inner, outer)) {
+                if inner.blocks.contains(&block) {
+                    times *= length.unwrap_or(1.0);
+                    mix.has_unknown_loop |= length.is_none() && has_math(blocks, &inner.blocks);
                 }
             }
             blocks[block].instructions.iter().for_each(|instruction| mix.add(instruction, times));
         }
-        // A loop with an inner one of unknown length says little: its inner one is looked at instead.
-        let weight = if mix.has_unknown_loop { mix.multiply_adds * 1e-3 } else { mix.multiply_adds };
-        if best.as_ref().is_none_or(|(most, _)| weight > *most) {
-            best = Some((weight, mix));
-        }
+        mix
+    };
+    let mixes: Vec<Mix> = loops.iter().map(mix_of).collect();
+    let most = |among: &dyn Fn(&Loop) -> bool| {
+        let known = (0..loops.len()).filter(|&at| among(&loops[at]));
+        known.max_by(|&a, &b| mixes[a].multiply_adds.total_cmp(&mixes[b].multiply_adds))
+    };
+    let Some(mut best) = most(&|_| true) else {
+        let mut mix = Mix::default();
+        blocks.iter().flat_map(|block| &block.instructions).for_each(|instruction| mix.add(instruction, 1.0));
+        return mix;
+    };
+    while mixes[best].has_unknown_loop
+        && let Some(inner) = most(&|inner| is_inside(inner, &loops[best]))
+        && mixes[inner].multiply_adds > 0.7 * mixes[best].multiply_adds
+    {
+        best = inner;
     }
-    best.map_or_else(
-        || {
-            let mut mix = Mix::default();
-            blocks.iter().flat_map(|block| &block.instructions).for_each(|instruction| mix.add(instruction, 1.0));
-            mix
-        },
-        |(_, mix)| mix,
-    )
+    mixes[best]
 }
 
 fn has_math(blocks: &[Block], of: &BTreeSet<usize>) -> bool {
