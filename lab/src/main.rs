@@ -5,6 +5,7 @@ mod amd;
 mod apple;
 mod assembly;
 mod file;
+mod ggml;
 mod nvidia;
 mod pipelines;
 mod row;
@@ -42,6 +43,12 @@ enum Command {
         /// Seconds after which a pipeline is given up.
         #[arg(long, default_value_t = 20)]
         limit_s: u64,
+        /// Compile ggml's kernels instead: the folder of its shaders.
+        #[arg(long)]
+        ggml: Option<PathBuf>,
+        /// The command of glslc, in words.
+        #[arg(long, default_value = "glslc", value_delimiter = ' ')]
+        glslc: Vec<String>,
     },
     /// Compile one WGSL file on the device of this process (see run.sh), and print all that the driver says.
     File(file::File),
@@ -51,26 +58,26 @@ enum Command {
         /// The first pipeline.
         #[arg(long)]
         first: usize,
+        /// ggml's kernels, as `compile` has prepared them.
+        #[arg(long)]
+        list: Option<PathBuf>,
     },
 }
 
 fn main() -> Result<()> {
     match Args::parse().command {
-        Command::Compile { device, run, output, limit_s } => {
+        Command::Compile { device, run, output, limit_s, ggml, glslc } => {
             let began = Instant::now();
-            let document = watch::document(&run, &device, Duration::from_secs(limit_s))?;
-            let mut text = format!("{{\"device\":{},\n\"pipelines\":[\n", serde_json::to_string(&document.device)?);
-            let rows: Result<Vec<String>, _> = document.pipelines.iter().map(serde_json::to_string).collect();
-            // One line for each pipeline, so that a difference shows.
-            text += &rows?.join(",\n");
-            text += "\n]}\n";
-            std::fs::write(&output, text)?;
+            let folder = tempfile::tempdir()?;
+            let list = ggml.map(|sources| ggml::prepare(&sources, &glslc, folder.path())).transpose()?;
+            let document = watch::document(&run, &device, Duration::from_secs(limit_s), list.as_deref())?;
+            std::fs::write(&output, document.json()?)?;
             let done = document.pipelines.iter().filter(|row| row.figures.is_some()).count();
             let all = document.pipelines.len();
             writeln!(std::io::stderr(), "{device}: {done} of {all} pipelines in {:.0} s", began.elapsed().as_secs_f64())?;
             Ok(())
         }
         Command::File(file) => file::run(&file),
-        Command::Worker { first } => worker::run(first),
+        Command::Worker { first, list } => worker::run(first, list.as_deref()),
     }
 }

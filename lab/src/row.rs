@@ -18,6 +18,15 @@ pub struct Document {
     pub pipelines: Vec<Row>,
 }
 
+impl Document {
+    /// The document with a line for each pipeline, so that a difference shows.
+    pub fn json(&self) -> serde_json::Result<String> {
+        let rows: Result<Vec<String>, _> = self.pipelines.iter().map(serde_json::to_string).collect();
+        let device = serde_json::to_string(&self.device)?;
+        Ok(format!("{{\"device\":{device},\n\"pipelines\":[\n{}\n]}}\n", rows?.join(",\n")))
+    }
+}
+
 /// One pipeline.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Row {
@@ -94,7 +103,11 @@ pub fn figures(facts: &Facts, compiled: &Compiled, workgroup: (u32, u32), hot: O
         seconds: (compiled.seconds * 1e3).round() / 1e3,
         lanes: if compiled.subgroup == 0 { facts.subgroup[0] } else { compiled.subgroup },
         invocations: workgroup.1,
-        workgroup_bytes: workgroup.0,
+        workgroup_bytes: match of("LDS size") {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bytes of a workgroup")]
+            Some(bytes) if workgroup.0 == 0 => bytes as u32,
+            _ => workgroup.0,
+        },
         registers: match of("Registers used") {
             // ir3 counts vec4 registers of 32 bits.
             Some(full) => 4.0 * full,

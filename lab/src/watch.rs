@@ -1,5 +1,6 @@
 //! Runs workers on a device until every pipeline has a row, and begins again after a driver that hangs or dies.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -8,19 +9,18 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::pipelines::pipelines;
 use crate::row::{Document, Row};
 use crate::vulkan::Facts;
-use crate::worker::Line;
+use crate::worker::{Line, jobs};
 
-/// Compiles all pipelines on a device of `run.sh`; one that takes longer than `limit` gets no figures.
-pub fn document(script: &Path, device: &str, limit: Duration) -> Result<Document> {
-    let pipelines = pipelines()?;
-    let mut rows: Vec<Row> = Vec::with_capacity(pipelines.len());
+/// Compiles all jobs on a device of `run.sh`; one that takes longer than `limit` gets no figures.
+pub fn document(script: &Path, device: &str, limit: Duration, list: Option<&Path>) -> Result<Document> {
+    let jobs = jobs(list)?;
+    let mut rows: Vec<Row> = Vec::with_capacity(jobs.len());
     let mut facts: Option<Facts> = None;
-    while rows.len() < pipelines.len() {
+    while rows.len() < jobs.len() {
         let first = rows.len();
-        let (mut child, lines) = spawn(script, device, first)?;
+        let (mut child, lines) = spawn(script, device, first, list)?;
         let mut begun = None;
         let why = loop {
             match lines.recv_timeout(limit) {
@@ -37,21 +37,22 @@ pub fn document(script: &Path, device: &str, limit: Duration) -> Result<Document
         if begun.is_none() {
             bail!("{device}: the driver does not open the device");
         }
-        if rows.len() < pipelines.len() {
-            let pipeline = &pipelines[rows.len()];
-            eprintln!("{device}: {}: {why}", pipeline.name);
-            rows.push(Row { key: pipeline.key.clone(), name: pipeline.name.clone(), figures: None, why: Some(why) });
+        if rows.len() < jobs.len() {
+            let job = &jobs[rows.len()];
+            eprintln!("{device}: {}: {why}", job.name());
+            rows.push(Row { key: job.key(), name: job.name(), figures: None, why: Some(why) });
         }
     }
     Ok(Document { device: facts.context("no worker said what the device is")?, pipelines: rows })
 }
 
-fn spawn(script: &Path, device: &str, first: usize) -> Result<(Child, Receiver<Line>)> {
+fn spawn(script: &Path, device: &str, first: usize, list: Option<&Path>) -> Result<(Child, Receiver<Line>)> {
     let mut child = Command::new("sh")
         .arg(script)
         .arg(device)
         .arg(std::env::current_exe()?)
         .args(["worker", "--first", &first.to_string()])
+        .args(list.iter().flat_map(|list| [OsStr::new("--list"), list.as_os_str()]))
         .env("MESA_SHADER_CACHE_DISABLE", "true")
         // Honeykrisp shows its assembly in no other way.
         .env("AGX_MESA_DEBUG", "shaders")

@@ -4,16 +4,18 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use supernode_bench::kernels::Need;
 
 use crate::assembly::{Mix, hottest};
+use crate::ggml::Kernel;
 use crate::pipelines::pipelines;
 use crate::row::{Figures, Pipeline, Row, figures};
-use crate::vulkan::{Compiled, Device, Facts};
-use crate::{adreno, amd, apple, nvidia, translate};
+use crate::vulkan::{Compiled, Device, Facts, Shader};
+use crate::{adreno, amd, apple, ggml, nvidia, translate};
 
 /// A line of a worker.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,25 +29,95 @@ pub enum Line {
     Done(usize, Box<Row>),
 }
 
-/// Compiles all pipelines from the `first` on.
-pub fn run(first: usize) -> Result<()> {
-    let device = Device::open(true)?;
+/// Compiles all jobs from the `first` on: our pipelines, or the kernels of a list of ggml's.
+pub fn run(first: usize, list: Option<&Path>) -> Result<()> {
+    // ggml asks for no bounds checks of buffers, wgpu does.
+    let device = Device::open(list.is_none())?;
     let mut capture = Capture::new()?;
     say(&Line::Device(device.facts.clone()))?;
-    for (index, pipeline) in pipelines()?.iter().enumerate().skip(first) {
+    for (index, job) in jobs(list)?.iter().enumerate().skip(first) {
         say(&Line::Begun(index))?;
-        let result = match lacks(&device.facts, pipeline) {
+        let result = match job.lacks(&device.facts) {
             Some(why) => Err(why),
-            None => compile(&device, pipeline, &mut capture).map_err(|error| format!("{error:#}")),
+            None => compile(&device, job, &mut capture).map_err(|error| format!("{error:#}")),
         };
         let (figures, why) = match result {
             Ok(figures) => (Some(figures), None),
             Err(why) => (None, Some(why)),
         };
-        let row = Row { key: pipeline.key.clone(), name: pipeline.name.clone(), figures, why };
+        let row = Row { key: job.key(), name: job.name(), figures, why };
         say(&Line::Done(index, Box::new(row)))?;
     }
     Ok(())
+}
+
+/// What a worker compiles.
+#[derive(Debug)]
+pub enum Job {
+    /// A pipeline of this project.
+    Ours(Pipeline),
+    /// A kernel of ggml.
+    Ggml(Kernel),
+}
+
+/// Our pipelines, or the kernels of a list.
+pub fn jobs(list: Option<&Path>) -> Result<Vec<Job>> {
+    Ok(match list {
+        None => pipelines()?.into_iter().map(Job::Ours).collect(),
+        Some(list) => ggml::read(list)?.into_iter().map(Job::Ggml).collect(),
+    })
+}
+
+impl Job {
+    /// See [`Row::key`]; empty for ggml's.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Ours(pipeline) => pipeline.key.clone(),
+            Self::Ggml(_) => String::new(),
+        }
+    }
+
+    /// See [`Row::name`].
+    pub fn name(&self) -> String {
+        match self {
+            Self::Ours(pipeline) => pipeline.name.clone(),
+            Self::Ggml(kernel) => format!("{}: {}", kernel.pair, kernel.name),
+        }
+    }
+
+    fn lacks(&self, facts: &Facts) -> Option<String> {
+        let lack = |needs: bool, has: bool, what: &str| (needs && !has).then(|| format!("the device has no {what}"));
+        let matrices = |size| (facts.matrices.contains(&size), format!("f16 matrices of {size} x {size}"));
+        let ((has_8, name_8), (has_16, name_16)) = (matrices(8), matrices(16));
+        match self {
+            Self::Ours(pipeline) => {
+                let needs = |need| pipeline.launch.needs.contains(&need);
+                lack(needs(Need::Matrix8), has_8, &name_8)
+                    .or_else(|| lack(needs(Need::Matrix16), has_16, &name_16))
+                    .or_else(|| lack(needs(Need::ShaderF16), facts.f16, "arithmetic in f16"))
+            }
+            Self::Ggml(kernel) => lack(kernel.matrices, has_16, &name_16),
+        }
+    }
+
+    /// The shader, the bytes of its workgroup memory where its text tells, and the invocations of its workgroup.
+    fn shader(&self, facts: &Facts) -> Result<(Shader, u32, u32)> {
+        match self {
+            Self::Ours(pipeline) => {
+                let wgsl = pipeline.launch.wgsl().unwrap_or_default();
+                let overrides =
+                    pipeline.launch.overrides.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+                let (bytes, invocations) = translate::workgroup(&wgsl, &overrides)?;
+                Ok((translate::translate(&wgsl, &overrides, facts.f16)?, bytes, invocations))
+            }
+            Self::Ggml(kernel) => {
+                // RADV's default is the larger of its two sizes, and ggml takes the default.
+                let lanes = if facts.driver == "radv" { facts.subgroup[1] } else { facts.subgroup[0] };
+                let shader = kernel.shader(lanes)?.with_context(|| format!("ggml has no constants for {lanes} lanes"))?;
+                Ok((shader, 0, kernel.invocations(lanes)))
+            }
+        }
+    }
 }
 
 /// Lines go to standard error: drivers print their texts to standard output.
@@ -54,19 +126,8 @@ fn say(line: &Line) -> Result<()> {
     Ok(())
 }
 
-fn lacks(facts: &Facts, pipeline: &Pipeline) -> Option<String> {
-    let needs = &pipeline.launch.needs;
-    let lack = |need, has: bool, what: &str| (needs.contains(&need) && !has).then(|| format!("the device has no {what}"));
-    lack(Need::Matrix8, facts.matrices.contains(&8), "f16 matrices of 8 x 8")
-        .or_else(|| lack(Need::Matrix16, facts.matrices.contains(&16), "f16 matrices of 16 x 16"))
-        .or_else(|| lack(Need::ShaderF16, facts.f16, "arithmetic in f16"))
-}
-
-fn compile(device: &Device, pipeline: &Pipeline, capture: &mut Capture) -> Result<Figures> {
-    let wgsl = pipeline.launch.wgsl().unwrap_or_default();
-    let overrides = pipeline.launch.overrides.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-    let shader = translate::translate(&wgsl, &overrides, device.facts.f16)?;
-    let workgroup = translate::workgroup(&wgsl, &overrides)?;
+fn compile(device: &Device, job: &Job, capture: &mut Capture) -> Result<Figures> {
+    let (shader, bytes, invocations) = job.shader(&device.facts)?;
     capture.begin()?;
     let mut compiled = device.compile(&shader, false)?;
     let seconds = compiled.seconds;
@@ -77,7 +138,7 @@ fn compile(device: &Device, pipeline: &Pipeline, capture: &mut Capture) -> Resul
     }
     compiled.seconds = seconds;
     let hot = hot(&compiled, &printed);
-    Ok(figures(&device.facts, &compiled, workgroup, hot))
+    Ok(figures(&device.facts, &compiled, (bytes, invocations), hot))
 }
 
 /// The hottest loop of the assembly, wherever the driver shows it.
