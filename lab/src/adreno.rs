@@ -58,7 +58,13 @@ fn does(code: &str) -> Does {
     let name = code.split_whitespace().next().unwrap_or("");
     // The last operand of loads and stores counts their values.
     let values = code.rsplit(',').next().and_then(|n| n.trim().parse::<f64>().ok()).unwrap_or(1.0);
-    let size = if name.contains("16") { 2.0 } else if name.ends_with('8') { 1.0 } else { 4.0 };
+    let size = if name.contains("16") {
+        2.0
+    } else if name.ends_with('8') {
+        1.0
+    } else {
+        4.0
+    };
     match name {
         _ if name.starts_with("mad.f") => Does::Fma(1.0),
         _ if name.starts_with("dp4acc") => Does::Dot(4.0),
@@ -66,7 +72,11 @@ fn does(code: &str) -> Does {
         _ if name.starts_with("ldl") => Does::LdsLoad(values * size),
         _ if name.starts_with("stl") => Does::LdsStore(values * size),
         _ if name.starts_with("ldp") || name.starts_with("stp") => Does::Scratch,
-        _ if name.starts_with("isam") => Does::Load(4.0 * f64::from(u32::try_from(code.split_once("(u32)(").map_or(4, |(_, r)| r.find(')').unwrap_or(4))).unwrap_or(4))),
+        _ if name.starts_with("isam") => Does::Load(
+            4.0 * f64::from(
+                u32::try_from(code.split_once("(u32)(").map_or(4, |(_, r)| r.find(')').unwrap_or(4))).unwrap_or(4),
+            ),
+        ),
         _ if name.starts_with("ldib") || name.starts_with("ldg") => Does::Load(values * size),
         _ if name.starts_with("stib") || name.starts_with("stg") => Does::Store(values * size),
         _ if name.starts_with("bar") => Does::Barrier,

@@ -32,9 +32,19 @@ pub fn read(text: &str, lanes: u32) -> Vec<Block> {
 fn does(line: &str, lanes: u32) -> Does {
     let name = line.split_whitespace().next().unwrap_or("");
     let is_fma = |name: &str| {
-        ["fma_f32", "fmac_f32", "fmaak_f32", "fmamk_f32", "fma_mix_f32", "fma_mixlo_f16", "fma_mixhi_f16", "fma_f16", "fmac_f16"]
-            .iter()
-            .any(|fma| name.contains(fma))
+        [
+            "fma_f32",
+            "fmac_f32",
+            "fmaak_f32",
+            "fmamk_f32",
+            "fma_mix_f32",
+            "fma_mixlo_f16",
+            "fma_mixhi_f16",
+            "fma_f16",
+            "fmac_f16",
+        ]
+        .iter()
+        .any(|fma| name.contains(fma))
     };
     if name.starts_with("v_wmma") || name.starts_with("v_swmmac") {
         return Does::Matrix(4096.0 / f64::from(lanes));
@@ -98,9 +108,7 @@ fn bytes(name: &str) -> f64 {
 /// Passes of a loop that counts a scalar register up to a constant.
 pub fn length(blocks: &[Block], of: &BTreeSet<usize>, head: usize) -> Option<f64> {
     let inside = || of.iter().flat_map(|&block| &blocks[block].instructions);
-    let parts = |text: &str| -> Vec<String> {
-        text.replace(',', " ").split_whitespace().map(str::to_owned).collect()
-    };
+    let parts = |text: &str| -> Vec<String> { text.replace(',', " ").split_whitespace().map(str::to_owned).collect() };
     for compare in inside().filter(|i| i.text.starts_with("s_cmp")) {
         let [name, register, limit] = &parts(&compare.text)[..] else { continue };
         let Some(limit) = number(limit) else { continue };

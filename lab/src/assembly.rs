@@ -186,9 +186,8 @@ struct Loop {
 pub fn hottest(blocks: &[Block], length: &dyn Fn(&[Block], &BTreeSet<usize>, usize) -> Option<f64>) -> Mix {
     let loops = loops(blocks);
     let lengths: Vec<Option<f64>> = loops.iter().map(|l| length(blocks, &l.blocks, l.head)).collect();
-    let is_inside = |inner: &Loop, outer: &Loop| {
-        inner.blocks.len() < outer.blocks.len() && inner.blocks.is_subset(&outer.blocks)
-    };
+    let is_inside =
+        |inner: &Loop, outer: &Loop| inner.blocks.len() < outer.blocks.len() && inner.blocks.is_subset(&outer.blocks);
     let mix_of = |outer: &Loop| {
         let mut mix = Mix::default();
         for &block in &outer.blocks {

@@ -110,7 +110,9 @@ pub fn length(blocks: &[Block], of: &BTreeSet<usize>, head: usize) -> Option<f64
         let words: Vec<&str> = operation(&compare.text).split_whitespace().collect();
         let [_, register, limit, ..] = words[..] else { continue };
         let Some(limit) = number(limit) else { continue };
-        let defines = |i: &Instruction| i.text.split_once(" = ").is_some_and(|(to, _)| to.split_whitespace().next() == Some(register));
+        let defines = |i: &Instruction| {
+            i.text.split_once(" = ").is_some_and(|(to, _)| to.split_whitespace().next() == Some(register))
+        };
         let step = inside().filter(|i| defines(i)).find_map(|i| {
             let words: Vec<&str> = operation(&i.text).split_whitespace().collect();
             let is_add = words[0].starts_with("iadd") || words[0].starts_with("uiadd");

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use supernode_bench::kernels::cases::{Capacity, CaseSpec, Preset, preset_cases, preset_models, verification_cases};
 use supernode_bench::kernels::Launch;
+use supernode_bench::kernels::cases::{Capacity, CaseSpec, Preset, preset_cases, preset_models, verification_cases};
 use supernode_bench::specs::Model;
 
-use crate::row::{Pipeline, key};
+use crate::row::Pipeline;
 
 /// All cases of the suite and the presets.
 pub fn cases() -> Result<Vec<CaseSpec>> {
@@ -33,9 +33,5 @@ pub fn pipelines() -> Result<Vec<Pipeline>> {
 
 /// A launch with its key and its name.
 pub fn pipeline(launch: Launch) -> Pipeline {
-    let key = key(&launch.wgsl().unwrap_or_default(), &launch.overrides);
-    let constants = launch.constants.iter().map(|(name, value)| format!(" {name}={value}"));
-    let overrides = launch.overrides.iter().map(|(name, value)| format!(" {name}={value}"));
-    let name = format!("{} {}{}", launch.shader, launch.element, constants.chain(overrides).collect::<String>());
-    Pipeline { key, name, launch }
+    Pipeline { key: launch.fingerprint(), name: launch.name(), launch }
 }

@@ -1,9 +1,6 @@
 //! What is kept of a pipeline on a device: the fields of the results.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use supernode_bench::kernels::Launch;
 
 use crate::assembly::{Mix, is_zero};
@@ -84,21 +81,14 @@ pub struct Pipeline {
     pub launch: Launch,
 }
 
-/// Hash of what a driver compiles.
-pub fn key(wgsl: &str, overrides: &BTreeMap<&'static str, f64>) -> String {
-    let hash = Sha256::digest(format!("{overrides:?}\n{wgsl}"));
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Reads a driver's statistics by its own names.
 pub fn figures(facts: &Facts, compiled: &Compiled, workgroup: (u32, u32), hot: Option<Mix>) -> Figures {
     let of = |name: &str| compiled.statistics.iter().find(|(known, _)| known == name).map(|(_, value)| *value);
     let first = |names: &[&str]| names.iter().find_map(|name| of(name));
     let sum = |names: &[&str]| names.iter().filter_map(|name| of(name)).sum();
     // Turnip states stalls and instructions; its schedule is their sum.
-    let adreno = of("Estimated cycles stalled on SS").map(|ss| {
-        ss + of("Estimated cycles stalled on SY").unwrap_or(0.0) + of("Instruction Count").unwrap_or(0.0)
-    });
+    let adreno = of("Estimated cycles stalled on SS")
+        .map(|ss| ss + of("Estimated cycles stalled on SY").unwrap_or(0.0) + of("Instruction Count").unwrap_or(0.0));
     Figures {
         seconds: (compiled.seconds * 1e3).round() / 1e3,
         lanes: if compiled.subgroup == 0 { facts.subgroup[0] } else { compiled.subgroup },

@@ -112,8 +112,10 @@ impl Device {
             }
             // As wgpu does it, where one feature stands for both.
             let queue = [vk::DeviceQueueCreateInfo::default().queue_family_index(0).queue_priorities(&[1.0])];
-            let create =
-                vk::DeviceCreateInfo::default().queue_create_infos(&queue).enabled_extension_names(&names).push_next(&mut all);
+            let create = vk::DeviceCreateInfo::default()
+                .queue_create_infos(&queue)
+                .enabled_extension_names(&names)
+                .push_next(&mut all);
             let device = instance.create_device(physical, &create, None)?;
             let executables = khr::pipeline_executable_properties::Device::new(&instance, &device);
             Ok(Self { _entry: entry, instance, device, executables, facts })
@@ -141,9 +143,10 @@ impl Device {
                         .stage_flags(vk::ShaderStageFlags::COMPUTE)
                 })
                 .collect();
-            let set = self
-                .device
-                .create_descriptor_set_layout(&vk::DescriptorSetLayoutCreateInfo::default().bindings(&bindings), None)?;
+            let set = self.device.create_descriptor_set_layout(
+                &vk::DescriptorSetLayoutCreateInfo::default().bindings(&bindings),
+                None,
+            )?;
             let push = [vk::PushConstantRange {
                 stage_flags: vk::ShaderStageFlags::COMPUTE,
                 offset: 0,
@@ -283,9 +286,9 @@ unsafe fn facts(entry: &ash::Entry, instance: &ash::Instance, physical: vk::Phys
                 && m.c_type == vk::ComponentTypeKHR::FLOAT32
                 && m.result_type == vk::ComponentTypeKHR::FLOAT32
         };
-        let has_matrices = instance.enumerate_device_extension_properties(physical).is_ok_and(|all| {
-            all.iter().any(|e| e.extension_name_as_c_str() == Ok(khr::cooperative_matrix::NAME))
-        });
+        let has_matrices = instance
+            .enumerate_device_extension_properties(physical)
+            .is_ok_and(|all| all.iter().any(|e| e.extension_name_as_c_str() == Ok(khr::cooperative_matrix::NAME)));
         let listed = if has_matrices {
             load.get_physical_device_cooperative_matrix_properties(physical).unwrap_or_default()
         } else {

@@ -113,7 +113,8 @@ impl Job {
             Self::Ggml(kernel) => {
                 // RADV's default is the larger of its two sizes, and ggml takes the default.
                 let lanes = if facts.driver == "radv" { facts.subgroup[1] } else { facts.subgroup[0] };
-                let shader = kernel.shader(lanes)?.with_context(|| format!("ggml has no constants for {lanes} lanes"))?;
+                let shader =
+                    kernel.shader(lanes)?.with_context(|| format!("ggml has no constants for {lanes} lanes"))?;
                 Ok((shader, 0, kernel.invocations(lanes)))
             }
         }

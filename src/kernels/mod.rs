@@ -7,6 +7,7 @@
 
 pub mod attention;
 pub mod cases;
+pub mod compilers;
 mod gate;
 pub mod gating;
 mod kernel;

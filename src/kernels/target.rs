@@ -12,6 +12,8 @@ pub struct Target {
     pub lanes: Option<u32>,
     /// The driver's name as in the record, in lower case.
     pub driver: String,
+    /// The vendor's name as in the record, in lower case.
+    pub vendor: String,
 }
 
 /// Kinds of device that want different kernels.
@@ -217,7 +219,7 @@ mod tests {
     use crate::kernels::matmul::Matmul;
 
     fn target(class: DeviceClass, lanes: u32) -> Target {
-        Target { class, lanes: Some(lanes), driver: String::new() }
+        Target { class, lanes: Some(lanes), ..Target::default() }
     }
 
     fn of(target: &Target, kernel: &dyn Kernel) -> Vec<&'static str> {
