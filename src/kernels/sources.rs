@@ -48,6 +48,7 @@ shaders![
     "matmul_int8_streamed",
     "matmul_int8_subgroup",
     "matmul_matrix",
+    "matmul_packed",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",
