@@ -165,12 +165,10 @@ fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
             assert!(text.contains(line), "{} {} has no line {line}", launch.shader, launch.element);
         }
         if launch.element.weight_group().is_some() {
-            let (decoders, others) = (&WEIGHTS[WEIGHTS.len() - 2..], &WEIGHTS[..WEIGHTS.len() - 2]);
-            for [declaration, ..] in others {
-                assert!(text.contains(declaration), "{} has no {declaration}", launch.shader);
-            }
-            let found = decoders.iter().filter(|[declaration, ..]| text.contains(declaration)).count();
-            assert_eq!(found, 1, "{} decodes in one way", launch.shader);
+            let has = |[declaration, ..]: &&[&str; 4]| text.contains(declaration);
+            assert_eq!(WEIGHTS[..4].iter().filter(has).count(), 4, "{} declares its types", launch.shader);
+            assert_eq!(WEIGHTS[4..6].iter().filter(has).count(), 1, "{} reads codes in one way", launch.shader);
+            assert_eq!(WEIGHTS[6..].iter().filter(has).count(), 1, "{} decodes in one way", launch.shader);
         }
         for [line, _] in MATRICES.iter().filter(|_| has_matrices(&launch)) {
             assert!(text.contains(line), "{} has no line {line}", launch.shader);

@@ -47,10 +47,12 @@ shaders![
     "matmul_dequant_blocked",
     "matmul_dequant_streamed",
     "matmul_dequant_subgroup",
+    "matmul_dequant_tiled",
     "matmul_int8_blocked",
     "matmul_int8_streamed",
     "matmul_int8_subgroup",
     "matmul_matrix",
+    "matmul_packed",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",
@@ -100,9 +102,10 @@ pub const MATRICES: [[&str; 2]; 3] = [
 ];
 
 /// The declarations that say how quantised weights are stored: a row per declaration; for int4 (as in the files), fp8,
-/// mxfp4 and nvfp4. A file holds one of the last two rows. Both decode int4: the first is cheap where integers are
-/// converted fast, as on CPUs, the second where binary16 is.
-pub const WEIGHTS: [[&str; 4]; 7] = [
+/// mxfp4 and nvfp4. A file reads codes by one of the two functions after the first four declarations, and
+/// decodes by one of the last two. The first decoder of int4 is cheap where integers are converted fast, as on CPUs, the
+/// second where binary16 is.
+pub const WEIGHTS: [[&str; 4]; 8] = [
     [
         "alias Codes = u32; // of eight columns at one k",
         "alias Codes = vec2<u32>; // of four and four columns at one k",
@@ -111,7 +114,7 @@ pub const WEIGHTS: [[&str; 4]; 7] = [
     ],
     [
         "alias ColumnScales = vec4<u32>; // eight binary16",
-        "alias ColumnScales = f32; // of 128 columns",
+        "alias ColumnScales = vec2<f32>; // of all columns of the left and of the right half",
         "alias ColumnScales = vec2<u32>; // eight e8m0",
         "alias ColumnScales = vec2<u32>; // eight e4m3
 @group(0) @binding(7) var<storage, read> matrix_scale: array<f32>; // [experts], of gate and up [experts, 2]",
@@ -120,7 +123,7 @@ pub const WEIGHTS: [[&str; 4]; 7] = [
         "struct Scales {
     left: vec4<f32>,
     right: vec4<f32>,
-    left_zero: vec4<f32>, // what the code of zero makes, negative
+    left_zero: vec4<f32>, // what a weight of zero makes in `decode`, negative
     right_zero: vec4<f32>,
 }",
         PLAIN_SCALES,
@@ -128,24 +131,18 @@ pub const WEIGHTS: [[&str; 4]; 7] = [
         PLAIN_SCALES,
     ],
     [
-        "// The scales of this invocation's columns in one step of k.
+        "// The scales of this invocation's columns in one step of k; on the right they are divided by 16 for `decode`.
 fn scales(expert: u32, panel: u32, step: u32, column: u32) -> Scales {
     let x = b_scale[((expert * params.panels + panel) * params.steps + step) * WIDTH + column];
     let left = vec4(unpack2x16float(x.x), unpack2x16float(x.y));
-    let right = vec4(unpack2x16float(x.z), unpack2x16float(x.w));
-    return Scales(left, right, left * -1032.0, right * -1032.0);
+    let right = vec4(unpack2x16float(x.z), unpack2x16float(x.w)) / 16.0;
+    return Scales(left, right, left * -1032.0, right * -1152.0);
 }",
-        "// The scales of this invocation's columns in one step of k, times 2^8 for `e4m3`. A scale is that of 128 x 128 weights.
+        "// The scales of the columns of either half of the panel in one step of k, times 2^8 for `e4m3`. A block of 128 x 128
+// weights has one scale, so all columns of a half have the same.
 fn scales(expert: u32, panel: u32, step: u32, column: u32) -> Scales {
-    let blocks = (params.n4 + 31u) / 32u;
-    var row = expert * ((params.steps + 3u) / 4u) + step / 4u;
-    if SWIGLU {
-        let at = row * 2u * blocks + min((panel * WIDTH + column) / 32u, blocks - 1u);
-        return Scales(vec4(b_scale[at] * 256.0), vec4(b_scale[at + blocks] * 256.0));
-    }
-    let left = min((panel * WIDTH * 2u + column) / 32u, blocks - 1u);
-    let right = min((panel * WIDTH * 2u + WIDTH + column) / 32u, blocks - 1u);
-    return Scales(vec4(b_scale[row * blocks + left] * 256.0), vec4(b_scale[row * blocks + right] * 256.0));
+    let x = b_scale[(expert * params.panels + panel) * params.steps + step] * 256.0;
+    return Scales(vec4(x.x), vec4(x.y));
 }",
         "// The scales of this invocation's columns in one step of k, times 2^14 for `decode`. The bits of 2^(x - 127) are x << 23.
 fn scales(expert: u32, panel: u32, step: u32, column: u32) -> Scales {
@@ -192,24 +189,36 @@ fn four_codes(row: u32, column: u32) -> array<Codes, 4> {
 }",
     ],
     [
-        "// The weights of one k. A code is the value plus 8.
+        "// The codes of one k: `place` is 4 * column + k % 4.
+fn one_code(row: u32, place: u32) -> Codes { return b[row * 4u * WIDTH + place]; }",
+        "// The codes of one k: `place` is 4 * column + k % 4.
+fn one_code(row: u32, place: u32) -> Codes {
+    return vec2(b[row * 8u * WIDTH + place], b[row * 8u * WIDTH + 4u * WIDTH + place]);
+}",
+        "// The codes of one k: `place` is 4 * column + k % 4.
+fn one_code(row: u32, place: u32) -> Codes { return b[row * 4u * WIDTH + place]; }",
+        "// The codes of one k: `place` is 4 * column + k % 4.
+fn one_code(row: u32, place: u32) -> Codes { return b[row * 4u * WIDTH + place]; }",
+    ],
+    [
+        "// The weights of one k. A code is the value plus 8; that of the right is taken times 16.
 fn decode(codes: Codes, scale: Scales) -> Columns {
     let left = vec4<f32>(unpack4xU8(codes & 0x0F0F0F0Fu));
-    let right = vec4<f32>(unpack4xU8((codes >> 4u) & 0x0F0F0F0Fu));
-    return Columns((left - 8.0) * scale.left, (right - 8.0) * scale.right);
+    let right = vec4<f32>(unpack4xU8(codes & 0xF0F0F0F0u));
+    return Columns((left - 8.0) * scale.left, (right - 128.0) * scale.right);
 }",
         DECODE_FP8,
         DECODE_E2M1,
         DECODE_E2M1,
     ],
     [
-        "// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code.
+        "// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left, and
+// 1024 + 16 * code on the right.
 fn decode(codes: Codes, scale: Scales) -> Columns {
-    let halves = ((vec4(codes) >> vec4(0u, 4u, 8u, 12u)) & vec4(0x000F000Fu)) | vec4(0x64006400u);
-    let x = unpack2x16float(halves.x);
-    let y = unpack2x16float(halves.y);
-    let z = unpack2x16float(halves.z);
-    let w = unpack2x16float(halves.w);
+    let x = unpack2x16float((codes & 0x000F000Fu) | 0x64006400u);
+    let y = unpack2x16float((codes & 0x00F000F0u) | 0x64006400u);
+    let z = unpack2x16float(((codes >> 8u) & 0x000F000Fu) | 0x64006400u);
+    let w = unpack2x16float(((codes >> 8u) & 0x00F000F0u) | 0x64006400u);
     let left = fma(vec4(x.x, z.x, x.y, z.y), scale.left, scale.left_zero);
     let right = fma(vec4(y.x, w.x, y.y, w.y), scale.right, scale.right_zero);
     return Columns(left, right);

@@ -35,12 +35,15 @@ pub enum DeviceClass {
 const DISCRETE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
     "matrix16_64x128",
     "matrix_16",
     "matrix8_64x128",
     "matrix_8",
     "tiled_128x128",
-    "tiled_64x128",
+    "packed_128x128",
+    "tiled_64x64",
     "tiled",
     "group",
     "subgroup",
@@ -56,11 +59,14 @@ const DISCRETE: &[&str] = &[
 const INTEGRATED: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
     "matrix16_64x128",
     "matrix_16",
     "matrix8_64x128",
     "matrix_8",
-    "tiled_64x128",
+    "tiled_64x64",
+    "packed_128x128",
     "tiled_128x128",
     "tiled",
     "group",
@@ -77,9 +83,12 @@ const INTEGRATED: &[&str] = &[
 const APPLE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
     "matrix8_64x128",
     "matrix_8",
-    "tiled_64x128",
+    "tiled_64x64",
+    "packed_128x128",
     "tiled_128x128",
     "tiled",
     "group",
@@ -228,7 +237,7 @@ mod tests {
     fn each_class_begins_with_what_suits_it_and_a_wide_device_gets_nothing_narrow() {
         let prefill = Matmul::dense(1024, 1024, 1024);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_64x128");
-        assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x128");
+        assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x64");
         assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x128");
         assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_32x64");
         let decode = Matmul::dense(2, 1024, 1024);

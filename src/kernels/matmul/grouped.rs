@@ -119,16 +119,25 @@ impl Matmul {
         let weight_bytes = element.weight_bits() as f64 / 8.0 * k * columns;
         let scale_bytes = match element {
             StorageType::Int8 => [4.0 * a_rows, 4.0 * columns],
-            _ => {
-                let weights = self.weights();
-                [0.0, weights.scale_bytes(self.n * weights.matrices, element).iter().sum::<usize>() as f64]
-            }
+            _ => [0.0, self.weights().least_scale_bytes(element) as f64],
         };
         let experts = used_experts as f64;
         Work {
             flop: Flop::new(2.0 * rows * k * columns),
             bytes_read: Bytes::new(activation_bytes + scale_bytes[0] + experts * (weight_bytes + scale_bytes[1])),
             bytes_written: Bytes::new(element.result().size_bytes() as f64 * rows * self.n as f64),
+        }
+    }
+
+    /// Adds the scales that the tensors carry, as the kernels read them.
+    pub(super) fn insert_scales(&self, inputs: &mut Tensors, variant: &Variant, element: StorageType) {
+        for (name, of) in [("a_scale", "a"), ("b_scale", "b"), ("matrix_scale", "b_scale")] {
+            if let Some(scales) = inputs.get(of).and_then(Tensor::scales).cloned() {
+                inputs.insert(name, scales);
+            }
+        }
+        if let (Some(step), Some(block @ [_, 2..])) = (element.weight_step(), element.weight_group()) {
+            inputs.insert("b_scale", self.weights().scales_of_halves(&inputs["b_scale"], variant, step, block));
         }
     }
 
@@ -234,7 +243,6 @@ impl Kernel for Matmul {
         let panels = self.weights().panels(variant);
         let k = operands::padded_k(self.k, element);
         let b_columns = self.experts * panels * variant.panel_columns();
-        let [of_column, of_matrix] = self.weights().scale_bytes(panels * variant.panel_columns(), element);
 
         let mut bindings = vec![
             plan.buffer("a", Role::Input, a_rows * k * operands::bytes(element.activation())),
@@ -247,7 +255,9 @@ impl Kernel for Matmul {
             bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
         }
         bindings.push(plan.buffer("c", Role::Output, rows * n4 * 4 * operands::bytes(element.result())));
-        for (name, bytes) in [("b_scale", of_column), ("matrix_scale", of_matrix)] {
+        let of_columns = self.weights().column_scale_bytes(variant, element);
+        let of_matrices = self.weights().matrix_scale_bytes(element);
+        for (name, bytes) in [("b_scale", of_columns), ("matrix_scale", of_matrices)] {
             if bytes > 0 {
                 bindings.push(plan.buffer(name, Role::Input, self.experts * bytes));
             }
@@ -295,11 +305,7 @@ impl Kernel for Matmul {
             ("block_expert", Tensor::indices(&layout.block_expert)),
             ("slot_of_row", Tensor::indices(&layout.slot_of_row)),
         ]);
-        for (name, of) in [("a_scale", "a"), ("b_scale", "b"), ("matrix_scale", "b_scale")] {
-            if let Some(scales) = inputs.get(of).and_then(Tensor::scales).cloned() {
-                inputs.insert(name, scales);
-            }
-        }
+        self.insert_scales(&mut inputs, variant, element);
         inputs
     }
 

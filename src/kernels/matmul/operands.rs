@@ -160,7 +160,8 @@ impl Weights {
         [outer.as_slice(), &inner].concat()
     }
 
-    /// Scales of blocks are a matrix, as checkpoints have it. Those of columns are in panels, eight per invocation.
+    /// Scales of blocks are a matrix, as checkpoints have it; the kernels read [`Weights::scales_of_halves`]. Those of columns
+    /// are in panels, eight per invocation.
     fn scaling(&self, variant: &Variant, element: StorageType) -> ScaleLayout {
         let [of_k, of_n] = element.weight_group().unwrap_or([1, 1]);
         let (last, columns) = (self.dims().len() - 1, self.output_columns(variant));
@@ -175,6 +176,29 @@ impl Weights {
             axes.extend([axis(last, 4, variant.width), self.halves(variant), axis(last, 1, 4)]);
         }
         ScaleLayout { block: self.block(of_k, of_n), axes, kind: scale_kind(element) }
+    }
+
+    /// The scales of blocks, repeated for each step of k and for either half of each panel. A half lies in one block.
+    pub(super) fn scales_of_halves(
+        &self,
+        scales: &Tensor,
+        variant: &Variant,
+        step: usize,
+        [of_k, of_n]: [usize; 2],
+    ) -> Tensor {
+        let (panels, steps) = (self.panels(variant), self.k.div_ceil(step));
+        let mut repeated = Vec::new();
+        for (expert, panel) in (0..self.experts).flat_map(|e| (0..panels).map(move |panel| (e, panel))) {
+            for (k, half) in (0..steps).flat_map(|i| (0..2).map(move |half| (i * step / of_k, half))) {
+                let first = panel * self.output_columns(variant);
+                let column = if self.matrices == 2 { first } else { first + half * 4 * variant.width };
+                let block = (column / of_n).min(self.n.div_ceil(of_n) - 1);
+                let at = if self.matrices == 2 { vec![expert, k, half, block] } else { vec![expert, k, block] };
+                #[expect(clippy::cast_possible_truncation, reason = "a scale is f32 by definition")]
+                repeated.push(scales.at(&at) as f32);
+            }
+        }
+        Tensor::floats(&[self.experts, panels, steps, 2], &repeated)
     }
 
     /// One scale per matrix: the largest number that can be drawn becomes 448 * 6. Calibration leaves some room, which
@@ -193,16 +217,31 @@ impl Weights {
         Tensor::floats(&dims, &scales)
     }
 
-    /// Elements and bytes of the scales of weights that alone are quantised: by column or block, and by matrix.
-    pub(super) fn scale_bytes(&self, columns: usize, element: StorageType) -> [usize; 2] {
-        let Some([of_k, of_n]) = element.weight_group() else { return [0; 2] };
-        let bytes = match scale_kind(element) {
-            TensorType::Float(StorageType::F32) => 4,
-            TensorType::Float(StorageType::F16) => 2,
-            _ => 1,
-        };
-        let across = if of_n > 1 { self.matrices * self.n.div_ceil(of_n) } else { columns };
-        let of_matrices = if element == StorageType::Nvfp4 { 4 * self.matrices } else { 0 };
-        [self.k.div_ceil(of_k) * across * bytes, of_matrices]
+    /// The least bytes of the scales of weights that alone are quantised.
+    pub(super) fn least_scale_bytes(&self, element: StorageType) -> usize {
+        let Some([of_k, of_n]) = element.weight_group() else { return 0 };
+        let of_groups = self.k.div_ceil(of_k) * self.n.div_ceil(of_n) * self.matrices * scale_bytes(element);
+        of_groups + self.matrix_scale_bytes(element)
+    }
+
+    /// Bytes of the scales of one expert in memory: by column, or by half of a panel.
+    pub(super) fn column_scale_bytes(&self, variant: &Variant, element: StorageType) -> usize {
+        let Some([of_k, of_n]) = element.weight_group() else { return 0 };
+        let of_panel = if of_n > 1 { 2 } else { variant.panel_columns() };
+        let groups = self.k.div_ceil(of_k.min(element.weight_step().unwrap_or(of_k)));
+        groups * self.panels(variant) * of_panel * scale_bytes(element)
+    }
+
+    /// Bytes of the scales of the matrices of one expert.
+    pub(super) fn matrix_scale_bytes(&self, element: StorageType) -> usize {
+        if element == StorageType::Nvfp4 { 4 * self.matrices } else { 0 }
+    }
+}
+
+fn scale_bytes(element: StorageType) -> usize {
+    match scale_kind(element) {
+        TensorType::Float(StorageType::F32) => 4,
+        TensorType::Float(StorageType::F16) => 2,
+        _ => 1,
     }
 }

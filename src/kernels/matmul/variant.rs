@@ -31,8 +31,10 @@ enum Technique {
     Blocked,
     /// Sums in registers, rows shared by broadcast.
     Subgroup,
-    /// Operands through workgroup memory.
+    /// Operands through workgroup memory, as f32.
     Tiled,
+    /// Operands through workgroup memory, as they are stored.
+    Packed,
     /// Few rows, with k divided among invocations.
     Streamed,
     /// Cooperative matrices of 8 x 8.
@@ -51,17 +53,13 @@ const fn variant(
     split_k: usize,
     most_rows_per_expert: usize,
 ) -> Variant {
+    use StorageType::{Bf16, F16, F32, Fp8, Int4, Mxfp4, Nvfp4};
     let elements: &[StorageType] = match technique {
-        Technique::Tiled => StorageType::FLOATS,
-        Technique::Matrix8 | Technique::Matrix16 => &[StorageType::F16],
+        Technique::Tiled => &[F32, F16, Bf16, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::Packed | Technique::Matrix8 | Technique::Matrix16 => &[F16],
         _ => &StorageType::ALL,
     };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
-}
-
-/// The variant without the types that quantise only the weights: another is the better one of its kind for them.
-const fn not_for_quantised_weights(variant: Variant) -> Variant {
-    Variant { elements: &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8], ..variant }
 }
 
 /// Any number of rows.
@@ -70,17 +68,20 @@ const ANY: usize = usize::MAX;
 /// All variants. Narrow workgroups without barriers suit software adapters, where each invocation runs to its end.
 pub(super) const VARIANTS: &[Variant] = &[
     variant("blocked_8x64", Technique::Blocked, [8, 8], 8, 1, ANY),
-    not_for_quantised_weights(variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY)),
+    variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY).not_for_quantised_weights(),
     variant("subgroup_8x64", Technique::Subgroup, [8, 8], 8, 1, 64),
     variant("subgroup_16x64", Technique::Subgroup, [16, 16], 8, 1, ANY),
     variant("subgroup_32x64", Technique::Subgroup, [32, 32], 8, 1, ANY),
-    not_for_quantised_weights(variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY)),
-    variant("tiled_64x128", Technique::Tiled, [64, 4], 16, 1, ANY),
+    variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY).not_for_quantised_weights(),
+    variant("tiled_64x64", Technique::Tiled, [64, 4], 8, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
+    variant("packed_128x128", Technique::Packed, [128, 8], 16, 1, ANY),
     variant("matrix8_64x128", Technique::Matrix8, [64, 64], 16, 1, ANY),
     variant("matrix16_64x128", Technique::Matrix16, [64, 64], 16, 1, ANY),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
+    variant("streamed_16x256", Technique::Streamed, [16, 8], 32, 4, 64).not_for_int8(),
+    variant("streamed_32x256", Technique::Streamed, [32, 8], 32, 2, 128).not_for_int8(),
 ];
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| VARIANTS.iter().map(|variant| variant.name).collect());
@@ -90,6 +91,16 @@ pub(super) fn named_variants() -> &'static [&'static str] {
 }
 
 impl Variant {
+    const fn not_for_int8(self) -> Self {
+        use StorageType::{Bf16, F16, F32, Fp8, Int4, Mxfp4, Nvfp4};
+        Self { elements: &[F32, F16, Bf16, Int4, Fp8, Mxfp4, Nvfp4], ..self }
+    }
+
+    /// Without the types that quantise only the weights: for them another variant is the better one of its kind.
+    const fn not_for_quantised_weights(self) -> Self {
+        Self { elements: &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8], ..self }
+    }
+
     /// The variant of a name that [`named_variants`] lists; the first for any other.
     pub(super) fn of(name: &str) -> &'static Self {
         VARIANTS.iter().find(|variant| variant.name == name).unwrap_or(&VARIANTS[0])
@@ -113,7 +124,9 @@ impl Variant {
             (Technique::Streamed, StorageType::Int8) => "matmul_int8_streamed",
             (Technique::Streamed, _) if quantised => "matmul_dequant_streamed",
             (Technique::Streamed, _) => "matmul_streamed",
+            (Technique::Tiled, _) if quantised => "matmul_dequant_tiled",
             (Technique::Tiled, _) => "matmul_tiled",
+            (Technique::Packed, _) => "matmul_packed",
             (Technique::Matrix8 | Technique::Matrix16, _) => "matmul_matrix",
         }
     }
@@ -128,16 +141,16 @@ impl Variant {
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
         // The subgroup technique multiplies codes as f32; the other two take the packed dot product.
         let dots: &[Need] = if element == StorageType::Int8 { &[Need::PackedDot] } else { &[] };
+        let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
         match self.technique {
-            Technique::Blocked => {
-                let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
-                launch.constants([rows]).overrides([width, groups]).needs(dots)
-            }
+            Technique::Blocked => launch.constants([rows]).overrides([width, groups]).needs(dots),
             Technique::Subgroup => launch.constants([rows]).overrides([width]).needs(&[Need::Subgroup]),
             Technique::Streamed => {
-                launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots)
+                let launch = launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots);
+                // The shader of int8 has no invocations along the rows.
+                if groups.1 > 1.0 { launch.overrides([groups]) } else { launch }
             }
-            Technique::Tiled => launch.constants([rows]),
+            Technique::Tiled | Technique::Packed => launch.constants([rows]),
             Technique::Matrix8 => launch.matrices(8),
             Technique::Matrix16 => launch.matrices(16),
         }
