@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::kernels::plan::{Launch, Need};
-use crate::kernels::types::StorageType;
+use crate::kernels::types::{StorageType, word};
 
 /// One technique with one tile.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Variant {
     pub(super) elements: &'static [StorageType],
     /// Rows per workgroup, which must belong to one expert.
     pub(super) row_tile: usize,
-    /// Rows per invocation.
+    /// Rows per invocation, or per subgroup of the matrix technique.
     invocation_rows: usize,
     /// Invocations along the columns; each owns two vec4.
     pub(super) width: usize,
@@ -37,11 +37,28 @@ enum Technique {
     Packed,
     /// Few rows, with k divided among invocations.
     Streamed,
-    /// Cooperative matrices of 8 x 8.
-    Matrix8,
-    /// Cooperative matrices of 16 x 16.
-    Matrix16,
+    /// Cooperative matrices of `size` x `size`, for subgroups of `lanes`.
+    Matrix { size: usize, lanes: usize },
+    /// Few rows with cooperative matrices, for subgroups of `lanes`.
+    MatrixStreamed { size: usize, lanes: usize },
 }
+
+/// Cooperative matrices of 8 x 8, as Apple's GPUs have them.
+const MATRIX8: Technique = Technique::Matrix { size: 8, lanes: 32 };
+/// Cooperative matrices of 16 x 16 in subgroups of 32.
+const MATRIX16: Technique = Technique::Matrix { size: 16, lanes: 32 };
+/// Cooperative matrices of 16 x 16 in subgroups of 64.
+const MATRIX16_LANES64: Technique = Technique::Matrix { size: 16, lanes: 64 };
+
+/// One or two rows of matrices of 8 x 8.
+const MATRIX8_STREAMED: Technique = Technique::MatrixStreamed { size: 8, lanes: 32 };
+/// One or two rows of matrices of 16 x 16 in subgroups of 32.
+const MATRIX16_STREAMED: Technique = Technique::MatrixStreamed { size: 16, lanes: 32 };
+/// One or two rows of matrices of 16 x 16 in subgroups of 64.
+const MATRIX16_STREAMED_LANES64: Technique = Technique::MatrixStreamed { size: 16, lanes: 64 };
+
+/// k of a tile of the matrix techniques. The weights of a column are neighbours in memory that far.
+pub(super) const MATRIX_STEP: usize = 32;
 
 /// A row of the table: rows per tile and per invocation, invocations along the columns and along k, and the most rows per
 /// expert.
@@ -56,7 +73,11 @@ const fn variant(
     use StorageType::{Bf16, F16, F32, Fp8, Int4, Mxfp4, Nvfp4};
     let elements: &[StorageType] = match technique {
         Technique::Tiled => &[F32, F16, Bf16, Int4, Fp8, Mxfp4, Nvfp4],
-        Technique::Packed | Technique::Matrix8 | Technique::Matrix16 => &[F16],
+        Technique::Packed => &[F16],
+        Technique::Matrix { size: 8, .. } | Technique::MatrixStreamed { size: 8, .. } => {
+            &[F32, F16, Int4, Fp8, Mxfp4, Nvfp4]
+        }
+        Technique::Matrix { .. } | Technique::MatrixStreamed { .. } => &[F16, Int4, Fp8, Mxfp4, Nvfp4],
         _ => &StorageType::ALL,
     };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
@@ -76,8 +97,18 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("tiled_64x64", Technique::Tiled, [64, 4], 8, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
     variant("packed_128x128", Technique::Packed, [128, 8], 16, 1, ANY),
-    variant("matrix8_64x128", Technique::Matrix8, [64, 64], 16, 1, ANY),
-    variant("matrix16_64x128", Technique::Matrix16, [64, 64], 16, 1, ANY),
+    variant("matrix8_32x64", MATRIX8, [32, 16], 8, 1, ANY),
+    variant("matrix8_64x64", MATRIX8, [64, 32], 8, 1, ANY),
+    variant("matrix16_64x128", MATRIX16, [64, 32], 16, 1, ANY),
+    variant("matrix16_128x128", MATRIX16, [128, 32], 16, 1, ANY),
+    variant("matrix16_64x128_lanes64", MATRIX16_LANES64, [64, 32], 16, 1, ANY),
+    variant("matrix16_128x128_lanes64", MATRIX16_LANES64, [128, 64], 16, 1, ANY),
+    variant("matrix8_8x64", MATRIX8_STREAMED, [8, 8], 8, 1, 64),
+    variant("matrix8_16x64", MATRIX8_STREAMED, [16, 16], 8, 1, 64),
+    variant("matrix16_16x128", MATRIX16_STREAMED, [16, 16], 16, 1, 64),
+    variant("matrix16_32x128", MATRIX16_STREAMED, [32, 32], 16, 1, 64),
+    variant("matrix16_16x128_lanes64", MATRIX16_STREAMED_LANES64, [16, 16], 16, 1, 64),
+    variant("matrix16_32x128_lanes64", MATRIX16_STREAMED_LANES64, [32, 32], 16, 1, 64),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
     variant("streamed_16x256", Technique::Streamed, [16, 8], 32, 4, 64).not_for_int8(),
@@ -127,15 +158,16 @@ impl Variant {
             (Technique::Tiled, _) if quantised => "matmul_dequant_tiled",
             (Technique::Tiled, _) => "matmul_tiled",
             (Technique::Packed, _) => "matmul_packed",
-            (Technique::Matrix8 | Technique::Matrix16, _) => "matmul_matrix",
+            (Technique::Matrix { .. }, _) => "matmul_matrix",
+            (Technique::MatrixStreamed { .. }, _) => "matmul_matrix_streamed",
         }
     }
 
     /// The launch of its shader with its tile; shape, buffers and grid are still missing.
     pub(super) fn launch(&self, element: StorageType) -> Launch {
         let mut launch = Launch::of(self.shader(element), element);
-        if let Some(step) = element.weight_step() {
-            launch = launch.constant("STEP4", u32::try_from(step / 4).unwrap_or(1));
+        if let Some(step) = element.weight_step().filter(|_| !self.has_matrices()) {
+            launch = launch.constant("STEP4", word(step / 4));
         }
         let width = ("WIDTH", self.width as f64);
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
@@ -151,14 +183,44 @@ impl Variant {
                 if groups.1 > 1.0 { launch.overrides([groups]) } else { launch }
             }
             Technique::Tiled | Technique::Packed => launch.constants([rows]),
-            Technique::Matrix8 => launch.matrices(8),
-            Technique::Matrix16 => launch.matrices(16),
+            Technique::Matrix { size, lanes } => {
+                let shares = self.row_tile / self.invocation_rows;
+                launch.matrices(size).most_lanes(word(lanes)).constants([
+                    ("MATRIX_ROWS", word(self.invocation_rows / size)),
+                    ("ROW_SHARES", word(shares)),
+                    // Two subgroups are along the columns.
+                    ("INVOCATIONS", word(2 * shares * lanes)),
+                ])
+            }
+            Technique::MatrixStreamed { size, lanes } => launch
+                .matrices(size)
+                .most_lanes(word(lanes))
+                .constants([("MATRIX_ROWS", word(self.row_tile / size)), ("MATRIX_COLUMNS", word(lanes / 32))]),
         }
+    }
+
+    /// Whether subgroups multiply matrices.
+    pub(super) fn has_matrices(&self) -> bool {
+        matches!(self.technique, Technique::Matrix { .. } | Technique::MatrixStreamed { .. })
+    }
+
+    /// Neighbours along k that follow one another in the memory of the weights.
+    pub(super) fn k_together(&self, element: StorageType) -> usize {
+        match (self.technique, element) {
+            _ if self.has_matrices() => MATRIX_STEP,
+            (_, StorageType::Int8) => 4,
+            _ => 1,
+        }
+    }
+
+    /// A key of the weights' order in memory, which depends on the width of a panel and on what is together inside.
+    pub(super) fn weights_key(&self) -> usize {
+        self.panel_columns() * 64 + self.k_together(StorageType::F32)
     }
 
     /// The parameter that counts steps along k, and the k per step.
     pub(super) fn k_step(&self, element: StorageType) -> (&'static str, usize) {
-        if let Some(step) = element.weight_step() {
+        if let Some(step) = element.weight_step().filter(|_| !self.has_matrices()) {
             return ("steps", step);
         }
         match (element, self.technique) {
