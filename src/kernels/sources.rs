@@ -47,6 +47,7 @@ shaders![
     "matmul_int8_blocked",
     "matmul_int8_streamed",
     "matmul_int8_subgroup",
+    "matmul_int8_tiled",
     "matmul_matrix",
     "matmul_streamed",
     "matmul_subgroup",

@@ -52,7 +52,7 @@ const fn variant(
     most_rows_per_expert: usize,
 ) -> Variant {
     let elements: &[StorageType] = match technique {
-        Technique::Tiled => StorageType::FLOATS,
+        Technique::Tiled => &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8],
         Technique::Matrix8 | Technique::Matrix16 => &[StorageType::F16],
         _ => &StorageType::ALL,
     };
@@ -107,6 +107,7 @@ impl Variant {
             (Technique::Streamed, StorageType::Int8) => "matmul_int8_streamed",
             (Technique::Streamed, StorageType::Int4) => "matmul_int4_streamed",
             (Technique::Streamed, _) => "matmul_streamed",
+            (Technique::Tiled, StorageType::Int8) => "matmul_int8_tiled",
             (Technique::Tiled, _) => "matmul_tiled",
             (Technique::Matrix8 | Technique::Matrix16, _) => "matmul_matrix",
         }
@@ -117,7 +118,7 @@ impl Variant {
         let launch = Launch::of(self.shader(element), element);
         let width = ("WIDTH", self.width as f64);
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
-        // The subgroup technique multiplies codes as f32; the other two take the packed dot product.
+        // The subgroup technique multiplies codes as f32; the others take the packed dot product.
         let dots: &[Need] = if element == StorageType::Int8 { &[Need::PackedDot] } else { &[] };
         match self.technique {
             Technique::Blocked => {
@@ -128,7 +129,7 @@ impl Variant {
             Technique::Streamed => {
                 launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots)
             }
-            Technique::Tiled => launch.constants([rows]),
+            Technique::Tiled => launch.constants([rows]).needs(dots),
             Technique::Matrix8 => launch.matrices(8),
             Technique::Matrix16 => launch.matrices(16),
         }
@@ -138,7 +139,7 @@ impl Variant {
     pub(super) fn k_step(&self, element: StorageType) -> (&'static str, usize) {
         match (element, self.technique) {
             (StorageType::Int4, _) => ("groups", INT4_GROUP),
-            (StorageType::Int8, Technique::Blocked | Technique::Streamed) => ("k16", 16),
+            (StorageType::Int8, Technique::Blocked | Technique::Tiled | Technique::Streamed) => ("k16", 16),
             _ => ("k4", 4),
         }
     }
