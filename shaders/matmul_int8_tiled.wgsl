@@ -35,8 +35,8 @@ struct Params {
 @group(0) @binding(6) var<storage, read> b_scale: array<vec4<f32>>; // [experts, panels, 2, WIDTH]
 @group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
 
-// [row, k / 16]; a vec4 of padding keeps the rows in different banks.
-var<workgroup> tile_a: array<array<vec4<u32>, TILE_K16 + 1u>, TILE_ROWS>;
+// [row, k / 16]
+var<workgroup> tile_a: array<array<vec4<u32>, TILE_K16>, TILE_ROWS>;
 // [k / 4, vec4 of columns]
 var<workgroup> tile_b: array<array<vec4<u32>, 32>, TILE_K16 * 4u>;
 // The last, so that the tiles are aligned to 16 bytes.
@@ -114,18 +114,16 @@ fn main(
     var sum0 = array<vec4<i32>, ROWS>();
     var sum1 = array<vec4<i32>, ROWS>();
     for (var k16 = 0u; k16 < params.k16; k16 += TILE_K16) {
-        // Past the end of k the codes of A are zero, and those of B may be any.
-        let k = k16 + own_k16;
+        // Loads past the end of k are not used.
         for (var i = 0u; i < ROWS / 4u; i++) {
-            let x = a[a_at[i] + min(k, params.k16 - 1u)];
-            tile_a[i * 64u + own_row][own_k16] = select(vec4<u32>(), x, k < params.k16);
+            tile_a[i * 64u + own_row][own_k16] = a[a_at[i] + min(k16 + own_k16, params.k16 - 1u)];
         }
         for (var i = 0u; i < 2u; i++) {
-            let at = b_begin + k16 * 128u + i * 256u + index;
-            tile_b[i * 8u + index / 32u][index % 32u] = b[min(at, b_end - 1u)];
+            tile_b[i * 8u + index / 32u][index % 32u] = b[min(b_begin + k16 * 128u + i * 256u + index, b_end - 1u)];
         }
         workgroupBarrier();
-        for (var step = 0u; step < TILE_K16; step++) {
+        let steps = min(TILE_K16, params.k16 - k16);
+        for (var step = 0u; step < steps; step++) {
             let left0 = tile_b[step * 4u][local.x];
             let right0 = tile_b[step * 4u][local.x + WIDTH];
             let left1 = tile_b[step * 4u + 1u][local.x];
