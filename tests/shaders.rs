@@ -8,7 +8,7 @@ mod plans;
 use std::collections::{BTreeMap, BTreeSet};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, CooperativeSize, Expression, Function, MathFunction, Module, TypeInner};
+use naga::{AddressSpace, CooperativeRole, CooperativeSize, Expression, Function, MathFunction, Module, TypeInner};
 use supernode_bench::kernels::{Launch, MATRICES, Need, Plan, Role, SHADERS, STORAGE, StorageType, wgsl};
 
 fn parse(shader: &str, element: StorageType) -> Module {
@@ -105,7 +105,7 @@ fn cooperative_matrices_of_either_size_can_be_written_as_spirv() {
 }
 
 fn has_matrices(launch: &Launch) -> bool {
-    launch.needs.contains(&Need::Matrix8) || launch.needs.contains(&Need::Matrix16)
+    launch.has_matrices()
 }
 
 /// The features and units that a module uses, as naga sees it.
@@ -122,9 +122,14 @@ fn used(module: &Module) -> BTreeSet<Need> {
         needs.insert(Need::Subgroup);
     }
     for (_, declared) in module.types.iter() {
-        if let TypeInner::CooperativeMatrix { columns, rows, .. } = declared.inner {
+        if let TypeInner::CooperativeMatrix { columns, rows, scalar, role } = declared.inner {
             assert_eq!(columns, rows, "matrices are square");
-            needs.insert(if rows == CooperativeSize::Eight { Need::Matrix8 } else { Need::Matrix16 });
+            match (role, rows, scalar.width) {
+                (CooperativeRole::C, ..) => assert_eq!(scalar.width, 4, "sums are f32"),
+                (_, CooperativeSize::Eight, 4) => drop(needs.insert(Need::Matrix8F32)),
+                (_, CooperativeSize::Eight, _) => drop(needs.insert(Need::Matrix8)),
+                (_, CooperativeSize::Sixteen, _) => drop(needs.insert(Need::Matrix16)),
+            }
         }
     }
     let entries = module.entry_points.iter().map(|entry| &entry.function);
@@ -147,7 +152,7 @@ fn every_launch_declares_exactly_the_needs_that_naga_finds_in_its_module() {
         found.extend(needs);
     }
     // The search finds what it is for.
-    let all = [Need::ShaderF16, Need::Subgroup, Need::Matrix8, Need::Matrix16, Need::PackedDot];
+    let all = [Need::ShaderF16, Need::Subgroup, Need::Matrix8, Need::Matrix8F32, Need::Matrix16, Need::PackedDot];
     assert_eq!(found, BTreeSet::from(all));
 }
 

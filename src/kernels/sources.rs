@@ -7,8 +7,8 @@
 //!
 //! *Constants*: a launch may change the number in a line `const NAME: u32 = 8u;`.
 //!
-//! *Matrix size*: the files with cooperative matrices are valid for 8 x 8. For 16 x 16 the lines of [`MATRICES`] are
-//! replaced, and the constant `SIZE` is 16.
+//! *Matrix size*: the files with cooperative matrices are valid for 8 x 8. For 16 x 16 the beginnings of lines in
+//! [`MATRICES`] are replaced, and the constant `SIZE` is 16.
 
 use std::borrow::Cow;
 
@@ -90,11 +90,12 @@ pub const STORAGE: [[&str; 3]; 4] = [
     ],
 ];
 
-/// The lines that name the types of cooperative matrices: a row per line; for 8 x 8 (as in the files) and 16 x 16.
+/// How the lines begin that name the types of cooperative matrices: a row per line; for 8 x 8 (as in the files) and
+/// 16 x 16.
 pub const MATRICES: [[&str; 2]; 3] = [
-    ["alias MatrixA = coop_mat8x8<f16, A>;", "alias MatrixA = coop_mat16x16<f16, A>;"],
-    ["alias MatrixB = coop_mat8x8<f16, B>;", "alias MatrixB = coop_mat16x16<f16, B>;"],
-    ["alias MatrixC = coop_mat8x8<f32, C>;", "alias MatrixC = coop_mat16x16<f32, C>;"],
+    ["alias MatrixA = coop_mat8x8<", "alias MatrixA = coop_mat16x16<"],
+    ["alias MatrixB = coop_mat8x8<", "alias MatrixB = coop_mat16x16<"],
+    ["alias MatrixC = coop_mat8x8<", "alias MatrixC = coop_mat16x16<"],
 ];
 
 /// The text of a shader for a storage type; `None` for a name that is not there.

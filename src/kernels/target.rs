@@ -35,9 +35,13 @@ pub enum DeviceClass {
 const DISCRETE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "matrix16_128x128_lanes64",
+    "matrix16_64x128_lanes64",
+    "matrix16_128x128",
     "matrix16_64x128",
     "matrix_16",
-    "matrix8_64x128",
+    "matrix8_64x64",
+    "matrix8_32x64",
     "matrix_8",
     "tiled_128x128",
     "tiled_64x128",
@@ -56,9 +60,13 @@ const DISCRETE: &[&str] = &[
 const INTEGRATED: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "matrix16_128x128_lanes64",
+    "matrix16_64x128_lanes64",
+    "matrix16_128x128",
     "matrix16_64x128",
     "matrix_16",
-    "matrix8_64x128",
+    "matrix8_64x64",
+    "matrix8_32x64",
     "matrix_8",
     "tiled_64x128",
     "tiled_128x128",
@@ -77,7 +85,8 @@ const INTEGRATED: &[&str] = &[
 const APPLE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
-    "matrix8_64x128",
+    "matrix8_64x64",
+    "matrix8_32x64",
     "matrix_8",
     "tiled_64x128",
     "tiled_128x128",
@@ -190,6 +199,8 @@ impl Target {
         let lanes = self.lanes.unwrap_or(0);
         match self.class {
             DeviceClass::Software => lanes >= LEAST_LANES && variant == "row" && ROW_BY_ROW.contains(&kernel),
+            // On narrower subgroups half of them would repeat what the others do.
+            _ if variant.ends_with("_lanes64") => lanes < 64,
             _ => lanes >= WIDE && is_narrow(kernel, variant),
         }
     }
@@ -227,9 +238,9 @@ mod tests {
     #[test]
     fn each_class_begins_with_what_suits_it_and_a_wide_device_gets_nothing_narrow() {
         let prefill = Matmul::dense(1024, 1024, 1024);
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_64x128");
+        assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_128x128");
         assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x128");
-        assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x128");
+        assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x64");
         assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_32x64");
         let decode = Matmul::dense(2, 1024, 1024);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode)[0], "streamed_2x256");

@@ -134,7 +134,7 @@ impl Matmul {
     fn issued_flop(&self, variant: &Variant, element: StorageType, rows: &[usize]) -> Flop {
         let rows: usize = rows.iter().map(|rows| rows.next_multiple_of(variant.row_tile)).sum();
         let columns = self.weights().panels(variant) * variant.panel_columns();
-        Flop::new(2.0 * (rows * columns) as f64 * operands::padded_k(self.k, element) as f64)
+        Flop::new(2.0 * (rows * columns) as f64 * operands::weights_k(self.k, variant, element) as f64)
     }
 }
 
@@ -235,7 +235,11 @@ impl Kernel for Matmul {
 
         let mut bindings = vec![
             plan.buffer("a", Role::Input, a_rows * k * operands::bytes(element.activation())),
-            plan.buffer("b", Role::Input, operands::weight_bytes(b_columns * k, element)),
+            plan.buffer(
+                "b",
+                Role::Input,
+                operands::weight_bytes(b_columns * operands::weights_k(self.k, variant, element), element),
+            ),
             plan.buffer("block_expert", Role::Input, row_blocks * 4),
             plan.buffer("slot_of_row", Role::Input, rows * 4),
         ];
@@ -271,7 +275,7 @@ impl Kernel for Matmul {
         self.inputs_from(&mut Made::default(), variant, element, seed)
     }
 
-    /// All variants with panels of one width share the weights.
+    /// All variants with panels of one width and one order inside share the weights.
     fn inputs_from(&self, made: &mut Made, variant: &str, element: StorageType, seed: u64) -> Tensors {
         let variant = Variant::of(variant);
         let layout = routing::layout(&self.slots(seed), self.experts, variant.row_tile);
@@ -287,7 +291,7 @@ impl Kernel for Matmul {
         };
         let mut inputs = Tensors::from([
             ("a", a),
-            ("b", made.tensor("b", variant.width, || self.weights().draw(variant, element, seed ^ 0xB))),
+            ("b", made.tensor("b", variant.weights_key(), || self.weights().draw(variant, element, seed ^ 0xB))),
             ("block_expert", Tensor::indices(&layout.block_expert)),
             ("slot_of_row", Tensor::indices(&layout.slot_of_row)),
         ]);

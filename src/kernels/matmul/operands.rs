@@ -2,7 +2,7 @@
 //!
 //! Weights are stored in panels as wide as a workgroup, so that each workgroup reads one stream: [experts, panels, k,
 //! columns of the panel]. Inside a panel the columns of gate come before those of up. The integer types put 4 (int8) or 8
-//! (int4) neighbours along k into one word.
+//! (int4) neighbours along k into one word. The matrix technique puts the 32 of a tile of k together.
 
 use crate::kernels::matmul::variant::Variant;
 use crate::kernels::tensor::{MemoryAxis, Random, ScaleLayout, Tensor};
@@ -25,6 +25,11 @@ pub(super) fn padded_k(k: usize, element: StorageType) -> usize {
         StorageType::Int8 => 16,
         _ => 4,
     })
+}
+
+/// k of the weights in memory, with the zeros that fill the last step of the variant.
+pub(super) fn weights_k(k: usize, variant: &Variant, element: StorageType) -> usize {
+    padded_k(k, element).next_multiple_of(variant.k_together(element))
 }
 
 fn axis(dim: usize, step: usize, count: usize) -> MemoryAxis {
@@ -76,11 +81,6 @@ impl Weights {
         let sigma = 1.0 / (k as f64).sqrt();
         // The dimension of the columns comes last, that of gate and up before it.
         let (dims, last) = if matrices == 2 { (vec![experts, k, 2, n], 3) } else { (vec![experts, k, n], 2) };
-        let per_word = match element {
-            StorageType::Int4 => 8,
-            StorageType::Int8 => 4,
-            _ => 1,
-        };
         let order = |k_step: usize, k_count: usize, k_inside: usize| -> Vec<MemoryAxis> {
             let mut axes = vec![axis(0, 1, experts), axis(last, columns, panels), axis(1, k_step, k_count)];
             if matrices == 2 {
@@ -89,8 +89,8 @@ impl Weights {
             axes.extend([axis(last, 1, columns), axis(1, 1, k_inside)]);
             axes
         };
-        let padded = padded_k(k, element);
-        let axes = order(per_word, padded / per_word, per_word);
+        let together = variant.k_together(element);
+        let axes = order(together, weights_k(k, variant, element) / together, together);
         let (share, scale) = match element {
             StorageType::Int8 => (k, StorageType::F32),
             StorageType::Int4 => (INT4_GROUP, StorageType::F16),

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::kernels::plan::{Launch, Need};
-use crate::kernels::types::{INT4_GROUP, StorageType};
+use crate::kernels::types::{INT4_GROUP, StorageType, word};
 
 /// One technique with one tile.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Variant {
     pub(super) elements: &'static [StorageType],
     /// Rows per workgroup, which must belong to one expert.
     pub(super) row_tile: usize,
-    /// Rows per invocation.
+    /// Rows per invocation, or per subgroup of the matrix technique.
     invocation_rows: usize,
     /// Invocations along the columns; each owns two vec4.
     pub(super) width: usize,
@@ -35,11 +35,19 @@ enum Technique {
     Tiled,
     /// Few rows, with k divided among invocations.
     Streamed,
-    /// Cooperative matrices of 8 x 8.
-    Matrix8,
-    /// Cooperative matrices of 16 x 16.
-    Matrix16,
+    /// Cooperative matrices of `size` x `size`, for subgroups of `lanes`.
+    Matrix { size: usize, lanes: usize },
 }
+
+/// Cooperative matrices of 8 x 8, as Apple's GPUs have them.
+const MATRIX8: Technique = Technique::Matrix { size: 8, lanes: 32 };
+/// Cooperative matrices of 16 x 16 in subgroups of 32.
+const MATRIX16: Technique = Technique::Matrix { size: 16, lanes: 32 };
+/// Cooperative matrices of 16 x 16 in subgroups of 64.
+const MATRIX16_LANES64: Technique = Technique::Matrix { size: 16, lanes: 64 };
+
+/// k of a tile of the matrix technique. The weights of a column are neighbours in memory that far.
+const MATRIX_STEP: usize = 32;
 
 /// A row of the table: rows per tile and per invocation, invocations along the columns and along k, and the most rows per
 /// expert.
@@ -53,7 +61,8 @@ const fn variant(
 ) -> Variant {
     let elements: &[StorageType] = match technique {
         Technique::Tiled => &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8],
-        Technique::Matrix8 | Technique::Matrix16 => &[StorageType::F16],
+        Technique::Matrix { size: 8, .. } => &[StorageType::F32, StorageType::F16],
+        Technique::Matrix { .. } => &[StorageType::F16],
         _ => &StorageType::ALL,
     };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
@@ -72,8 +81,12 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY),
     variant("tiled_64x128", Technique::Tiled, [64, 4], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
-    variant("matrix8_64x128", Technique::Matrix8, [64, 64], 16, 1, ANY),
-    variant("matrix16_64x128", Technique::Matrix16, [64, 64], 16, 1, ANY),
+    variant("matrix8_32x64", MATRIX8, [32, 16], 8, 1, ANY),
+    variant("matrix8_64x64", MATRIX8, [64, 32], 8, 1, ANY),
+    variant("matrix16_64x128", MATRIX16, [64, 32], 16, 1, ANY),
+    variant("matrix16_128x128", MATRIX16, [128, 32], 16, 1, ANY),
+    variant("matrix16_64x128_lanes64", MATRIX16_LANES64, [64, 32], 16, 1, ANY),
+    variant("matrix16_128x128_lanes64", MATRIX16_LANES64, [128, 64], 16, 1, ANY),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
 ];
@@ -109,7 +122,7 @@ impl Variant {
             (Technique::Streamed, _) => "matmul_streamed",
             (Technique::Tiled, StorageType::Int8) => "matmul_int8_tiled",
             (Technique::Tiled, _) => "matmul_tiled",
-            (Technique::Matrix8 | Technique::Matrix16, _) => "matmul_matrix",
+            (Technique::Matrix { .. }, _) => "matmul_matrix",
         }
     }
 
@@ -130,9 +143,31 @@ impl Variant {
                 launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots)
             }
             Technique::Tiled => launch.constants([rows]).needs(dots),
-            Technique::Matrix8 => launch.matrices(8),
-            Technique::Matrix16 => launch.matrices(16),
+            Technique::Matrix { size, lanes } => {
+                let shares = self.row_tile / self.invocation_rows;
+                launch.matrices(size).most_lanes(word(lanes)).constants([
+                    ("MATRIX_ROWS", word(self.invocation_rows / size)),
+                    ("ROW_SHARES", word(shares)),
+                    // Two subgroups are along the columns.
+                    ("INVOCATIONS", word(2 * shares * lanes)),
+                ])
+            }
         }
+    }
+
+    /// Neighbours along k that follow one another in the memory of the weights.
+    pub(super) fn k_together(&self, element: StorageType) -> usize {
+        match (self.technique, element) {
+            (Technique::Matrix { .. }, _) => MATRIX_STEP,
+            (_, StorageType::Int4) => 8,
+            (_, StorageType::Int8) => 4,
+            _ => 1,
+        }
+    }
+
+    /// A key of the weights' order in memory, which depends on the width of a panel and on what is together inside.
+    pub(super) fn weights_key(&self) -> usize {
+        self.panel_columns() * 64 + self.k_together(StorageType::F32)
     }
 
     /// The parameter that counts steps along k, and the k per step.
