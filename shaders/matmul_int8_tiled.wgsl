@@ -5,7 +5,10 @@
 //   c[row, :] = a_scale * b_scale * (a[source(row), :] * b[expert(row)])     SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)                   SWIGLU = true
 //
-// Sums are int32, which is exact. a_scale has one value per token, b_scale one per column.
+// The tiles hold codes + 128, which have no sign: some GPUs have the dot product of such bytes only, and the others have
+// both. What the 128 add is taken away at the end. It follows from the sums of each row and column, which are gathered
+// while the tiles are filled. Sums are 32-bit integers, which is exact. a_scale has one value per token, b_scale one per
+// column.
 //
 // Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
 // panels as wide as a workgroup: [experts, panels, k / 4, 2, WIDTH] in vec4 of words. The 2 are neighbouring blocks of
@@ -18,6 +21,8 @@ const TILE_ROWS: u32 = 16u * ROWS;
 const TILE_K16: u32 = 4u;
 const WIDTH: u32 = 16u; // invocations along the columns; each owns two vec4
 const NONE: u32 = 0xFFFFFFFFu;
+const BIAS: u32 = 0x80808080u; // 128 in each byte: what is added to a code
+const ONES: u32 = 0x01010101u;
 
 struct Params {
     k16: u32,      // k / 16, rounded up
@@ -82,9 +87,14 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-// sum + the dot products of four k with four columns.
-fn add_dots(x: u32, y: vec4<u32>, sum: vec4<i32>) -> vec4<i32> {
-    return sum + vec4(dot4I8Packed(x, y.x), dot4I8Packed(x, y.y), dot4I8Packed(x, y.z), dot4I8Packed(x, y.w));
+// sum + the dot products of four k with four columns, of numbers without a sign.
+fn add_dots_unsigned(x: u32, y: vec4<u32>, sum: vec4<u32>) -> vec4<u32> {
+    return sum + vec4(dot4U8Packed(x, y.x), dot4U8Packed(x, y.y), dot4U8Packed(x, y.z), dot4U8Packed(x, y.w));
+}
+
+// The sum of the sixteen bytes.
+fn bytes_of(x: vec4<u32>) -> u32 {
+    return dot4U8Packed(x.x, ONES) + dot4U8Packed(x.y, ONES) + dot4U8Packed(x.z, ONES) + dot4U8Packed(x.w, ONES);
 }
 
 @compute @workgroup_size(WIDTH, 16, 1)
@@ -111,15 +121,23 @@ fn main(
     let b_begin = (expert * params.panels + group.y) * params.k16 * 128u;
     let b_end = b_begin + params.k16 * 128u;
 
-    var sum0 = array<vec4<i32>, ROWS>();
-    var sum1 = array<vec4<i32>, ROWS>();
+    var sum0 = array<vec4<u32>, ROWS>();
+    var sum1 = array<vec4<u32>, ROWS>();
+    var of_row = array<u32, ROWS / 4u>();
+    var of_column = vec4<u32>();
     for (var k16 = 0u; k16 < params.k16; k16 += TILE_K16) {
         // Loads past the end of k are not used.
+        let a_counts = select(0u, NONE, k16 + own_k16 < params.k16);
         for (var i = 0u; i < ROWS / 4u; i++) {
-            tile_a[i * 64u + own_row][own_k16] = a[a_at[i] + min(k16 + own_k16, params.k16 - 1u)];
+            let x = a[a_at[i] + min(k16 + own_k16, params.k16 - 1u)] ^ vec4(BIAS);
+            of_row[i] += bytes_of(x) & a_counts;
+            tile_a[i * 64u + own_row][own_k16] = x;
         }
         for (var i = 0u; i < 2u; i++) {
-            tile_b[i * 8u + index / 32u][index % 32u] = b[min(b_begin + k16 * 128u + i * 256u + index, b_end - 1u)];
+            let at = b_begin + k16 * 128u + i * 256u + index;
+            let y = b[min(at, b_end - 1u)] ^ vec4(BIAS);
+            of_column = add_dots_unsigned(select(0u, ONES, at < b_end), y, of_column);
+            tile_b[i * 8u + index / 32u][index % 32u] = y;
         }
         workgroupBarrier();
         let steps = min(TILE_K16, params.k16 - k16);
@@ -134,18 +152,34 @@ fn main(
             let right3 = tile_b[step * 4u + 3u][local.x + WIDTH];
             for (var i = 0u; i < ROWS; i++) {
                 let x = tile_a[local.y * ROWS + i][step];
-                sum0[i] = add_dots(x.w, left3, add_dots(x.z, left2, add_dots(x.y, left1, add_dots(x.x, left0, sum0[i]))));
-                sum1[i] = add_dots(x.w, right3, add_dots(x.z, right2, add_dots(x.y, right1, add_dots(x.x, right0, sum1[i]))));
+                sum0[i] = add_dots_unsigned(x.w, left3, add_dots_unsigned(x.z, left2, add_dots_unsigned(x.y, left1, add_dots_unsigned(x.x, left0, sum0[i]))));
+                sum1[i] = add_dots_unsigned(x.w, right3, add_dots_unsigned(x.z, right2, add_dots_unsigned(x.y, right1, add_dots_unsigned(x.x, right0, sum1[i]))));
             }
         }
         workgroupBarrier();
+    }
+    // (a + 128) * (b + 128) = a * b + 128 * (a + 128) + 128 * (b + 128) - 128 * 128
+    for (var i = 0u; i < ROWS / 4u; i++) {
+        tile_a[i * 64u + own_row][own_k16].x = of_row[i];
+    }
+    tile_b[index / 32u][index % 32u] = of_column;
+    workgroupBarrier();
+    var of_left = vec4<u32>();
+    var of_right = vec4<u32>();
+    for (var i = 0u; i < 8u; i++) {
+        of_left += tile_b[i][local.x];
+        of_right += tile_b[i][local.x + WIDTH];
     }
     let scale_at = (expert * params.panels + group.y) * 2u * WIDTH + local.x;
     let scale0 = b_scale[scale_at];
     let scale1 = b_scale[scale_at + WIDTH];
     for (var i = 0u; i < ROWS; i++) {
         let row = first_row + local.y * ROWS + i;
+        let parts = tile_a[local.y * ROWS + i];
+        let too_much = (parts[0].x + parts[1].x + parts[2].x + parts[3].x - params.k16 * 16u * 128u) * 128u;
+        let total0 = bitcast<vec4<i32>>(sum0[i] - of_left * 128u - vec4(too_much));
+        let total1 = bitcast<vec4<i32>>(sum1[i] - of_right * 128u - vec4(too_much));
         let scale = a_scale[source(row)];
-        store(group.y, local.x, row, vec4<f32>(sum0[i]) * scale0 * scale, vec4<f32>(sum1[i]) * scale1 * scale);
+        store(group.y, local.x, row, vec4<f32>(total0) * scale0 * scale, vec4<f32>(total1) * scale1 * scale);
     }
 }

@@ -33,8 +33,12 @@ enum Technique {
     Subgroup,
     /// Operands through workgroup memory.
     Tiled,
+    /// The same, with codes multiplied as f32: where a device has no packed dot product of its own.
+    TiledWidened,
     /// Few rows, with k divided among invocations.
     Streamed,
+    /// The same, with codes multiplied as f32.
+    StreamedWidened,
     /// Cooperative matrices of `size` x `size`, for subgroups of `lanes`.
     Matrix { size: usize, lanes: usize },
 }
@@ -61,12 +65,19 @@ const fn variant(
 ) -> Variant {
     let elements: &[StorageType] = match technique {
         Technique::Tiled => &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8],
-        Technique::Matrix { size: 8, .. } => &[StorageType::F32, StorageType::F16],
-        Technique::Matrix { .. } => &[StorageType::F16],
+        Technique::TiledWidened | Technique::StreamedWidened => &[StorageType::Int8],
+        Technique::Matrix { size: 8, .. } => &[StorageType::F32, StorageType::F16, StorageType::Int8],
+        Technique::Matrix { .. } => &[StorageType::F16, StorageType::Int8],
+        // In int8 these spill on GPUs, whose tiled and streamed variants are better, and narrow ones win elsewhere.
+        Technique::Blocked if row_tile > invocation_rows => NOT_INT8,
+        Technique::Subgroup if width > 8 => NOT_INT8,
         _ => &StorageType::ALL,
     };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
 }
+
+/// All types but int8.
+const NOT_INT8: &[StorageType] = &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int4];
 
 /// Any number of rows.
 const ANY: usize = usize::MAX;
@@ -81,6 +92,7 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY),
     variant("tiled_64x128", Technique::Tiled, [64, 4], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
+    variant("tiled_widened_64x128", Technique::TiledWidened, [64, 4], 16, 1, ANY),
     variant("matrix8_32x64", MATRIX8, [32, 16], 8, 1, ANY),
     variant("matrix8_64x64", MATRIX8, [64, 32], 8, 1, ANY),
     variant("matrix16_64x128", MATRIX16, [64, 32], 16, 1, ANY),
@@ -89,6 +101,8 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("matrix16_128x128_lanes64", MATRIX16_LANES64, [128, 64], 16, 1, ANY),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
+    variant("streamed_widened_2x256", Technique::StreamedWidened, [2, 2], 32, 8, 4),
+    variant("streamed_widened_8x256", Technique::StreamedWidened, [8, 8], 32, 8, 64),
 ];
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| VARIANTS.iter().map(|variant| variant.name).collect());
@@ -122,6 +136,9 @@ impl Variant {
             (Technique::Streamed, _) => "matmul_streamed",
             (Technique::Tiled, StorageType::Int8) => "matmul_int8_tiled",
             (Technique::Tiled, _) => "matmul_tiled",
+            (Technique::TiledWidened, _) => "matmul_int8_tiled_widened",
+            (Technique::StreamedWidened, _) => "matmul_int8_streamed_widened",
+            (Technique::Matrix { .. }, StorageType::Int8) => "matmul_int8_matrix",
             (Technique::Matrix { .. }, _) => "matmul_matrix",
         }
     }
@@ -131,18 +148,20 @@ impl Variant {
         let launch = Launch::of(self.shader(element), element);
         let width = ("WIDTH", self.width as f64);
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
-        // The subgroup technique multiplies codes as f32; the others take the packed dot product.
-        let dots: &[Need] = if element == StorageType::Int8 { &[Need::PackedDot] } else { &[] };
+        let dots: &[Need] = match (element, self.technique) {
+            (StorageType::Int8, Technique::Blocked | Technique::Tiled | Technique::Streamed) => &[Need::PackedDot],
+            _ => &[],
+        };
         match self.technique {
             Technique::Blocked => {
                 let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
                 launch.constants([rows]).overrides([width, groups]).needs(dots)
             }
             Technique::Subgroup => launch.constants([rows]).overrides([width]).needs(&[Need::Subgroup]),
-            Technique::Streamed => {
+            Technique::Streamed | Technique::StreamedWidened => {
                 launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots)
             }
-            Technique::Tiled => launch.constants([rows]).needs(dots),
+            Technique::Tiled | Technique::TiledWidened => launch.constants([rows]).needs(dots),
             Technique::Matrix { size, lanes } => {
                 let shares = self.row_tile / self.invocation_rows;
                 launch.matrices(size).most_lanes(word(lanes)).constants([
@@ -174,7 +193,9 @@ impl Variant {
     pub(super) fn k_step(&self, element: StorageType) -> (&'static str, usize) {
         match (element, self.technique) {
             (StorageType::Int4, _) => ("groups", INT4_GROUP),
-            (StorageType::Int8, Technique::Blocked | Technique::Tiled | Technique::Streamed) => ("k16", 16),
+            (StorageType::Int8, Technique::Subgroup | Technique::StreamedWidened) => ("k4", 4),
+            (StorageType::Int8, Technique::TiledWidened) => ("k8", 8),
+            (StorageType::Int8, _) => ("k16", 16),
             _ => ("k4", 4),
         }
     }
