@@ -1,6 +1,6 @@
-// Grouped GEMM in int8 through workgroup memory, with the packed dot product. A workgroup computes TILE_ROWS rows x 128
-// columns and takes 64 of k at a time. Each of its 256 invocations computes ROWS rows x 8 columns. It suits compute-bound
-// work on GPUs (prefill, training).
+// Grouped GEMM in int8 through workgroup memory, with the packed dot product. A workgroup computes TILE_ROWS rows x 8 * WIDTH
+// columns and takes 64 of k at a time. Each of its invocations computes ROWS rows x 8 columns. It suits compute-bound work
+// on GPUs (prefill, training).
 //
 //   c[row, :] = a_scale * b_scale * (a[source(row), :] * b[expert(row)])     SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)                   SWIGLU = true
@@ -16,10 +16,13 @@
 
 override SWIGLU: bool = false;
 
-const ROWS: u32 = 8u; // per invocation; a multiple of 4
-const TILE_ROWS: u32 = 16u * ROWS;
+const ROWS: u32 = 8u; // per invocation: 4 or 8
+const HEIGHT: u32 = 16u; // invocations along the rows: 8 or 16
+const WIDTH: u32 = 2u * ROWS; // invocations along the columns; each owns two vec4
+const TILE_ROWS: u32 = ROWS * HEIGHT;
 const TILE_K16: u32 = 4u;
-const WIDTH: u32 = 16u; // invocations along the columns; each owns two vec4
+const PARTS: u32 = HEIGHT / 2u; // invocations that load words of one column
+const B_LOADS: u32 = 4u * TILE_K16 / PARTS; // vec4 per invocation: 2 or 4
 const NONE: u32 = 0xFFFFFFFFu;
 const BIAS: u32 = 0x80808080u; // 128 in each byte: what is added to a code
 const ONES: u32 = 0x01010101u;
@@ -40,12 +43,8 @@ struct Params {
 @group(0) @binding(6) var<storage, read> b_scale: array<vec4<f32>>; // [experts, panels, 2, WIDTH]
 @group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
 
-// [row, k / 16]
-var<workgroup> tile_a: array<array<vec4<u32>, TILE_K16>, TILE_ROWS>;
-// [k / 4, vec4 of columns]
-var<workgroup> tile_b: array<array<vec4<u32>, 32>, TILE_K16 * 4u>;
-// The last, so that the tiles are aligned to 16 bytes.
-var<workgroup> tile_expert: u32;
+var<workgroup> tile_a: array<array<vec4<u32>, TILE_K16>, TILE_ROWS>; // [row, k / 16]
+var<workgroup> tile_b: array<array<vec4<u32>, 2u * WIDTH>, 4u * TILE_K16>; // [k / 4, 2, WIDTH]
 
 // bfloat16, to the nearest, ties to even.
 fn narrow(x: vec4<f32>) -> vec2<u32> {
@@ -92,94 +91,140 @@ fn add_dots_unsigned(x: u32, y: vec4<u32>, sum: vec4<u32>) -> vec4<u32> {
     return sum + vec4(dot4U8Packed(x, y.x), dot4U8Packed(x, y.y), dot4U8Packed(x, y.z), dot4U8Packed(x, y.w));
 }
 
-// The sum of the sixteen bytes.
-fn bytes_of(x: vec4<u32>) -> u32 {
-    return dot4U8Packed(x.x, ONES) + dot4U8Packed(x.y, ONES) + dot4U8Packed(x.z, ONES) + dot4U8Packed(x.w, ONES);
+// The same for sixteen k.
+fn add_sixteen(x: vec4<u32>, y0: vec4<u32>, y1: vec4<u32>, y2: vec4<u32>, y3: vec4<u32>, sum: vec4<u32>) -> vec4<u32> {
+    let first = add_dots_unsigned(x.y, y1, add_dots_unsigned(x.x, y0, sum));
+    return add_dots_unsigned(x.w, y3, add_dots_unsigned(x.z, y2, first));
 }
 
-@compute @workgroup_size(WIDTH, 16, 1)
+// sum + the sixteen bytes, if `ones` has 1 in each byte.
+fn bytes_of(x: vec4<u32>, ones: u32, sum: u32) -> u32 {
+    let first = sum + dot4U8Packed(x.x, ones) + dot4U8Packed(x.y, ones);
+    return first + dot4U8Packed(x.z, ones) + dot4U8Packed(x.w, ones);
+}
+
+// Takes away from a row's sums what the 128 in B adds (tile_a holds the sums of its bytes in A), scales and stores them.
+fn finish(
+    panel: u32,
+    column: u32,
+    first_row: u32,
+    row: u32,
+    sum0: vec4<u32>,
+    sum1: vec4<u32>,
+    scale0: vec4<f32>,
+    scale1: vec4<f32>,
+) {
+    let parts = tile_a[row];
+    let of_row = (parts[0].x + parts[1].x + parts[2].x + parts[3].x - params.k16 * 16u * 128u) * 128u;
+    let total0 = bitcast<vec4<i32>>(sum0 - vec4(of_row));
+    let total1 = bitcast<vec4<i32>>(sum1 - vec4(of_row));
+    let scale = a_scale[source(first_row + row)];
+    store(panel, column, first_row + row, vec4<f32>(total0) * scale0 * scale, vec4<f32>(total1) * scale1 * scale);
+}
+
+@compute @workgroup_size(WIDTH, HEIGHT, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    if index == 0u {
-        tile_expert = block_expert[group.x];
-    }
-    let expert = workgroupUniformLoad(&tile_expert);
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }
     let first_row = group.x * TILE_ROWS;
-    // Each invocation loads 16 of k of every 64th row of the A tile, and two vec4 of the B tile.
-    let own_row = index / TILE_K16;
-    let own_k16 = index % TILE_K16;
-    var a_at = array<u32, ROWS / 4u>();
-    for (var i = 0u; i < ROWS / 4u; i++) {
-        a_at[i] = source(first_row + i * 64u + own_row) * params.k16;
-    }
-    let b_begin = (expert * params.panels + group.y) * params.k16 * 128u;
-    let b_end = b_begin + params.k16 * 128u;
+    // Each invocation loads 16 of k of two rows, and 4 of k of B_LOADS times four columns.
+    let a_row = index / TILE_K16;
+    let a_k16 = index % TILE_K16;
+    let a_at0 = source(first_row + a_row) * params.k16;
+    let a_at1 = source(first_row + a_row + TILE_ROWS / 2u) * params.k16;
+    let b_begin = (expert * params.panels + group.y) * params.k16 * 8u * WIDTH;
+    let b_end = b_begin + params.k16 * 8u * WIDTH;
 
-    var sum0 = array<vec4<u32>, ROWS>();
-    var sum1 = array<vec4<u32>, ROWS>();
-    var of_row = array<u32, ROWS / 4u>();
+    var sum0 = array<vec4<u32>, 8>();
+    var sum1 = array<vec4<u32>, 8>();
+    var of_row0 = 0u;
+    var of_row1 = 0u;
     var of_column = vec4<u32>();
     for (var k16 = 0u; k16 < params.k16; k16 += TILE_K16) {
-        // Loads past the end of k are not used.
-        let a_counts = select(0u, NONE, k16 + own_k16 < params.k16);
-        for (var i = 0u; i < ROWS / 4u; i++) {
-            let x = a[a_at[i] + min(k16 + own_k16, params.k16 - 1u)] ^ vec4(BIAS);
-            of_row[i] += bytes_of(x) & a_counts;
-            tile_a[i * 64u + own_row][own_k16] = x;
-        }
-        for (var i = 0u; i < 2u; i++) {
-            let at = b_begin + k16 * 128u + i * 256u + index;
+        // Loads past the end of k are neither used nor counted.
+        let k = min(k16 + a_k16, params.k16 - 1u);
+        let x0 = a[a_at0 + k] ^ vec4(BIAS);
+        let x1 = a[a_at1 + k] ^ vec4(BIAS);
+        let a_counts = select(0u, ONES, k16 + a_k16 < params.k16);
+        of_row0 = bytes_of(x0, a_counts, of_row0);
+        of_row1 = bytes_of(x1, a_counts, of_row1);
+        tile_a[a_row][a_k16] = x0;
+        tile_a[a_row + TILE_ROWS / 2u][a_k16] = x1;
+        for (var i = 0u; i < B_LOADS; i++) {
+            let at = b_begin + k16 * 8u * WIDTH + i * (WIDTH * HEIGHT) + index;
             let y = b[min(at, b_end - 1u)] ^ vec4(BIAS);
+            tile_b[i * PARTS + index / (2u * WIDTH)][index % (2u * WIDTH)] = y;
             of_column = add_dots_unsigned(select(0u, ONES, at < b_end), y, of_column);
-            tile_b[i * 8u + index / 32u][index % 32u] = y;
         }
         workgroupBarrier();
-        let steps = min(TILE_K16, params.k16 - k16);
-        for (var step = 0u; step < steps; step++) {
-            let left0 = tile_b[step * 4u][local.x];
-            let right0 = tile_b[step * 4u][local.x + WIDTH];
-            let left1 = tile_b[step * 4u + 1u][local.x];
-            let right1 = tile_b[step * 4u + 1u][local.x + WIDTH];
-            let left2 = tile_b[step * 4u + 2u][local.x];
-            let right2 = tile_b[step * 4u + 2u][local.x + WIDTH];
-            let left3 = tile_b[step * 4u + 3u][local.x];
-            let right3 = tile_b[step * 4u + 3u][local.x + WIDTH];
-            for (var i = 0u; i < ROWS; i++) {
-                let x = tile_a[local.y * ROWS + i][step];
-                sum0[i] = add_dots_unsigned(x.w, left3, add_dots_unsigned(x.z, left2, add_dots_unsigned(x.y, left1, add_dots_unsigned(x.x, left0, sum0[i]))));
-                sum1[i] = add_dots_unsigned(x.w, right3, add_dots_unsigned(x.z, right2, add_dots_unsigned(x.y, right1, add_dots_unsigned(x.x, right0, sum1[i]))));
+        let length = min(TILE_K16, params.k16 - k16);
+        for (var i = 0u; i < length; i++) {
+            let left0 = tile_b[i * 4u][local.x];
+            let right0 = tile_b[i * 4u][local.x + WIDTH];
+            let left1 = tile_b[i * 4u + 1u][local.x];
+            let right1 = tile_b[i * 4u + 1u][local.x + WIDTH];
+            let left2 = tile_b[i * 4u + 2u][local.x];
+            let right2 = tile_b[i * 4u + 2u][local.x + WIDTH];
+            let left3 = tile_b[i * 4u + 3u][local.x];
+            let right3 = tile_b[i * 4u + 3u][local.x + WIDTH];
+            let row0 = tile_a[local.y][i];
+            sum0[0] = add_sixteen(row0, left0, left1, left2, left3, sum0[0]);
+            sum1[0] = add_sixteen(row0, right0, right1, right2, right3, sum1[0]);
+            let row1 = tile_a[local.y + 1u * HEIGHT][i];
+            sum0[1] = add_sixteen(row1, left0, left1, left2, left3, sum0[1]);
+            sum1[1] = add_sixteen(row1, right0, right1, right2, right3, sum1[1]);
+            let row2 = tile_a[local.y + 2u * HEIGHT][i];
+            sum0[2] = add_sixteen(row2, left0, left1, left2, left3, sum0[2]);
+            sum1[2] = add_sixteen(row2, right0, right1, right2, right3, sum1[2]);
+            let row3 = tile_a[local.y + 3u * HEIGHT][i];
+            sum0[3] = add_sixteen(row3, left0, left1, left2, left3, sum0[3]);
+            sum1[3] = add_sixteen(row3, right0, right1, right2, right3, sum1[3]);
+            if ROWS > 4u {
+                let row4 = tile_a[local.y + 4u * HEIGHT][i];
+                sum0[4] = add_sixteen(row4, left0, left1, left2, left3, sum0[4]);
+                sum1[4] = add_sixteen(row4, right0, right1, right2, right3, sum1[4]);
+                let row5 = tile_a[local.y + 5u * HEIGHT][i];
+                sum0[5] = add_sixteen(row5, left0, left1, left2, left3, sum0[5]);
+                sum1[5] = add_sixteen(row5, right0, right1, right2, right3, sum1[5]);
+                let row6 = tile_a[local.y + 6u * HEIGHT][i];
+                sum0[6] = add_sixteen(row6, left0, left1, left2, left3, sum0[6]);
+                sum1[6] = add_sixteen(row6, right0, right1, right2, right3, sum1[6]);
+                let row7 = tile_a[local.y + 7u * HEIGHT][i];
+                sum0[7] = add_sixteen(row7, left0, left1, left2, left3, sum0[7]);
+                sum1[7] = add_sixteen(row7, right0, right1, right2, right3, sum1[7]);
             }
         }
         workgroupBarrier();
     }
+
     // (a + 128) * (b + 128) = a * b + 128 * (a + 128) + 128 * (b + 128) - 128 * 128
-    for (var i = 0u; i < ROWS / 4u; i++) {
-        tile_a[i * 64u + own_row][own_k16].x = of_row[i];
-    }
-    tile_b[index / 32u][index % 32u] = of_column;
+    tile_a[a_row][a_k16].x = of_row0;
+    tile_a[a_row + TILE_ROWS / 2u][a_k16].x = of_row1;
+    tile_b[index / (2u * WIDTH)][index % (2u * WIDTH)] = of_column;
     workgroupBarrier();
     var of_left = vec4<u32>();
     var of_right = vec4<u32>();
-    for (var i = 0u; i < 8u; i++) {
-        of_left += tile_b[i][local.x];
-        of_right += tile_b[i][local.x + WIDTH];
+    for (var part = 0u; part < PARTS; part++) {
+        of_left += tile_b[part][local.x] * 128u;
+        of_right += tile_b[part][local.x + WIDTH] * 128u;
     }
     let scale_at = (expert * params.panels + group.y) * 2u * WIDTH + local.x;
     let scale0 = b_scale[scale_at];
     let scale1 = b_scale[scale_at + WIDTH];
-    for (var i = 0u; i < ROWS; i++) {
-        let row = first_row + local.y * ROWS + i;
-        let parts = tile_a[local.y * ROWS + i];
-        let too_much = (parts[0].x + parts[1].x + parts[2].x + parts[3].x - params.k16 * 16u * 128u) * 128u;
-        let total0 = bitcast<vec4<i32>>(sum0[i] - of_left * 128u - vec4(too_much));
-        let total1 = bitcast<vec4<i32>>(sum1[i] - of_right * 128u - vec4(too_much));
-        let scale = a_scale[source(row)];
-        store(group.y, local.x, row, vec4<f32>(total0) * scale0 * scale, vec4<f32>(total1) * scale1 * scale);
+    finish(group.y, local.x, first_row, local.y, sum0[0] - of_left, sum1[0] - of_right, scale0, scale1);
+    finish(group.y, local.x, first_row, local.y + 1u * HEIGHT, sum0[1] - of_left, sum1[1] - of_right, scale0, scale1);
+    finish(group.y, local.x, first_row, local.y + 2u * HEIGHT, sum0[2] - of_left, sum1[2] - of_right, scale0, scale1);
+    finish(group.y, local.x, first_row, local.y + 3u * HEIGHT, sum0[3] - of_left, sum1[3] - of_right, scale0, scale1);
+    if ROWS > 4u {
+        finish(group.y, local.x, first_row, local.y + 4u * HEIGHT, sum0[4] - of_left, sum1[4] - of_right, scale0, scale1);
+        finish(group.y, local.x, first_row, local.y + 5u * HEIGHT, sum0[5] - of_left, sum1[5] - of_right, scale0, scale1);
+        finish(group.y, local.x, first_row, local.y + 6u * HEIGHT, sum0[6] - of_left, sum1[6] - of_right, scale0, scale1);
+        finish(group.y, local.x, first_row, local.y + 7u * HEIGHT, sum0[7] - of_left, sum1[7] - of_right, scale0, scale1);
     }
 }

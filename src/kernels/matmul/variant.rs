@@ -161,7 +161,11 @@ impl Variant {
             Technique::Streamed | Technique::StreamedWidened => {
                 launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots)
             }
-            Technique::Tiled | Technique::TiledWidened => launch.constants([rows]).needs(dots),
+            // An invocation has half as many rows as a workgroup has invocations along the columns.
+            Technique::Tiled if element == StorageType::Int8 => launch
+                .constants([("ROWS", word(self.width / 2)), ("HEIGHT", word(2 * self.row_tile / self.width))])
+                .needs(dots),
+            Technique::Tiled | Technique::TiledWidened => launch.constants([rows]),
             Technique::Matrix { size, lanes } => {
                 let shares = self.row_tile / self.invocation_rows;
                 launch.matrices(size).most_lanes(word(lanes)).constants([
