@@ -102,7 +102,7 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
 
 // Four codes as f16, in the order 0, 2, 1, 3: any order will do that is the same for both operands. Code + 128 becomes the
 // low bits of 1024 + code + 128.
-fn halves(word: u32) -> vec4<f16> {
+fn shuffled_halves(word: u32) -> vec4<f16> {
     let biased = word ^ 0x80808080u;
     let even = (biased & 0x00FF00FFu) | 0x64006400u;
     let odd = ((biased >> 8u) & 0x00FF00FFu) | 0x64006400u;
@@ -111,7 +111,7 @@ fn halves(word: u32) -> vec4<f16> {
 
 // Puts four codes of a row into the tile.
 fn put_codes(at: u32, word: u32) {
-    let x = halves(word);
+    let x = shuffled_halves(word);
     tile[at] = x.x;
     tile[at + 1u] = x.y;
     tile[at + 2u] = x.z;

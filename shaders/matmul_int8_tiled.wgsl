@@ -104,7 +104,7 @@ fn bytes_of(x: vec4<u32>, ones: u32, sum: u32) -> u32 {
 }
 
 // Takes away from a row's sums what the 128 in B adds (tile_a holds the sums of its bytes in A), scales and stores them.
-fn finish(
+fn finish_unsigned(
     panel: u32,
     column: u32,
     first_row: u32,
@@ -217,14 +217,14 @@ fn main(
     let scale_at = (expert * params.panels + group.y) * 2u * WIDTH + local.x;
     let scale0 = b_scale[scale_at];
     let scale1 = b_scale[scale_at + WIDTH];
-    finish(group.y, local.x, first_row, local.y, sum0[0] - of_left, sum1[0] - of_right, scale0, scale1);
-    finish(group.y, local.x, first_row, local.y + 1u * HEIGHT, sum0[1] - of_left, sum1[1] - of_right, scale0, scale1);
-    finish(group.y, local.x, first_row, local.y + 2u * HEIGHT, sum0[2] - of_left, sum1[2] - of_right, scale0, scale1);
-    finish(group.y, local.x, first_row, local.y + 3u * HEIGHT, sum0[3] - of_left, sum1[3] - of_right, scale0, scale1);
+    finish_unsigned(group.y, local.x, first_row, local.y, sum0[0] - of_left, sum1[0] - of_right, scale0, scale1);
+    finish_unsigned(group.y, local.x, first_row, local.y + 1u * HEIGHT, sum0[1] - of_left, sum1[1] - of_right, scale0, scale1);
+    finish_unsigned(group.y, local.x, first_row, local.y + 2u * HEIGHT, sum0[2] - of_left, sum1[2] - of_right, scale0, scale1);
+    finish_unsigned(group.y, local.x, first_row, local.y + 3u * HEIGHT, sum0[3] - of_left, sum1[3] - of_right, scale0, scale1);
     if ROWS > 4u {
-        finish(group.y, local.x, first_row, local.y + 4u * HEIGHT, sum0[4] - of_left, sum1[4] - of_right, scale0, scale1);
-        finish(group.y, local.x, first_row, local.y + 5u * HEIGHT, sum0[5] - of_left, sum1[5] - of_right, scale0, scale1);
-        finish(group.y, local.x, first_row, local.y + 6u * HEIGHT, sum0[6] - of_left, sum1[6] - of_right, scale0, scale1);
-        finish(group.y, local.x, first_row, local.y + 7u * HEIGHT, sum0[7] - of_left, sum1[7] - of_right, scale0, scale1);
+        finish_unsigned(group.y, local.x, first_row, local.y + 4u * HEIGHT, sum0[4] - of_left, sum1[4] - of_right, scale0, scale1);
+        finish_unsigned(group.y, local.x, first_row, local.y + 5u * HEIGHT, sum0[5] - of_left, sum1[5] - of_right, scale0, scale1);
+        finish_unsigned(group.y, local.x, first_row, local.y + 6u * HEIGHT, sum0[6] - of_left, sum1[6] - of_right, scale0, scale1);
+        finish_unsigned(group.y, local.x, first_row, local.y + 7u * HEIGHT, sum0[7] - of_left, sum1[7] - of_right, scale0, scale1);
     }
 }

@@ -14,8 +14,9 @@
 
 override SWIGLU: bool = false;
 
-const ROWS: u32 = 4u; // per invocation; a multiple of 4
-const TILE_ROWS: u32 = 16u * ROWS;
+const ROWS: u32 = 4u; // per invocation
+const HEIGHT: u32 = 16u; // invocations along the rows
+const TILE_ROWS: u32 = HEIGHT * ROWS;
 const TILE_K8: u32 = 4u;
 const FLUSH: u32 = 128u; // k / 8: 1024 products of at most 127 * 127 stay below 2^24
 const WIDTH: u32 = 16u; // invocations along the columns; each owns two vec4
@@ -41,8 +42,6 @@ struct Params {
 var<workgroup> tile_a: array<array<vec4<u32>, TILE_K8>, TILE_ROWS>;
 // [k / 2, vec4 of columns] in f16: four columns of one k, then of the next.
 var<workgroup> tile_b: array<array<vec4<u32>, 32>, TILE_K8 * 4u>;
-// The last, so that the tiles are aligned to 16 bytes.
-var<workgroup> tile_expert: u32;
 
 // bfloat16, to the nearest, ties to even.
 fn narrow(x: vec4<f32>) -> vec2<u32> {
@@ -95,27 +94,41 @@ fn widen(x: vec2<u32>) -> vec4<f32> {
     return vec4(unpack2x16float(x.x), unpack2x16float(x.y));
 }
 
-@compute @workgroup_size(WIDTH, 16, 1)
+// sum + the products of two k with four columns.
+fn add_two_products(x: u32, y: vec4<u32>, sum: vec4<f32>) -> vec4<f32> {
+    let both = unpack2x16float(x);
+    return fma(vec4(both.y), widen(y.zw), fma(vec4(both.x), widen(y.xy), sum));
+}
+
+// Scales a row's sums and stores them.
+fn store_scaled(
+    panel: u32,
+    column: u32,
+    row: u32,
+    sum0: vec4<i32>,
+    sum1: vec4<i32>,
+    scale0: vec4<f32>,
+    scale1: vec4<f32>,
+) {
+    let scale = a_scale[source(row)];
+    store(panel, column, row, vec4<f32>(sum0) * scale0 * scale, vec4<f32>(sum1) * scale1 * scale);
+}
+
+@compute @workgroup_size(WIDTH, HEIGHT, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    if index == 0u {
-        tile_expert = block_expert[group.x];
-    }
-    let expert = workgroupUniformLoad(&tile_expert);
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }
     let first_row = group.x * TILE_ROWS;
-    // Each invocation loads 8 of k of every 64th row of the A tile, and 4 of k of four columns of the B tile.
+    // Each invocation loads 8 of k of a row of the A tile, and 4 of k of four columns of the B tile.
     let own_row = index / TILE_K8;
     let own_k8 = index % TILE_K8;
-    var a_at = array<u32, ROWS / 4u>();
-    for (var i = 0u; i < ROWS / 4u; i++) {
-        a_at[i] = source(first_row + i * 64u + own_row) * params.k8;
-    }
+    let a_at = source(first_row + own_row) * params.k8;
     let b_k4 = index / 32u;
     let b_column = index % 32u;
     let b_begin = (expert * params.panels + group.y) * params.k8 * 64u;
@@ -130,10 +143,8 @@ fn main(
         for (var k8 = flush; k8 < end; k8 += TILE_K8) {
             // Past the end of k the codes of A are zero, and those of B may be any.
             let k = k8 + own_k8;
-            for (var i = 0u; i < ROWS / 4u; i++) {
-                let x = select(vec2<u32>(), a[a_at[i] + min(k, params.k8 - 1u)], k < params.k8);
-                tile_a[i * 64u + own_row][own_k8] = vec4(halves(x.x), halves(x.y));
-            }
+            let x = select(vec2<u32>(), a[a_at + min(k, params.k8 - 1u)], k < params.k8);
+            tile_a[own_row][own_k8] = vec4(halves(x.x), halves(x.y));
             let y = b[min(b_begin + k8 * 64u + index, b_end - 1u)];
             let y0 = vec4<f32>(unpack4xI8(y.x));
             let y1 = vec4<f32>(unpack4xI8(y.y));
@@ -153,33 +164,40 @@ fn main(
             );
             workgroupBarrier();
             for (var step = 0u; step < TILE_K8; step++) {
-                var x = array<vec4<u32>, ROWS>();
-                for (var i = 0u; i < ROWS; i++) {
-                    x[i] = tile_a[local.y * ROWS + i][step];
-                }
+                let row0 = tile_a[local.y][step];
+                let row1 = tile_a[local.y + HEIGHT][step];
+                let row2 = tile_a[local.y + 2u * HEIGHT][step];
+                let row3 = tile_a[local.y + 3u * HEIGHT][step];
                 for (var pair = 0u; pair < 4u; pair++) {
                     let left = tile_b[step * 4u + pair][local.x];
                     let right = tile_b[step * 4u + pair][local.x + WIDTH];
-                    for (var i = 0u; i < ROWS; i++) {
-                        let both = unpack2x16float(x[i][pair]);
-                        sum0[i] = fma(vec4(both.y), widen(left.zw), fma(vec4(both.x), widen(left.xy), sum0[i]));
-                        sum1[i] = fma(vec4(both.y), widen(right.zw), fma(vec4(both.x), widen(right.xy), sum1[i]));
-                    }
+                    sum0[0] = add_two_products(row0[pair], left, sum0[0]);
+                    sum1[0] = add_two_products(row0[pair], right, sum1[0]);
+                    sum0[1] = add_two_products(row1[pair], left, sum0[1]);
+                    sum1[1] = add_two_products(row1[pair], right, sum1[1]);
+                    sum0[2] = add_two_products(row2[pair], left, sum0[2]);
+                    sum1[2] = add_two_products(row2[pair], right, sum1[2]);
+                    sum0[3] = add_two_products(row3[pair], left, sum0[3]);
+                    sum1[3] = add_two_products(row3[pair], right, sum1[3]);
                 }
             }
             workgroupBarrier();
         }
-        for (var i = 0u; i < ROWS; i++) {
-            total0[i] += vec4<i32>(sum0[i]);
-            total1[i] += vec4<i32>(sum1[i]);
-        }
+        total0[0] += vec4<i32>(sum0[0]);
+        total1[0] += vec4<i32>(sum1[0]);
+        total0[1] += vec4<i32>(sum0[1]);
+        total1[1] += vec4<i32>(sum1[1]);
+        total0[2] += vec4<i32>(sum0[2]);
+        total1[2] += vec4<i32>(sum1[2]);
+        total0[3] += vec4<i32>(sum0[3]);
+        total1[3] += vec4<i32>(sum1[3]);
     }
     let scale_at = (expert * params.panels + group.y) * 2u * WIDTH + local.x;
     let scale0 = b_scale[scale_at];
     let scale1 = b_scale[scale_at + WIDTH];
-    for (var i = 0u; i < ROWS; i++) {
-        let row = first_row + local.y * ROWS + i;
-        let scale = a_scale[source(row)];
-        store(group.y, local.x, row, vec4<f32>(total0[i]) * scale0 * scale, vec4<f32>(total1[i]) * scale1 * scale);
-    }
+    let row = first_row + local.y;
+    store_scaled(group.y, local.x, row, total0[0], total1[0], scale0, scale1);
+    store_scaled(group.y, local.x, row + 1u * HEIGHT, total0[1], total1[1], scale0, scale1);
+    store_scaled(group.y, local.x, row + 2u * HEIGHT, total0[2], total1[2], scale0, scale1);
+    store_scaled(group.y, local.x, row + 3u * HEIGHT, total0[3], total1[3], scale0, scale1);
 }
