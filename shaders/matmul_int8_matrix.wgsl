@@ -55,10 +55,8 @@ struct Params {
 @group(0) @binding(6) var<storage, read> b_scale: array<vec4<f32>>; // [experts, panels, 2, WIDTH]
 @group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
 
-// The tiles come first: so their rows begin at multiples of 16 bytes.
 var<workgroup> tile: array<f16, (ROWS + COLUMNS) * STRIDE>; // [row of a or column of b, k]
 var<workgroup> strip: array<f32, SIZE * STRIP_STRIDE>; // a row of matrices of the result: [row, column]
-var<workgroup> tile_expert: u32;
 
 // bfloat16, to the nearest, ties to even.
 fn narrow(x: vec4<f32>) -> vec2<u32> {
@@ -151,10 +149,7 @@ fn main(
     @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_id) subgroup: u32,
 ) {
-    if index == 0u {
-        tile_expert = block_expert[group.x];
-    }
-    let expert = workgroupUniformLoad(&tile_expert);
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }

@@ -39,7 +39,6 @@ struct Params {
 var<workgroup> partial: array<vec4<i32>, WIDTH * SPLIT_K>;
 // [row, left or right, column]: the sums of k so far.
 var<workgroup> total: array<vec4<i32>, ROWS * 2u * WIDTH>;
-var<workgroup> tile_expert: u32;
 
 // bfloat16, to the nearest, ties to even.
 fn narrow(x: vec4<f32>) -> vec2<u32> {
@@ -117,10 +116,7 @@ fn main(
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    if index == 0u {
-        tile_expert = block_expert[group.x];
-    }
-    let expert = workgroupUniformLoad(&tile_expert);
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }
