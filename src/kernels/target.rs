@@ -35,6 +35,8 @@ pub enum DeviceClass {
 const DISCRETE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
     "matrix16_128x128_lanes64",
     "matrix16_64x128_lanes64",
     "matrix16_128x128",
@@ -60,6 +62,8 @@ const DISCRETE: &[&str] = &[
 const INTEGRATED: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
     "matrix16_128x128_lanes64",
     "matrix16_64x128_lanes64",
     "matrix16_128x128",
@@ -87,6 +91,8 @@ const APPLE: &[&str] = &[
     "streamed_widened_8x256",
     "streamed_2x256",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
     "matrix8_64x64",
     "matrix8_32x64",
     "matrix_8",

@@ -70,6 +70,7 @@ const fn variant(
         Technique::Matrix { .. } => &[StorageType::F16, StorageType::Int8],
         // In int8 these spill on GPUs, whose tiled and streamed variants are better, and narrow ones win elsewhere.
         Technique::Blocked if row_tile > invocation_rows => NOT_INT8,
+        Technique::Streamed if row_tile > invocation_rows => &[StorageType::Int8],
         Technique::Subgroup if width > 8 => NOT_INT8,
         _ => &StorageType::ALL,
     };
@@ -101,6 +102,8 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("matrix16_128x128_lanes64", MATRIX16_LANES64, [128, 64], 16, 1, ANY),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
+    variant("streamed_16x256", Technique::Streamed, [16, 8], 32, 4, 64),
+    variant("streamed_32x256", Technique::Streamed, [32, 8], 32, 2, 128),
     variant("streamed_widened_2x256", Technique::StreamedWidened, [2, 2], 32, 8, 4),
     variant("streamed_widened_8x256", Technique::StreamedWidened, [8, 8], 32, 8, 64),
 ];
@@ -148,18 +151,18 @@ impl Variant {
         let launch = Launch::of(self.shader(element), element);
         let width = ("WIDTH", self.width as f64);
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
+        let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
         let dots: &[Need] = match (element, self.technique) {
             (StorageType::Int8, Technique::Blocked | Technique::Tiled | Technique::Streamed) => &[Need::PackedDot],
             _ => &[],
         };
         match self.technique {
-            Technique::Blocked => {
-                let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
-                launch.constants([rows]).overrides([width, groups]).needs(dots)
-            }
+            Technique::Blocked => launch.constants([rows]).overrides([width, groups]).needs(dots),
             Technique::Subgroup => launch.constants([rows]).overrides([width]).needs(&[Need::Subgroup]),
             Technique::Streamed | Technique::StreamedWidened => {
-                launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots)
+                let launch = launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots);
+                // Only this shader has invocations along the rows.
+                if dots.is_empty() { launch } else { launch.overrides([groups]) }
             }
             // An invocation has half as many rows as a workgroup has invocations along the columns.
             Technique::Tiled if element == StorageType::Int8 => launch
