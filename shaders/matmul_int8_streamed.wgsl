@@ -161,9 +161,9 @@ fn main(
         tile[index] = first;
         tile[index + INVOCATIONS] = second;
         workgroupBarrier();
-        let length = min(CHUNK_K16, params.k16 - begin);
-        for (var k = local.y; k < length; k += SPLIT_K) {
-            let at = b_at + (begin + k) * 8u * WIDTH;
+        let end = min(begin + CHUNK_K16, params.k16);
+        for (var k = begin + local.y; k < end; k += SPLIT_K) {
+            let at = b_at + k * 8u * WIDTH;
             let left0 = b[at];
             let right0 = b[at + WIDTH];
             let left1 = b[at + 2u * WIDTH];
@@ -172,29 +172,30 @@ fn main(
             let right2 = b[at + 5u * WIDTH];
             let left3 = b[at + 6u * WIDTH];
             let right3 = b[at + 7u * WIDTH];
-            let row0 = tile[rows + k];
+            let x = rows + k - begin;
+            let row0 = tile[x];
             sum0[0] = add_sixteen_dots(row0, left0, left1, left2, left3, sum0[0]);
             sum1[0] = add_sixteen_dots(row0, right0, right1, right2, right3, sum1[0]);
-            let row1 = tile[rows + k + CHUNK_K16];
+            let row1 = tile[x + CHUNK_K16];
             sum0[1] = add_sixteen_dots(row1, left0, left1, left2, left3, sum0[1]);
             sum1[1] = add_sixteen_dots(row1, right0, right1, right2, right3, sum1[1]);
             if ROWS > 2u {
-                let row2 = tile[rows + k + 2u * CHUNK_K16];
+                let row2 = tile[x + 2u * CHUNK_K16];
                 sum0[2] = add_sixteen_dots(row2, left0, left1, left2, left3, sum0[2]);
                 sum1[2] = add_sixteen_dots(row2, right0, right1, right2, right3, sum1[2]);
-                let row3 = tile[rows + k + 3u * CHUNK_K16];
+                let row3 = tile[x + 3u * CHUNK_K16];
                 sum0[3] = add_sixteen_dots(row3, left0, left1, left2, left3, sum0[3]);
                 sum1[3] = add_sixteen_dots(row3, right0, right1, right2, right3, sum1[3]);
-                let row4 = tile[rows + k + 4u * CHUNK_K16];
+                let row4 = tile[x + 4u * CHUNK_K16];
                 sum0[4] = add_sixteen_dots(row4, left0, left1, left2, left3, sum0[4]);
                 sum1[4] = add_sixteen_dots(row4, right0, right1, right2, right3, sum1[4]);
-                let row5 = tile[rows + k + 5u * CHUNK_K16];
+                let row5 = tile[x + 5u * CHUNK_K16];
                 sum0[5] = add_sixteen_dots(row5, left0, left1, left2, left3, sum0[5]);
                 sum1[5] = add_sixteen_dots(row5, right0, right1, right2, right3, sum1[5]);
-                let row6 = tile[rows + k + 6u * CHUNK_K16];
+                let row6 = tile[x + 6u * CHUNK_K16];
                 sum0[6] = add_sixteen_dots(row6, left0, left1, left2, left3, sum0[6]);
                 sum1[6] = add_sixteen_dots(row6, right0, right1, right2, right3, sum1[6]);
-                let row7 = tile[rows + k + 7u * CHUNK_K16];
+                let row7 = tile[x + 7u * CHUNK_K16];
                 sum0[7] = add_sixteen_dots(row7, left0, left1, left2, left3, sum0[7]);
                 sum1[7] = add_sixteen_dots(row7, right0, right1, right2, right3, sum1[7]);
             }
