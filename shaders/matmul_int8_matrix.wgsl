@@ -206,7 +206,10 @@ fn main(
         var c31 = MatrixC();
         var c32 = MatrixC();
         var c33 = MatrixC();
-        for (var step = flush; step < min(flush + FLUSH, steps); step++) {
+        // There is at least one step. Compilers keep such a loop tighter than one that asks before the first.
+        let end = min(flush + FLUSH, steps);
+        var step = flush;
+        loop {
             put_a(a_at, x0);
             if A_LOADS > 1u {
                 put_a(a_at + A_ROWS * STRIDE, x1);
@@ -216,20 +219,6 @@ fn main(
                 put_b(index + INVOCATIONS, y1);
             }
             workgroupBarrier();
-
-            // The last step loads itself again, in vain.
-            let next = min(step + 1u, steps - 1u);
-            let k_next = min(next * 4u + own, k8 - 1u);
-            x0 = a[row0 + k_next];
-            if A_LOADS > 1u {
-                x1 = a[row1 + k_next];
-            }
-            let b_next = b_at + next * (COLUMNS * STEP / 16u);
-            y0 = b[b_next];
-            if B_LOADS > 1u {
-                y1 = b[b_next + INVOCATIONS];
-            }
-
             for (var k = 0u; k < STEP; k += SIZE) {
                 let b0 = coopLoad<MatrixB>(&tile[b_share + k], STRIDE);
                 let b1 = coopLoad<MatrixB>(&tile[b_share + SIZE * STRIDE + k], STRIDE);
@@ -245,6 +234,20 @@ fn main(
                 c11 = coopMultiplyAdd(a1, b1, c11);
                 c12 = coopMultiplyAdd(a1, b2, c12);
                 c13 = coopMultiplyAdd(a1, b3, c13);
+                // Loads between multiplications keep more of the sums in place. The last step loads itself again, in vain.
+                if k == 0u {
+                    let next = min(step + 1u, steps - 1u);
+                    let k_next = min(next * 4u + own, k8 - 1u);
+                    x0 = a[row0 + k_next];
+                    if A_LOADS > 1u {
+                        x1 = a[row1 + k_next];
+                    }
+                    let b_next = b_at + next * (COLUMNS * STEP / 16u);
+                    y0 = b[b_next];
+                    if B_LOADS > 1u {
+                        y1 = b[b_next + INVOCATIONS];
+                    }
+                }
                 if MATRIX_ROWS > 2u {
                     let a2 = coopLoadT<MatrixA>(&tile[a_share + 2u * SIZE * STRIDE + k], STRIDE);
                     c20 = coopMultiplyAdd(a2, b0, c20);
@@ -259,6 +262,10 @@ fn main(
                 }
             }
             workgroupBarrier();
+            step++;
+            if step == end {
+                break;
+            }
         }
 
         for (var share = 0u; share < ROW_SHARES; share++) {
