@@ -146,7 +146,8 @@ fn main(
     var of_row0 = 0u;
     var of_row1 = 0u;
     var of_column = vec4<u32>();
-    for (var k16 = 0u; k16 < params.k16; k16 += TILE_K16) {
+    var k16 = 0u;
+    loop {
         // Loads past the end of k are neither used nor counted.
         let k = min(k16 + a_k16, params.k16 - 1u);
         let x0 = a[a_at0 + k] ^ vec4(BIAS);
@@ -201,6 +202,10 @@ fn main(
             }
         }
         workgroupBarrier();
+        k16 += TILE_K16;
+        if k16 >= params.k16 {
+            break;
+        }
     }
 
     // (a + 128) * (b + 128) = a * b + 128 * (a + 128) + 128 * (b + 128) - 128 * 128
