@@ -97,8 +97,10 @@ const INTEGRATED: &[&str] = &[
     "subgroup_32x2",
 ];
 
-/// Apple's matrices are 8 x 8.
+/// Apple's matrices are 8 x 8, and there is no packed dot product.
 const APPLE: &[&str] = &[
+    "streamed_widened_2x256",
+    "streamed_widened_8x256",
     "streamed_2x256",
     "streamed_8x256",
     "streamed_16x256",
@@ -108,6 +110,7 @@ const APPLE: &[&str] = &[
     "matrix8_64x64",
     "matrix8_32x64",
     "matrix_8",
+    "tiled_widened_64x128",
     "tiled_64x64",
     "packed_128x128",
     "tiled_128x128",

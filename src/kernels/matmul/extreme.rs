@@ -10,14 +10,15 @@ use crate::kernels::tensor::{Tensor, Tensors};
 use crate::kernels::types::StorageType;
 use crate::kernels::verification::Verification;
 
-/// Weights with the code 127, and then with -126: 127 * 126 * 32 = 126 * 127 * 32, so their products cancel exactly.
-const RISING: usize = 126 * 32;
-const FALLING: usize = 127 * 32;
+/// Weights with the code 127, and then with -126: 127 * 126 * 64 = 126 * 127 * 64, so their products cancel exactly. They
+/// are so many that each of eight invocations that divide k exceeds what f32 holds exactly.
+const RISING: usize = 126 * 64;
+const FALLING: usize = 127 * 64;
 
 /// Which codes an [`ExtremeProduct`] holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExtremeCodes {
-    /// int8 activations of code 127, and weights whose products with them rise to sixty million, far beyond the integers
+    /// int8 activations of code 127, and weights whose products with them rise to 130 million, far beyond the integers
     /// that f32 holds exactly. They return to zero, and only the last weight is left. A kernel whose f32 sums exceed 2^24,
     /// or whose integers overflow, is wrong by more than the result.
     Cancelling,

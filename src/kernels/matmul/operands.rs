@@ -200,7 +200,7 @@ impl Weights {
             inputs.insert("matrix_scale", repeated.unwrap_or(of_matrices));
         }
         let repeated = match element.weight_group() {
-            Some(block @ [_, 2..]) => Some(self.of_halves(&scales, variant, block)),
+            Some(block @ [_, columns]) if columns > 1 => Some(self.of_halves(&scales, variant, block)),
             _ => None,
         };
         inputs.insert("b_scale", repeated.unwrap_or(scales));
