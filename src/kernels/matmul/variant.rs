@@ -71,8 +71,9 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("subgroup_8x64", Technique::Subgroup, [8, 8], 8, 1, 64),
     variant("subgroup_16x64", Technique::Subgroup, [16, 16], 8, 1, ANY),
     variant("subgroup_32x64", Technique::Subgroup, [32, 32], 8, 1, ANY),
-    variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY),
+    variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY).for_integers(),
     variant("tiled_64x64", Technique::Tiled, [64, 4], 8, 1, ANY),
+    variant("tiled_64x128", Technique::Tiled, [64, 8], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
     variant("packed_128x128", Technique::Packed, [128, 8], 16, 1, ANY),
     variant("matrix8_64x128", Technique::Matrix8, [64, 64], 16, 1, ANY),
@@ -92,6 +93,10 @@ pub(super) fn named_variants() -> &'static [&'static str] {
 impl Variant {
     const fn for_floats(self) -> Self {
         Self { elements: StorageType::FLOATS, ..self }
+    }
+
+    const fn for_integers(self) -> Self {
+        Self { elements: &[StorageType::Int8, StorageType::Int4], ..self }
     }
 
     /// The variant of a name that [`named_variants`] lists; the first for any other.
@@ -138,7 +143,10 @@ impl Variant {
                 // Only the floats' shader has invocations along the rows.
                 if groups.1 > 1.0 { launch.overrides([groups]) } else { launch }
             }
-            Technique::Tiled | Technique::Packed => launch.constants([rows]),
+            Technique::Tiled | Technique::Packed => {
+                let height = u32::try_from(self.row_tile / self.invocation_rows).unwrap_or(1);
+                launch.constants([rows, ("HEIGHT", height)])
+            }
             Technique::Matrix8 => launch.matrices(8),
             Technique::Matrix16 => launch.matrices(16),
         }
