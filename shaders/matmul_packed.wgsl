@@ -18,9 +18,10 @@ override SWIGLU: bool = false;
 const ROWS: u32 = 8u; // per invocation: 4 or 8
 const WIDTH: u32 = 2u * ROWS; // invocations along the columns; each owns two vec4
 const HEIGHT: u32 = 16u; // invocations along the rows
+const INVOCATIONS: u32 = WIDTH * HEIGHT;
 const TILE_ROWS: u32 = ROWS * HEIGHT;
 const TILE_K4: u32 = 4u;
-const STRIDE: u32 = TILE_K4 + 2u; // of a row of `a` in workgroup memory; the padding spreads rows over the banks
+const STRIDE: u32 = TILE_K4 + 2u; // of a row in tile_a; its padding spreads rows over the banks
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
@@ -96,7 +97,7 @@ fn main(
         return;
     }
     let first_row = group.x * TILE_ROWS;
-    // Each invocation loads two vec4 of both tiles: of rows that are half a tile apart, and of k that are 8 apart.
+    // Each invocation loads two vec4 of `a`, of rows that are half a tile apart, and two of `b`.
     let a_k4 = index % TILE_K4;
     let a_row = index / TILE_K4;
     let a_at0 = source(first_row + a_row) * params.k4;
@@ -119,54 +120,59 @@ fn main(
             x0 = Element4();
             x1 = Element4();
         }
-        let y0 = b[min(b_at + k4 * 8u * WIDTH, b_last)];
-        let y1 = b[min(b_at + (k4 + 2u) * 8u * WIDTH, b_last)];
+        let at = b_at + k4 * 8u * WIDTH;
+        let y0 = b[min(at, b_last)];
+        let y1 = b[min(at + INVOCATIONS, b_last)];
         tile_a[a_tile] = x0;
         tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = x1;
         tile_b[b_k][b_column] = y0;
-        tile_b[b_k + 8u][b_column] = y1;
+        tile_b[b_k + HEIGHT / 2u][b_column] = y1;
         workgroupBarrier();
-        for (var i = 0u; i < TILE_K4; i++) {
-            let left0 = widen(tile_b[i * 4u + 0u][local.x]);
-            let right0 = widen(tile_b[i * 4u + 0u][local.x + WIDTH]);
-            let left1 = widen(tile_b[i * 4u + 1u][local.x]);
-            let right1 = widen(tile_b[i * 4u + 1u][local.x + WIDTH]);
-            let left2 = widen(tile_b[i * 4u + 2u][local.x]);
-            let right2 = widen(tile_b[i * 4u + 2u][local.x + WIDTH]);
-            let left3 = widen(tile_b[i * 4u + 3u][local.x]);
-            let right3 = widen(tile_b[i * 4u + 3u][local.x + WIDTH]);
-            let row0 = widen(tile_a[local.y * STRIDE + i]);
-            sum0[0] = add_four_products(row0, left0, left1, left2, left3, sum0[0]);
-            sum1[0] = add_four_products(row0, right0, right1, right2, right3, sum1[0]);
-            let row1 = widen(tile_a[(local.y + 1u * HEIGHT) * STRIDE + i]);
-            sum0[1] = add_four_products(row1, left0, left1, left2, left3, sum0[1]);
-            sum1[1] = add_four_products(row1, right0, right1, right2, right3, sum1[1]);
-            let row2 = widen(tile_a[(local.y + 2u * HEIGHT) * STRIDE + i]);
-            sum0[2] = add_four_products(row2, left0, left1, left2, left3, sum0[2]);
-            sum1[2] = add_four_products(row2, right0, right1, right2, right3, sum1[2]);
-            let row3 = widen(tile_a[(local.y + 3u * HEIGHT) * STRIDE + i]);
-            sum0[3] = add_four_products(row3, left0, left1, left2, left3, sum0[3]);
-            sum1[3] = add_four_products(row3, right0, right1, right2, right3, sum1[3]);
-            if ROWS > 4u {
-                let row4 = widen(tile_a[(local.y + 4u * HEIGHT) * STRIDE + i]);
-                sum0[4] = add_four_products(row4, left0, left1, left2, left3, sum0[4]);
-                sum1[4] = add_four_products(row4, right0, right1, right2, right3, sum1[4]);
-                let row5 = widen(tile_a[(local.y + 5u * HEIGHT) * STRIDE + i]);
-                sum0[5] = add_four_products(row5, left0, left1, left2, left3, sum0[5]);
-                sum1[5] = add_four_products(row5, right0, right1, right2, right3, sum1[5]);
-                let row6 = widen(tile_a[(local.y + 6u * HEIGHT) * STRIDE + i]);
-                sum0[6] = add_four_products(row6, left0, left1, left2, left3, sum0[6]);
-                sum1[6] = add_four_products(row6, right0, right1, right2, right3, sum1[6]);
-                let row7 = widen(tile_a[(local.y + 7u * HEIGHT) * STRIDE + i]);
-                sum0[7] = add_four_products(row7, left0, left1, left2, left3, sum0[7]);
-                sum1[7] = add_four_products(row7, right0, right1, right2, right3, sum1[7]);
+        // Not all compilers unroll four turns at once.
+        for (var i = 0u; i < TILE_K4; i += 2u) {
+            for (var j = 0u; j < 2u; j++) {
+                let at_k4 = i + j;
+                let left0 = widen(tile_b[at_k4 * 4u][local.x]);
+                let right0 = widen(tile_b[at_k4 * 4u][local.x + WIDTH]);
+                let left1 = widen(tile_b[at_k4 * 4u + 1u][local.x]);
+                let right1 = widen(tile_b[at_k4 * 4u + 1u][local.x + WIDTH]);
+                let left2 = widen(tile_b[at_k4 * 4u + 2u][local.x]);
+                let right2 = widen(tile_b[at_k4 * 4u + 2u][local.x + WIDTH]);
+                let left3 = widen(tile_b[at_k4 * 4u + 3u][local.x]);
+                let right3 = widen(tile_b[at_k4 * 4u + 3u][local.x + WIDTH]);
+                let row0 = widen(tile_a[local.y * STRIDE + at_k4]);
+                sum0[0] = add_four_products(row0, left0, left1, left2, left3, sum0[0]);
+                sum1[0] = add_four_products(row0, right0, right1, right2, right3, sum1[0]);
+                let row1 = widen(tile_a[(local.y + HEIGHT) * STRIDE + at_k4]);
+                sum0[1] = add_four_products(row1, left0, left1, left2, left3, sum0[1]);
+                sum1[1] = add_four_products(row1, right0, right1, right2, right3, sum1[1]);
+                let row2 = widen(tile_a[(local.y + 2u * HEIGHT) * STRIDE + at_k4]);
+                sum0[2] = add_four_products(row2, left0, left1, left2, left3, sum0[2]);
+                sum1[2] = add_four_products(row2, right0, right1, right2, right3, sum1[2]);
+                let row3 = widen(tile_a[(local.y + 3u * HEIGHT) * STRIDE + at_k4]);
+                sum0[3] = add_four_products(row3, left0, left1, left2, left3, sum0[3]);
+                sum1[3] = add_four_products(row3, right0, right1, right2, right3, sum1[3]);
+                if ROWS > 4u {
+                    let row4 = widen(tile_a[(local.y + 4u * HEIGHT) * STRIDE + at_k4]);
+                    sum0[4] = add_four_products(row4, left0, left1, left2, left3, sum0[4]);
+                    sum1[4] = add_four_products(row4, right0, right1, right2, right3, sum1[4]);
+                    let row5 = widen(tile_a[(local.y + 5u * HEIGHT) * STRIDE + at_k4]);
+                    sum0[5] = add_four_products(row5, left0, left1, left2, left3, sum0[5]);
+                    sum1[5] = add_four_products(row5, right0, right1, right2, right3, sum1[5]);
+                    let row6 = widen(tile_a[(local.y + 6u * HEIGHT) * STRIDE + at_k4]);
+                    sum0[6] = add_four_products(row6, left0, left1, left2, left3, sum0[6]);
+                    sum1[6] = add_four_products(row6, right0, right1, right2, right3, sum1[6]);
+                    let row7 = widen(tile_a[(local.y + 7u * HEIGHT) * STRIDE + at_k4]);
+                    sum0[7] = add_four_products(row7, left0, left1, left2, left3, sum0[7]);
+                    sum1[7] = add_four_products(row7, right0, right1, right2, right3, sum1[7]);
+                }
             }
         }
         workgroupBarrier();
     }
     let row = first_row + local.y;
     store(group.y, local.x, row, sum0[0], sum1[0]);
-    store(group.y, local.x, row + 1u * HEIGHT, sum0[1], sum1[1]);
+    store(group.y, local.x, row + HEIGHT, sum0[1], sum1[1]);
     store(group.y, local.x, row + 2u * HEIGHT, sum0[2], sum1[2]);
     store(group.y, local.x, row + 3u * HEIGHT, sum0[3], sum1[3]);
     if ROWS > 4u {

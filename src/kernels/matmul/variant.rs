@@ -93,8 +93,9 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("subgroup_8x64", Technique::Subgroup, [8, 8], 8, 1, 64),
     variant("subgroup_16x64", Technique::Subgroup, [16, 16], 8, 1, ANY),
     variant("subgroup_32x64", Technique::Subgroup, [32, 32], 8, 1, ANY),
-    variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY).not_for_quantised_weights(),
+    variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY).for_int8(),
     variant("tiled_64x64", Technique::Tiled, [64, 4], 8, 1, ANY),
+    variant("tiled_64x128", Technique::Tiled, [64, 8], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
     variant("packed_128x128", Technique::Packed, [128, 8], 16, 1, ANY),
     variant("matrix8_32x64", MATRIX8, [32, 16], 8, 1, ANY),
@@ -130,6 +131,10 @@ impl Variant {
     /// Without the types that quantise only the weights: for them another variant is the better one of its kind.
     const fn not_for_quantised_weights(self) -> Self {
         Self { elements: &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8], ..self }
+    }
+
+    const fn for_int8(self) -> Self {
+        Self { elements: &[StorageType::Int8], ..self }
     }
 
     /// The variant of a name that [`named_variants`] lists; the first for any other.
@@ -182,7 +187,9 @@ impl Variant {
                 // The shader of int8 has no invocations along the rows.
                 if groups.1 > 1.0 { launch.overrides([groups]) } else { launch }
             }
-            Technique::Tiled | Technique::Packed => launch.constants([rows]),
+            Technique::Tiled | Technique::Packed => {
+                launch.constants([rows, ("HEIGHT", word(self.row_tile / self.invocation_rows))])
+            }
             Technique::Matrix { size, lanes } => {
                 let shares = self.row_tile / self.invocation_rows;
                 launch.matrices(size).most_lanes(word(lanes)).constants([
