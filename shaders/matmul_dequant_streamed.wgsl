@@ -1,7 +1,7 @@
-// Grouped GEMM of quantised weights with f16 activations for few rows per expert (decode), as in matmul_streamed.wgsl. A
-// weight is read once, in a block of 16 bytes, by one of SPLIT_K invocations, which divide k between them and add their
-// sums through workgroup memory. An invocation multiplies it with ROWS rows. With more rows, GROUPS invocations read it at
-// about the same time. All rows of `a` pass through workgroup memory, CHUNK_K4 of k at a time.
+// Grouped GEMM of quantised weights with f16 activations for few rows per expert (decode), as in matmul_streamed.wgsl.
+// A weight is read once, in a block of 16 bytes, by one of SPLIT_K invocations, which divide k between them and add
+// their sums through workgroup memory. An invocation multiplies it with ROWS rows. With more rows, GROUPS invocations
+// read it at about the same time. All rows of `a` pass through workgroup memory, CHUNK_K4 of k at a time.
 //
 //   c[row, :] = a[source(row), :] * (b_scale * b[expert(row)])   SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)       SWIGLU = true
@@ -78,8 +78,8 @@ fn four_codes(row: u32, column: u32) -> array<Codes, 4> {
     return array<Codes, 4>(x.x, x.y, x.z, x.w);
 }
 
-// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left, and
-// 1024 + 16 * code on the right.
+// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left,
+// and 1024 + 16 * code on the right.
 fn decode(codes: Codes, scale: Scales) -> Columns {
     let x = unpack2x16float((codes & 0x000F000Fu) | 0x64006400u);
     let y = unpack2x16float((codes & 0x00F000F0u) | 0x64006400u);

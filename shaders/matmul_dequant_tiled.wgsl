@@ -74,8 +74,8 @@ fn scales(expert: u32, panel: u32, step: u32, column: u32) -> Scales {
 // The codes of one k: `place` is 4 * column + k % 4.
 fn one_code(row: u32, place: u32) -> Codes { return b[row * 4u * WIDTH + place]; }
 
-// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left, and
-// 1024 + 16 * code on the right.
+// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left,
+// and 1024 + 16 * code on the right.
 fn decode(codes: Codes, scale: Scales) -> Columns {
     let x = unpack2x16float((codes & 0x000F000Fu) | 0x64006400u);
     let y = unpack2x16float((codes & 0x00F000F0u) | 0x64006400u);
