@@ -1,14 +1,14 @@
-// Grouped GEMM of quantised weights with f16 activations for few rows per expert (decode), as in matmul_streamed.wgsl. A
-// weight is read once, in a block of 16 bytes, by one of SPLIT_K invocations, which divide k between them and add their
-// sums through workgroup memory. An invocation multiplies it with ROWS rows. With more rows, GROUPS invocations read it at
-// about the same time. All rows of `a` pass through workgroup memory, CHUNK_K4 of k at a time.
+// Grouped GEMM of quantised weights with f16 activations for few rows per expert (decode), as in matmul_streamed.wgsl.
+// A weight is read once, in a block of 16 bytes, by one of SPLIT_K invocations, which divide k between them and add
+// their sums through workgroup memory. An invocation multiplies it with ROWS rows. With more rows, GROUPS invocations
+// read it at about the same time. All rows of `a` pass through workgroup memory, CHUNK_K4 of k at a time.
 //
 //   c[row, :] = a[source(row), :] * (b_scale * b[expert(row)])   SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)       SWIGLU = true
 //
 // Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
 // panels as wide as a workgroup. Each workgroup therefore reads one stream. Padding of k and of the last panel holds
-// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/sources.rs).
+// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/dequantise.rs).
 alias Codes = u32; // of eight columns at one k
 alias ColumnScales = vec4<u32>; // eight binary16
 
@@ -78,8 +78,8 @@ fn four_codes(row: u32, column: u32) -> array<Codes, 4> {
     return array<Codes, 4>(x.x, x.y, x.z, x.w);
 }
 
-// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left, and
-// 1024 + 16 * code on the right.
+// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left,
+// and 1024 + 16 * code on the right.
 fn decode(codes: Codes, scale: Scales) -> Columns {
     let x = unpack2x16float((codes & 0x000F000Fu) | 0x64006400u);
     let y = unpack2x16float((codes & 0x00F000F0u) | 0x64006400u);
@@ -123,16 +123,9 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-// sum + x.x * y0 + x.y * y1 + x.z * y2 + x.w * y3
-fn add_four_products(
-    x: vec4<f32>,
-    y0: vec4<f32>,
-    y1: vec4<f32>,
-    y2: vec4<f32>,
-    y3: vec4<f32>,
-    sum: vec4<f32>,
-) -> vec4<f32> {
-    return fma(vec4(x.w), y3, fma(vec4(x.z), y2, fma(vec4(x.y), y1, fma(vec4(x.x), y0, sum))));
+// sum + x.x * y0 + x.y * y1
+fn add_two_products(x: vec2<f32>, y0: vec4<f32>, y1: vec4<f32>, sum: vec4<f32>) -> vec4<f32> {
+    return fma(vec4(x.y), y1, fma(vec4(x.x), y0, sum));
 }
 
 // The sum of SPLIT_K vec4 of the tile.
@@ -189,36 +182,63 @@ fn main(
             let scale = scales(expert, group.y, step, local.x);
             for (var k4 = step * STEP4; k4 < (step + 1u) * STEP4; k4++) {
                 let codes = four_codes(b_row + k4, local.x);
+                let x = rows + k4 - begin;
+                // Two of k at a time: so the weights of a step fit into the registers of all devices.
                 let w0 = decode(codes[0], scale);
                 let w1 = decode(codes[1], scale);
+                let x0 = tile[x].xy;
+                sum0[0] = add_two_products(x0, w0.left, w1.left, sum0[0]);
+                sum1[0] = add_two_products(x0, w0.right, w1.right, sum1[0]);
+                let x1 = tile[x + CHUNK_K4].xy;
+                sum0[1] = add_two_products(x1, w0.left, w1.left, sum0[1]);
+                sum1[1] = add_two_products(x1, w0.right, w1.right, sum1[1]);
+                if ROWS > 2u {
+                    let x2 = tile[x + 2u * CHUNK_K4].xy;
+                    sum0[2] = add_two_products(x2, w0.left, w1.left, sum0[2]);
+                    sum1[2] = add_two_products(x2, w0.right, w1.right, sum1[2]);
+                    let x3 = tile[x + 3u * CHUNK_K4].xy;
+                    sum0[3] = add_two_products(x3, w0.left, w1.left, sum0[3]);
+                    sum1[3] = add_two_products(x3, w0.right, w1.right, sum1[3]);
+                    let x4 = tile[x + 4u * CHUNK_K4].xy;
+                    sum0[4] = add_two_products(x4, w0.left, w1.left, sum0[4]);
+                    sum1[4] = add_two_products(x4, w0.right, w1.right, sum1[4]);
+                    let x5 = tile[x + 5u * CHUNK_K4].xy;
+                    sum0[5] = add_two_products(x5, w0.left, w1.left, sum0[5]);
+                    sum1[5] = add_two_products(x5, w0.right, w1.right, sum1[5]);
+                    let x6 = tile[x + 6u * CHUNK_K4].xy;
+                    sum0[6] = add_two_products(x6, w0.left, w1.left, sum0[6]);
+                    sum1[6] = add_two_products(x6, w0.right, w1.right, sum1[6]);
+                    let x7 = tile[x + 7u * CHUNK_K4].xy;
+                    sum0[7] = add_two_products(x7, w0.left, w1.left, sum0[7]);
+                    sum1[7] = add_two_products(x7, w0.right, w1.right, sum1[7]);
+                }
                 let w2 = decode(codes[2], scale);
                 let w3 = decode(codes[3], scale);
-                let x = rows + k4 - begin;
-                let row0 = tile[x];
-                sum0[0] = add_four_products(row0, w0.left, w1.left, w2.left, w3.left, sum0[0]);
-                sum1[0] = add_four_products(row0, w0.right, w1.right, w2.right, w3.right, sum1[0]);
-                let row1 = tile[x + CHUNK_K4];
-                sum0[1] = add_four_products(row1, w0.left, w1.left, w2.left, w3.left, sum0[1]);
-                sum1[1] = add_four_products(row1, w0.right, w1.right, w2.right, w3.right, sum1[1]);
+                let y0 = tile[x].zw;
+                sum0[0] = add_two_products(y0, w2.left, w3.left, sum0[0]);
+                sum1[0] = add_two_products(y0, w2.right, w3.right, sum1[0]);
+                let y1 = tile[x + CHUNK_K4].zw;
+                sum0[1] = add_two_products(y1, w2.left, w3.left, sum0[1]);
+                sum1[1] = add_two_products(y1, w2.right, w3.right, sum1[1]);
                 if ROWS > 2u {
-                    let row2 = tile[x + 2u * CHUNK_K4];
-                    sum0[2] = add_four_products(row2, w0.left, w1.left, w2.left, w3.left, sum0[2]);
-                    sum1[2] = add_four_products(row2, w0.right, w1.right, w2.right, w3.right, sum1[2]);
-                    let row3 = tile[x + 3u * CHUNK_K4];
-                    sum0[3] = add_four_products(row3, w0.left, w1.left, w2.left, w3.left, sum0[3]);
-                    sum1[3] = add_four_products(row3, w0.right, w1.right, w2.right, w3.right, sum1[3]);
-                    let row4 = tile[x + 4u * CHUNK_K4];
-                    sum0[4] = add_four_products(row4, w0.left, w1.left, w2.left, w3.left, sum0[4]);
-                    sum1[4] = add_four_products(row4, w0.right, w1.right, w2.right, w3.right, sum1[4]);
-                    let row5 = tile[x + 5u * CHUNK_K4];
-                    sum0[5] = add_four_products(row5, w0.left, w1.left, w2.left, w3.left, sum0[5]);
-                    sum1[5] = add_four_products(row5, w0.right, w1.right, w2.right, w3.right, sum1[5]);
-                    let row6 = tile[x + 6u * CHUNK_K4];
-                    sum0[6] = add_four_products(row6, w0.left, w1.left, w2.left, w3.left, sum0[6]);
-                    sum1[6] = add_four_products(row6, w0.right, w1.right, w2.right, w3.right, sum1[6]);
-                    let row7 = tile[x + 7u * CHUNK_K4];
-                    sum0[7] = add_four_products(row7, w0.left, w1.left, w2.left, w3.left, sum0[7]);
-                    sum1[7] = add_four_products(row7, w0.right, w1.right, w2.right, w3.right, sum1[7]);
+                    let y2 = tile[x + 2u * CHUNK_K4].zw;
+                    sum0[2] = add_two_products(y2, w2.left, w3.left, sum0[2]);
+                    sum1[2] = add_two_products(y2, w2.right, w3.right, sum1[2]);
+                    let y3 = tile[x + 3u * CHUNK_K4].zw;
+                    sum0[3] = add_two_products(y3, w2.left, w3.left, sum0[3]);
+                    sum1[3] = add_two_products(y3, w2.right, w3.right, sum1[3]);
+                    let y4 = tile[x + 4u * CHUNK_K4].zw;
+                    sum0[4] = add_two_products(y4, w2.left, w3.left, sum0[4]);
+                    sum1[4] = add_two_products(y4, w2.right, w3.right, sum1[4]);
+                    let y5 = tile[x + 5u * CHUNK_K4].zw;
+                    sum0[5] = add_two_products(y5, w2.left, w3.left, sum0[5]);
+                    sum1[5] = add_two_products(y5, w2.right, w3.right, sum1[5]);
+                    let y6 = tile[x + 6u * CHUNK_K4].zw;
+                    sum0[6] = add_two_products(y6, w2.left, w3.left, sum0[6]);
+                    sum1[6] = add_two_products(y6, w2.right, w3.right, sum1[6]);
+                    let y7 = tile[x + 7u * CHUNK_K4].zw;
+                    sum0[7] = add_two_products(y7, w2.left, w3.left, sum0[7]);
+                    sum1[7] = add_two_products(y7, w2.right, w3.right, sum1[7]);
                 }
             }
         }

@@ -6,7 +6,7 @@
 //
 // Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
 // panels as wide as a workgroup. Each workgroup therefore reads one stream. Padding of k and of the last panel holds
-// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/sources.rs).
+// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/dequantise.rs).
 alias Codes = u32; // of eight columns at one k
 alias ColumnScales = vec4<u32>; // eight binary16
 

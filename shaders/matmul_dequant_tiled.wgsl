@@ -1,13 +1,13 @@
-// Grouped GEMM of quantised weights with f16 activations, through workgroup memory. A workgroup computes a square of
-// 16 * ROWS rows and columns and takes 16 of k at a time, as in matmul_tiled.wgsl. Weights are decoded on their way into
-// workgroup memory: each invocation decodes eight of one k.
+// Grouped GEMM of quantised weights with f16 activations, through workgroup memory. A workgroup computes
+// ROWS * HEIGHT rows x 16 * ROWS columns and takes 16 of k at a time, as in matmul_tiled.wgsl. Weights are decoded on
+// their way into workgroup memory, eight of one k at a time.
 //
 //   c[row, :] = a[source(row), :] * (b_scale * b[expert(row)])   SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)       SWIGLU = true
 //
 // Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
 // panels as wide as a workgroup. Each workgroup therefore reads one stream. Padding of k and of the last panel holds
-// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/sources.rs).
+// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/dequantise.rs).
 alias Codes = u32; // of eight columns at one k
 alias ColumnScales = vec4<u32>; // eight binary16
 
@@ -15,11 +15,11 @@ override SWIGLU: bool = false;
 
 const ROWS: u32 = 8u; // per invocation: 4 or 8
 const WIDTH: u32 = 2u * ROWS; // invocations along the columns; each owns two vec4
-const HEIGHT: u32 = 16u; // invocations along the rows
+const HEIGHT: u32 = 16u; // invocations along the rows: 8 or 16
 const TILE_ROWS: u32 = ROWS * HEIGHT;
 const TILE_K4: u32 = 4u;
 const STEP4: u32 = 8u; // fours of k per step, in which a column has one scale
-const STRIDE: u32 = TILE_K4 + 1u; // of a row of `a` in workgroup memory; the padding spreads rows over the banks
+const STRIDE: u32 = TILE_K4 + 1u; // of a row in tile_a; its padding spreads rows over the banks
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
@@ -74,8 +74,8 @@ fn scales(expert: u32, panel: u32, step: u32, column: u32) -> Scales {
 // The codes of one k: `place` is 4 * column + k % 4.
 fn one_code(row: u32, place: u32) -> Codes { return b[row * 4u * WIDTH + place]; }
 
-// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left, and
-// 1024 + 16 * code on the right.
+// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left,
+// and 1024 + 16 * code on the right.
 fn decode(codes: Codes, scale: Scales) -> Columns {
     let x = unpack2x16float((codes & 0x000F000Fu) | 0x64006400u);
     let y = unpack2x16float((codes & 0x00F000F0u) | 0x64006400u);
@@ -142,7 +142,7 @@ fn main(
         return;
     }
     let first_row = group.x * TILE_ROWS;
-    // Each invocation loads two vec4 of rows that are half a tile apart, and the codes of one k.
+    // Each invocation loads two vec4 of `a`, of rows that are half a tile apart, and the codes of one k, or of two.
     let a_k4 = index % TILE_K4;
     let a_row = index / TILE_K4;
     let a_at0 = source(first_row + a_row) * params.steps * STEP4 + a_k4;
@@ -159,53 +159,63 @@ fn main(
     for (var k4 = 0u; k4 < params.steps * STEP4; k4 += TILE_K4) {
         let x0 = a[a_at0 + k4];
         let x1 = a[a_at1 + k4];
-        let y = decode(one_code(b_row + k4, b_place), scales(expert, group.y, k4 / STEP4, b_column));
+        let scale = scales(expert, group.y, k4 / STEP4, b_column);
+        let y0 = decode(one_code(b_row + k4, b_place), scale);
         tile_a[a_tile] = widen(x0);
         tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = widen(x1);
-        tile_b[b_k][b_column] = y.left;
-        tile_b[b_k][b_column + WIDTH] = y.right;
+        tile_b[b_k][b_column] = y0.left;
+        tile_b[b_k][b_column + WIDTH] = y0.right;
+        if HEIGHT == 8u {
+            let y1 = decode(one_code(b_row + k4 + 2u, b_place), scale);
+            tile_b[b_k + 8u][b_column] = y1.left;
+            tile_b[b_k + 8u][b_column + WIDTH] = y1.right;
+        }
         workgroupBarrier();
-        for (var i = 0u; i < TILE_K4; i++) {
-            let left0 = tile_b[i * 4u + 0u][local.x];
-            let right0 = tile_b[i * 4u + 0u][local.x + WIDTH];
-            let left1 = tile_b[i * 4u + 1u][local.x];
-            let right1 = tile_b[i * 4u + 1u][local.x + WIDTH];
-            let left2 = tile_b[i * 4u + 2u][local.x];
-            let right2 = tile_b[i * 4u + 2u][local.x + WIDTH];
-            let left3 = tile_b[i * 4u + 3u][local.x];
-            let right3 = tile_b[i * 4u + 3u][local.x + WIDTH];
-            let row0 = tile_a[local.y * STRIDE + i];
-            sum0[0] = add_four_products(row0, left0, left1, left2, left3, sum0[0]);
-            sum1[0] = add_four_products(row0, right0, right1, right2, right3, sum1[0]);
-            let row1 = tile_a[(local.y + 1u * HEIGHT) * STRIDE + i];
-            sum0[1] = add_four_products(row1, left0, left1, left2, left3, sum0[1]);
-            sum1[1] = add_four_products(row1, right0, right1, right2, right3, sum1[1]);
-            let row2 = tile_a[(local.y + 2u * HEIGHT) * STRIDE + i];
-            sum0[2] = add_four_products(row2, left0, left1, left2, left3, sum0[2]);
-            sum1[2] = add_four_products(row2, right0, right1, right2, right3, sum1[2]);
-            let row3 = tile_a[(local.y + 3u * HEIGHT) * STRIDE + i];
-            sum0[3] = add_four_products(row3, left0, left1, left2, left3, sum0[3]);
-            sum1[3] = add_four_products(row3, right0, right1, right2, right3, sum1[3]);
-            if ROWS > 4u {
-                let row4 = tile_a[(local.y + 4u * HEIGHT) * STRIDE + i];
-                sum0[4] = add_four_products(row4, left0, left1, left2, left3, sum0[4]);
-                sum1[4] = add_four_products(row4, right0, right1, right2, right3, sum1[4]);
-                let row5 = tile_a[(local.y + 5u * HEIGHT) * STRIDE + i];
-                sum0[5] = add_four_products(row5, left0, left1, left2, left3, sum0[5]);
-                sum1[5] = add_four_products(row5, right0, right1, right2, right3, sum1[5]);
-                let row6 = tile_a[(local.y + 6u * HEIGHT) * STRIDE + i];
-                sum0[6] = add_four_products(row6, left0, left1, left2, left3, sum0[6]);
-                sum1[6] = add_four_products(row6, right0, right1, right2, right3, sum1[6]);
-                let row7 = tile_a[(local.y + 7u * HEIGHT) * STRIDE + i];
-                sum0[7] = add_four_products(row7, left0, left1, left2, left3, sum0[7]);
-                sum1[7] = add_four_products(row7, right0, right1, right2, right3, sum1[7]);
+        // Not all compilers unroll four turns at once.
+        for (var i = 0u; i < TILE_K4; i += 2u) {
+            for (var j = 0u; j < 2u; j++) {
+                let at_k4 = i + j;
+                let left0 = tile_b[at_k4 * 4u][local.x];
+                let right0 = tile_b[at_k4 * 4u][local.x + WIDTH];
+                let left1 = tile_b[at_k4 * 4u + 1u][local.x];
+                let right1 = tile_b[at_k4 * 4u + 1u][local.x + WIDTH];
+                let left2 = tile_b[at_k4 * 4u + 2u][local.x];
+                let right2 = tile_b[at_k4 * 4u + 2u][local.x + WIDTH];
+                let left3 = tile_b[at_k4 * 4u + 3u][local.x];
+                let right3 = tile_b[at_k4 * 4u + 3u][local.x + WIDTH];
+                let row0 = tile_a[local.y * STRIDE + at_k4];
+                sum0[0] = add_four_products(row0, left0, left1, left2, left3, sum0[0]);
+                sum1[0] = add_four_products(row0, right0, right1, right2, right3, sum1[0]);
+                let row1 = tile_a[(local.y + HEIGHT) * STRIDE + at_k4];
+                sum0[1] = add_four_products(row1, left0, left1, left2, left3, sum0[1]);
+                sum1[1] = add_four_products(row1, right0, right1, right2, right3, sum1[1]);
+                let row2 = tile_a[(local.y + 2u * HEIGHT) * STRIDE + at_k4];
+                sum0[2] = add_four_products(row2, left0, left1, left2, left3, sum0[2]);
+                sum1[2] = add_four_products(row2, right0, right1, right2, right3, sum1[2]);
+                let row3 = tile_a[(local.y + 3u * HEIGHT) * STRIDE + at_k4];
+                sum0[3] = add_four_products(row3, left0, left1, left2, left3, sum0[3]);
+                sum1[3] = add_four_products(row3, right0, right1, right2, right3, sum1[3]);
+                if ROWS > 4u {
+                    let row4 = tile_a[(local.y + 4u * HEIGHT) * STRIDE + at_k4];
+                    sum0[4] = add_four_products(row4, left0, left1, left2, left3, sum0[4]);
+                    sum1[4] = add_four_products(row4, right0, right1, right2, right3, sum1[4]);
+                    let row5 = tile_a[(local.y + 5u * HEIGHT) * STRIDE + at_k4];
+                    sum0[5] = add_four_products(row5, left0, left1, left2, left3, sum0[5]);
+                    sum1[5] = add_four_products(row5, right0, right1, right2, right3, sum1[5]);
+                    let row6 = tile_a[(local.y + 6u * HEIGHT) * STRIDE + at_k4];
+                    sum0[6] = add_four_products(row6, left0, left1, left2, left3, sum0[6]);
+                    sum1[6] = add_four_products(row6, right0, right1, right2, right3, sum1[6]);
+                    let row7 = tile_a[(local.y + 7u * HEIGHT) * STRIDE + at_k4];
+                    sum0[7] = add_four_products(row7, left0, left1, left2, left3, sum0[7]);
+                    sum1[7] = add_four_products(row7, right0, right1, right2, right3, sum1[7]);
+                }
             }
         }
         workgroupBarrier();
     }
     let row = first_row + local.y;
     store(group.y, local.x, row, sum0[0], sum1[0]);
-    store(group.y, local.x, row + 1u * HEIGHT, sum0[1], sum1[1]);
+    store(group.y, local.x, row + HEIGHT, sum0[1], sum1[1]);
     store(group.y, local.x, row + 2u * HEIGHT, sum0[2], sum1[2]);
     store(group.y, local.x, row + 3u * HEIGHT, sum0[3], sum1[3]);
     if ROWS > 4u {

@@ -2,9 +2,9 @@
 
 use crate::kernels::types::StorageType;
 
-/// The declarations of the files `matmul_dequant_*`: a row per declaration; for int4 (as in the files), fp8, mxfp4 and nvfp4.
-/// A file reads codes by one of the two functions after the first four declarations, and decodes by one of the last two.
-/// The first decoder of int4 is cheap where integers are converted fast, as on CPUs, the second where binary16 is.
+/// The declarations of the files `matmul_dequant_*`: a row per declaration; for int4 (as in the files), fp8, mxfp4 and
+/// nvfp4. A file reads codes by one of the two functions after the first four declarations, and decodes by one of the last
+/// two. The first decoder of int4 is cheap where integers are converted fast, as on CPUs, the second where binary16 is.
 pub const WEIGHTS: [[&str; 4]; 8] = [
     [
         "alias Codes = u32; // of eight columns at one k",
@@ -112,8 +112,8 @@ fn decode(codes: Codes, scale: Scales) -> Columns {
         DECODE_E2M1,
     ],
     [
-        "// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left, and
-// 1024 + 16 * code on the right.
+        "// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code on the left,
+// and 1024 + 16 * code on the right.
 fn decode(codes: Codes, scale: Scales) -> Columns {
     let x = unpack2x16float((codes & 0x000F000Fu) | 0x64006400u);
     let y = unpack2x16float((codes & 0x00F000F0u) | 0x64006400u);

@@ -200,7 +200,7 @@ impl Weights {
             inputs.insert("matrix_scale", repeated.unwrap_or(of_matrices));
         }
         let repeated = match element.weight_group() {
-            Some(block @ [_, columns]) if columns > 1 => Some(self.of_halves(&scales, variant, block)),
+            Some(block) if block[1] > 1 => Some(self.of_halves(&scales, variant, block)),
             _ => None,
         };
         inputs.insert("b_scale", repeated.unwrap_or(scales));
@@ -269,5 +269,56 @@ fn scale_bytes(element: StorageType) -> usize {
         TensorType::Float(StorageType::F32) => 4,
         TensorType::Float(StorageType::F16) => 2,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each technique, with panels of 64, 128 and 256 columns.
+    const VARIANTS: [&str; 6] =
+        ["subgroup_8x64", "tiled_128x128", "streamed_8x256", "matrix8_64x64", "matrix16_64x128", "matrix16_16x128"];
+
+    #[test]
+    fn quantised_weights_are_the_same_numbers_in_the_order_of_each_variant() {
+        for (element, matrices) in [StorageType::Int4, StorageType::Fp8, StorageType::Mxfp4, StorageType::Nvfp4]
+            .into_iter()
+            .flat_map(|element| [(element, 1), (element, 2)])
+        {
+            let weights = Weights { experts: 2, k: 165, n: 301, matrices };
+            let tensors = VARIANTS.map(|variant| weights.draw(Variant::of(variant), element, 7));
+            let number = |tensor: &Tensor, [expert, k, half, column]: [usize; 4]| match matrices {
+                1 => tensor.at(&[expert, k, column]),
+                _ => tensor.at(&[expert, k, half, column]),
+            };
+            for (k, column) in (0..165).flat_map(|k| (0..301).step_by(3).map(move |column| (k, column))) {
+                let at = [k % 2, k, k / 2 % matrices, column];
+                let numbers = tensors.each_ref().map(|tensor| number(tensor, at));
+                assert!(numbers.iter().all(|number| *number == numbers[0]), "{element} {at:?}: {numbers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_half_of_a_panel_has_the_scale_of_the_block_that_it_lies_in() {
+        for matrices in [1, 2] {
+            let weights = Weights { experts: 2, k: 300, n: 500, matrices };
+            for name in VARIANTS {
+                let variant = Variant::of(name);
+                let mut inputs = Tensors::from([("b", weights.draw(variant, StorageType::Fp8, 7))]);
+                weights.insert_scales(&mut inputs, variant, StorageType::Fp8);
+                let (halves, blocks) = (&inputs["b_scale"], inputs["b"].scales().unwrap());
+                let width = variant.panel_columns() / 2;
+                for (step, column) in (0..10).flat_map(|step| (0..500).map(move |column| (step, column))) {
+                    let (block, k) = (column / 128, step / 4);
+                    let (panel, half, at) = match matrices {
+                        1 => (column / (2 * width), column / width % 2, vec![1, k, block]),
+                        _ => (column / width, step % 2, vec![1, k, step % 2, block]),
+                    };
+                    assert_eq!(halves.at(&[1, panel, step, half]), blocks.at(&at), "{name} {step} {column}");
+                }
+            }
+        }
     }
 }

@@ -102,7 +102,7 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("subgroup_16x64", Technique::Subgroup, [16, 16], 8, 1, ANY),
     variant("subgroup_32x64", Technique::Subgroup, [32, 32], 8, 1, ANY),
     variant("tiled_64x64", Technique::Tiled, [64, 4], 8, 1, ANY),
-    variant("tiled_64x128", Technique::Tiled, [64, 8], 16, 1, ANY).not_for_quantised_weights(),
+    variant("tiled_64x128", Technique::Tiled, [64, 8], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
     variant("packed_128x128", Technique::Packed, [128, 8], 16, 1, ANY),
     variant("tiled_widened_64x128", Technique::TiledWidened, [64, 4], 16, 1, ANY),
@@ -133,12 +133,6 @@ pub(super) fn named_variants() -> &'static [&'static str] {
 }
 
 impl Variant {
-    /// Without the types that quantise only the weights: for them another tile is the better one.
-    const fn not_for_quantised_weights(self) -> Self {
-        use StorageType::{Bf16, F16, F32, Int8};
-        Self { elements: &[F32, F16, Bf16, Int8], ..self }
-    }
-
     /// The variant of a name that [`named_variants`] lists; the first for any other.
     pub(super) fn of(name: &str) -> &'static Self {
         VARIANTS.iter().find(|variant| variant.name == name).unwrap_or(&VARIANTS[0])
@@ -177,7 +171,6 @@ impl Variant {
     /// The launch of its shader with its tile; shape, buffers and grid are still missing.
     pub(super) fn launch(&self, element: StorageType) -> Launch {
         let mut launch = Launch::of(self.shader(element), element);
-        let quantised = element.weight_group().is_some();
         if let Some(step) = element.weight_step().filter(|_| !self.has_matrices()) {
             launch = launch.constant("STEP4", word(step / 4));
         }
@@ -199,7 +192,6 @@ impl Variant {
             Technique::Tiled if element == StorageType::Int8 => launch
                 .constants([("ROWS", word(self.width / 2)), ("HEIGHT", word(2 * self.row_tile / self.width))])
                 .needs(dots),
-            Technique::Tiled if quantised => launch.constants([rows]),
             Technique::Tiled | Technique::Packed => {
                 launch.constants([rows, ("HEIGHT", word(self.row_tile / self.invocation_rows))])
             }
