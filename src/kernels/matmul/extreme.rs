@@ -9,12 +9,12 @@ use crate::kernels::tensor::Tensors;
 use crate::kernels::types::StorageType;
 use crate::kernels::verification::Verification;
 
-/// Weights with the code 127, and then with -126: 127 * 126 * 64 = 126 * 127 * 64, so their products cancel exactly. They
+/// Weights with the code 127, and then with -126: 127 * 126 * 128 = 126 * 127 * 128, so their products cancel exactly. They
 /// are so many that each of eight invocations that divide k exceeds what f32 holds exactly.
-const RISING: usize = 126 * 64;
-const FALLING: usize = 127 * 64;
+const RISING: usize = 126 * 128;
+const FALLING: usize = 127 * 128;
 
-/// A product whose activations all have the code 127. The partial sums rise to 130 million, far beyond the integers that
+/// A product whose activations all have the code 127. The partial sums rise to 260 million, far beyond the integers that
 /// f32 holds exactly. They return to zero, and only the last weight is left. A kernel whose f32 sums exceed 2^24, or whose
 /// integers overflow, is wrong by more than the result.
 #[derive(Debug, Clone)]
