@@ -15,8 +15,8 @@ const RISING: usize = 126 * 128;
 const FALLING: usize = 127 * 128;
 
 /// A product whose activations all have the code 127. The partial sums rise to 260 million, far beyond the integers that
-/// f32 holds exactly. They return to zero, and only the last weight is left, which is small. A kernel whose f32 sums exceed 2^24, or whose
-/// integers overflow, is wrong by more than the result.
+/// f32 holds exactly. They return to zero, and only the last weight is left, which is small. A kernel whose f32 sums exceed
+/// 2^24, or whose integers overflow, is wrong by more than the result.
 #[derive(Debug, Clone)]
 pub struct ExtremeInt8(Matmul);
 
