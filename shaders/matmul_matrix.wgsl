@@ -12,9 +12,11 @@
 enable wgpu_cooperative_matrix;
 alias Element = f32;
 alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
 fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
-alias MatrixA = coop_mat8x8<Element, A>;
-alias MatrixB = coop_mat8x8<Element, B>;
+alias Number = f32;
+alias MatrixA = coop_mat8x8<Number, A>;
+alias MatrixB = coop_mat8x8<Number, B>;
 alias MatrixC = coop_mat8x8<f32, C>;
 const SIZE: u32 = 8u;
 
@@ -33,6 +35,7 @@ const STRIP_STRIDE: u32 = COLUMNS + 4u;
 const A_LOADS: u32 = ROWS * STEP / 4u / INVOCATIONS; // vec4 per invocation and step: 2 or 4
 const B_LOADS: u32 = COLUMNS * STEP / 8u / INVOCATIONS; // pairs of vec4: 2 or 4
 const A_ROWS: u32 = INVOCATIONS / 8u; // rows between two loads of an invocation
+const B_COLUMNS: u32 = INVOCATIONS / 4u; // columns between two loads of an invocation
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
@@ -50,7 +53,7 @@ struct Params {
 @group(0) @binding(5) var<storage, read_write> c: array<Element4>;  // [rows, n]
 
 // The tiles come first: so their rows begin at multiples of 16 bytes.
-var<workgroup> tile: array<Element, (ROWS + COLUMNS) * STRIDE>; // [row of a or column of b, k]
+var<workgroup> tile: array<Number, (ROWS + COLUMNS) * STRIDE>; // [row of a or column of b, k]
 var<workgroup> strip: array<f32, SIZE * STRIP_STRIDE>; // a row of matrices of the result: [row, column]
 var<workgroup> tile_expert: u32;
 
@@ -58,6 +61,28 @@ var<workgroup> tile_expert: u32;
 struct Eight {
     low: Element4,
     high: Element4,
+}
+
+// Where an invocation reads: one vec4 of k of some rows, and eight of k of some columns.
+struct Place {
+    row0: u32, // beginnings of rows of a
+    row1: u32,
+    row2: u32,
+    row3: u32,
+    k4: u32, // in a step
+    weights: u32, // the beginning of the panel, in eights
+}
+
+// What an invocation brings to one step.
+struct Share {
+    a0: Element4,
+    a1: Element4,
+    a2: Element4,
+    a3: Element4,
+    b0: Eight,
+    b1: Eight,
+    b2: Eight,
+    b3: Eight,
 }
 
 fn source(row: u32) -> u32 {
@@ -93,14 +118,33 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-// Eight weights of a column: `item` counts the columns of a tile, four items each.
-fn weights(first: u32, item: u32) -> Eight {
-    let at = (first + item) * 2u;
-    return Eight(b[at], b[at + 1u]);
+// Eight weights of a column.
+fn weights(at: u32) -> Eight {
+    return Eight(b[at * 2u], b[at * 2u + 1u]);
 }
 
-// Puts four numbers of a row into a tile.
-fn put_four(at: u32, x: Element4) {
+// Beyond k the last four numbers of a row are read again, and the weights are zeros.
+fn fetch(place: Place, step: u32, index: u32) -> Share {
+    let k4 = min(step * (STEP / 4u) + place.k4, params.k4 - 1u);
+    let first = place.weights + step * (COLUMNS * STEP / 8u) + index;
+    var share = Share();
+    share.a0 = a[place.row0 + k4];
+    share.a1 = a[place.row1 + k4];
+    if A_LOADS > 2u {
+        share.a2 = a[place.row2 + k4];
+        share.a3 = a[place.row3 + k4];
+    }
+    share.b0 = weights(first);
+    share.b1 = weights(first + INVOCATIONS);
+    if B_LOADS > 2u {
+        share.b2 = weights(first + 2u * INVOCATIONS);
+        share.b3 = weights(first + 3u * INVOCATIONS);
+    }
+    return share;
+}
+
+fn put_four(at: u32, stored: Element4) {
+    let x = vec4<Number>(widen(stored));
     tile[at] = x.x;
     tile[at + 1u] = x.y;
     tile[at + 2u] = x.z;
@@ -108,10 +152,24 @@ fn put_four(at: u32, x: Element4) {
 }
 
 // Puts what `weights` read into the tile.
-fn put_weights(item: u32, x: Eight) {
-    let at = (ROWS + item / 4u) * STRIDE + item % 4u * 8u;
+fn put_weights(at: u32, x: Eight) {
     put_four(at, x.low);
     put_four(at + 4u, x.high);
+}
+
+fn put(a_at: u32, b_at: u32, share: Share) {
+    put_four(a_at, share.a0);
+    put_four(a_at + A_ROWS * STRIDE, share.a1);
+    if A_LOADS > 2u {
+        put_four(a_at + 2u * A_ROWS * STRIDE, share.a2);
+        put_four(a_at + 3u * A_ROWS * STRIDE, share.a3);
+    }
+    put_weights(b_at, share.b0);
+    put_weights(b_at + B_COLUMNS * STRIDE, share.b1);
+    if B_LOADS > 2u {
+        put_weights(b_at + 2u * B_COLUMNS * STRIDE, share.b2);
+        put_weights(b_at + 3u * B_COLUMNS * STRIDE, share.b3);
+    }
 }
 
 fn four_of_strip(at: u32) -> vec4<f32> {
@@ -142,7 +200,6 @@ fn main(
         return;
     }
     let first_row = group.x * ROWS;
-    let last_k4 = params.k4 - 1u;
     let steps = (params.k4 + 7u) / 8u;
     // With more subgroups than shares, some compute the same share with the same result.
     let row_share = subgroup % SHARES / 2u;
@@ -151,39 +208,20 @@ fn main(
     let b_share = (ROWS + column) * STRIDE;
     let up = COLUMNS / 2u * STRIDE;
 
-    // An invocation loads one vec4 of k of some rows, and eight of k of some columns.
-    let own = index % 8u;
-    let a_row = index / 8u;
-    let row0 = source(first_row + a_row) * params.k4;
-    let row1 = source(first_row + a_row + A_ROWS) * params.k4;
-    var row2 = 0u;
-    var row3 = 0u;
+    let own_row = index / 8u;
+    var place = Place();
+    place.row0 = source(first_row + own_row) * params.k4;
+    place.row1 = source(first_row + own_row + A_ROWS) * params.k4;
     if A_LOADS > 2u {
-        row2 = source(first_row + a_row + 2u * A_ROWS) * params.k4;
-        row3 = source(first_row + a_row + 3u * A_ROWS) * params.k4;
+        place.row2 = source(first_row + own_row + 2u * A_ROWS) * params.k4;
+        place.row3 = source(first_row + own_row + 3u * A_ROWS) * params.k4;
     }
-    let a_at = a_row * STRIDE + own * 4u;
-    let b_at = (expert * params.panels + group.y) * steps * COLUMNS * STEP / 8u;
+    place.k4 = index % 8u;
+    place.weights = (expert * params.panels + group.y) * steps * (COLUMNS * STEP / 8u);
+    let a_at = own_row * STRIDE + index % 8u * 4u;
+    let b_at = (ROWS + index / 4u) * STRIDE + index % 4u * 8u;
 
-    // Beyond k the last four numbers of a row are read again, and the weights are zeros.
-    let k_first = min(own, last_k4);
-    var x0 = a[row0 + k_first];
-    var x1 = a[row1 + k_first];
-    var x2 = Element4();
-    var x3 = Element4();
-    if A_LOADS > 2u {
-        x2 = a[row2 + k_first];
-        x3 = a[row3 + k_first];
-    }
-    var y0 = weights(b_at, index);
-    var y1 = weights(b_at, index + INVOCATIONS);
-    var y2 = Eight();
-    var y3 = Eight();
-    if B_LOADS > 2u {
-        y2 = weights(b_at, index + 2u * INVOCATIONS);
-        y3 = weights(b_at, index + 3u * INVOCATIONS);
-    }
-
+    var share = fetch(place, 0u, index);
     var c00 = MatrixC();
     var c01 = MatrixC();
     var c02 = MatrixC();
@@ -200,38 +238,11 @@ fn main(
     var c31 = MatrixC();
     var c32 = MatrixC();
     var c33 = MatrixC();
-    for (var step = 0u; step < steps; step++) {
-        put_four(a_at, x0);
-        put_four(a_at + A_ROWS * STRIDE, x1);
-        if A_LOADS > 2u {
-            put_four(a_at + 2u * A_ROWS * STRIDE, x2);
-            put_four(a_at + 3u * A_ROWS * STRIDE, x3);
-        }
-        put_weights(index, y0);
-        put_weights(index + INVOCATIONS, y1);
-        if B_LOADS > 2u {
-            put_weights(index + 2u * INVOCATIONS, y2);
-            put_weights(index + 3u * INVOCATIONS, y3);
-        }
+    // There is at least one step. Compilers keep such a loop tighter than one that asks before the first.
+    var step = 0u;
+    loop {
+        put(a_at, b_at, share);
         workgroupBarrier();
-
-        // The last step loads itself again, in vain.
-        let next = min(step + 1u, steps - 1u);
-        let k_next = min(next * 8u + own, last_k4);
-        x0 = a[row0 + k_next];
-        x1 = a[row1 + k_next];
-        if A_LOADS > 2u {
-            x2 = a[row2 + k_next];
-            x3 = a[row3 + k_next];
-        }
-        let b_next = b_at + next * (COLUMNS * STEP / 8u);
-        y0 = weights(b_next, index);
-        y1 = weights(b_next, index + INVOCATIONS);
-        if B_LOADS > 2u {
-            y2 = weights(b_next, index + 2u * INVOCATIONS);
-            y3 = weights(b_next, index + 3u * INVOCATIONS);
-        }
-
         for (var k = 0u; k < STEP; k += SIZE) {
             let b0 = coopLoad<MatrixB>(&tile[b_share + k], STRIDE);
             let b1 = coopLoad<MatrixB>(&tile[b_share + SIZE * STRIDE + k], STRIDE);
@@ -247,6 +258,10 @@ fn main(
             c11 = coopMultiplyAdd(a1, b1, c11);
             c12 = coopMultiplyAdd(a1, b2, c12);
             c13 = coopMultiplyAdd(a1, b3, c13);
+            // Loads between multiplications keep more of the sums in place. The last step loads itself again, in vain.
+            if k == 0u {
+                share = fetch(place, min(step + 1u, steps - 1u), index);
+            }
             if MATRIX_ROWS > 2u {
                 let a2 = coopLoadT<MatrixA>(&tile[a_share + 2u * SIZE * STRIDE + k], STRIDE);
                 c20 = coopMultiplyAdd(a2, b0, c20);
@@ -261,11 +276,15 @@ fn main(
             }
         }
         workgroupBarrier();
+        step++;
+        if step == steps {
+            break;
+        }
     }
 
-    for (var share = 0u; share < ROW_SHARES; share++) {
-        let row = first_row + share * MATRIX_ROWS * SIZE;
-        if row_share == share {
+    for (var turn = 0u; turn < ROW_SHARES; turn++) {
+        let row = first_row + turn * MATRIX_ROWS * SIZE;
+        if row_share == turn {
             coopStoreT(c00, &strip[column], STRIP_STRIDE);
             coopStoreT(c01, &strip[column + SIZE], STRIP_STRIDE);
             coopStoreT(c02, &strip[column + COLUMNS / 2u], STRIP_STRIDE);
@@ -274,7 +293,7 @@ fn main(
         workgroupBarrier();
         give(group.y, row, index);
         workgroupBarrier();
-        if row_share == share {
+        if row_share == turn {
             coopStoreT(c10, &strip[column], STRIP_STRIDE);
             coopStoreT(c11, &strip[column + SIZE], STRIP_STRIDE);
             coopStoreT(c12, &strip[column + COLUMNS / 2u], STRIP_STRIDE);
@@ -284,7 +303,7 @@ fn main(
         give(group.y, row + SIZE, index);
         workgroupBarrier();
         if MATRIX_ROWS > 2u {
-            if row_share == share {
+            if row_share == turn {
                 coopStoreT(c20, &strip[column], STRIP_STRIDE);
                 coopStoreT(c21, &strip[column + SIZE], STRIP_STRIDE);
                 coopStoreT(c22, &strip[column + COLUMNS / 2u], STRIP_STRIDE);
@@ -293,7 +312,7 @@ fn main(
             workgroupBarrier();
             give(group.y, row + 2u * SIZE, index);
             workgroupBarrier();
-            if row_share == share {
+            if row_share == turn {
                 coopStoreT(c30, &strip[column], STRIP_STRIDE);
                 coopStoreT(c31, &strip[column + SIZE], STRIP_STRIDE);
                 coopStoreT(c32, &strip[column + COLUMNS / 2u], STRIP_STRIDE);

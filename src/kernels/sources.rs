@@ -3,7 +3,8 @@
 //! *Storage type*: the files are valid for f32 as they are. A file may begin its declarations with the four lines of
 //! [`STORAGE`]. For f16 and bf16 each line is replaced by the one in its row. Then `widen` reads four stored numbers, and
 //! `narrow` rounds four sums. Neither needs an extension. A file with only the first line, or the first two, computes in
-//! `f16` itself and needs the extension. Files for int8 and int4 have the type in their name and are not changed.
+//! `f16` itself and needs the extension. A file with the line of [`NUMBER`] reads packed numbers and multiplies matrices of
+//! `f16`, which need the extension. Files for int8 and int4 have the type in their name and are not changed.
 //!
 //! *Constants*: a launch may change the number in a line `const NAME: u32 = 8u;`.
 //!
@@ -52,6 +53,7 @@ shaders![
     "matmul_int8_tiled",
     "matmul_int8_tiled_widened",
     "matmul_matrix",
+    "matmul_matrix_streamed",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",
@@ -93,6 +95,9 @@ pub const STORAGE: [[&str; 3]; 4] = [
     ],
 ];
 
+/// The line that says what cooperative matrices are made of: for f32 (as in the files) and for f16.
+const NUMBER: [&str; 2] = ["alias Number = f32;", "alias Number = f16;"];
+
 /// How the lines begin that name the types of cooperative matrices: a row per line; for 8 x 8 (as in the files) and
 /// 16 x 16.
 pub const MATRICES: [[&str; 2]; 3] = [
@@ -115,6 +120,10 @@ pub fn wgsl(shader: &str, element: StorageType) -> Option<Cow<'static, str>> {
         return Some(Cow::Owned(format!("enable f16;\n{}", text.replace(STORAGE[0][0], "alias Element = f16;"))));
     }
     let text = STORAGE.iter().fold((*text).to_owned(), |text, lines| text.replace(lines[0], lines[column]));
+    // Packed numbers of storage become numbers of matrices.
+    if element == StorageType::F16 && text.contains(NUMBER[0]) {
+        return Some(Cow::Owned(format!("enable f16;\n{}", text.replace(NUMBER[0], NUMBER[1]))));
+    }
     Some(Cow::Owned(text))
 }
 
@@ -150,6 +159,6 @@ mod tests {
         for [small_line, large_line] in MATRICES {
             assert!(text.contains(small_line) && !large.contains(small_line) && large.contains(large_line));
         }
-        assert!(!large.contains("8x8"));
+        assert!(!large.contains("8x8") && large.contains(NUMBER[1]) && large.starts_with("enable f16;"));
     }
 }

@@ -34,6 +34,10 @@ pub enum DeviceClass {
 /// highest rates with them. Streamed variants come before them; they exist only for few rows.
 const DISCRETE: &[&str] = &[
     "streamed_2x256",
+    "matrix16_16x128_lanes64",
+    "matrix16_32x128_lanes64",
+    "matrix16_16x128",
+    "matrix16_32x128",
     "streamed_8x256",
     "streamed_16x256",
     "streamed_32x256",
@@ -61,6 +65,10 @@ const DISCRETE: &[&str] = &[
 /// With half the registers and less workgroup memory, the smaller of two tiles comes first.
 const INTEGRATED: &[&str] = &[
     "streamed_2x256",
+    "matrix16_16x128_lanes64",
+    "matrix16_32x128_lanes64",
+    "matrix16_16x128",
+    "matrix16_32x128",
     "streamed_8x256",
     "streamed_16x256",
     "streamed_32x256",
@@ -93,6 +101,8 @@ const APPLE: &[&str] = &[
     "streamed_8x256",
     "streamed_16x256",
     "streamed_32x256",
+    "matrix8_16x64",
+    "matrix8_8x64",
     "matrix8_64x64",
     "matrix8_32x64",
     "matrix_8",

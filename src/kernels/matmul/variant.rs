@@ -41,6 +41,8 @@ enum Technique {
     StreamedWidened,
     /// Cooperative matrices of `size` x `size`, for subgroups of `lanes`.
     Matrix { size: usize, lanes: usize },
+    /// Few rows with cooperative matrices, for subgroups of `lanes`.
+    MatrixStreamed { size: usize, lanes: usize },
 }
 
 /// Cooperative matrices of 8 x 8, as Apple's GPUs have them.
@@ -50,7 +52,14 @@ const MATRIX16: Technique = Technique::Matrix { size: 16, lanes: 32 };
 /// Cooperative matrices of 16 x 16 in subgroups of 64.
 const MATRIX16_LANES64: Technique = Technique::Matrix { size: 16, lanes: 64 };
 
-/// k of a tile of the matrix technique. The weights of a column are neighbours in memory that far.
+/// One or two rows of matrices of 8 x 8.
+const MATRIX8_STREAMED: Technique = Technique::MatrixStreamed { size: 8, lanes: 32 };
+/// One or two rows of matrices of 16 x 16 in subgroups of 32.
+const MATRIX16_STREAMED: Technique = Technique::MatrixStreamed { size: 16, lanes: 32 };
+/// One or two rows of matrices of 16 x 16 in subgroups of 64.
+const MATRIX16_STREAMED_LANES64: Technique = Technique::MatrixStreamed { size: 16, lanes: 64 };
+
+/// k of a tile of the matrix techniques. The weights of a column are neighbours in memory that far.
 const MATRIX_STEP: usize = 32;
 
 /// A row of the table: rows per tile and per invocation, invocations along the columns and along k, and the most rows per
@@ -67,7 +76,9 @@ const fn variant(
         Technique::Tiled => &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8],
         Technique::TiledWidened | Technique::StreamedWidened => &[StorageType::Int8],
         Technique::Matrix { size: 8, .. } => &[StorageType::F32, StorageType::F16, StorageType::Int8],
+        Technique::MatrixStreamed { size: 8, .. } => &[StorageType::F32, StorageType::F16],
         Technique::Matrix { .. } => &[StorageType::F16, StorageType::Int8],
+        Technique::MatrixStreamed { .. } => &[StorageType::F16],
         // In int8 these spill on GPUs, whose tiled and streamed variants are better, and narrow ones win elsewhere.
         Technique::Blocked if row_tile > invocation_rows => NOT_INT8,
         Technique::Streamed if row_tile > invocation_rows => &[StorageType::Int8],
@@ -100,6 +111,12 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("matrix16_128x128", MATRIX16, [128, 32], 16, 1, ANY),
     variant("matrix16_64x128_lanes64", MATRIX16_LANES64, [64, 32], 16, 1, ANY),
     variant("matrix16_128x128_lanes64", MATRIX16_LANES64, [128, 64], 16, 1, ANY),
+    variant("matrix8_8x64", MATRIX8_STREAMED, [8, 8], 8, 1, 64),
+    variant("matrix8_16x64", MATRIX8_STREAMED, [16, 16], 8, 1, 64),
+    variant("matrix16_16x128", MATRIX16_STREAMED, [16, 16], 16, 1, 64),
+    variant("matrix16_32x128", MATRIX16_STREAMED, [32, 32], 16, 1, 64),
+    variant("matrix16_16x128_lanes64", MATRIX16_STREAMED_LANES64, [16, 16], 16, 1, 64),
+    variant("matrix16_32x128_lanes64", MATRIX16_STREAMED_LANES64, [32, 32], 16, 1, 64),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
     variant("streamed_16x256", Technique::Streamed, [16, 8], 32, 4, 64),
@@ -143,6 +160,7 @@ impl Variant {
             (Technique::StreamedWidened, _) => "matmul_int8_streamed_widened",
             (Technique::Matrix { .. }, StorageType::Int8) => "matmul_int8_matrix",
             (Technique::Matrix { .. }, _) => "matmul_matrix",
+            (Technique::MatrixStreamed { .. }, _) => "matmul_matrix_streamed",
         }
     }
 
@@ -178,13 +196,17 @@ impl Variant {
                     ("INVOCATIONS", word(2 * shares * lanes)),
                 ])
             }
+            Technique::MatrixStreamed { size, lanes } => launch
+                .matrices(size)
+                .most_lanes(word(lanes))
+                .constants([("MATRIX_ROWS", word(self.row_tile / size)), ("MATRIX_COLUMNS", word(lanes / 32))]),
         }
     }
 
     /// Neighbours along k that follow one another in the memory of the weights.
     pub(super) fn k_together(&self, element: StorageType) -> usize {
         match (self.technique, element) {
-            (Technique::Matrix { .. }, _) => MATRIX_STEP,
+            (Technique::Matrix { .. } | Technique::MatrixStreamed { .. }, _) => MATRIX_STEP,
             (_, StorageType::Int4) => 8,
             (_, StorageType::Int8) => 4,
             _ => 1,
