@@ -54,6 +54,7 @@ shaders![
     "matmul_int8_tiled_widened",
     "matmul_matrix",
     "matmul_matrix_streamed",
+    "matmul_packed",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",

@@ -50,7 +50,9 @@ const DISCRETE: &[&str] = &[
     "matrix8_32x64",
     "matrix_8",
     "tiled_128x128",
+    "packed_128x128",
     "tiled_64x128",
+    "tiled_64x64",
     "tiled",
     "group",
     "subgroup",
@@ -80,7 +82,9 @@ const INTEGRATED: &[&str] = &[
     "matrix8_64x64",
     "matrix8_32x64",
     "matrix_8",
+    "tiled_64x64",
     "tiled_64x128",
+    "packed_128x128",
     "tiled_128x128",
     "tiled",
     "group",
@@ -107,7 +111,9 @@ const APPLE: &[&str] = &[
     "matrix8_32x64",
     "matrix_8",
     "tiled_widened_64x128",
+    "tiled_64x64",
     "tiled_64x128",
+    "packed_128x128",
     "tiled_128x128",
     "tiled",
     "group",
@@ -260,6 +266,9 @@ mod tests {
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_128x128");
         assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x128");
         assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x64");
+        assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_64x128");
+        assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x64");
+        assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x128");
         assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_32x64");
         let decode = Matmul::dense(2, 1024, 1024);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode)[0], "streamed_2x256");

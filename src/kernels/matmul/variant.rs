@@ -31,10 +31,12 @@ enum Technique {
     Blocked,
     /// Sums in registers, rows shared by broadcast.
     Subgroup,
-    /// Operands through workgroup memory.
+    /// Operands through workgroup memory, as f32.
     Tiled,
     /// The same, with codes multiplied as f32: where a device has no packed dot product of its own.
     TiledWidened,
+    /// Operands through workgroup memory, as they are stored.
+    Packed,
     /// Few rows, with k divided among invocations.
     Streamed,
     /// The same, with codes multiplied as f32.
@@ -73,20 +75,23 @@ const fn variant(
     most_rows_per_expert: usize,
 ) -> Variant {
     let elements: &[StorageType] = match technique {
-        Technique::Tiled => &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8],
+        Technique::Tiled => FLOATS_AND_INT8,
         Technique::TiledWidened | Technique::StreamedWidened => &[StorageType::Int8],
         Technique::Matrix { size: 8, .. } => &[StorageType::F32, StorageType::F16, StorageType::Int8],
         Technique::MatrixStreamed { size: 8, .. } => &[StorageType::F32, StorageType::F16],
         Technique::Matrix { .. } => &[StorageType::F16, StorageType::Int8],
-        Technique::MatrixStreamed { .. } => &[StorageType::F16],
+        Technique::Packed | Technique::MatrixStreamed { .. } => &[StorageType::F16],
+        Technique::Streamed if row_tile > invocation_rows => FLOATS_AND_INT8,
         // In int8 these spill on GPUs, whose tiled and streamed variants are better, and narrow ones win elsewhere.
         Technique::Blocked if row_tile > invocation_rows => NOT_INT8,
-        Technique::Streamed if row_tile > invocation_rows => &[StorageType::Int8],
-        Technique::Subgroup if width > 8 => NOT_INT8,
+        Technique::Subgroup if width > 8 => &[StorageType::Int4],
         _ => &StorageType::ALL,
     };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
 }
+
+/// The types that hold floating-point numbers, and int8.
+const FLOATS_AND_INT8: &[StorageType] = &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8];
 
 /// All types but int8.
 const NOT_INT8: &[StorageType] = &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int4];
@@ -102,8 +107,10 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("subgroup_16x64", Technique::Subgroup, [16, 16], 8, 1, ANY),
     variant("subgroup_32x64", Technique::Subgroup, [32, 32], 8, 1, ANY),
     variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY),
-    variant("tiled_64x128", Technique::Tiled, [64, 4], 16, 1, ANY),
+    variant("tiled_64x64", Technique::Tiled, [64, 4], 8, 1, ANY),
+    variant("tiled_64x128", Technique::Tiled, [64, 8], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
+    variant("packed_128x128", Technique::Packed, [128, 8], 16, 1, ANY),
     variant("tiled_widened_64x128", Technique::TiledWidened, [64, 4], 16, 1, ANY),
     variant("matrix8_32x64", MATRIX8, [32, 16], 8, 1, ANY),
     variant("matrix8_64x64", MATRIX8, [64, 32], 8, 1, ANY),
@@ -158,6 +165,7 @@ impl Variant {
             (Technique::Tiled, _) => "matmul_tiled",
             (Technique::TiledWidened, _) => "matmul_int8_tiled_widened",
             (Technique::StreamedWidened, _) => "matmul_int8_streamed_widened",
+            (Technique::Packed, _) => "matmul_packed",
             (Technique::Matrix { .. }, StorageType::Int8) => "matmul_int8_matrix",
             (Technique::Matrix { .. }, _) => "matmul_matrix",
             (Technique::MatrixStreamed { .. }, _) => "matmul_matrix_streamed",
@@ -179,14 +187,13 @@ impl Variant {
             Technique::Subgroup => launch.constants([rows]).overrides([width]).needs(&[Need::Subgroup]),
             Technique::Streamed | Technique::StreamedWidened => {
                 let launch = launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots);
-                // Only this shader has invocations along the rows.
-                if dots.is_empty() { launch } else { launch.overrides([groups]) }
+                // Not all of these shaders have invocations along the rows.
+                if groups.1 > 1.0 { launch.overrides([groups]) } else { launch }
             }
-            // An invocation has half as many rows as a workgroup has invocations along the columns.
-            Technique::Tiled if element == StorageType::Int8 => launch
-                .constants([("ROWS", word(self.width / 2)), ("HEIGHT", word(2 * self.row_tile / self.width))])
-                .needs(dots),
-            Technique::Tiled | Technique::TiledWidened => launch.constants([rows]),
+            Technique::Tiled | Technique::TiledWidened | Technique::Packed => {
+                let height = u32::try_from(self.row_tile / self.invocation_rows).unwrap_or(1);
+                launch.constants([rows, ("HEIGHT", height)]).needs(dots)
+            }
             Technique::Matrix { size, lanes } => {
                 let shares = self.row_tile / self.invocation_rows;
                 launch.matrices(size).most_lanes(word(lanes)).constants([
