@@ -47,6 +47,7 @@ shaders![
     "matmul_int4_subgroup",
     "matmul_int8_blocked",
     "matmul_int8_matrix",
+    "matmul_int8_matrix_streamed",
     "matmul_int8_streamed",
     "matmul_int8_streamed_widened",
     "matmul_int8_subgroup",
