@@ -53,6 +53,7 @@ shaders![
     "matmul_dequant_tiled",
     "matmul_int8_blocked",
     "matmul_int8_matrix",
+    "matmul_int8_matrix_streamed",
     "matmul_int8_streamed",
     "matmul_int8_streamed_widened",
     "matmul_int8_subgroup",

@@ -33,10 +33,10 @@ enum Technique {
     Subgroup,
     /// Operands through workgroup memory, as f32.
     Tiled,
-    /// Operands through workgroup memory, as they are stored.
-    Packed,
     /// The same, with codes multiplied as f32: where a device has no packed dot product of its own.
     TiledWidened,
+    /// Operands through workgroup memory, as they are stored.
+    Packed,
     /// Few rows, with k divided among invocations.
     Streamed,
     /// The same, with codes multiplied as f32.
@@ -81,8 +81,11 @@ const fn variant(
         Technique::TiledWidened | Technique::StreamedWidened => &[Int8],
         Technique::Matrix { size: 8, .. } => &[F32, F16, Int8, Int4, Fp8, Mxfp4, Nvfp4],
         Technique::Matrix { .. } => &[F16, Int8, Int4, Fp8, Mxfp4, Nvfp4],
-        Technique::MatrixStreamed { size: 8, .. } => &[F32, F16, Int4, Fp8, Mxfp4, Nvfp4],
-        Technique::MatrixStreamed { .. } => &[F16, Int4, Fp8, Mxfp4, Nvfp4],
+        // With one row of matrices, the packed dot product needs fewer instructions in int8.
+        Technique::MatrixStreamed { size: 8, .. } if row_tile == 8 => &[F32, F16, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::MatrixStreamed { size: 8, .. } => &[F32, F16, Int8, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::MatrixStreamed { size, .. } if row_tile == size => &[F16, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::MatrixStreamed { .. } => &[F16, Int8, Int4, Fp8, Mxfp4, Nvfp4],
         // For codes it spills on GPUs, whose tiled and streamed variants are better; narrow ones win elsewhere.
         Technique::Blocked if row_tile > invocation_rows => StorageType::FLOATS,
         _ => &StorageType::ALL,
@@ -90,7 +93,6 @@ const fn variant(
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
 }
 
-/// All types but int8.
 /// Any number of rows.
 const ANY: usize = usize::MAX;
 
@@ -159,11 +161,12 @@ impl Variant {
             (Technique::Tiled, StorageType::Int8) => "matmul_int8_tiled",
             (Technique::Tiled, _) if quantised => "matmul_dequant_tiled",
             (Technique::Tiled, _) => "matmul_tiled",
-            (Technique::Packed, _) => "matmul_packed",
             (Technique::TiledWidened, _) => "matmul_int8_tiled_widened",
             (Technique::StreamedWidened, _) => "matmul_int8_streamed_widened",
+            (Technique::Packed, _) => "matmul_packed",
             (Technique::Matrix { .. }, StorageType::Int8) => "matmul_int8_matrix",
             (Technique::Matrix { .. }, _) => "matmul_matrix",
+            (Technique::MatrixStreamed { .. }, StorageType::Int8) => "matmul_int8_matrix_streamed",
             (Technique::MatrixStreamed { .. }, _) => "matmul_matrix_streamed",
         }
     }
@@ -186,16 +189,13 @@ impl Variant {
             Technique::Subgroup => launch.constants([rows]).overrides([width]).needs(&[Need::Subgroup]),
             Technique::Streamed | Technique::StreamedWidened => {
                 let launch = launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots);
+                // Not all of these shaders have invocations along the rows.
                 if groups.1 > 1.0 { launch.overrides([groups]) } else { launch }
             }
-            // An invocation has half as many rows as a workgroup has invocations along the columns.
-            Technique::Tiled if element == StorageType::Int8 => launch
-                .constants([("ROWS", word(self.width / 2)), ("HEIGHT", word(2 * self.row_tile / self.width))])
-                .needs(dots),
-            Technique::Tiled | Technique::Packed => {
-                launch.constants([rows, ("HEIGHT", word(self.row_tile / self.invocation_rows))])
+            Technique::Tiled | Technique::TiledWidened | Technique::Packed => {
+                let height = u32::try_from(self.row_tile / self.invocation_rows).unwrap_or(1);
+                launch.constants([rows, ("HEIGHT", height)]).needs(dots)
             }
-            Technique::TiledWidened => launch.constants([rows]),
             Technique::Matrix { size, lanes } => {
                 let shares = self.row_tile / self.invocation_rows;
                 launch.matrices(size).most_lanes(word(lanes)).constants([
