@@ -219,13 +219,21 @@ impl DecodeVariant {
                     word(sequences),
                 ])
             }
-            WorkOf::Workgroup => launch.constant("GROUP", word(heads.group())).grid([
+            WorkOf::Workgroup => launch.constants(group_constants(heads.group(), element)).grid([
                 word(splits),
                 word(heads.kv_heads),
                 word(sequences),
             ]),
         }
     }
+}
+
+/// The constants of the group variant. More heads than 8 want more invocations, since an invocation holds their outputs in
+/// registers; an Apple GPU has 128 of them.
+fn group_constants(group: usize, element: StorageType) -> [(&'static str, u32); 4] {
+    let halves = if group > 8 { 2 } else { 1 };
+    let width = if element == StorageType::F32 { 1 } else { 2 };
+    [("GROUP", word(group)), ("HALVES", halves), ("INVOCATIONS", 64 * halves), ("WIDTH", width)]
 }
 
 /// One way to compute latent decode.
