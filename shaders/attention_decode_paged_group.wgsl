@@ -1,9 +1,9 @@
 // Attention of one query per sequence over its paged KV cache. The cache is split; one workgroup computes up to 16 query
-// heads of one (sequence, KV head, split), and reads each of its keys and values once. Keys come in tiles of 64. Four
+// heads of one (sequence, KV head, split), and reads each of its keys and values once. Keys come in tiles. Four
 // neighbouring invocations share a key: each multiplies every fourth 16 bytes of its keys with all queries. Then an
-// invocation takes the softmax of one head over every eighth key. Last, it adds the values of one vec4 column over some
-// of the keys. Each part writes its largest score, its sum of exponentials and its unnormalised output.
-// attention_reduce.wgsl merges the parts.
+// invocation takes the softmax of one head over eight keys. Last, it adds the values of one vec4 column over some of the
+// keys. Each part writes its largest score, its sum of exponentials and its unnormalised output. attention_reduce.wgsl
+// merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -13,14 +13,14 @@ override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
 override BLOCK: u32 = 16u;     // keys per block
 const GROUP: u32 = 8u;         // query heads of a workgroup, at most 16
 
-const INVOCATIONS: u32 = 64u;
 const HALVES: u32 = 1u; // 2: an invocation adds the values of half of the heads
 const WIDTH: u32 = 1u;  // Element4 in 16 bytes
-const KEYS: u32 = 64u;
+const KEYS: u32 = 64u;  // of a tile
+const INVOCATIONS: u32 = KEYS * HALVES;
 const PARTS: u32 = 4u;  // invocations that share a key
 const TEAMS: u32 = INVOCATIONS / PARTS;
 const OWN_KEYS: u32 = KEYS / TEAMS; // keys whose scores an invocation computes
-const SLOTS: u32 = 8u;  // invocations that share the softmax of a head
+const SLOTS: u32 = KEYS / 8u; // invocations that share the softmax of a head
 const SLOT_KEYS: u32 = KEYS / SLOTS;
 const OWN_HEADS: u32 = (GROUP + HALVES - 1u) / HALVES; // heads whose values an invocation adds
 const HEADS: u32 = OWN_HEADS * HALVES;

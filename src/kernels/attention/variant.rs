@@ -129,8 +129,9 @@ enum WorkOf {
     Invocation,
     /// A lane computes one query head, a workgroup up to 8 query heads of one (sequence, KV head, split).
     Lane,
-    /// A workgroup computes up to [`MAX_GROUP`] query heads of one (sequence, KV head, split).
-    Workgroup,
+    /// A workgroup computes up to [`MAX_GROUP`] query heads of one (sequence, KV head, split), this many keys at a time. It
+    /// has an invocation per key up to 8 heads, and two beyond.
+    Workgroup(u32),
 }
 
 /// Query heads per workgroup of the subgroup variants of decode, and splits per workgroup of the row variants.
@@ -155,7 +156,14 @@ const DECODE: &[DecodeVariant] = &[
         name: "group",
         shader: "attention_decode_group",
         paged_shader: Some("attention_decode_paged_group"),
-        work_of: WorkOf::Workgroup,
+        work_of: WorkOf::Workgroup(64),
+    },
+    // A workgroup of one subgroup of 32 lanes: its barriers cost nothing.
+    DecodeVariant {
+        name: "group_32",
+        shader: "attention_decode_group",
+        paged_shader: Some("attention_decode_paged_group"),
+        work_of: WorkOf::Workgroup(32),
     },
 ];
 
@@ -178,7 +186,7 @@ impl DecodeVariant {
         match self.work_of {
             WorkOf::Invocation => splits(4096, sequences * heads.heads, kv_len),
             WorkOf::Lane => splits(1024, sequences * heads.kv_heads, kv_len),
-            WorkOf::Workgroup => splits(4096, sequences * heads.kv_heads * passes(heads), kv_len),
+            WorkOf::Workgroup(_) => splits(4096, sequences * heads.kv_heads * passes(heads), kv_len),
         }
     }
 
@@ -215,7 +223,7 @@ impl DecodeVariant {
                     word(sequences),
                 ])
             }
-            WorkOf::Workgroup => launch.constants(group_constants(heads, element)).grid([
+            WorkOf::Workgroup(keys) => launch.constants(group_constants(heads, keys, element)).grid([
                 word(splits),
                 word(heads.kv_heads * passes(heads)),
                 word(sequences),
@@ -231,11 +239,11 @@ fn passes(heads: &Heads) -> usize {
 
 /// The constants of the group variant. More heads than 8 want more invocations, since an invocation holds their outputs in
 /// registers; an Apple GPU has 128 of them.
-fn group_constants(heads: &Heads, element: StorageType) -> [(&'static str, u32); 4] {
+fn group_constants(heads: &Heads, keys: u32, element: StorageType) -> [(&'static str, u32); 4] {
     let group = heads.group().div_ceil(passes(heads));
     let halves = if group > 8 { 2 } else { 1 };
     let width = if element == StorageType::F32 { 1 } else { 2 };
-    [("GROUP", word(group)), ("HALVES", halves), ("INVOCATIONS", 64 * halves), ("WIDTH", width)]
+    [("GROUP", word(group)), ("HALVES", halves), ("KEYS", keys), ("WIDTH", width)]
 }
 
 /// One way to compute latent decode.
