@@ -238,11 +238,12 @@ fn passes(heads: &Heads) -> usize {
 }
 
 /// The constants of the group variant. More heads than 8 want more invocations, since an invocation holds their outputs in
-/// registers; an Apple GPU has 128 of them.
+/// registers; an Apple GPU has 128 of them. An invocation reads 16 bytes of f32 or f16 at once, but 8 of bf16: widening
+/// takes more registers.
 fn group_constants(heads: &Heads, keys: u32, element: StorageType) -> [(&'static str, u32); 4] {
     let group = heads.group().div_ceil(passes(heads));
     let halves = if group > 8 { 2 } else { 1 };
-    let width = if element == StorageType::F32 { 1 } else { 2 };
+    let width = if element == StorageType::F16 { 2 } else { 1 };
     [("GROUP", word(group)), ("HALVES", halves), ("KEYS", keys), ("WIDTH", width)]
 }
 
