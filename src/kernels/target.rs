@@ -56,6 +56,7 @@ const DISCRETE: &[&str] = &[
     "tiled_64x128",
     "tiled_64x64",
     "tiled",
+    "group_32",
     "group",
     "subgroup",
     "workgroup",
@@ -90,6 +91,7 @@ const INTEGRATED: &[&str] = &[
     "tiled_128x128",
     "tiled",
     "group",
+    "group_32",
     "subgroup",
     "workgroup",
     "blocked_64x64",
@@ -118,6 +120,7 @@ const APPLE: &[&str] = &[
     "packed_128x128",
     "tiled_128x128",
     "tiled",
+    "group_32",
     "group",
     "subgroup",
     "workgroup",
@@ -280,19 +283,19 @@ mod tests {
     #[test]
     fn a_software_adapter_tries_no_row_by_itself_where_it_has_subgroups() {
         let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let decode = Decode { heads, sequences: 2, kv_len: 64 };
-        assert_eq!(of(&target(DeviceClass::Software, 8), &decode), ["subgroup", "group"]);
+        let decode = Decode::new(heads, 2, 64);
+        assert_eq!(of(&target(DeviceClass::Software, 8), &decode), ["subgroup", "group", "group_32"]);
         assert!(of(&target(DeviceClass::Software, 4), &decode).contains(&"row"));
         assert!(of(&target(DeviceClass::Discrete, 8), &decode).contains(&"row"));
     }
 
     #[test]
     fn a_kernel_with_narrow_variants_only_keeps_them() {
-        let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let paged = PagedDecode { heads, sequences: 2, kv_len: 64, block: 16 };
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &paged).len(), 2);
-        let decode = Decode { heads, sequences: 2, kv_len: 64 };
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode), ["group"]);
+        let discrete = target(DeviceClass::Discrete, 32);
+        assert_eq!(discrete.ranked("decode", vec!["row", "subgroup"]), ["subgroup", "row"]);
+        let heads = Heads { heads: 40, kv_heads: 2, head_dim: 128 };
+        assert_eq!(of(&discrete, &Decode::new(heads, 2, 64)), ["group_32", "group"]);
+        assert_eq!(of(&discrete, &PagedDecode::new(heads, 2, 64, 16)), ["group_32", "group"]);
     }
 
     #[test]

@@ -129,13 +129,14 @@ enum WorkOf {
     Invocation,
     /// A lane computes one query head, a workgroup up to 8 query heads of one (sequence, KV head, split).
     Lane,
-    /// A workgroup computes all query heads of one (sequence, KV head, split).
-    Workgroup,
+    /// A workgroup computes up to [`MAX_GROUP`] query heads of one (sequence, KV head, split), this many keys at a time. It
+    /// has an invocation per key up to 8 heads, and two beyond.
+    Workgroup(u32),
 }
 
 /// Query heads per workgroup of the subgroup variants of decode, and splits per workgroup of the row variants.
 pub(super) const SUBGROUP_HEADS: usize = 8;
-/// The most query heads per key that the group variant holds in registers.
+/// The most query heads of a workgroup of the group variant.
 const MAX_GROUP: usize = 16;
 
 const DECODE: &[DecodeVariant] = &[
@@ -151,7 +152,19 @@ const DECODE: &[DecodeVariant] = &[
         paged_shader: Some("attention_decode_paged_subgroup"),
         work_of: WorkOf::Lane,
     },
-    DecodeVariant { name: "group", shader: "attention_decode_group", paged_shader: None, work_of: WorkOf::Workgroup },
+    DecodeVariant {
+        name: "group",
+        shader: "attention_decode_group",
+        paged_shader: Some("attention_decode_paged_group"),
+        work_of: WorkOf::Workgroup(64),
+    },
+    // A workgroup of one subgroup of 32 lanes: its barriers cost nothing.
+    DecodeVariant {
+        name: "group_32",
+        shader: "attention_decode_group",
+        paged_shader: Some("attention_decode_paged_group"),
+        work_of: WorkOf::Workgroup(32),
+    },
 ];
 
 /// The names of all variants of decode over a contiguous cache.
@@ -168,16 +181,12 @@ impl DecodeVariant {
         DECODE.iter().find(|variant| variant.name == name).unwrap_or(&DECODE[0])
     }
 
-    /// Whether it can compute groups of this size.
-    pub(super) fn suits(&self, heads: &Heads) -> bool {
-        self.work_of != WorkOf::Workgroup || heads.group() <= MAX_GROUP
-    }
-
     /// Parts of a cache of `kv_len` keys.
     pub(super) fn splits(&self, heads: &Heads, sequences: usize, kv_len: usize) -> usize {
         match self.work_of {
             WorkOf::Invocation => splits(4096, sequences * heads.heads, kv_len),
-            WorkOf::Lane | WorkOf::Workgroup => splits(1024, sequences * heads.kv_heads, kv_len),
+            WorkOf::Lane => splits(1024, sequences * heads.kv_heads, kv_len),
+            WorkOf::Workgroup(_) => splits(4096, sequences * heads.kv_heads * passes(heads), kv_len),
         }
     }
 
@@ -214,13 +223,28 @@ impl DecodeVariant {
                     word(sequences),
                 ])
             }
-            WorkOf::Workgroup => launch.overrides([("GROUP", heads.group() as f64)]).grid([
+            WorkOf::Workgroup(keys) => launch.constants(group_constants(heads, keys, element)).grid([
                 word(splits),
-                word(heads.kv_heads),
+                word(heads.kv_heads * passes(heads)),
                 word(sequences),
             ]),
         }
     }
+}
+
+/// Workgroups of the group variant that share a KV head.
+fn passes(heads: &Heads) -> usize {
+    heads.group().div_ceil(MAX_GROUP)
+}
+
+/// The constants of the group variant. More heads than 8 want more invocations, since an invocation holds their outputs in
+/// registers; an Apple GPU has 128 of them. An invocation reads 16 bytes of f32 or f16 at once, but 8 of bf16: widening
+/// takes more registers.
+fn group_constants(heads: &Heads, keys: u32, element: StorageType) -> [(&'static str, u32); 4] {
+    let group = heads.group().div_ceil(passes(heads));
+    let halves = if group > 8 { 2 } else { 1 };
+    let width = if element == StorageType::F16 { 2 } else { 1 };
+    [("GROUP", word(group)), ("HALVES", halves), ("KEYS", keys), ("WIDTH", width)]
 }
 
 /// One way to compute latent decode.
