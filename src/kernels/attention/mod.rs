@@ -16,3 +16,4 @@ pub use heads::Heads;
 pub use mla::MlaDecode;
 pub use paged::PagedDecode;
 pub use prefill::Prefill;
+pub(super) use seen::sink_logits;

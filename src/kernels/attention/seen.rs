@@ -29,7 +29,7 @@ pub(super) fn shown(window: Option<usize>, sinks: bool) -> BTreeMap<String, u64>
 
 /// The operand `sinks` [heads]: one logit per query head, or what stands for none. Every fourth head has an extreme one, so
 /// large that its output vanishes or so small that it has no effect.
-pub(super) fn sink_logits(heads: usize, sinks: bool, seed: u64) -> Tensor {
+pub(in crate::kernels) fn sink_logits(heads: usize, sinks: bool, seed: u64) -> Tensor {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut draw = |head: usize| {
         let logit: f32 = random.random_range(-3.0..3.0);

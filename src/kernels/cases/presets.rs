@@ -218,7 +218,7 @@ fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) ->
             let head_dim = size(nope_head_dim.saturating_add(rope_head_dim));
             let heads = Heads { heads, kv_heads: heads, head_dim };
             let value_dim = size(v_head_dim);
-            vec![of(Family::Attention, Prefill { heads, value_dim, q_len: prompt, kv_len: prompt, causal: true })]
+            vec![of(Family::Attention, Prefill { value_dim, ..Prefill::causal(heads, prompt, prompt) })]
         }
         (Attention::Mla { heads, kv_lora_rank, rope_head_dim, nope_head_dim, .. }, KernelPhase::Decode) => {
             let decode = MlaDecode {

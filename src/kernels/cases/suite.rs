@@ -204,7 +204,7 @@ fn attention_suite() -> Vec<Labelled> {
         (2, 100, 96, 7, 130),
         (2, 192, 128, 65, 81),
     ] {
-        let prefill = Prefill { heads: heads(count, count, head_dim), value_dim, q_len, kv_len, causal: true };
+        let prefill = Prefill { value_dim, ..Prefill::causal(heads(count, count, head_dim), q_len, kv_len) };
         kernels.push(("random", shared(prefill)));
     }
     for (heads, sequences, kv_len) in [
@@ -252,10 +252,26 @@ fn attention_suite() -> Vec<Labelled> {
     kernels
 }
 
-/// Decode with a sliding window, with sinks and with both. Every fourth sink is extreme.
+/// Attention with a sliding window, with sinks and with both. Every fourth sink is extreme.
 fn windows_and_sinks() -> Vec<Labelled> {
     let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
     let mut kernels = Vec::new();
+    for (heads, q_len, kv_len, window, sinks) in [
+        (heads(16, 2, 64), 40, 40, Some(128), true),
+        (heads(8, 1, 64), 70, 300, Some(128), true),
+        (heads(5, 1, 128), 66, 257, Some(1), false),
+        (heads(4, 4, 36), 33, 130, Some(37), true),
+        (heads(8, 2, 128), 63, 63, None, true),
+        (heads(2, 1, 96), 150, 150, Some(17), true),
+        (heads(12, 4, 80), 9, 290, Some(101), false),
+    ] {
+        kernels.push(("random", shared(Prefill { window, sinks, ..Prefill::causal(heads, q_len, kv_len) })));
+    }
+    let full = Prefill { causal: false, sinks: true, ..Prefill::causal(heads(8, 4, 64), 50, 70) };
+    kernels.push(("random", shared(full)));
+    // Latent attention has values narrower than keys.
+    let narrow = Prefill { value_dim: 64, sinks: true, ..Prefill::causal(heads(8, 8, 96), 40, 90) };
+    kernels.push(("random", shared(Prefill { window: Some(33), ..narrow })));
     for (heads, sequences, kv_len, window, sinks) in [
         (heads(16, 2, 64), 2, 300, Some(128), true),
         (heads(8, 1, 64), 1, 100, Some(128), true),
