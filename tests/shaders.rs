@@ -92,7 +92,7 @@ fn cooperative_matrices_of_either_size_can_be_written_as_spirv() {
         written.insert(format!("{}_{}", launch.shader, launch.constants["SIZE"]), words);
     }
     let names: Vec<&str> = written.keys().map(String::as_str).collect();
-    let shaders = ["attention_prefill_matrix", "matmul_matrix", "probe_matrix"];
+    let shaders = ["attention_decode_mla_matrix", "attention_prefill_matrix", "matmul_matrix", "probe_matrix"];
     let wanted: Vec<String> =
         shaders.iter().flat_map(|shader| [16, 8].map(|size| format!("{shader}_{size}"))).collect();
     assert_eq!(names, wanted);

@@ -4,6 +4,7 @@
 mod decode;
 mod heads;
 mod mla;
+mod mla_paged;
 mod operands;
 mod paged;
 mod prefill;
@@ -13,5 +14,6 @@ mod variant;
 pub use decode::Decode;
 pub use heads::Heads;
 pub use mla::MlaDecode;
+pub use mla_paged::PagedMlaDecode;
 pub use paged::PagedDecode;
 pub use prefill::Prefill;
