@@ -90,7 +90,7 @@ prop_compose! {
             (1..9usize, 1..2usize).prop_map(|(l, r)| (64 * l, 64 * r)),
             (1..99usize, 1..17usize).prop_map(|(l, r)| (4 * l, 4 * r))
         ],
-        key_dim in prop_oneof![Just(192), Just(2)],
+        key_dim in prop_oneof![Just(192), Just(4)],
         sequences in 1..3usize,
         kv_len in 1..200usize,
     ) -> MlaDecode {

@@ -256,6 +256,7 @@ const MLA: &[MlaVariant] = &[
     mla("matrix16_16x16", MlaTechnique::Matrix(16), 16),
     mla("matrix16_32x16", MlaTechnique::Matrix(16), 32),
     mla("matrix8_16x16", MlaTechnique::Matrix(8), 16),
+    mla("matrix8_32x16", MlaTechnique::Matrix(8), 32),
 ];
 
 /// The largest latent and rotary dimension of the variants that keep them in registers.
