@@ -11,8 +11,7 @@
 //
 // The subgroups may have any size up to 64; tiles and subgroups too many repeat what others do, with the same result.
 // Each part writes its reference, its sum of exponentials and its unnormalised output. attention_reduce.wgsl merges the
-// parts. In memory the queries are padded with zeros to whole tiles of heads. The lines of MatrixA, MatrixB, MatrixC and
-// SIZE are replaced for 16 x 16 matrices.
+// parts. The lines of MatrixA, MatrixB, MatrixC and SIZE are replaced for 16 x 16 matrices.
 //   out[h, :] = sum over j of softmax_j(scale * q[h] . cache[j]) * cache[j, :latent_dim]
 enable f16;
 enable wgpu_cooperative_matrix;
@@ -44,9 +43,10 @@ const MAX_ROPE4: u32 = 16u;
 const STAGED: u32 = KEYS * MAX_LATENT4 / INVOCATIONS; // columns of the latent, as vec4, that an invocation carries
 const LOWEST: f32 = -3.0e38;
 
-override ENTRY: u32 = LATENT_DIM + ROPE_DIM;
+override ENTRY: u32 = LATENT_DIM + ROPE_DIM; // at least 128
 override LATENT_DIM4: u32 = LATENT_DIM / 4u;
 override ROPE_DIM4: u32 = ROPE_DIM / 4u;
+override ENTRY4: u32 = ENTRY / 4u;
 override COLUMN_TILES: u32 = LATENT_DIM / SIZE;
 override WIDTH: u32 = ENTRY + 8u; // of an entry in workgroup memory, padded against bank conflicts
 
@@ -60,7 +60,7 @@ struct Params {
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f16>;                      // [sequences, heads, latent_dim + rope_dim]
+@group(0) @binding(1) var<storage, read> q: array<vec4<f16>>;                // [sequences, heads, latent_dim + rope_dim]
 @group(0) @binding(2) var<storage, read> cache: array<vec4<f16>>;            // [blocks * BLOCK, latent_dim + rope_dim]
 @group(0) @binding(3) var<storage, read> block_table: array<u32>;            // [sequences, table_width]: physical block
 @group(0) @binding(4) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: reference, sum
@@ -106,14 +106,14 @@ fn put_entries(local: u32, staged: ptr<function, array<vec4<f16>, STAGED + 1u>>)
 
 @compute @workgroup_size(INVOCATIONS, 1, 1)
 fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(workgroup_id) id: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_id) subgroup: u32,
     @builtin(num_subgroups) subgroups: u32,
 ) {
-    let split = group.x;
-    let sequence = group.z;
-    let first_head = group.y * HEADS;
+    let split = id.x;
+    let sequence = id.z;
+    let first_head = id.y * HEADS;
     let length = (params.kv_len + params.splits - 1u) / params.splits;
     let begin = min(split * length, params.kv_len);
     let end = min(begin + length, params.kv_len);
@@ -127,15 +127,30 @@ fn main(
     let worker = subgroup % workers;
 
     var query = array<MatrixA, STEPS * ROW_TILES>();
-    let q_at = (sequence * params.heads + first_head) * ENTRY;
+    // The queries too go through workgroup memory, one tile per part at a time. A head too many repeats the last one; tiles
+    // behind the last one are zero.
+    let chunk4 = parts * SIZE / 4u;
     for (var i = 0u; i < STEPS; i++) {
-        // Tiles behind the last one stay zero.
-        if (i * parts + part) * SIZE >= ENTRY {
+        if i * chunk4 >= ENTRY4 {
             break;
         }
+        workgroupBarrier();
+        for (var k = 0u; k < 2u; k++) {
+            let at = k * INVOCATIONS + local;
+            let head = min(first_head + at / chunk4, params.heads - 1u);
+            let d = i * chunk4 + at % chunk4;
+            var x = vec4<f16>();
+            if d < ENTRY4 {
+                x = q[(sequence * params.heads + head) * ENTRY4 + d];
+            }
+            if at < HEADS * chunk4 {
+                put_column(at * 4u, x);
+            }
+        }
+        workgroupBarrier();
         for (var r = 0u; r < ROW_TILES; r++) {
             let row = min(r * turns + turn, ROW_TILES - 1u) * SIZE;
-            query[i * ROW_TILES + r] = coopLoadT<MatrixA>(&q[q_at + row * ENTRY + (i * parts + part) * SIZE], ENTRY);
+            query[i * ROW_TILES + r] = coopLoadT<MatrixA>(&tile[row * chunk4 * 4u + part * SIZE], chunk4 * 4u);
         }
     }
     var sum = array<MatrixC, COLUMNS * ROW_TILES>();
@@ -154,7 +169,7 @@ fn main(
     loop {
         // The loads of a step run during the step before it, those of the block table two steps before.
         if local < KEYS {
-            entry_at[local] = row_of(sequence, min(first + local, end - 1u)) * (ENTRY / 4u);
+            entry_at[local] = row_of(sequence, min(first + local, end - 1u)) * ENTRY4;
         }
         workgroupBarrier();
         fetch_entries(local, &staged);
@@ -166,7 +181,7 @@ fn main(
             workgroupBarrier();
             put_entries(local, &staged);
             if local < KEYS {
-                entry_at[local] = row * (ENTRY / 4u);
+                entry_at[local] = row * ENTRY4;
             }
             workgroupBarrier();
             fetch_entries(local, &staged);

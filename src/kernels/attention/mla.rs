@@ -9,7 +9,7 @@ use crate::kernels::attention::split::{SplitBuffers, splits};
 use crate::kernels::attention::variant::{MLA_NAMES, MlaVariant};
 use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan, Role};
-use crate::kernels::tensor::{Random, Tensor, Tensors};
+use crate::kernels::tensor::{Tensor, Tensors};
 use crate::kernels::twin;
 use crate::kernels::types::{Extent, StorageType, Work, named, word};
 use crate::kernels::verification::Verification;
@@ -51,12 +51,6 @@ impl MlaDecode {
 
     fn q_dims(&self) -> [usize; 3] {
         [self.sequences, self.heads, self.entry()]
-    }
-
-    /// Dimensions in memory of the queries: there are more sequences where a variant reads whole blocks of heads.
-    fn q_in_memory(&self, variant: &MlaVariant) -> [usize; 3] {
-        let missing = self.heads.next_multiple_of(variant.heads_in_memory()) - self.heads;
-        [self.sequences + missing.div_ceil(self.heads), self.heads, self.entry()]
     }
 
     fn cache_dims(&self) -> [usize; 3] {
@@ -124,10 +118,9 @@ impl MlaDecode {
         let variant = MlaVariant::of(variant);
         let groups = self.heads.div_ceil(variant.heads);
         let splits = splits(1024, self.sequences * groups, self.kv_len);
-        let [q_bytes, q_stored, out_bytes] =
-            [self.q_dims(), self.q_in_memory(variant), self.out_dims()].map(|dims| bytes_of(&dims, element));
+        let [q_bytes, out_bytes] = [self.q_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
         let mut plan = Plan::new(self.work(element));
-        let q = plan.padded_buffer("q", Role::Input, q_bytes, q_stored);
+        let q = plan.buffer("q", Role::Input, q_bytes);
         let cache = plan.buffer("cache", Role::Input, blocks.cache_bytes);
         let block_table = plan.buffer("block_table", Role::Input, self.sequences * blocks.table_width * 4);
         let parts = SplitBuffers::new(&mut plan, self.out_dims(), splits);
@@ -152,20 +145,14 @@ impl MlaDecode {
     }
 
     /// The drawn queries.
-    pub(super) fn queries(&self, variant: &str, element: StorageType, seed: u64) -> Tensor {
-        let stored = self.q_in_memory(MlaVariant::of(variant));
-        Tensor::random(&self.q_dims(), &stored, element, Random { sigma: 1.0, seed: seed ^ 0xA })
+    pub(super) fn queries(&self, element: StorageType, seed: u64) -> Tensor {
+        normal(&self.q_dims(), element, seed ^ 0xA)
     }
 
     /// Multiply-adds of the twin per head of a sequence.
     pub(super) fn twin_cost(&self) -> usize {
         self.kv_len * (self.latent_dim + self.entry())
     }
-}
-
-/// A key of the layout of the queries.
-pub(super) fn layout(variant: &str) -> usize {
-    MlaVariant::of(variant).heads_in_memory()
 }
 
 impl Kernel for MlaDecode {
@@ -205,8 +192,8 @@ impl Kernel for MlaDecode {
         self.with_fewer_heads().map(|fewer| Box::new(fewer) as Box<dyn Kernel>)
     }
 
-    fn layout(&self, variant: &str) -> usize {
-        layout(variant)
+    fn layout(&self, _variant: &str) -> usize {
+        0
     }
 
     fn plan(&self, variant: &str, element: StorageType) -> Plan {
@@ -214,10 +201,10 @@ impl Kernel for MlaDecode {
         self.plan_over(&Blocks { cache_bytes, block: self.kv_len, table_width: 1 }, variant, element)
     }
 
-    fn inputs(&self, variant: &str, element: StorageType, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, element: StorageType, seed: u64) -> Tensors {
         let in_order: Vec<u32> = (0..word(self.sequences)).collect();
         Tensors::from([
-            ("q", self.queries(variant, element, seed)),
+            ("q", self.queries(element, seed)),
             ("cache", normal(&self.cache_dims(), element, seed ^ 0xB)),
             ("block_table", Tensor::indices(&in_order)),
         ])

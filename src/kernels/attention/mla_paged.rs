@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::kernels::attention::mla::{Blocks, MlaDecode, layout};
+use crate::kernels::attention::mla::{Blocks, MlaDecode};
 use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal};
 use crate::kernels::attention::variant::{MLA_NAMES, MlaVariant};
 use crate::kernels::kernel::{Kernel, if_smaller};
@@ -94,8 +94,8 @@ impl Kernel for PagedMlaDecode {
         self.with(self.decode.with_fewer_heads())
     }
 
-    fn layout(&self, variant: &str) -> usize {
-        layout(variant)
+    fn layout(&self, _variant: &str) -> usize {
+        0
     }
 
     fn plan(&self, variant: &str, element: StorageType) -> Plan {
@@ -104,9 +104,9 @@ impl Kernel for PagedMlaDecode {
         self.decode.plan_over(&blocks, variant, element)
     }
 
-    fn inputs(&self, variant: &str, element: StorageType, seed: u64) -> Tensors {
+    fn inputs(&self, _variant: &str, element: StorageType, seed: u64) -> Tensors {
         Tensors::from([
-            ("q", self.decode.queries(variant, element, seed)),
+            ("q", self.decode.queries(element, seed)),
             ("cache", normal(&self.pool_dims(), element, seed ^ 0xB)),
             ("block_table", Tensor::indices(&self.block_table(seed ^ 0xD))),
         ])

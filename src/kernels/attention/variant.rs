@@ -261,6 +261,8 @@ const MLA: &[MlaVariant] = &[
 
 /// The largest latent and rotary dimension of the variants that keep them in registers.
 const MAX_LATENT: [usize; 2] = [512, 64];
+/// The least numbers of an entry whose room in workgroup memory holds what the matrix variants load of the queries at once.
+const MATRIX_ENTRY: usize = 128;
 
 /// The names of all variants of latent decode.
 pub(super) static MLA_NAMES: Names = LazyLock::new(|| MLA.iter().map(|variant| variant.name).collect());
@@ -273,7 +275,7 @@ impl MlaVariant {
 
     /// The storage types that it exists for.
     pub(super) fn elements(&self) -> &'static [StorageType] {
-        if self.heads_in_memory() > 1 { &[StorageType::F16] } else { StorageType::FLOATS }
+        if matches!(self.technique, MlaTechnique::Matrix(_)) { &[StorageType::F16] } else { StorageType::FLOATS }
     }
 
     /// Whether it can compute latents of these sizes.
@@ -284,14 +286,8 @@ impl MlaVariant {
         match self.technique {
             MlaTechnique::Tiled(_) => divides(4) && fits,
             MlaTechnique::Subgroup => divides(4),
-            MlaTechnique::Matrix(size) => divides(size) && fits,
+            MlaTechnique::Matrix(size) => divides(size) && fits && latent_dim + rope_dim >= MATRIX_ENTRY,
         }
-    }
-
-    /// The queries are read in blocks of so many heads. Memory must hold whole blocks, since a matrix cannot be loaded in
-    /// part.
-    pub(super) fn heads_in_memory(&self) -> usize {
-        if matches!(self.technique, MlaTechnique::Matrix(_)) { self.heads } else { 1 }
     }
 
     /// The launch of its shader for latents of these sizes; blocks, parameters, buffers and grid are still missing.
