@@ -23,6 +23,7 @@ struct Params {
     heads: u32,
     kv_heads: u32,
     splits: u32,
+    window: u32,
     scale: f32,
 }
 
@@ -52,8 +53,9 @@ fn main(
     let q_at = (sequence * params.heads + first_head) * HEAD_DIM4;
     let kv_step = params.kv_heads * HEAD_DIM4;
     let kv_at = sequence * params.kv_len * kv_step + kv_head * HEAD_DIM4;
-    let length = (params.kv_len + params.splits - 1u) / params.splits;
-    let begin = min(split * length, params.kv_len);
+    let visible = min(params.kv_len, params.window);
+    let length = (visible + params.splits - 1u) / params.splits;
+    let begin = params.kv_len - visible + min(split * length, visible);
     let end = min(begin + length, params.kv_len);
     let lanes = INVOCATIONS / HEAD_DIM4;
     let column = local % HEAD_DIM4;

@@ -36,15 +36,16 @@ const DISCRETE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
     "matrix16_64x128",
-    "matrix_16",
+    "matrix16_64x32",
     "matrix16_32x16",
     "matrix16_16x16",
     "matrix8_64x128",
-    "matrix_8",
+    "matrix8_64x32",
     "matrix8_16x16",
     "matrix8_32x16",
     "tiled_128x128",
     "tiled_64x128",
+    "tiled_32x64",
     "tiled",
     "tiled_8x2",
     "group",
@@ -52,7 +53,6 @@ const DISCRETE: &[&str] = &[
     "workgroup",
     "blocked_64x64",
     "subgroup_16x256",
-    "subgroup_32x2",
     "row",
     "token",
 ];
@@ -62,15 +62,16 @@ const INTEGRATED: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
     "matrix16_64x128",
-    "matrix_16",
+    "matrix16_64x32",
     "matrix16_16x16",
     "matrix16_32x16",
     "matrix8_64x128",
-    "matrix_8",
+    "matrix8_64x32",
     "matrix8_16x16",
     "matrix8_32x16",
     "tiled_64x128",
     "tiled_128x128",
+    "tiled_32x64",
     "tiled_8x2",
     "tiled",
     "group",
@@ -80,7 +81,6 @@ const INTEGRATED: &[&str] = &[
     "subgroup_16x256",
     "row",
     "token",
-    "subgroup_32x2",
 ];
 
 /// Apple's matrices are 8 x 8.
@@ -88,11 +88,12 @@ const APPLE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
     "matrix8_64x128",
-    "matrix_8",
+    "matrix8_64x32",
     "matrix8_16x16",
     "matrix8_32x16",
     "tiled_64x128",
     "tiled_128x128",
+    "tiled_32x64",
     "tiled_8x2",
     "tiled",
     "group",
@@ -102,7 +103,6 @@ const APPLE: &[&str] = &[
     "blocked_64x64",
     "row",
     "token",
-    "subgroup_32x2",
 ];
 
 /// As measured on llvmpipe and SwiftShader (see the trials in results/). An invocation runs to its end there, so barriers
@@ -112,7 +112,6 @@ const SOFTWARE: &[&str] = &[
     "subgroup_16x64",
     "subgroup_8x64",
     "subgroup_8x4",
-    "subgroup_32x2",
     "subgroup",
     "subgroup_16x256",
     "blocked_8x64",
@@ -140,7 +139,10 @@ const NARROW: &[(&[&str], &[&str])] = &[
         &["blocked_8x64", "subgroup_8x64", "subgroup_16x64", "subgroup_32x64"],
     ),
     (&["decode", "decode_paged", "mla_decode", "mla_decode_paged", "attention_block_decode"], &["row", "subgroup"]),
-    (&["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill"], &["subgroup_8x4"]),
+    (
+        &["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill"],
+        &["row", "subgroup_8x4"],
+    ),
 ];
 
 /// Whether the workgroups of a variant have 8 invocations.
@@ -256,7 +258,7 @@ mod tests {
     #[test]
     fn a_software_adapter_tries_no_row_by_itself_where_it_has_subgroups() {
         let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let decode = Decode { heads, sequences: 2, kv_len: 64 };
+        let decode = Decode::new(heads, 2, 64);
         assert_eq!(of(&target(DeviceClass::Software, 8), &decode), ["subgroup", "group"]);
         assert!(of(&target(DeviceClass::Software, 4), &decode).contains(&"row"));
         assert!(of(&target(DeviceClass::Discrete, 8), &decode).contains(&"row"));
@@ -265,17 +267,19 @@ mod tests {
     #[test]
     fn a_kernel_with_narrow_variants_only_keeps_them() {
         let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let paged = PagedDecode { heads, sequences: 2, kv_len: 64, block: 16 };
+        let paged = PagedDecode::new(heads, 2, 64, 16);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &paged).len(), 2);
-        let decode = Decode { heads, sequences: 2, kv_len: 64 };
+        let decode = Decode::new(heads, 2, 64);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode), ["group"]);
     }
 
     #[test]
     fn a_driver_that_does_not_come_back_from_a_variant_is_not_asked() {
         let turnip = Target { driver: "turnip mesa driver".to_owned(), ..Target::default() };
-        assert!(turnip.refuses("prefill", "subgroup_32x2").is_some());
-        assert!(turnip.refuses("prefill", "tiled").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none());
+        assert!(turnip.refuses("prefill", "subgroup_8x4").is_some());
+        assert!(
+            turnip.refuses("prefill", "tiled_32x64").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none()
+        );
         assert!(Target::default().refuses("prefill", "subgroup").is_none());
     }
 }

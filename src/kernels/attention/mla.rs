@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::kernels::attention::heads::{halved, shrink};
 use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal, scale_bits};
+use crate::kernels::attention::seen::sink_logits;
 use crate::kernels::attention::split::{SplitBuffers, splits};
 use crate::kernels::attention::variant::{MLA_NAMES, MlaVariant};
 use crate::kernels::kernel::{Kernel, if_smaller};
@@ -207,6 +208,7 @@ impl Kernel for MlaDecode {
             ("q", self.queries(element, seed)),
             ("cache", normal(&self.cache_dims(), element, seed ^ 0xB)),
             ("block_table", Tensor::indices(&in_order)),
+            ("sinks", sink_logits(self.heads, false, seed)),
         ])
     }
 

@@ -9,6 +9,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::kernels::attention::mla::{Blocks, MlaDecode};
 use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal};
+use crate::kernels::attention::seen::sink_logits;
 use crate::kernels::attention::variant::{MLA_NAMES, MlaVariant};
 use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan};
@@ -109,6 +110,7 @@ impl Kernel for PagedMlaDecode {
             ("q", self.decode.queries(element, seed)),
             ("cache", normal(&self.pool_dims(), element, seed ^ 0xB)),
             ("block_table", Tensor::indices(&self.block_table(seed ^ 0xD))),
+            ("sinks", sink_logits(self.decode.heads, false, seed)),
         ])
     }
 

@@ -8,6 +8,7 @@ mod mla_paged;
 mod operands;
 mod paged;
 mod prefill;
+mod seen;
 mod split;
 mod variant;
 
@@ -17,3 +18,4 @@ pub use mla::MlaDecode;
 pub use mla_paged::PagedMlaDecode;
 pub use paged::PagedDecode;
 pub use prefill::Prefill;
+pub(super) use seen::sink_logits;

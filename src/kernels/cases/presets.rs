@@ -209,8 +209,8 @@ fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) ->
                 vec![of(Family::Attention, Prefill::causal(heads, prompt, prompt))]
             } else {
                 vec![
-                    of(Family::Attention, Decode { heads, sequences, kv_len }),
-                    of(Family::Attention, PagedDecode { heads, sequences, kv_len, block: BLOCK }),
+                    of(Family::Attention, Decode::new(heads, sequences, kv_len)),
+                    of(Family::Attention, PagedDecode::new(heads, sequences, kv_len, BLOCK)),
                 ]
             }
         }
@@ -220,7 +220,7 @@ fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) ->
             let head_dim = size(nope_head_dim.saturating_add(rope_head_dim));
             let heads = Heads { heads, kv_heads: heads, head_dim };
             let value_dim = size(v_head_dim);
-            vec![of(Family::Attention, Prefill { heads, value_dim, q_len: prompt, kv_len: prompt, causal: true })]
+            vec![of(Family::Attention, Prefill { value_dim, ..Prefill::causal(heads, prompt, prompt) })]
         }
         (Attention::Mla { heads, kv_lora_rank, rope_head_dim, nope_head_dim, .. }, KernelPhase::Decode) => {
             let decode = MlaDecode {

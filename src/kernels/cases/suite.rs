@@ -201,7 +201,7 @@ fn attention_suite() -> Vec<Labelled> {
         (2, 100, 96, 7, 130),
         (2, 192, 128, 65, 81),
     ] {
-        let prefill = Prefill { heads: heads(count, count, head_dim), value_dim, q_len, kv_len, causal: true };
+        let prefill = Prefill { value_dim, ..Prefill::causal(heads(count, count, head_dim), q_len, kv_len) };
         kernels.push(("random", shared(prefill)));
     }
     for (heads, sequences, kv_len) in [
@@ -215,7 +215,7 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(4, 1, 128), 2, 64),
         (heads(5, 1, 32), 3, 129),
     ] {
-        kernels.push(("random", shared(Decode { heads, sequences, kv_len })));
+        kernels.push(("random", shared(Decode::new(heads, sequences, kv_len))));
     }
     for (heads, sequences, kv_len, block) in [
         (heads(1, 1, 64), 1, 1, 16),
@@ -228,8 +228,9 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(2, 1, 32), 5, 48, 1),
         (heads(4, 1, 128), 2, 128, 16),
     ] {
-        kernels.push(("random", shared(PagedDecode { heads, sequences, kv_len, block })));
+        kernels.push(("random", shared(PagedDecode::new(heads, sequences, kv_len, block))));
     }
+    kernels.extend(windows_and_sinks());
     kernels.extend(latent_suite());
     kernels
 }
@@ -274,6 +275,42 @@ fn latent_suite() -> Vec<Labelled> {
         ((33, 512, 64, 4, 2, 250), 7),
     ] {
         kernels.push(("random", shared(PagedMlaDecode { decode: decode(shape), block })));
+    }
+    kernels
+}
+
+/// Attention with a sliding window, with sinks and with both. Every fourth sink is extreme.
+fn windows_and_sinks() -> Vec<Labelled> {
+    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
+    let mut kernels = Vec::new();
+    for (heads, q_len, kv_len, window, sinks) in [
+        (heads(16, 2, 64), 40, 40, Some(128), true),
+        (heads(8, 1, 64), 70, 300, Some(128), true),
+        (heads(5, 1, 128), 66, 257, Some(1), false),
+        (heads(4, 4, 36), 33, 130, Some(37), true),
+        (heads(8, 2, 128), 63, 63, None, true),
+        (heads(2, 1, 96), 150, 150, Some(17), true),
+        (heads(12, 4, 80), 9, 290, Some(101), false),
+    ] {
+        kernels.push(("random", shared(Prefill { window, sinks, ..Prefill::causal(heads, q_len, kv_len) })));
+    }
+    let full = Prefill { causal: false, sinks: true, ..Prefill::causal(heads(8, 4, 64), 50, 70) };
+    kernels.push(("random", shared(full)));
+    // Latent attention has values narrower than keys.
+    let narrow = Prefill { value_dim: 64, sinks: true, ..Prefill::causal(heads(8, 8, 96), 40, 90) };
+    kernels.push(("random", shared(Prefill { window: Some(33), ..narrow })));
+    for (heads, sequences, kv_len, window, sinks) in [
+        (heads(16, 2, 64), 2, 300, Some(128), true),
+        (heads(8, 1, 64), 1, 100, Some(128), true),
+        (heads(5, 1, 128), 3, 257, Some(1), false),
+        (heads(4, 4, 36), 1, 130, Some(77), true),
+        (heads(8, 2, 128), 2, 63, None, true),
+        (heads(12, 4, 80), 1, 700, Some(333), false),
+    ] {
+        let block = 16;
+        let contiguous = Decode { window, sinks, ..Decode::new(heads, sequences, kv_len) };
+        let paged = PagedDecode { window, sinks, ..PagedDecode::new(heads, sequences, kv_len, block) };
+        kernels.extend([("random", shared(contiguous)), ("random", shared(paged))]);
     }
     kernels
 }

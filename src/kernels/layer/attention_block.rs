@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernels::attention::{Decode, Heads, Prefill};
+use crate::kernels::attention::{Decode, Heads, Prefill, sink_logits};
 use crate::kernels::kernel::{BestVariant, Kernel};
 use crate::kernels::kernel_case::KernelCase;
 use crate::kernels::layer::append::{append, floats_of, take};
@@ -62,7 +62,7 @@ impl AttentionBlock {
         let heads = self.heads;
         match self.phase {
             BlockPhase::Prefill { tokens } => Box::new(Prefill::causal(heads, tokens, tokens)),
-            BlockPhase::Decode { sequences, kv_len } => Box::new(Decode { heads, sequences, kv_len }),
+            BlockPhase::Decode { sequences, kv_len } => Box::new(Decode::new(heads, sequences, kv_len)),
         }
     }
 
@@ -199,6 +199,7 @@ impl Kernel for AttentionBlock {
             value,
             ("part_state", "part_state", Scratch),
             ("part_out", "part_out", Scratch),
+            ("sinks", "sinks", Input),
             ("out", "attended", Output),
         ];
         let attention = self.attention();
@@ -223,6 +224,7 @@ impl Kernel for AttentionBlock {
         }
         let out = self.out_projection();
         take(&mut inputs, &mut out.inputs(self.projection_variant(), element, seed ^ 0x400), "b", "wo");
+        inputs.insert("sinks", sink_logits(self.heads.heads, false, seed ^ 0x500));
         if let BlockPhase::Decode { .. } = self.phase {
             let mut cache = self.attention().inputs(variant, element, seed ^ 0x500);
             take(&mut inputs, &mut cache, "k", "k_cache");
@@ -296,11 +298,14 @@ impl AttentionBlock {
     fn attended(&self, inputs: &Tensors, outputs: &Tensors, row: usize, head: usize) -> Vec<f64> {
         match self.phase {
             BlockPhase::Prefill { .. } => {
-                let keys = twin::attention::Keys { k: &outputs["k"], v: &outputs["v"], causal: true };
+                let seen = twin::attention::Seen::default();
+                let keys = twin::attention::Keys { k: &outputs["k"], v: &outputs["v"], causal: true, seen };
                 twin::attention::prefill(&outputs["q"], &keys, row, head)
             }
             BlockPhase::Decode { .. } => {
-                twin::attention::decode(&outputs["q"], &inputs["k_cache"], &inputs["v_cache"], row, head)
+                let seen = twin::attention::Seen::default();
+                let cache = twin::attention::Cache { k: &inputs["k_cache"], v: &inputs["v_cache"], seen };
+                twin::attention::decode(&outputs["q"], &cache, row, head)
             }
         }
     }
@@ -323,33 +328,6 @@ impl AttentionBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn block(tokens: usize) -> AttentionBlock {
-        let heads = Heads { heads: 4, kv_heads: 2, head_dim: 32 };
-        AttentionBlock { heads, hidden: 52, phase: BlockPhase::Prefill { tokens }, projection: None }
-    }
-
-    #[test]
-    fn every_row_that_attention_reads_is_written_by_a_projection_or_is_padding() {
-        for (tokens, variant) in [(1, "matrix_8"), (45, "matrix_8"), (64, "matrix_16"), (65, "matrix_16"), (45, "row")]
-        {
-            let block = block(tokens);
-            let element = block.variant_elements(variant)[0];
-            let (plan, operands) = (block.plan(variant, element), block.attention().inputs(variant, element, 1));
-            for (index, name) in block.projected().into_iter().enumerate() {
-                let written = (tokens * block.projection(index).n) as u64 * element.size_bytes();
-                let read = operands[name].bytes().len() as u64;
-                let buffer = plan.buffers.iter().find(|buffer| buffer.name == name).unwrap();
-                assert!(buffer.size_bytes >= read, "{tokens} {variant} {name}");
-                if read > written {
-                    assert_eq!(buffer.padding, written..read, "{tokens} {variant} {name}");
-                } else {
-                    // Poison stays where a launch must write, and where no launch reads.
-                    assert!(buffer.padding.is_empty(), "{tokens} {variant} {name}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn of_steps_that_are_equally_wrong_the_first_is_named() {
