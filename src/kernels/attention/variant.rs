@@ -135,7 +135,12 @@ const DECODE: &[DecodeVariant] = &[
         paged_shader: Some("attention_decode_paged_subgroup"),
         work_of: WorkOf::Lane,
     },
-    DecodeVariant { name: "group", shader: "attention_decode_group", paged_shader: None, work_of: WorkOf::Workgroup },
+    DecodeVariant {
+        name: "group",
+        shader: "attention_decode_group",
+        paged_shader: Some("attention_decode_paged_group"),
+        work_of: WorkOf::Workgroup,
+    },
 ];
 
 /// The names of all variants of decode over a contiguous cache.
@@ -198,13 +203,21 @@ impl DecodeVariant {
                     word(sequences),
                 ])
             }
-            WorkOf::Workgroup => launch.overrides([("GROUP", heads.group() as f64)]).grid([
+            WorkOf::Workgroup => launch.constants(group_constants(heads.group(), element)).grid([
                 word(splits),
                 word(heads.kv_heads),
                 word(sequences),
             ]),
         }
     }
+}
+
+/// The constants of the group variant. More heads than 8 want more invocations, since an invocation holds their outputs in
+/// registers; an Apple GPU has 128 of them.
+fn group_constants(group: usize, element: StorageType) -> [(&'static str, u32); 4] {
+    let halves = if group > 8 { 2 } else { 1 };
+    let width = if element == StorageType::F32 { 1 } else { 2 };
+    [("GROUP", word(group)), ("HALVES", halves), ("INVOCATIONS", 64 * halves), ("WIDTH", width)]
 }
 
 /// One way to compute latent decode.
