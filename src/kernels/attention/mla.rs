@@ -91,7 +91,7 @@ impl MlaDecode {
     }
 
     /// Whether a variant can compute latents of these sizes.
-    pub(super) fn suits(&self, variant: &str) -> bool {
+    pub(super) fn fits(&self, variant: &str) -> bool {
         MlaVariant::of(variant).suits(self.latent_dim, self.rope_dim)
     }
 
@@ -178,7 +178,7 @@ impl Kernel for MlaDecode {
     }
 
     fn suits(&self, variant: &str) -> bool {
-        self.suits(variant)
+        self.fits(variant)
     }
 
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {

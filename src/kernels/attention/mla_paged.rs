@@ -80,7 +80,7 @@ impl Kernel for PagedMlaDecode {
     }
 
     fn suits(&self, variant: &str) -> bool {
-        self.decode.suits(variant)
+        self.decode.fits(variant)
     }
 
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
