@@ -36,7 +36,7 @@ fn outputs(matmul: &Matmul, variant: &str, c: &[f32]) -> Tensors {
 fn variants_with_other_tiles_agree_and_one_wrong_element_is_seen() {
     let load = Load::Uniform;
     let matmul = Matmul { role: MatmulRole::Down, experts: 3, tokens: 50, top_k: 1, k: 24, n: 37, load };
-    let (ours, theirs) = ("blocked_8x64", "tiled_64x128");
+    let (ours, theirs) = ("blocked_8x64", "tiled_128x128");
     let [our_inputs, their_inputs] = [ours, theirs].map(|variant| matmul.inputs(variant, StorageType::F32, 7));
     let our_c = outputs(&matmul, ours, &product(&matmul, ours, &our_inputs));
     let mut c = product(&matmul, theirs, &their_inputs);

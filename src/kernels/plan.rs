@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::kernels::sources::{wgsl, with_constant, with_matrices_of_16};
 use crate::kernels::tensor::TensorType;
 use crate::kernels::types::{Operation, StorageType, Work};
@@ -93,6 +95,8 @@ pub enum Need {
     Subgroup,
     /// Cooperative matrices of 8 x 8, f16 operands with f32 sums.
     Matrix8,
+    /// Cooperative matrices of 8 x 8, f32 operands and sums.
+    Matrix8F32,
     /// Cooperative matrices of 16 x 16, f16 operands with f32 sums.
     Matrix16,
     /// The packed int8 dot product. Every adapter runs it; those without the unit emulate it.
@@ -108,6 +112,8 @@ pub struct Launch {
     pub element: StorageType,
     /// What the shader uses beyond plain WGSL.
     pub needs: BTreeSet<Need>,
+    /// The widest subgroups in which it is right; `None` for any.
+    pub most_lanes: Option<u32>,
     /// Numbers of the shader's `const` lines that this launch changes: array sizes in registers, which no `override` can
     /// set.
     pub constants: BTreeMap<&'static str, u32>,
@@ -198,6 +204,7 @@ impl Launch {
             shader,
             element,
             needs: BTreeSet::new(),
+            most_lanes: None,
             constants: BTreeMap::new(),
             overrides: BTreeMap::new(),
             params: Vec::new(),
@@ -211,10 +218,20 @@ impl Launch {
         self
     }
 
-    /// Cooperative matrices of `size` x `size`, which subgroups multiply in f16.
+    /// Cooperative matrices of `size` x `size`, which subgroups multiply.
     pub(super) fn matrices(self, size: usize) -> Self {
-        let matrix = if size == 16 { Need::Matrix16 } else { Need::Matrix8 };
-        self.needs(&[Need::ShaderF16, Need::Subgroup, matrix]).constant("SIZE", if size == 16 { 16 } else { 8 })
+        let needs: &[Need] = match (size, self.element) {
+            (16, _) => &[Need::ShaderF16, Need::Subgroup, Need::Matrix16],
+            (_, StorageType::F32) => &[Need::Subgroup, Need::Matrix8F32],
+            _ => &[Need::ShaderF16, Need::Subgroup, Need::Matrix8],
+        };
+        self.needs(needs).constant("SIZE", if size == 16 { 16 } else { 8 })
+    }
+
+    /// Subgroups of at most so many lanes.
+    pub(super) fn most_lanes(mut self, lanes: u32) -> Self {
+        self.most_lanes = Some(lanes);
+        self
     }
 
     pub(super) fn constant(mut self, name: &'static str, value: u32) -> Self {
@@ -249,6 +266,21 @@ impl Launch {
 }
 
 impl Launch {
+    /// Shader, type, constants and overrides in one line: what a driver compiles, by name.
+    pub fn name(&self) -> String {
+        let constants = self.constants.iter().map(|(name, value)| format!(" {name}={value}"));
+        let overrides = self.overrides.iter().map(|(name, value)| format!(" {name}={value}"));
+        format!("{} {}{}", self.shader, self.element, constants.chain(overrides).collect::<String>())
+    }
+
+    /// A hash of what a driver compiles: the shader's text and the values of its overrides. It names a row of the results
+    /// that `make lab` writes.
+    pub fn fingerprint(&self) -> String {
+        let text = self.wgsl().unwrap_or_default();
+        let hash = Sha256::digest(format!("{:?}\n{text}", self.overrides));
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The text of the shader for this launch's type, matrix size and constants; `None` if there is no such file.
     pub fn wgsl(&self) -> Option<Cow<'static, str>> {
         let mut text = wgsl(self.shader, self.element)?;
@@ -261,7 +293,12 @@ impl Launch {
         Some(text)
     }
 
-    /// The unit that its shader multiplies with.
+    /// Whether subgroups multiply matrices.
+    pub fn has_matrices(&self) -> bool {
+        [Need::Matrix8, Need::Matrix8F32, Need::Matrix16].iter().any(|need| self.needs.contains(need))
+    }
+
+    /// The unit that its shader multiplies with. Matrices in f32 count as f32, whose rate they hardly pass on Apple's GPUs.
     fn operation(&self) -> Operation {
         if self.needs.contains(&Need::Matrix8) || self.needs.contains(&Need::Matrix16) {
             Operation::MatrixF16

@@ -1,17 +1,23 @@
-//! The WGSL files, and the three substitutions made to them.
+//! The WGSL files, and the four substitutions made to them.
 //!
 //! *Storage type*: the files are valid for f32 as they are. A file may begin its declarations with the four lines of
 //! [`STORAGE`]. For f16 and bf16 each line is replaced by the one in its row. Then `widen` reads four stored numbers, and
 //! `narrow` rounds four sums. Neither needs an extension. A file with only the first line, or the first two, computes in
-//! `f16` itself and needs the extension. Files for int8 and int4 have the type in their name and are not changed.
+//! `f16` itself and needs the extension. A file with the line of [`NUMBER`] reads packed numbers and multiplies matrices of
+//! `f16`, which need the extension. Files for int8 have the type in their name and are not changed.
+//!
+//! *Quantised weights*: the files `matmul_dequant_*` are valid for int4 as they are. For the other types that quantise only
+//! the weights, declarations are replaced (`src/kernels/dequantise.rs`). So they are in the files with cooperative matrices,
+//! after these have become those of f16.
 //!
 //! *Constants*: a launch may change the number in a line `const NAME: u32 = 8u;`.
 //!
-//! *Matrix size*: the files with cooperative matrices are valid for 8 x 8. For 16 x 16 the lines of [`MATRICES`] are
-//! replaced, and the constant `SIZE` is 16.
+//! *Matrix size*: the files with cooperative matrices are valid for 8 x 8. For 16 x 16 the beginnings of lines in
+//! [`MATRICES`] are replaced, and the constant `SIZE` is 16.
 
 use std::borrow::Cow;
 
+use crate::kernels::dequantise;
 use crate::kernels::types::StorageType;
 
 macro_rules! shaders {
@@ -43,13 +49,16 @@ shaders![
     "gate_token",
     "gate_workgroup",
     "matmul_blocked",
-    "matmul_int4_blocked",
-    "matmul_int4_streamed",
-    "matmul_int4_subgroup",
+    "matmul_dequant_blocked",
+    "matmul_dequant_streamed",
+    "matmul_dequant_subgroup",
+    "matmul_dequant_tiled",
     "matmul_int8_blocked",
     "matmul_int8_streamed",
     "matmul_int8_subgroup",
     "matmul_matrix",
+    "matmul_matrix_streamed",
+    "matmul_packed",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",
@@ -91,18 +100,27 @@ pub const STORAGE: [[&str; 3]; 4] = [
     ],
 ];
 
-/// The lines that name the types of cooperative matrices: a row per line; for 8 x 8 (as in the files) and 16 x 16.
+/// The line that says what cooperative matrices are made of: for f32 (as in the files) and for f16.
+const NUMBER: [&str; 2] = ["alias Number = f32;", "alias Number = f16;"];
+
+/// How the lines begin that name the types of cooperative matrices: a row per line; for 8 x 8 (as in the files) and
+/// 16 x 16.
 pub const MATRICES: [[&str; 2]; 3] = [
-    ["alias MatrixA = coop_mat8x8<f16, A>;", "alias MatrixA = coop_mat16x16<f16, A>;"],
-    ["alias MatrixB = coop_mat8x8<f16, B>;", "alias MatrixB = coop_mat16x16<f16, B>;"],
-    ["alias MatrixC = coop_mat8x8<f32, C>;", "alias MatrixC = coop_mat16x16<f32, C>;"],
+    ["alias MatrixA = coop_mat8x8<", "alias MatrixA = coop_mat16x16<"],
+    ["alias MatrixB = coop_mat8x8<", "alias MatrixB = coop_mat16x16<"],
+    ["alias MatrixC = coop_mat8x8<", "alias MatrixC = coop_mat16x16<"],
 ];
 
 /// The text of a shader for a storage type; `None` for a name that is not there.
 pub fn wgsl(shader: &str, element: StorageType) -> Option<Cow<'static, str>> {
     let (_, text) = SHADERS.iter().find(|(name, _)| *name == shader)?;
     let column = match element {
-        StorageType::F32 | StorageType::Int8 | StorageType::Int4 => return Some(Cow::Borrowed(*text)),
+        StorageType::F32 | StorageType::Int8 => return Some(Cow::Borrowed(*text)),
+        StorageType::Int4 | StorageType::Fp8 | StorageType::Mxfp4 | StorageType::Nvfp4 => {
+            let of_activations =
+                if text.contains(NUMBER[0]) { wgsl(shader, element.activation())? } else { Cow::Borrowed(*text) };
+            return Some(Cow::Owned(dequantise::of(&of_activations, element)));
+        }
         // A file that enables f16 itself exists only for f16.
         StorageType::F16 if text.contains("enable f16;") => return Some(Cow::Borrowed(*text)),
         StorageType::F16 => 1,
@@ -112,6 +130,10 @@ pub fn wgsl(shader: &str, element: StorageType) -> Option<Cow<'static, str>> {
         return Some(Cow::Owned(format!("enable f16;\n{}", text.replace(STORAGE[0][0], "alias Element = f16;"))));
     }
     let text = STORAGE.iter().fold((*text).to_owned(), |text, lines| text.replace(lines[0], lines[column]));
+    // Packed numbers of storage become numbers of matrices.
+    if element == StorageType::F16 && text.contains(NUMBER[0]) {
+        return Some(Cow::Owned(format!("enable f16;\n{}", text.replace(NUMBER[0], NUMBER[1]))));
+    }
     Some(Cow::Owned(text))
 }
 
@@ -147,6 +169,6 @@ mod tests {
         for [small_line, large_line] in MATRICES {
             assert!(text.contains(small_line) && !large.contains(small_line) && large.contains(large_line));
         }
-        assert!(!large.contains("8x8"));
+        assert!(!large.contains("8x8") && large.contains(NUMBER[1]) && large.starts_with("enable f16;"));
     }
 }

@@ -82,7 +82,7 @@ mod tests {
         let arithmetic = Some(FlopPerSecond::new(12e12));
         let capacity = Capacity { arithmetic, ..Capacity::unlimited() };
         let fitted = capacity.fit(Arc::new(Matmul::dense(16384, 4096, 28672)));
-        let plan = fitted.plan("tiled_64x128", StorageType::F32);
+        let plan = fitted.plan("tiled_128x128", StorageType::F32);
         assert!(plan.work.flop / FlopPerSecond::new(12e12) <= CASE_TIME);
         assert_eq!((shape(fitted.as_ref(), "k"), shape(fitted.as_ref(), "n")), (4096, 28672));
         assert_eq!(shape(fitted.as_ref(), "tokens"), 2048);
@@ -95,7 +95,7 @@ mod tests {
         let capacity = Capacity { case_bytes: GIB, ..Capacity::unlimited() };
         let wide = capacity.fit(Arc::new(Matmul::dense(64, 16384, 106_496)));
         assert_eq!((shape(wide.as_ref(), "tokens"), shape(wide.as_ref(), "k")), (64, 16384));
-        assert!(wide.plan("tiled_64x128", StorageType::F32).total_bytes() <= GIB);
+        assert!(wide.plan("tiled_128x128", StorageType::F32).total_bytes() <= GIB);
         let heads = Heads { heads: 64, kv_heads: 8, head_dim: 128 };
         let cache = capacity.fit(Arc::new(Decode::new(heads, 64, 8192)));
         assert_eq!((shape(cache.as_ref(), "kv_len"), shape(cache.as_ref(), "kv_heads")), (8192, 8));

@@ -11,7 +11,7 @@ use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::routing::{self, Load, NONE, TokenSlots};
 use crate::kernels::tensor::{Tensor, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Extent, INT4_GROUP, StorageType, Work, named, word};
+use crate::kernels::types::{Extent, StorageType, Work, named, word};
 use crate::kernels::verification::{self, Computed, Deviation, Verification, sample, tolerance};
 use crate::units::{Bytes, Flop};
 
@@ -119,8 +119,7 @@ impl Matmul {
         let weight_bytes = element.weight_bits() as f64 / 8.0 * k * columns;
         let scale_bytes = match element {
             StorageType::Int8 => [4.0 * a_rows, 4.0 * columns],
-            StorageType::Int4 => [0.0, 2.0 * (k / INT4_GROUP as f64).ceil() * columns],
-            _ => [0.0; 2],
+            _ => [0.0, self.weights().least_scale_bytes(element) as f64],
         };
         let experts = used_experts as f64;
         Work {
@@ -130,11 +129,19 @@ impl Matmul {
         }
     }
 
+    /// Adds the scales that the tensors carry, as the kernels read them.
+    pub(super) fn insert_scales(&self, inputs: &mut Tensors, variant: &Variant, element: StorageType) {
+        if let Some(scales) = inputs["a"].scales().cloned() {
+            inputs.insert("a_scale", scales);
+        }
+        self.weights().insert_scales(inputs, variant, element);
+    }
+
     /// The operations that the launch issues: whole tiles of rows, whole panels of columns, whole steps of k.
     fn issued_flop(&self, variant: &Variant, element: StorageType, rows: &[usize]) -> Flop {
         let rows: usize = rows.iter().map(|rows| rows.next_multiple_of(variant.row_tile)).sum();
         let columns = self.weights().panels(variant) * variant.panel_columns();
-        Flop::new(2.0 * (rows * columns) as f64 * operands::padded_k(self.k, element) as f64)
+        Flop::new(2.0 * (rows * columns) as f64 * operands::weights_k(self.k, variant, element) as f64)
     }
 }
 
@@ -235,19 +242,25 @@ impl Kernel for Matmul {
 
         let mut bindings = vec![
             plan.buffer("a", Role::Input, a_rows * k * operands::bytes(element.activation())),
-            plan.buffer("b", Role::Input, operands::weight_bytes(b_columns * k, element)),
+            plan.buffer(
+                "b",
+                Role::Input,
+                operands::weight_bytes(b_columns * operands::weights_k(self.k, variant, element), element),
+            ),
             plan.buffer("block_expert", Role::Input, row_blocks * 4),
             plan.buffer("slot_of_row", Role::Input, rows * 4),
         ];
-        match element {
-            StorageType::Int8 => {
-                bindings.push(plan.buffer("a_scale", Role::Input, a_rows * 4));
-                bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
-            }
-            StorageType::Int4 => bindings.push(plan.buffer("b_scale", Role::Input, b_columns * k / INT4_GROUP * 2)),
-            _ => {}
+        if element == StorageType::Int8 {
+            bindings.push(plan.buffer("a_scale", Role::Input, a_rows * 4));
+            bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
         }
         bindings.push(plan.buffer("c", Role::Output, rows * n4 * 4 * operands::bytes(element.result())));
+        let [of_columns, of_matrices] = self.weights().scale_bytes(variant, element);
+        for (name, bytes) in [("b_scale", of_columns), ("matrix_scale", of_matrices)] {
+            if bytes > 0 {
+                bindings.push(plan.buffer(name, Role::Input, bytes));
+            }
+        }
 
         let (k_name, k_step) = variant.k_step(element);
         plan.launch(
@@ -271,7 +284,7 @@ impl Kernel for Matmul {
         self.inputs_from(&mut Made::default(), variant, element, seed)
     }
 
-    /// All variants with panels of one width share the weights.
+    /// All variants with panels of one width and one order inside share the weights.
     fn inputs_from(&self, made: &mut Made, variant: &str, element: StorageType, seed: u64) -> Tensors {
         let variant = Variant::of(variant);
         let layout = routing::layout(&self.slots(seed), self.experts, variant.row_tile);
@@ -287,15 +300,11 @@ impl Kernel for Matmul {
         };
         let mut inputs = Tensors::from([
             ("a", a),
-            ("b", made.tensor("b", variant.width, || self.weights().draw(variant, element, seed ^ 0xB))),
+            ("b", made.tensor("b", variant.weights_key(), || self.weights().draw(variant, element, seed ^ 0xB))),
             ("block_expert", Tensor::indices(&layout.block_expert)),
             ("slot_of_row", Tensor::indices(&layout.slot_of_row)),
         ]);
-        for (name, of) in [("a_scale", "a"), ("b_scale", "b")] {
-            if let Some(scales) = inputs[of].scales().cloned() {
-                inputs.insert(name, scales);
-            }
-        }
+        self.insert_scales(&mut inputs, variant, element);
         inputs
     }
 

@@ -8,5 +8,5 @@ mod operands;
 mod variant;
 
 pub use combine::Combine;
-pub use extreme::ExtremeInt8;
+pub use extreme::ExtremeProduct;
 pub use grouped::{Matmul, MatmulRole};
