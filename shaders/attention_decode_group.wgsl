@@ -1,16 +1,16 @@
-// Attention of one query per sequence over its KV cache. The cache is split; one workgroup computes all query heads of
-// one (sequence, KV head, split), and reads each of its keys and values once. Keys come in tiles of 64. Four neighbouring
-// invocations share a key: each multiplies every fourth 16 bytes of its keys with all queries. Then an invocation takes
-// the softmax of one head over every eighth key. Last, it adds the values of one vec4 column over some of the keys. Each
-// part writes its largest score, its sum of exponentials and its unnormalised output. attention_reduce.wgsl merges the
-// parts.
+// Attention of one query per sequence over its KV cache. The cache is split; one workgroup computes up to 16 query heads
+// of one (sequence, KV head, split), and reads each of its keys and values once. Keys come in tiles of 64. Four
+// neighbouring invocations share a key: each multiplies every fourth 16 bytes of its keys with all queries. Then an
+// invocation takes the softmax of one head over every eighth key. Last, it adds the values of one vec4 column over some
+// of the keys. Each part writes its largest score, its sum of exponentials and its unnormalised output.
+// attention_reduce.wgsl merges the parts.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
 fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
-const GROUP: u32 = 8u;         // heads / kv_heads, at most 16
+const GROUP: u32 = 8u;         // query heads of a workgroup, at most 16
 
 const INVOCATIONS: u32 = 64u;
 const HALVES: u32 = 1u; // 2: an invocation adds the values of half of the heads
@@ -125,9 +125,13 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let split = group.x;
-    let kv_head = group.y;
     let sequence = group.z;
-    let first_head = sequence * params.heads + kv_head * GROUP;
+    let kv_group = params.heads / params.kv_heads;
+    let passes = (kv_group + GROUP - 1u) / GROUP;
+    let kv_head = group.y / passes;
+    let in_group = group.y % passes * GROUP;
+    let heads = min(GROUP, kv_group - in_group);
+    let first_head = sequence * params.heads + kv_head * kv_group + in_group;
     let kv_step = params.kv_heads * HEAD_DIM4;
     let kv_at = sequence * params.kv_len * kv_step + kv_head * HEAD_DIM4;
     let visible = min(params.kv_len, params.window);
@@ -143,7 +147,7 @@ fn main(
     for (var i = local; i < HEADS * QUERY_DIM4; i += INVOCATIONS) {
         let h = i / QUERY_DIM4;
         let d = i % QUERY_DIM4;
-        let x = q[(first_head + min(h, GROUP - 1u)) * HEAD_DIM4 + min(d, HEAD_DIM4 - 1u)];
+        let x = q[(first_head + min(h, heads - 1u)) * HEAD_DIM4 + min(d, HEAD_DIM4 - 1u)];
         query[i] = select(Element4(), x, d < HEAD_DIM4);
     }
     for (var i = KEYS + local; i < ROWS; i += INVOCATIONS) {
@@ -214,13 +218,13 @@ fn main(
         }
     }
     workgroupBarrier();
-    if local < GROUP {
+    if local < heads {
         for (var other = 1u; other < SLOTS; other++) {
             total += slot_largest[other * HEADS + local];
         }
         part_state[(first_head + local) * params.splits + split] = vec2(largest, total);
     }
-    for (var i = local; i < GROUP * HEAD_DIM4; i += INVOCATIONS) {
+    for (var i = local; i < heads * HEAD_DIM4; i += INVOCATIONS) {
         let h = i / HEAD_DIM4;
         let d = i % HEAD_DIM4;
         var x = vec4<f32>();

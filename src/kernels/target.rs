@@ -298,11 +298,11 @@ mod tests {
 
     #[test]
     fn a_kernel_with_narrow_variants_only_keeps_them() {
-        let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let paged = PagedDecode::new(heads, 2, 64, 16);
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &paged).len(), 2);
-        let decode = Decode::new(heads, 2, 64);
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode), ["group"]);
+        let discrete = target(DeviceClass::Discrete, 32);
+        assert_eq!(discrete.ranked("decode", vec!["row", "subgroup"]), ["subgroup", "row"]);
+        let heads = Heads { heads: 40, kv_heads: 2, head_dim: 128 };
+        assert_eq!(of(&discrete, &Decode::new(heads, 2, 64)), ["group"]);
+        assert_eq!(of(&discrete, &PagedDecode::new(heads, 2, 64, 16)), ["group"]);
     }
 
     #[test]

@@ -113,13 +113,13 @@ enum WorkOf {
     Invocation,
     /// A lane computes one query head, a workgroup up to 8 query heads of one (sequence, KV head, split).
     Lane,
-    /// A workgroup computes all query heads of one (sequence, KV head, split).
+    /// A workgroup computes up to [`MAX_GROUP`] query heads of one (sequence, KV head, split).
     Workgroup,
 }
 
 /// Query heads per workgroup of the subgroup variants of decode, and splits per workgroup of the row variants.
 pub(super) const SUBGROUP_HEADS: usize = 8;
-/// The most query heads per key that the group variant holds in registers.
+/// The most query heads of a workgroup of the group variant.
 const MAX_GROUP: usize = 16;
 
 const DECODE: &[DecodeVariant] = &[
@@ -157,16 +157,12 @@ impl DecodeVariant {
         DECODE.iter().find(|variant| variant.name == name).unwrap_or(&DECODE[0])
     }
 
-    /// Whether it can compute groups of this size.
-    pub(super) fn suits(&self, heads: &Heads) -> bool {
-        self.work_of != WorkOf::Workgroup || heads.group() <= MAX_GROUP
-    }
-
     /// Parts of a cache of `kv_len` keys.
     pub(super) fn splits(&self, heads: &Heads, sequences: usize, kv_len: usize) -> usize {
         match self.work_of {
             WorkOf::Invocation => splits(4096, sequences * heads.heads, kv_len),
-            WorkOf::Lane | WorkOf::Workgroup => splits(1024, sequences * heads.kv_heads, kv_len),
+            WorkOf::Lane => splits(1024, sequences * heads.kv_heads, kv_len),
+            WorkOf::Workgroup => splits(4096, sequences * heads.kv_heads * passes(heads), kv_len),
         }
     }
 
@@ -203,18 +199,24 @@ impl DecodeVariant {
                     word(sequences),
                 ])
             }
-            WorkOf::Workgroup => launch.constants(group_constants(heads.group(), element)).grid([
+            WorkOf::Workgroup => launch.constants(group_constants(heads, element)).grid([
                 word(splits),
-                word(heads.kv_heads),
+                word(heads.kv_heads * passes(heads)),
                 word(sequences),
             ]),
         }
     }
 }
 
+/// Workgroups of the group variant that share a KV head.
+fn passes(heads: &Heads) -> usize {
+    heads.group().div_ceil(MAX_GROUP)
+}
+
 /// The constants of the group variant. More heads than 8 want more invocations, since an invocation holds their outputs in
 /// registers; an Apple GPU has 128 of them.
-fn group_constants(group: usize, element: StorageType) -> [(&'static str, u32); 4] {
+fn group_constants(heads: &Heads, element: StorageType) -> [(&'static str, u32); 4] {
+    let group = heads.group().div_ceil(passes(heads));
     let halves = if group > 8 { 2 } else { 1 };
     let width = if element == StorageType::F32 { 1 } else { 2 };
     [("GROUP", word(group)), ("HALVES", halves), ("INVOCATIONS", 64 * halves), ("WIDTH", width)]
