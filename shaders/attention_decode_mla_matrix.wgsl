@@ -109,7 +109,7 @@ fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
     @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
+    @builtin(subgroup_size) width: u32,
 ) {
     let split = id.x;
     let sequence = id.z;
@@ -119,6 +119,7 @@ fn main(
     let end = min(begin + length, params.kv_len);
     // In step 1 this subgroup takes each `parts`-th tile of the dimensions from `part` on, and each `turns`-th tile of
     // heads from `turn` on. In step 3 it takes each `workers`-th tile of columns from `worker` on.
+    let subgroups = INVOCATIONS / width;
     let parts = min(subgroups, PARTS);
     let part = subgroup % parts;
     let turns = subgroups / parts;
