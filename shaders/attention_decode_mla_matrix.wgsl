@@ -127,7 +127,7 @@ fn main(
     let workers = min(subgroups, STRIPS);
     let worker = subgroup % workers;
 
-    var query = array<MatrixA, STEPS * ROW_TILES>();
+    var query = array<array<MatrixA, ROW_TILES>, STEPS>();
     // The queries too go through workgroup memory, one tile per part at a time. A head too many repeats the last one; tiles
     // behind the last one are zero.
     let chunk4 = parts * SIZE / 4u;
@@ -151,10 +151,10 @@ fn main(
         workgroupBarrier();
         for (var r = 0u; r < ROW_TILES; r++) {
             let row = min(r * turns + turn, ROW_TILES - 1u) * SIZE;
-            query[i * ROW_TILES + r] = coopLoadT<MatrixA>(&tile[row * chunk4 * 4u + part * SIZE], chunk4 * 4u);
+            query[i][r] = coopLoadT<MatrixA>(&tile[row * chunk4 * 4u + part * SIZE], chunk4 * 4u);
         }
     }
-    var sum = array<MatrixC, COLUMNS * ROW_TILES>();
+    var sum = array<array<MatrixC, ROW_TILES>, COLUMNS>();
     // Scores `local`, `local + INVOCATIONS` ... of [head, key].
     var s = array<f32, OWN>();
     var reference = array<f32, OWN>();
@@ -188,7 +188,7 @@ fn main(
             fetch_entries(local, &staged);
             row = row_of(sequence, min(first + 2u * KEYS + local % KEYS, end - 1u));
             // Step 1.
-            var share = array<MatrixC, ROW_TILES * KEY_TILES>();
+            var share = array<array<MatrixC, KEY_TILES>, ROW_TILES>();
             for (var i = 0u; i < STEPS; i++) {
                 if i * parts * SIZE >= ENTRY {
                     break;
@@ -200,8 +200,7 @@ fn main(
                         if r * turns >= ROW_TILES {
                             break;
                         }
-                        let at = r * KEY_TILES + j;
-                        share[at] = coopMultiplyAdd(query[i * ROW_TILES + r], b, share[at]);
+                        share[r][j] = coopMultiplyAdd(query[i][r], b, share[r][j]);
                     }
                 }
             }
@@ -211,7 +210,7 @@ fn main(
                 }
                 let at = part * SCORES + min(r * turns + turn, ROW_TILES - 1u) * SIZE * KEYS;
                 for (var j = 0u; j < KEY_TILES; j++) {
-                    coopStoreT(share[r * KEY_TILES + j], &score[at + j * SIZE], KEYS);
+                    coopStoreT(share[r][j], &score[at + j * SIZE], KEYS);
                 }
             }
             workgroupBarrier();
@@ -251,7 +250,7 @@ fn main(
                     let column = min(i * workers + worker, COLUMN_TILES - 1u) * SIZE;
                     let b = coopLoadT<MatrixB>(&tile[j * SIZE * WIDTH + column], WIDTH);
                     for (var r = 0u; r < ROW_TILES; r++) {
-                        sum[i * ROW_TILES + r] = coopMultiplyAdd(a[r], b, sum[i * ROW_TILES + r]);
+                        sum[i][r] = coopMultiplyAdd(a[r], b, sum[i][r]);
                     }
                 }
             }
@@ -277,19 +276,21 @@ fn main(
         }
         rises = 0u;
         workgroupBarrier();
-        for (var i = 0u; i < COLUMNS * ROW_TILES; i++) {
-            if i / ROW_TILES * workers >= COLUMN_TILES {
+        for (var i = 0u; i < COLUMNS; i++) {
+            if i * workers >= COLUMN_TILES {
                 break;
             }
-            coopStoreT(sum[i], &score[worker * SIZE * SIZE], SIZE);
-            workgroupBarrier();
-            for (var k = 0u; k < PARTS * OWN; k++) {
-                let at = k * INVOCATIONS + local;
-                score[at] *= shrink[i % ROW_TILES * SIZE + at / SIZE % SIZE];
+            for (var r = 0u; r < ROW_TILES; r++) {
+                coopStoreT(sum[i][r], &score[worker * SIZE * SIZE], SIZE);
+                workgroupBarrier();
+                for (var k = 0u; k < PARTS * OWN; k++) {
+                    let at = k * INVOCATIONS + local;
+                    score[at] *= shrink[r * SIZE + at / SIZE % SIZE];
+                }
+                workgroupBarrier();
+                sum[i][r] = coopLoadT<MatrixC>(&score[worker * SIZE * SIZE], SIZE);
+                workgroupBarrier();
             }
-            workgroupBarrier();
-            sum[i] = coopLoadT<MatrixC>(&score[worker * SIZE * SIZE], SIZE);
-            workgroupBarrier();
         }
     }
     workgroupBarrier();
@@ -308,21 +309,23 @@ fn main(
             part_state[(sequence * params.heads + head) * params.splits + split] = vec2(reference[i], all);
         }
     }
-    for (var i = 0u; i < COLUMNS * ROW_TILES; i++) {
-        if i / ROW_TILES * workers >= COLUMN_TILES {
+    for (var i = 0u; i < COLUMNS; i++) {
+        if i * workers >= COLUMN_TILES {
             break;
         }
-        workgroupBarrier();
-        coopStoreT(sum[i], &score[worker * SIZE * SIZE], SIZE);
-        workgroupBarrier();
-        for (var k = 0u; k < PARTS * OWN / 4u; k++) {
-            let at = (k * INVOCATIONS + local) * 4u;
-            let strip = at / (SIZE * SIZE);
-            let column = (i / ROW_TILES * workers + strip) * SIZE + at % SIZE;
-            let head = first_head + i % ROW_TILES * SIZE + at / SIZE % SIZE;
-            if strip < workers && head < params.heads && column < LATENT_DIM {
-                let out_at = ((sequence * params.heads + head) * params.splits + split) * LATENT_DIM4;
-                part_out[out_at + column / 4u] = vec4(score[at], score[at + 1u], score[at + 2u], score[at + 3u]);
+        for (var r = 0u; r < ROW_TILES; r++) {
+            workgroupBarrier();
+            coopStoreT(sum[i][r], &score[worker * SIZE * SIZE], SIZE);
+            workgroupBarrier();
+            for (var k = 0u; k < PARTS * OWN / 4u; k++) {
+                let at = (k * INVOCATIONS + local) * 4u;
+                let strip = at / (SIZE * SIZE);
+                let column = (i * workers + strip) * SIZE + at % SIZE;
+                let head = first_head + r * SIZE + at / SIZE % SIZE;
+                if strip < workers && head < params.heads && column < LATENT_DIM {
+                    let out_at = ((sequence * params.heads + head) * params.splits + split) * LATENT_DIM4;
+                    part_out[out_at + column / 4u] = vec4(score[at], score[at + 1u], score[at + 2u], score[at + 3u]);
+                }
             }
         }
     }
