@@ -95,6 +95,7 @@ fn cooperative_matrices_of_either_size_can_be_written_as_spirv() {
     }
     let names: Vec<&str> = written.keys().map(String::as_str).collect();
     let shaders = [
+        "attention_decode_mla_matrix",
         "attention_prefill_matrix",
         "matmul_int8_matrix",
         "matmul_int8_matrix_streamed",

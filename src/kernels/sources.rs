@@ -31,6 +31,7 @@ macro_rules! shaders {
 
 shaders![
     "attention_decode_group",
+    "attention_decode_mla_matrix",
     "attention_decode_mla_subgroup",
     "attention_decode_mla_tiled",
     "attention_decode_paged_group",

@@ -4,6 +4,7 @@
 mod decode;
 mod heads;
 mod mla;
+mod mla_paged;
 mod operands;
 mod paged;
 mod prefill;
@@ -14,6 +15,7 @@ mod variant;
 pub use decode::Decode;
 pub use heads::Heads;
 pub use mla::MlaDecode;
+pub use mla_paged::PagedMlaDecode;
 pub use paged::PagedDecode;
 pub use prefill::Prefill;
 pub(super) use seen::sink_logits;

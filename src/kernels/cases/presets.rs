@@ -9,7 +9,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
+use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, PagedMlaDecode, Prefill};
 use crate::kernels::cases::capacity::Capacity;
 use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
 use crate::kernels::gate::Gate;
@@ -196,6 +196,8 @@ fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> OfFamily {
 
 /// Keys per block of the paged cache: vLLM's default.
 const BLOCK: usize = 16;
+/// Entries per block of the paged latent cache: FlashMLA's.
+const LATENT_BLOCK: usize = 64;
 
 fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
@@ -229,7 +231,8 @@ fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) ->
                 sequences,
                 kv_len,
             };
-            vec![of(Family::Attention, decode)]
+            let paged = PagedMlaDecode { decode: decode.clone(), block: LATENT_BLOCK };
+            vec![of(Family::Attention, decode), of(Family::Attention, paged)]
         }
     }
 }
