@@ -1,7 +1,9 @@
-// Scoring and top-k. One invocation per token reads the logits once and keeps the best eight in registers.
+// Scoring and top-k. One invocation per token reads the logits once and keeps the best ones in registers.
 //
-//   SCORING 0: p = softmax(logits); choose by p                                    (Mixtral, Qwen3)
-//   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups      (DeepSeek-V3)
+//   SCORING 0: p = softmax(logits); choose by p                                     (Mixtral, Qwen3)
+//   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups       (DeepSeek-V3)
+//   SCORING 2: p = sqrt(softplus(logits)); choose by p + bias, within the best groups (DeepSeek-V4)
+//   SCORING 3: p = softmax(logits + bias); choose by p                              (gpt-oss)
 //
 // The score of a group is the sum of its two best choices. The weight of a chosen expert is its p, divided by the sum
 // over the chosen ones under RENORMALISE, times scale. Of equal experts the lower index wins. Slots are in order, best
@@ -29,17 +31,32 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> expert_of_slot: array<u32>; // [tokens, top_k]
 @group(0) @binding(4) var<storage, read_write> weight: array<f32>;         // [tokens, top_k]
 
-fn sigmoid(x: f32) -> f32 {
+// The score of a logit by itself: a sigmoid or, under SCORING 2, sqrt(log(1 + exp(x))). With e = exp(-|x|) the series is
+// that of log(1 + e) = 2 atanh(e / (2 + e)); `log` is far less exact where its result is small.
+fn affinity(x: f32) -> f32 {
+    if SCORING == 2u {
+        let e = exp(-abs(x));
+        let s = e / (2.0 + e);
+        let t = s * s;
+        let series = 1.0 + t * (1.0 / 3.0 + t * (0.2 + t * (1.0 / 7.0 + t * (1.0 / 9.0 + t / 11.0))));
+        return sqrt(max(x, 0.0) + 2.0 * s * series);
+    }
     return 1.0 / (1.0 + exp(-x));
 }
 
 // The value to choose by. Softmax is monotonic, so logits give the same order.
-fn choice(token: u32, expert: u32) -> f32 {
-    let logit = logits[token * params.experts + expert];
-    if SCORING == 1u {
-        return sigmoid(logit) + bias[expert];
+fn choice_of(logit: f32, added: f32) -> f32 {
+    if SCORING == 0u {
+        return logit;
     }
-    return logit;
+    if SCORING == 3u {
+        return logit + added;
+    }
+    return affinity(logit) + added;
+}
+
+fn choice(token: u32, expert: u32) -> f32 {
+    return choice_of(logits[token * params.experts + expert], bias[expert]);
 }
 
 // Bit g is set if group g stays.
@@ -109,25 +126,26 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
 
     // value[0] is the largest logit under softmax.
+    let is_softmax = SCORING == 0u || SCORING == 3u;
     var denominator = 0.0;
-    if SCORING == 0u && !RENORMALISE {
+    if is_softmax && !RENORMALISE {
         for (var e = 0u; e < params.experts; e++) {
-            denominator += exp(logits[token * params.experts + e] - value[0]);
+            denominator += exp(choice(token, e) - value[0]);
         }
     }
     var p = array<f32, MAX_TOP_K>();
     var sum = 0.0;
     for (var j = 0u; j < MAX_TOP_K; j++) {
-        if SCORING == 1u {
-            p[j] = sigmoid(logits[token * params.experts + expert[j]]);
-        } else {
+        if is_softmax {
             p[j] = exp(value[j] - value[0]);
+        } else {
+            p[j] = affinity(logits[token * params.experts + expert[j]]);
         }
         sum += select(0.0, p[j], j < params.top_k);
     }
     if RENORMALISE {
         denominator = sum;
-    } else if SCORING == 1u {
+    } else if !is_softmax {
         denominator = 1.0;
     }
     for (var j = 0u; j < MAX_TOP_K; j++) {

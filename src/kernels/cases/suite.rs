@@ -11,7 +11,7 @@ use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer};
 use crate::kernels::matmul::{Combine, ExtremeInt8, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
 use crate::kernels::types::{Family, KernelPhase};
-use crate::specs::Scoring::{Sigmoid, Softmax};
+use crate::specs::Scoring::{BiasedSoftmax, Sigmoid, Softmax, SqrtSoftplus};
 
 /// The suite of `verify`: small shapes that are multiples of no tile, and the edge cases of each kernel.
 pub fn verification_cases() -> Vec<CaseSpec> {
@@ -140,6 +140,7 @@ fn gating_suite() -> Vec<Labelled> {
     ] {
         kernels.push(("random", shared(TopK { gate, tokens, logits: Logits::Random })));
     }
+    kernels.extend(current_gates());
     for (tokens, top_k, experts, row_tile, load) in [
         (1, 1, 1, 16, Load::Uniform),
         (1, 8, 256, 64, Load::Uniform),
@@ -164,6 +165,53 @@ fn gating_suite() -> Vec<Labelled> {
     };
     kernels.push(("random", shared(router(1, 64, 8))));
     kernels.push(("random", shared(router(67, 130, 128))));
+    kernels
+}
+
+/// Gates of models after DeepSeek-V3: ten experts per token (Qwen3-Next), a bias in the logits (gpt-oss), the square root
+/// of the softplus (DeepSeek-V4).
+fn current_gates() -> Vec<Labelled> {
+    let gate = |scoring, experts, top_k| Gate {
+        experts,
+        top_k,
+        scoring,
+        groups: 1,
+        kept_groups: 1,
+        renormalise: true,
+        scale: if scoring == SqrtSoftplus { 1.5 } else { 1.0 },
+    };
+    let grouped = Gate { groups: 8, kept_groups: 3, ..gate(SqrtSoftplus, 160, 6) };
+    let mut kernels = Vec::new();
+    for (gate, tokens) in [
+        (gate(Softmax, 512, 10), 35),
+        (gate(Softmax, 24, 18), 9),
+        (gate(BiasedSoftmax, 128, 4), 70),
+        (gate(BiasedSoftmax, 32, 4), 9),
+        (gate(SqrtSoftplus, 256, 6), 67),
+        (gate(SqrtSoftplus, 32, 8), 9),
+        (grouped, 12),
+    ] {
+        for (label, logits) in [("random", Logits::Random), ("ties", Logits::Ties)] {
+            kernels.push((label, shared(TopK { gate: gate.clone(), tokens, logits })));
+        }
+    }
+    for (gate, tokens) in [
+        (gate(BiasedSoftmax, 128, 4), 1),
+        (gate(BiasedSoftmax, 8, 2), 3),
+        (gate(BiasedSoftmax, 64, 6), 19),
+        (gate(BiasedSoftmax, 512, 8), 5),
+        (gate(BiasedSoftmax, 16, 5), 40),
+        (gate(BiasedSoftmax, 256, 7), 33),
+        (gate(BiasedSoftmax, 12, 3), 17),
+        (gate(SqrtSoftplus, 384, 6), 3),
+        (gate(SqrtSoftplus, 64, 4), 19),
+        (gate(SqrtSoftplus, 8, 2), 1),
+        (gate(SqrtSoftplus, 128, 8), 33),
+        (gate(SqrtSoftplus, 16, 3), 70),
+        (gate(SqrtSoftplus, 40, 5), 31),
+    ] {
+        kernels.push(("random", shared(TopK { gate, tokens, logits: Logits::Random })));
+    }
     kernels
 }
 

@@ -93,10 +93,14 @@ pub struct Moe {
 /// What makes weights of logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scoring {
-    /// Softmax over all experts.
+    /// Softmax over all experts. With weights that are made to sum to one, it is the softmax over the chosen ones.
     Softmax,
-    /// Sigmoid of each, with a correction bias for the choice.
+    /// Sigmoid of each, with a correction bias for the choice (DeepSeek-V3).
     Sigmoid,
+    /// Square root of the softplus of each, with a correction bias for the choice (DeepSeek-V4).
+    SqrtSoftplus,
+    /// Softmax of logits that have a learned bias (gpt-oss).
+    BiasedSoftmax,
 }
 
 impl Model {

@@ -53,7 +53,7 @@ impl Config<'_> {
             "mixtral" => (self.gqa()?, Some(self.mixtral_moe()?), 0),
             "qwen3_moe" => (self.gqa()?, Some(self.qwen_moe()?), self.qwen_dense_layers(layers)?),
             "deepseek_v3" | "kimi_k2" => (self.mla()?, Some(self.deepseek_moe()?), self.deepseek_dense_layers(layers)?),
-            "gpt_oss" => (self.gqa()?, Some(self.mixtral_moe()?), 0),
+            "gpt_oss" => (self.gqa()?, Some(Moe { scoring: Scoring::BiasedSoftmax, ..self.mixtral_moe()? }), 0),
             other => {
                 return Err(SpecError::Architecture {
                     file: self.file.to_owned(),
@@ -122,7 +122,8 @@ impl Config<'_> {
         let scoring = match self.fields.get("scoring_func").and_then(Value::as_str) {
             None | Some("sigmoid") => Scoring::Sigmoid,
             Some("softmax") => Scoring::Softmax,
-            Some(other) => return Err(self.bad("scoring_func", other, "give `sigmoid` or `softmax`")),
+            Some("sqrtsoftplus") => Scoring::SqrtSoftplus,
+            Some(other) => return Err(self.bad("scoring_func", other, "give `sigmoid`, `softmax` or `sqrtsoftplus`")),
         };
         let renormalise = self.flag_or("norm_topk_prob", true)?;
         let base = self.checked_moe("n_routed_experts", self.count("moe_intermediate_size")?, scoring, renormalise)?;
