@@ -37,6 +37,7 @@ shaders![
     "attention_prefill_tiled",
     "attention_reduce",
     "combine",
+    "combine_shared",
     "gate_subgroup",
     "gate_token",
     "gate_workgroup",

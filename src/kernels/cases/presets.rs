@@ -191,7 +191,7 @@ fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> OfFamily {
     gate.experts = (gate.experts / LAYER_SHARE).max(least).min(gate.experts);
     let tokens = (rows * gate.experts / gate.top_k).clamp(1, LAYER_TOKENS);
     let intermediate = size(moe.intermediate) / scale.divisor;
-    of(Family::Layer, MoeLayer { gate, tokens, hidden, intermediate, router: None, scoring: None })
+    of(Family::Layer, MoeLayer { gate, tokens, hidden, intermediate, shared: None, router: None, scoring: None })
 }
 
 /// Keys per block of the paged cache: vLLM's default.

@@ -7,8 +7,8 @@ use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
 use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, Sort, TopK};
 use crate::kernels::kernel::Kernel;
-use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer};
-use crate::kernels::matmul::{Combine, ExtremeInt8, Matmul, MatmulRole};
+use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer, SharedExpert};
+use crate::kernels::matmul::{Combine, CombineShared, ExtremeInt8, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
 use crate::kernels::types::{Family, KernelPhase};
 use crate::specs::Scoring::{BiasedSoftmax, Sigmoid, Softmax, SqrtSoftplus};
@@ -71,7 +71,11 @@ fn matmul_suite() -> Vec<Labelled> {
         (256, 12, 8, 36),
         (32, 40, 2, 129),
     ] {
-        kernels.push(("uniform", shared(Combine { tokens, top_k, hidden, experts })));
+        let combine = Combine { tokens, top_k, hidden, experts };
+        for gated in [false, true] {
+            kernels.push(("uniform", shared(CombineShared { routed: combine.clone(), gated })));
+        }
+        kernels.push(("uniform", shared(combine)));
     }
     kernels
 }
@@ -319,7 +323,26 @@ fn layer_suite() -> Vec<Labelled> {
         (gate(12, 3, Sigmoid, 3), 4, 36, 65),
         (gate(256, 8, Sigmoid, 8), 4, 20, 9),
     ] {
-        kernels.push(("random", shared(MoeLayer { gate, tokens, hidden, intermediate, router: None, scoring: None })));
+        kernels.push((
+            "random",
+            shared(MoeLayer { gate, tokens, hidden, intermediate, shared: None, router: None, scoring: None }),
+        ));
+    }
+    // The shared expert: its intermediate size, and whether it has a gate of its own.
+    for (gate, tokens, hidden, intermediate, gated) in [
+        (gate(8, 2, Softmax, 1), 37, 36, 20, true),
+        (gate(16, 4, Sigmoid, 4), 70, 68, 41, false),
+        (gate(4, 1, Softmax, 1), 1, 32, 7, true),
+        (gate(8, 2, BiasedSoftmax, 1), 3, 64, 64, false),
+        (gate(32, 8, Sigmoid, 8), 2, 40, 24, false),
+        (gate(24, 10, Softmax, 1), 5, 100, 33, true),
+        (gate(64, 6, SqrtSoftplus, 1), 9, 48, 16, false),
+        (gate(8, 1, Softmax, 1), 2, 260, 12, true),
+    ] {
+        let shared_expert = Some(SharedExpert { intermediate, gated, variant: None });
+        let (router, scoring) = (None, None);
+        let layer = MoeLayer { gate, tokens, hidden, intermediate: 22, shared: shared_expert, router, scoring };
+        kernels.push(("random", shared(layer)));
     }
     let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
     for (heads, hidden, phase) in [

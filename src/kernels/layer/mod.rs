@@ -5,6 +5,8 @@
 mod append;
 mod attention_block;
 mod moe;
+mod shared_expert;
 
 pub use attention_block::{AttentionBlock, BlockPhase};
 pub use moe::MoeLayer;
+pub use shared_expert::SharedExpert;
