@@ -54,6 +54,11 @@ prop_compose! {
     }
 }
 
+/// A sliding window, or none.
+fn window() -> impl Strategy<Value = Option<usize>> {
+    proptest::option::of(1..300usize)
+}
+
 #[test]
 fn prefill_is_right_at_any_shape() {
     let shapes = (heads(), 1..70usize, 0..90usize, any::<bool>())
@@ -73,13 +78,20 @@ fn prefill_with_values_narrower_than_keys_is_right_at_any_shape() {
 
 #[test]
 fn decode_is_right_at_any_shape() {
-    check((heads(), 1..4usize, 1..400usize).prop_map(|(heads, sequences, kv_len)| Decode { heads, sequences, kv_len }));
+    let shapes = (heads(), 1..4usize, 1..400usize, window(), any::<bool>()).prop_map(
+        |(heads, sequences, kv_len, window, sinks)| Decode { window, sinks, ..Decode::new(heads, sequences, kv_len) },
+    );
+    check(shapes);
 }
 
 #[test]
 fn paged_decode_is_right_at_any_shape_and_block() {
-    let shapes = (heads(), 1..4usize, 1..400usize, 1..70usize)
-        .prop_map(|(heads, sequences, kv_len, block)| PagedDecode { heads, sequences, kv_len, block });
+    let shapes = (heads(), 1..4usize, 1..400usize, 1..70usize, window(), any::<bool>()).prop_map(
+        |(heads, sequences, kv_len, block, window, sinks)| {
+            let paged = PagedDecode::new(heads, sequences, kv_len, block);
+            PagedDecode { window, sinks, ..paged }
+        },
+    );
     check(shapes);
 }
 

@@ -27,6 +27,7 @@ shaders![
     "attention_decode_group",
     "attention_decode_mla_subgroup",
     "attention_decode_mla_tiled",
+    "attention_decode_paged_group",
     "attention_decode_paged_row",
     "attention_decode_paged_subgroup",
     "attention_decode_row",

@@ -245,7 +245,7 @@ mod tests {
     #[test]
     fn a_software_adapter_tries_no_row_by_itself_where_it_has_subgroups() {
         let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let decode = Decode { heads, sequences: 2, kv_len: 64 };
+        let decode = Decode::new(heads, 2, 64);
         assert_eq!(of(&target(DeviceClass::Software, 8), &decode), ["subgroup", "group"]);
         assert!(of(&target(DeviceClass::Software, 4), &decode).contains(&"row"));
         assert!(of(&target(DeviceClass::Discrete, 8), &decode).contains(&"row"));
@@ -254,9 +254,9 @@ mod tests {
     #[test]
     fn a_kernel_with_narrow_variants_only_keeps_them() {
         let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let paged = PagedDecode { heads, sequences: 2, kv_len: 64, block: 16 };
+        let paged = PagedDecode::new(heads, 2, 64, 16);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &paged).len(), 2);
-        let decode = Decode { heads, sequences: 2, kv_len: 64 };
+        let decode = Decode::new(heads, 2, 64);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode), ["group"]);
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::kernels::attention::heads::{halved, shrink};
 use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal, scale_bits};
+use crate::kernels::attention::seen::sink_logits;
 use crate::kernels::attention::split::{SplitBuffers, splits};
 use crate::kernels::attention::variant::{MLA_NAMES, MlaVariant};
 use crate::kernels::kernel::{Kernel, if_smaller};
@@ -142,6 +143,7 @@ impl Kernel for MlaDecode {
         Tensors::from([
             ("q", normal(&self.q_dims(), element, seed ^ 0xA)),
             ("cache", normal(&self.cache_dims(), element, seed ^ 0xB)),
+            ("sinks", sink_logits(self.heads, false, seed)),
         ])
     }
 

@@ -7,6 +7,7 @@ mod mla;
 mod operands;
 mod paged;
 mod prefill;
+mod seen;
 mod split;
 mod variant;
 

@@ -18,6 +18,8 @@ pub(super) struct SplitBuffers {
     pub(super) state: usize,
     /// Outputs that are not normalised yet: [rows, splits, value_dim].
     pub(super) out: usize,
+    /// The operand `sinks` [heads].
+    sinks: usize,
     splits: usize,
 }
 
@@ -25,12 +27,13 @@ pub(super) struct SplitBuffers {
 const REDUCE_WORKGROUP: usize = 32;
 
 impl SplitBuffers {
-    /// Scratch for outputs [sequences, heads, value_dim] in `splits` parts.
+    /// Scratch for outputs [sequences, heads, value_dim] in `splits` parts, and the operand `sinks`.
     pub(super) fn new(plan: &mut Plan, [sequences, heads, value_dim]: [usize; 3], splits: usize) -> Self {
         let rows = sequences * heads;
         Self {
             state: plan.buffer("part_state", Role::Scratch, rows * splits * 8),
             out: plan.buffer("part_out", Role::Scratch, rows * splits * value_dim * 4),
+            sinks: plan.buffer("sinks", Role::Input, heads * 4),
             splits,
         }
     }
@@ -43,7 +46,7 @@ impl SplitBuffers {
             Launch::of("attention_reduce", element)
                 .overrides([("WORKGROUP", REDUCE_WORKGROUP as f64)])
                 .params([("head_dim4", word(value_dim4)), ("heads", word(heads)), ("splits", word(self.splits))])
-                .bindings([self.state, self.out, out])
+                .bindings([self.state, self.out, self.sinks, out])
                 .grid([word(value_dim4.div_ceil(REDUCE_WORKGROUP)), word(heads), word(sequences)]),
         );
     }

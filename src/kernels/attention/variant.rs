@@ -151,7 +151,12 @@ const DECODE: &[DecodeVariant] = &[
         paged_shader: Some("attention_decode_paged_subgroup"),
         work_of: WorkOf::Lane,
     },
-    DecodeVariant { name: "group", shader: "attention_decode_group", paged_shader: None, work_of: WorkOf::Workgroup },
+    DecodeVariant {
+        name: "group",
+        shader: "attention_decode_group",
+        paged_shader: Some("attention_decode_paged_group"),
+        work_of: WorkOf::Workgroup,
+    },
 ];
 
 /// The names of all variants of decode over a contiguous cache.
@@ -214,7 +219,7 @@ impl DecodeVariant {
                     word(sequences),
                 ])
             }
-            WorkOf::Workgroup => launch.overrides([("GROUP", heads.group() as f64)]).grid([
+            WorkOf::Workgroup => launch.constant("GROUP", word(heads.group())).grid([
                 word(splits),
                 word(heads.kv_heads),
                 word(sequences),

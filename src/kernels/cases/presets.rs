@@ -207,8 +207,8 @@ fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) ->
                 vec![of(Family::Attention, Prefill::causal(heads, prompt, prompt))]
             } else {
                 vec![
-                    of(Family::Attention, Decode { heads, sequences, kv_len }),
-                    of(Family::Attention, PagedDecode { heads, sequences, kv_len, block: BLOCK }),
+                    of(Family::Attention, Decode::new(heads, sequences, kv_len)),
+                    of(Family::Attention, PagedDecode::new(heads, sequences, kv_len, BLOCK)),
                 ]
             }
         }

@@ -267,7 +267,7 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(4, 1, 128), 2, 64),
         (heads(5, 1, 32), 3, 129),
     ] {
-        kernels.push(("random", shared(Decode { heads, sequences, kv_len })));
+        kernels.push(("random", shared(Decode::new(heads, sequences, kv_len))));
     }
     for (heads, sequences, kv_len, block) in [
         (heads(1, 1, 64), 1, 1, 16),
@@ -280,8 +280,9 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(2, 1, 32), 5, 48, 1),
         (heads(4, 1, 128), 2, 128, 16),
     ] {
-        kernels.push(("random", shared(PagedDecode { heads, sequences, kv_len, block })));
+        kernels.push(("random", shared(PagedDecode::new(heads, sequences, kv_len, block))));
     }
+    kernels.extend(windows_and_sinks());
     // heads, latent_dim, rope_dim, key_dim, sequences, kv_len
     for (heads, latent_dim, rope_dim, key_dim, sequences, kv_len) in [
         (1, 512, 64, 192, 1, 1),
@@ -296,6 +297,26 @@ fn attention_suite() -> Vec<Labelled> {
         (9, 192, 64, 96, 1, 7),
     ] {
         kernels.push(("random", shared(MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len })));
+    }
+    kernels
+}
+
+/// Decode with a sliding window, with sinks and with both. Every fourth sink is extreme.
+fn windows_and_sinks() -> Vec<Labelled> {
+    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
+    let mut kernels = Vec::new();
+    for (heads, sequences, kv_len, window, sinks) in [
+        (heads(16, 2, 64), 2, 300, Some(128), true),
+        (heads(8, 1, 64), 1, 100, Some(128), true),
+        (heads(5, 1, 128), 3, 257, Some(1), false),
+        (heads(4, 4, 36), 1, 130, Some(77), true),
+        (heads(8, 2, 128), 2, 63, None, true),
+        (heads(12, 4, 80), 1, 700, Some(333), false),
+    ] {
+        let block = 16;
+        let contiguous = Decode { window, sinks, ..Decode::new(heads, sequences, kv_len) };
+        let paged = PagedDecode { window, sinks, ..PagedDecode::new(heads, sequences, kv_len, block) };
+        kernels.extend([("random", shared(contiguous)), ("random", shared(paged))]);
     }
     kernels
 }

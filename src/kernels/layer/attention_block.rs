@@ -62,7 +62,7 @@ impl AttentionBlock {
         let heads = self.heads;
         match self.phase {
             BlockPhase::Prefill { tokens } => Box::new(Prefill::causal(heads, tokens, tokens)),
-            BlockPhase::Decode { sequences, kv_len } => Box::new(Decode { heads, sequences, kv_len }),
+            BlockPhase::Decode { sequences, kv_len } => Box::new(Decode::new(heads, sequences, kv_len)),
         }
     }
 
@@ -199,6 +199,7 @@ impl Kernel for AttentionBlock {
             value,
             ("part_state", "part_state", Scratch),
             ("part_out", "part_out", Scratch),
+            ("sinks", "sinks", Input),
             ("out", "attended", Output),
         ];
         let attention = self.attention();
@@ -227,6 +228,7 @@ impl Kernel for AttentionBlock {
             let mut cache = self.attention().inputs(variant, element, seed ^ 0x500);
             take(&mut inputs, &mut cache, "k", "k_cache");
             take(&mut inputs, &mut cache, "v", "v_cache");
+            take(&mut inputs, &mut cache, "sinks", "sinks");
         }
         inputs
     }
@@ -300,7 +302,9 @@ impl AttentionBlock {
                 twin::attention::prefill(&outputs["q"], &keys, row, head)
             }
             BlockPhase::Decode { .. } => {
-                twin::attention::decode(&outputs["q"], &inputs["k_cache"], &inputs["v_cache"], row, head)
+                let seen = twin::attention::Seen::default();
+                let cache = twin::attention::Cache { k: &inputs["k_cache"], v: &inputs["v_cache"], seen };
+                twin::attention::decode(&outputs["q"], &cache, row, head)
             }
         }
     }

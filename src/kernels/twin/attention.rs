@@ -1,19 +1,24 @@
 //! Twin of `attention_*.wgsl`.
 
+use std::ops::Range;
+
 use crate::kernels::tensor::Tensor;
 
-/// The output of one query head: softmax of `score(j)` over `visible` keys, times the values of `value_dim` numbers.
+/// The output of one query head: softmax of `score(j)` over the visible keys, times the values of `value_dim` numbers. A sink
+/// is one more logit in the softmax; it has no value.
 fn attend(
-    visible: usize,
+    visible: Range<usize>,
+    sink: Option<f64>,
     value_dim: usize,
     score: impl Fn(usize) -> f64,
     value: impl Fn(usize, usize) -> f64,
 ) -> Vec<f64> {
-    let score: Vec<f64> = (0..visible).map(score).collect();
-    let largest = score.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let score: Vec<f64> = visible.clone().map(score).collect();
+    let largest = score.iter().copied().chain(sink).fold(f64::NEG_INFINITY, f64::max);
     let weight: Vec<f64> = score.iter().map(|s| (s - largest).exp()).collect();
-    let total: f64 = weight.iter().sum();
-    (0..value_dim).map(|d| weight.iter().enumerate().map(|(j, w)| w * value(j, d)).sum::<f64>() / total).collect()
+    let total = weight.iter().sum::<f64>() + sink.map_or(0.0, |sink| (sink - largest).exp());
+    let output = |d| visible.clone().zip(&weight).map(|(j, w)| w * value(j, d)).sum::<f64>() / total;
+    (0..value_dim).map(output).collect()
 }
 
 /// The dot product of two vectors of `dim` numbers.
@@ -44,21 +49,55 @@ pub fn prefill(q: &Tensor, keys: &Keys, row: usize, head: usize) -> Vec<f64> {
     let visible = if causal { kv_len - q_len + row + 1 } else { kv_len };
     let root = (head_dim as f64).sqrt();
     attend(
-        visible,
+        0..visible,
+        None,
         value_dim,
         |j| dot(head_dim, |d| q.at(&[row, head, d]), |d| k.at(&[j, kv_head, d])) / root,
         |j, d| v.at(&[j, kv_head, d]),
     )
 }
 
-/// The output of one head of one sequence: `q` [sequences, heads, d] over `k`, `v` [sequences, kv_len, kv_heads, d].
-pub fn decode(q: &Tensor, k: &Tensor, v: &Tensor, sequence: usize, head: usize) -> Vec<f64> {
+/// What a query of decode sees besides every key of its cache.
+#[derive(Clone, Copy, Default)]
+pub struct Seen<'a> {
+    /// Keys that it sees, the last ones; `None`: all.
+    pub window: Option<usize>,
+    /// One logit per query head that joins the softmax without a value: [heads].
+    pub sinks: Option<&'a Tensor>,
+}
+
+impl Seen<'_> {
+    /// The keys of a cache of `kv_len` that the query sees.
+    fn keys(&self, kv_len: usize) -> Range<usize> {
+        let hidden = self.window.map_or(0, |window| kv_len.saturating_sub(window));
+        hidden..kv_len
+    }
+
+    fn sink(&self, head: usize) -> Option<f64> {
+        self.sinks.map(|sinks| sinks.at(&[head]))
+    }
+}
+
+/// A contiguous cache.
+pub struct Cache<'a> {
+    /// Keys [sequences, kv_len, kv_heads, d].
+    pub k: &'a Tensor,
+    /// Values [sequences, kv_len, kv_heads, d].
+    pub v: &'a Tensor,
+    /// What a query sees of it.
+    pub seen: Seen<'a>,
+}
+
+/// The output of one head of one sequence: `q` [sequences, heads, d] over a contiguous cache.
+pub fn decode(q: &Tensor, cache: &Cache, sequence: usize, head: usize) -> Vec<f64> {
+    let Cache { k, v, seen } = *cache;
     let (heads, head_dim) = (q.dims()[1], q.dims()[2]);
     let (kv_len, kv_heads) = (k.dims()[1], k.dims()[2]);
     let kv_head = head * kv_heads / heads;
     let root = (head_dim as f64).sqrt();
     attend(
-        kv_len,
+        seen.keys(kv_len),
+        seen.sink(head),
         head_dim,
         |j| dot(head_dim, |d| q.at(&[sequence, head, d]), |d| k.at(&[sequence, j, kv_head, d])) / root,
         |j, d| v.at(&[sequence, j, kv_head, d]),
@@ -75,6 +114,8 @@ pub struct Pages<'a> {
     pub block_table: &'a Tensor,
     /// Keys per block.
     pub block: usize,
+    /// What a query sees of it.
+    pub seen: Seen<'a>,
 }
 
 /// The output of one head of one sequence: `q` [sequences, heads, d] over `kv_len` keys of a paged cache.
@@ -90,7 +131,8 @@ pub fn decode_paged(q: &Tensor, pages: &Pages, kv_len: usize, sequence: usize, h
         .collect();
     let root = (head_dim as f64).sqrt();
     attend(
-        kv_len,
+        pages.seen.keys(kv_len),
+        pages.seen.sink(head),
         head_dim,
         |j| dot(head_dim, |d| q.at(&[sequence, head, d]), |d| pages.k.at(&[rows[j], kv_head, d])) / root,
         |j, d| pages.v.at(&[rows[j], kv_head, d]),
@@ -113,7 +155,8 @@ pub fn mla_decode(q: &Tensor, latent: &LatentCache, sequence: usize, head: usize
     let (kv_len, entry) = (cache.dims()[1], cache.dims()[2]);
     let root = (key_dim as f64).sqrt();
     attend(
-        kv_len,
+        0..kv_len,
+        None,
         latent_dim,
         |j| dot(entry, |d| q.at(&[sequence, head, d]), |d| cache.at(&[sequence, j, d])) / root,
         |j, d| cache.at(&[sequence, j, d]),
