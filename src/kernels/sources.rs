@@ -32,6 +32,8 @@ shaders![
     "attention_decode_paged_subgroup",
     "attention_decode_row",
     "attention_decode_subgroup",
+    "attention_head_matmul",
+    "attention_join_keys",
     "attention_prefill_matrix",
     "attention_prefill_row",
     "attention_prefill_subgroup",

@@ -129,8 +129,11 @@ const NARROW: &[(&[&str], &[&str])] = &[
         &["gate_up", "down", "dense", "router_logits", "moe_layer"],
         &["blocked_8x64", "subgroup_8x64", "subgroup_16x64", "subgroup_32x64"],
     ),
-    (&["decode", "decode_paged", "mla_decode", "attention_block_decode"], &["row", "subgroup"]),
-    (&["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill"], &["subgroup_8x4"]),
+    (&["decode", "decode_paged", "mla_decode", "attention_block_decode", "mla_block_decode"], &["row", "subgroup"]),
+    (
+        &["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill", "mla_block_prefill"],
+        &["subgroup_8x4"],
+    ),
 ];
 
 /// Whether the workgroups of a variant have 8 invocations.
@@ -149,6 +152,7 @@ const ROW_BY_ROW: &[&str] = &[
     "mla_prefill",
     "mla_prefill_full",
     "attention_block_prefill",
+    "mla_block_prefill",
 ];
 
 /// The least width of subgroups that the subgroup kernels run in.
@@ -171,6 +175,8 @@ const SLOW_COMPILERS: &[(&str, &[&str], &str)] = &[(
         "mla_prefill",
         "mla_prefill_full",
         "attention_block_prefill",
+        "mla_block_decode",
+        "mla_block_prefill",
     ],
     "subgroup",
 )];

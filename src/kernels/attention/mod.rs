@@ -1,8 +1,10 @@
 //! Attention: prefill with online softmax, and decode with the cache split over workgroups and a reduce pass; grouped
-//! queries, a paged cache, and the multi-head latent attention of DeepSeek-V3.
+//! queries, a paged cache, and the multi-head latent attention of DeepSeek-V3 with what its projections need beside matmuls.
 
 mod decode;
+mod head_matmul;
 mod heads;
+mod join_keys;
 mod mla;
 mod operands;
 mod paged;
@@ -12,7 +14,9 @@ mod split;
 mod variant;
 
 pub use decode::Decode;
+pub use head_matmul::HeadMatmul;
 pub use heads::Heads;
+pub use join_keys::JoinKeys;
 pub use mla::MlaDecode;
 pub use paged::PagedDecode;
 pub use prefill::Prefill;

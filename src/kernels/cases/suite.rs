@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
+use crate::kernels::attention::{Decode, HeadMatmul, Heads, JoinKeys, MlaDecode, PagedDecode, Prefill};
 use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
 use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, Sort, TopK};
 use crate::kernels::kernel::Kernel;
-use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer, SharedExpert};
+use crate::kernels::layer::{AttentionBlock, BlockPhase, MlaBlock, MoeLayer, SharedExpert};
 use crate::kernels::matmul::{Combine, CombineShared, ExtremeInt8, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
 use crate::kernels::types::{Family, KernelPhase};
@@ -283,6 +283,7 @@ fn attention_suite() -> Vec<Labelled> {
         kernels.push(("random", shared(PagedDecode::new(heads, sequences, kv_len, block))));
     }
     kernels.extend(windows_and_sinks());
+    kernels.extend(latent_projections());
     // heads, latent_dim, rope_dim, key_dim, sequences, kv_len
     for (heads, latent_dim, rope_dim, key_dim, sequences, kv_len) in [
         (1, 512, 64, 192, 1, 1),
@@ -297,6 +298,36 @@ fn attention_suite() -> Vec<Labelled> {
         (9, 192, 64, 96, 1, 7),
     ] {
         kernels.push(("random", shared(MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len })));
+    }
+    kernels
+}
+
+/// What latent attention needs beside matmuls and attention.
+fn latent_projections() -> Vec<Labelled> {
+    let mut kernels = Vec::new();
+    for (tokens, heads, k, n, rest) in [
+        (1, 1, 4, 4, 0),
+        (3, 16, 128, 512, 64),
+        (9, 4, 512, 128, 0),
+        (17, 3, 36, 52, 20),
+        (8, 2, 64, 260, 4),
+        (33, 1, 20, 128, 64),
+        (2, 40, 8, 12, 4),
+        (70, 2, 100, 96, 0),
+    ] {
+        kernels.push(("random", shared(HeadMatmul { tokens, heads, k, n, rest })));
+    }
+    for (tokens, heads, own, rotary) in [
+        (1, 1, 4, 4),
+        (3, 16, 128, 64),
+        (9, 4, 64, 32),
+        (17, 3, 36, 20),
+        (8, 2, 260, 4),
+        (33, 1, 20, 128),
+        (2, 40, 8, 12),
+        (70, 5, 100, 96),
+    ] {
+        kernels.push(("random", shared(JoinKeys { tokens, heads, own, rotary })));
     }
     kernels
 }
@@ -386,6 +417,34 @@ fn layer_suite() -> Vec<Labelled> {
         (heads(16, 4, 64), 24, BlockPhase::Decode { sequences: 2, kv_len: 100 }),
     ] {
         kernels.push(("random", shared(AttentionBlock { heads, hidden, phase, projection: None })));
+    }
+    kernels.extend(latent_blocks());
+    kernels
+}
+
+/// Blocks of latent attention; every second shape is a prefill.
+fn latent_blocks() -> Vec<Labelled> {
+    let decode = |sequences, kv_len| BlockPhase::Decode { sequences, kv_len };
+    let prefill = |tokens| BlockPhase::Prefill { tokens };
+    let mut kernels = Vec::new();
+    // heads, hidden, q_rank, latent_dim, rope_dim, nope_dim, value_dim
+    for (sizes, phases) in [
+        ([4, 100, 24, 512, 64, 128, 128], [prefill(33), decode(2, 65)]),
+        ([1, 36, 12, 64, 64, 32, 32], [prefill(1), decode(1, 1)]),
+        ([16, 40, 20, 128, 64, 32, 32], [prefill(17), decode(3, 77)]),
+        ([2, 64, 36, 192, 64, 128, 128], [prefill(64), decode(1, 130)]),
+        ([3, 52, 8, 64, 64, 32, 64], [prefill(45), decode(2, 33)]),
+        ([17, 20, 16, 64, 64, 64, 96], [prefill(7), decode(1, 40)]),
+        ([8, 132, 64, 256, 64, 64, 64], [prefill(65), decode(4, 19)]),
+        ([5, 24, 28, 64, 64, 48, 64], [prefill(31), decode(1, 257)]),
+    ] {
+        let [heads, hidden, q_rank, latent_dim, rope_dim, nope_dim, value_dim] = sizes;
+        for phase in phases {
+            let projection = None;
+            let block =
+                MlaBlock { heads, hidden, q_rank, latent_dim, rope_dim, nope_dim, value_dim, phase, projection };
+            kernels.push(("random", shared(block)));
+        }
     }
     kernels
 }

@@ -47,6 +47,27 @@ pub enum BlockPhase {
     },
 }
 
+impl BlockPhase {
+    /// Its sizes by name.
+    pub(super) fn shape(self) -> BTreeMap<String, u64> {
+        match self {
+            Self::Prefill { tokens } => named(&[("tokens", tokens)]),
+            Self::Decode { sequences, kv_len } => named(&[("sequences", sequences), ("kv_len", kv_len)]),
+        }
+    }
+
+    /// Half of the tokens or sequences; `None` if there is only one.
+    pub(super) fn halved(self) -> Option<Self> {
+        match self {
+            Self::Prefill { tokens } if tokens > 1 => Some(Self::Prefill { tokens: tokens / 2 }),
+            Self::Decode { sequences, kv_len } if sequences > 1 => {
+                Some(Self::Decode { sequences: sequences / 2, kv_len })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The weights of the projections of queries, keys and values.
 const WEIGHTS: [&str; 3] = ["wq", "wk", "wv"];
 
@@ -132,10 +153,7 @@ impl Kernel for AttentionBlock {
         let Heads { heads, kv_heads, head_dim, .. } = self.heads;
         let mut shape =
             named(&[("heads", heads), ("kv_heads", kv_heads), ("head_dim", head_dim), ("hidden", self.hidden)]);
-        shape.extend(match self.phase {
-            BlockPhase::Prefill { tokens } => named(&[("tokens", tokens)]),
-            BlockPhase::Decode { sequences, kv_len } => named(&[("sequences", sequences), ("kv_len", kv_len)]),
-        });
+        shape.extend(self.phase.shape());
         shape
     }
 
@@ -163,14 +181,7 @@ impl Kernel for AttentionBlock {
     }
 
     fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
-        let phase = match self.phase {
-            BlockPhase::Prefill { tokens } if tokens > 1 => BlockPhase::Prefill { tokens: tokens / 2 },
-            BlockPhase::Decode { sequences, kv_len } if sequences > 1 => {
-                BlockPhase::Decode { sequences: sequences / 2, kv_len }
-            }
-            _ => return None,
-        };
-        Some(Box::new(Self { phase, ..self.clone() }))
+        self.phase.halved().map(|phase| Box::new(Self { phase, ..self.clone() }) as Box<dyn Kernel>)
     }
 
     fn narrower(&self) -> Option<Box<dyn Kernel>> {
