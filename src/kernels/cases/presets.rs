@@ -3,7 +3,12 @@
 //! Shapes come from the models in specs/models. `full` and `quick` use the true sizes of a layer. `smoke` divides the
 //! hidden, intermediate and head counts by 8, so that a software adapter finishes in minutes. The router keeps all its
 //! experts, since its cost depends on them. Expert matmuls have 8 experts, those of one chip under expert parallelism.
+//!
+//! gpt-oss: the biases of its matmuls and the clamp in its SwiGLU are left out. Qwen3-Next: only the feed-forward part is
+//! there. Three of four layers have linear attention, for which there are no kernels. The others have heads of 256, which
+//! no attention kernel holds in registers.
 
+use std::iter;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -15,10 +20,10 @@ use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
 use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, Sort, TopK};
 use crate::kernels::kernel::Kernel;
-use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer};
+use crate::kernels::layer::{AttentionBlock, BlockPhase, MlaBlock, MoeLayer, SharedExpert};
 use crate::kernels::matmul::{Combine, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
-use crate::kernels::types::{Family, KernelPhase};
+use crate::kernels::types::{Family, KernelPhase, StorageType};
 use crate::specs::{Attention, Model, Moe};
 
 /// A set of shapes.
@@ -27,7 +32,7 @@ use crate::specs::{Attention, Model, Moe};
 pub enum Preset {
     /// Layers scaled down: what a software adapter finishes in minutes.
     Smoke,
-    /// True layer sizes of three models, few points.
+    /// True layer sizes of four models, few points.
     Quick,
     /// True layer sizes of all models.
     Full,
@@ -48,6 +53,9 @@ struct Scale {
     sequences: usize,
     /// Keys per sequence of decode attention.
     kv_len: usize,
+    /// Whether it has what came after the first records: latent attention with its projections, shared experts, and the
+    /// type that a model ships in. They would make `smoke` longer.
+    is_current: bool,
 }
 
 /// A number for each phase.
@@ -80,15 +88,17 @@ fn scale(preset: Preset) -> Scale {
             prompt: 512,
             sequences: 8,
             kv_len: 1024,
+            is_current: false,
         },
         Preset::Quick => Scale {
-            models: &["llama-3.1-70b", "qwen3-235b-a22b", "deepseek-v3"],
+            models: &["llama-3.1-70b", "qwen3-235b-a22b", "deepseek-v3", "gpt-oss-120b"],
             divisor: 1,
             rows: ByPhase { prefill: 512, decode: 16 },
             routed_tokens: ByPhase { prefill: 4096, decode: 128 },
             prompt: 2048,
             sequences: 32,
             kv_len: 4096,
+            is_current: true,
         },
         Preset::Full => Scale {
             models: &[
@@ -98,6 +108,8 @@ fn scale(preset: Preset) -> Scale {
                 "qwen3-30b-a3b",
                 "qwen3-235b-a22b",
                 "deepseek-v3",
+                "gpt-oss-120b",
+                "qwen3-next-80b-a3b",
             ],
             divisor: 1,
             rows: ByPhase { prefill: 4096, decode: 16 },
@@ -105,6 +117,7 @@ fn scale(preset: Preset) -> Scale {
             prompt: 4096,
             sequences: 64,
             kv_len: 8192,
+            is_current: true,
         },
     }
 }
@@ -124,11 +137,26 @@ pub fn preset_cases(preset: Preset, models: &[Model], capacity: &Capacity) -> Ve
         for phase in [KernelPhase::Prefill, KernelPhase::Decode] {
             for (family, kernel) in layer_kernels(model, phase, &scale) {
                 let (kernel, label) = (capacity.fit(kernel), model.name.clone());
-                cases.extend(CaseGroup { family, kernel, label, phase, scale_divisor }.expand());
+                let group = CaseGroup { family, kernel, label, phase, scale_divisor }.expand();
+                cases.extend(group.into_iter().filter(|case| has_type(model, case, &scale)));
             }
         }
     }
     cases
+}
+
+/// The models of the first records. They are measured in every type that those had, whatever they ship in.
+const IN_ALL_FIRST_TYPES: &[&str] =
+    &["llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b", "qwen3-30b-a3b", "qwen3-235b-a22b", "deepseek-v3"];
+
+/// Whether a model is measured in the type of a case: in f16 and bf16, in the type that it ships in, and in the others that
+/// the first records had if it was in them. A kernel that exists in f32 alone is measured in it.
+fn has_type(model: &Model, case: &CaseSpec, scale: &Scale) -> bool {
+    match case.element {
+        StorageType::F16 | StorageType::Bf16 => true,
+        StorageType::F32 if case.kernel.elements() == [StorageType::F32] => true,
+        StorageType::F32 | StorageType::Int8 | StorageType::Int4 => IN_ALL_FIRST_TYPES.contains(&&*model.name),
+    }
 }
 
 /// A kernel with its family.
@@ -159,22 +187,48 @@ fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFami
         let intermediate = size(model.dense_intermediate) / scale.divisor;
         kernels.extend(Ffn { experts: 1, rows: rows * 4, hidden, intermediate }.kernels());
     }
-    kernels.extend(attention_kernels(model.attention, phase, scale));
-    kernels.extend(attention_block(model.attention, hidden, phase, scale));
-    kernels.extend(model.moe.as_ref().map(|moe| moe_layer(moe, hidden, rows.div_ceil(4), scale)));
+    if holds_heads(model.attention) {
+        kernels.extend(attention_kernels(model, phase, scale));
+        kernels.extend(attention_block(model.attention, hidden, phase, scale));
+    }
+    kernels.extend(model.moe.iter().flat_map(|moe| moe_layers(moe, hidden, rows.div_ceil(4), scale)));
     kernels
 }
 
-/// Attention with its projections, for grouped heads. The latent kind has no kernels for all of them.
+/// The largest grouped heads that the attention kernels hold in registers.
+const MOST_HEAD_DIM: u64 = 128;
+
+fn holds_heads(attention: Attention) -> bool {
+    !matches!(attention, Attention::Gqa { head_dim, .. } if head_dim > MOST_HEAD_DIM)
+}
+
+/// Attention with its projections. That of gpt-oss is here without window and sinks, which the single kernels have.
 fn attention_block(attention: Attention, hidden: usize, phase: KernelPhase, scale: &Scale) -> Option<OfFamily> {
-    let Attention::Gqa { heads, kv_heads, head_dim } = attention else { return None };
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
-    let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
     let phase = match phase {
         KernelPhase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
         KernelPhase::Decode => BlockPhase::Decode { sequences: scale.sequences, kv_len: scale.kv_len },
     };
-    Some(of(Family::Layer, AttentionBlock { heads, hidden, phase, projection: None }))
+    match attention {
+        Attention::Gqa { heads, kv_heads, head_dim } => {
+            let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
+            Some(of(Family::Layer, AttentionBlock { heads, hidden, phase, projection: None }))
+        }
+        Attention::Mla { heads, q_lora_rank, kv_lora_rank, rope_head_dim, nope_head_dim, v_head_dim } => {
+            let block = MlaBlock {
+                heads: divided(heads),
+                hidden,
+                q_rank: size(q_lora_rank),
+                latent_dim: size(kv_lora_rank),
+                rope_dim: size(rope_head_dim),
+                nope_dim: size(nope_head_dim),
+                value_dim: size(v_head_dim),
+                phase,
+                projection: None,
+            };
+            scale.is_current.then(|| of(Family::Layer, block))
+        }
+    }
 }
 
 /// A layer that is measured as a whole has an eighth of the model's experts, so that their weights fit a device. It keeps
@@ -183,34 +237,50 @@ const LAYER_SHARE: usize = 8;
 /// The most tokens of such a layer.
 const LAYER_TOKENS: usize = 4096;
 
-/// A whole layer with `rows` rows per expert on average. That is fewer than in the cases of single kernels, since it has
-/// more experts.
-fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> OfFamily {
+/// Whole layers with `rows` rows per expert on average: without shared experts where the first records had it so, and with
+/// them. The rows are fewer than in the cases of single kernels, since a layer has more experts.
+fn moe_layers(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> Vec<OfFamily> {
     let mut gate = gate(moe);
     let least = gate.top_k.max(2 * gate.groups).next_multiple_of(4);
     gate.experts = (gate.experts / LAYER_SHARE).max(least).min(gate.experts);
     let tokens = (rows * gate.experts / gate.top_k).clamp(1, LAYER_TOKENS);
     let intermediate = size(moe.intermediate) / scale.divisor;
-    of(Family::Layer, MoeLayer { gate, tokens, hidden, intermediate, shared: None, router: None, scoring: None })
+    let shared = (moe.shared_experts > 0 && scale.is_current).then(|| SharedExpert {
+        intermediate: intermediate * size(moe.shared_experts),
+        gated: moe.gated_shared,
+        variant: None,
+    });
+    let layer = MoeLayer { gate, tokens, hidden, intermediate, shared: None, router: None, scoring: None };
+    let whole = shared.map(|shared| MoeLayer { shared: Some(shared), ..layer.clone() });
+    let routed = (!moe.gated_shared).then_some(layer);
+    routed.into_iter().chain(whole).map(|layer| of(Family::Layer, layer)).collect()
 }
 
 /// Keys per block of the paged cache: vLLM's default.
 const BLOCK: usize = 16;
 
-fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
+/// The windows of a model's layers: none, and one in addition if some layers attend within it.
+fn windows(model: &Model) -> impl Iterator<Item = Option<usize>> {
+    iter::once(None).chain(model.window.map(|window| Some(size(window.tokens))))
+}
+
+fn attention_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
     let Scale { prompt, sequences, kv_len, .. } = *scale;
-    match (attention, phase) {
+    let sinks = model.sinks;
+    match (model.attention, phase) {
         (Attention::Gqa { heads, kv_heads, head_dim }, _) => {
             let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
-            if phase == KernelPhase::Prefill {
-                vec![of(Family::Attention, Prefill::causal(heads, prompt, prompt))]
-            } else {
-                vec![
-                    of(Family::Attention, Decode::new(heads, sequences, kv_len)),
-                    of(Family::Attention, PagedDecode::new(heads, sequences, kv_len, BLOCK)),
-                ]
-            }
+            let kernels = |window| {
+                if phase == KernelPhase::Prefill {
+                    let prefill = Prefill { window, sinks, ..Prefill::causal(heads, prompt, prompt) };
+                    return vec![of(Family::Attention, prefill)];
+                }
+                let decode = Decode { window, sinks, ..Decode::new(heads, sequences, kv_len) };
+                let paged = PagedDecode { window, sinks, ..PagedDecode::new(heads, sequences, kv_len, BLOCK) };
+                vec![of(Family::Attention, decode), of(Family::Attention, paged)]
+            };
+            windows(model).flat_map(kernels).collect()
         }
         (Attention::Mla { heads, rope_head_dim, nope_head_dim, v_head_dim, .. }, KernelPhase::Prefill) => {
             // The latent is expanded: every head has keys and values of its own.
@@ -218,7 +288,7 @@ fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) ->
             let head_dim = size(nope_head_dim.saturating_add(rope_head_dim));
             let heads = Heads { heads, kv_heads: heads, head_dim };
             let value_dim = size(v_head_dim);
-            vec![of(Family::Attention, Prefill { heads, value_dim, q_len: prompt, kv_len: prompt, causal: true })]
+            vec![of(Family::Attention, Prefill { value_dim, ..Prefill::causal(heads, prompt, prompt) })]
         }
         (Attention::Mla { heads, kv_lora_rank, rope_head_dim, nope_head_dim, .. }, KernelPhase::Decode) => {
             let decode = MlaDecode {
