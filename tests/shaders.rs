@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, CooperativeSize, Expression, Function, MathFunction, Module, TypeInner};
-use supernode_bench::kernels::{Launch, MATRICES, Need, Plan, Role, SHADERS, STORAGE, StorageType, wgsl};
+use supernode_bench::kernels::{Launch, MATRICES, Need, Plan, Role, SHADERS, STORAGE, StorageType, WEIGHTS, wgsl};
 
 fn parse(shader: &str, element: StorageType) -> Module {
     parse_source(shader, &wgsl(shader, element).expect("the shader exists"))
@@ -164,6 +164,14 @@ fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
         for [line, ..] in &STORAGE[..lines] {
             assert!(text.contains(line), "{} {} has no line {line}", launch.shader, launch.element);
         }
+        if launch.element.weight_group().is_some() {
+            let (decoders, others) = (&WEIGHTS[WEIGHTS.len() - 2..], &WEIGHTS[..WEIGHTS.len() - 2]);
+            for [declaration, ..] in others {
+                assert!(text.contains(declaration), "{} has no {declaration}", launch.shader);
+            }
+            let found = decoders.iter().filter(|[declaration, ..]| text.contains(declaration)).count();
+            assert_eq!(found, 1, "{} decodes in one way", launch.shader);
+        }
         for [line, _] in MATRICES.iter().filter(|_| has_matrices(&launch)) {
             assert!(text.contains(line), "{} has no line {line}", launch.shader);
         }
@@ -294,6 +302,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("main", "the entry points are the kernels"),
     ("widen", "a file reads its own storage type"),
     ("narrow", "a file writes its own storage type"),
+    ("decode", "int4 is decoded in the way that is cheap where the kernel runs"),
     ("add_up", "sums are int32 in int8 kernels and f32 in the others"),
 ];
 

@@ -26,10 +26,10 @@ mod verification;
 pub use kernel::{BestVariant, Kernel, Made};
 pub use kernel_case::KernelCase;
 pub use plan::{Buffer, Launch, Need, Output, POISON_WORD, PartOf, Plan, Role};
-pub use sources::{MATRICES, SHADERS, STORAGE, wgsl};
+pub use sources::{MATRICES, SHADERS, STORAGE, WEIGHTS, wgsl};
 pub use target::{DeviceClass, Target, is_narrow};
 pub use tensor::{MemoryAxis, Random, ScaleLayout, Tensor, TensorType, Tensors};
 #[cfg(feature = "gpu")]
 pub(crate) use types::word;
-pub use types::{Extent, Family, INT4_GROUP, KernelPhase, Operation, StorageType, Work};
+pub use types::{Extent, Family, KernelPhase, Operation, StorageType, Work};
 pub use verification::{Computed, Metric, Verification, Worst};

@@ -24,7 +24,7 @@ use crate::kernels::layer::{AttentionBlock, BlockPhase, MlaBlock, MoeLayer, Shar
 use crate::kernels::matmul::{Combine, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
 use crate::kernels::types::{Family, KernelPhase, StorageType};
-use crate::specs::{Attention, Model, Moe};
+use crate::specs::{Attention, CheckpointType, Model, Moe};
 
 /// A set of shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -149,13 +149,20 @@ pub fn preset_cases(preset: Preset, models: &[Model], capacity: &Capacity) -> Ve
 const IN_ALL_FIRST_TYPES: &[&str] =
     &["llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b", "qwen3-30b-a3b", "qwen3-235b-a22b", "deepseek-v3"];
 
+/// No built-in file ships in NVFP4, but a second checkpoint of this model does (nvidia/DeepSeek-V3-0324-NVFP4).
+const IN_NVFP4: &str = "deepseek-v3";
+
 /// Whether a model is measured in the type of a case: in f16 and bf16, in the type that it ships in, and in the others that
 /// the first records had if it was in them. A kernel that exists in f32 alone is measured in it.
 fn has_type(model: &Model, case: &CaseSpec, scale: &Scale) -> bool {
+    let ships_in = |checkpoint| scale.is_current && model.checkpoint == checkpoint;
     match case.element {
         StorageType::F16 | StorageType::Bf16 => true,
         StorageType::F32 if case.kernel.elements() == [StorageType::F32] => true,
         StorageType::F32 | StorageType::Int8 | StorageType::Int4 => IN_ALL_FIRST_TYPES.contains(&&*model.name),
+        StorageType::Fp8 => ships_in(CheckpointType::Fp8),
+        StorageType::Mxfp4 => ships_in(CheckpointType::Mxfp4),
+        StorageType::Nvfp4 => ships_in(CheckpointType::Nvfp4) || scale.is_current && model.name == IN_NVFP4,
     }
 }
 

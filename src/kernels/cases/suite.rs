@@ -8,7 +8,7 @@ use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, Sort, TopK};
 use crate::kernels::kernel::Kernel;
 use crate::kernels::layer::{AttentionBlock, BlockPhase, MlaBlock, MoeLayer, SharedExpert};
-use crate::kernels::matmul::{Combine, CombineShared, ExtremeInt8, Matmul, MatmulRole};
+use crate::kernels::matmul::{Combine, CombineShared, ExtremeProduct, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
 use crate::kernels::types::{Family, KernelPhase};
 use crate::specs::Scoring::{BiasedSoftmax, Sigmoid, Softmax, SqrtSoftplus};
@@ -39,7 +39,8 @@ fn shared(kernel: impl Kernel + 'static) -> Arc<dyn Kernel> {
 }
 
 /// At least eight shapes per variant and type. There are single tokens, odd k and n, skewed and even loads, experts without
-/// tokens, and whole tiles. In one case int8 sums exceed the integers that f32 holds.
+/// tokens, and whole tiles. In one case int8 sums exceed the integers that f32 holds. In others quantised weights hold each
+/// code, or scales of each exponent.
 fn matmul_suite() -> Vec<Labelled> {
     use Load::{Even, EvenExperts, HotExpert, OneExpert, PowerLaw, Uniform};
     use MatmulRole::{Dense, Down, GateUp};
@@ -60,7 +61,9 @@ fn matmul_suite() -> Vec<Labelled> {
     ] {
         kernels.push((load.label(), shared(Matmul { role, experts, tokens, top_k, k, n, load })));
     }
-    kernels.push(("extreme", shared(ExtremeInt8::new(3, 70))));
+    kernels.push(("extreme", shared(ExtremeProduct::cancelling(3, 70))));
+    kernels.push(("codes", shared(ExtremeProduct::every(3))));
+    kernels.push(("scales", shared(ExtremeProduct::scales(3, 70))));
     for (experts, tokens, top_k, hidden) in [
         (1, 1, 1, 4),
         (1, 1, 1, 19),

@@ -9,7 +9,7 @@ use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, LogitsOf, Sort, TopK, TopkCheck, judge_topk};
 use crate::kernels::kernel::{BestVariant, Kernel};
 use crate::kernels::kernel_case::KernelCase;
-use crate::kernels::layer::append::{append, floats_of, stored, take};
+use crate::kernels::layer::append::{append, expert_types_of, stored, take};
 use crate::kernels::layer::shared_expert::{SharedExpert, SharedParts};
 use crate::kernels::matmul::{Combine, Matmul, MatmulRole};
 use crate::kernels::plan::{Output, Plan, Role};
@@ -94,21 +94,25 @@ impl MoeLayer {
     }
 
     /// The least work: each operand from outside is read once, and the output is written once.
-    fn work(&self, parts: &MoeParts, plan: &Plan, element: StorageType) -> Work {
+    fn work(&self, plan: &Plan, element: StorageType) -> Work {
+        // All parts of this name together: a shared expert repeats those of the routed ones.
         let read = |kernel: &str| {
-            let part = plan.parts.iter().find(|part| part.kernel == kernel);
-            part.map_or(0.0, |part| part.work.bytes_read.get())
+            let parts = plan.parts.iter().filter(|part| part.kernel == kernel);
+            parts.map(|part| part.work.bytes_read.get()).sum::<f64>()
         };
         let size = element.size_bytes() as f64;
-        let slots = (self.tokens * self.gate.top_k) as f64;
-        let weights = read("router_logits") - 4.0 * (self.tokens * self.hidden) as f64 + read("gate_up") + read("down")
-            - size * slots * self.intermediate as f64;
-        let shared =
-            parts.shared.as_ref().map_or(0.0, |shared| size * shared.weights() as f64 + shared.gate_bytes() as f64);
+        let (tokens, hidden) = (self.tokens as f64, self.hidden as f64);
+        let mut inner = size * tokens * (self.gate.top_k * self.intermediate) as f64 + 4.0 * tokens * hidden;
+        if let Some(shared) = self.shared {
+            // It reads the same hidden states again, in f32 for its gate.
+            inner += size * tokens * (hidden + shared.intermediate as f64);
+            inner += if shared.gated { 4.0 * tokens * hidden } else { 0.0 };
+        }
+        let operands = read("router_logits") + read("gate_up") + read("down") - inner;
         Work {
             flop: plan.parts.iter().map(|part| part.work.flop).sum(),
-            bytes_read: Bytes::new(weights + shared + 4.0 * self.gate.experts as f64),
-            bytes_written: Bytes::new(size * (self.tokens * self.hidden) as f64),
+            bytes_read: Bytes::new(operands + 4.0 * self.gate.experts as f64),
+            bytes_written: Bytes::new(size * tokens * hidden),
         }
     }
 }
@@ -135,12 +139,12 @@ impl Kernel for MoeLayer {
     }
 
     fn elements(&self) -> &'static [StorageType] {
-        &[StorageType::F32, StorageType::F16]
+        &[StorageType::F32, StorageType::F16, StorageType::Fp8, StorageType::Mxfp4]
     }
 
     fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
         let matmul = self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate);
-        floats_of(matmul.variant_elements(variant))
+        expert_types_of(matmul.variant_elements(variant))
     }
 
     fn suits(&self, variant: &str) -> bool {
@@ -199,9 +203,12 @@ impl Kernel for MoeLayer {
         ];
         append(&mut plan, case(&parts.sort, first(&parts.sort), StorageType::F32), &buffers);
         let routing = [("block_expert", "block_expert", Scratch), ("slot_of_row", "slot_of_row", Scratch)];
-        let buffers = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1]];
+        let scales = ("b_scale", "gate_up_b_scale", Input);
+        let buffers = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1], scales];
         append(&mut plan, case(&parts.gate_up, variant, element), &buffers);
-        let buffers = [("a", "h", Scratch), ("b", "down_b", Input), ("c", "y", Scratch), routing[0], routing[1]];
+        let scales = ("b_scale", "down_b_scale", Input);
+        let buffers =
+            [("a", "h", Scratch), ("b", "down_b", Input), ("c", "y", Scratch), routing[0], routing[1], scales];
         append(&mut plan, case(&parts.down, variant, element), &buffers);
         if let Some(shared) = &parts.shared {
             shared.append(&mut plan, variant, element, [x, x_router], self.router_variant(&parts));
@@ -212,9 +219,9 @@ impl Kernel for MoeLayer {
                 ("row_of_slot", "row_of_slot", Scratch),
                 ("out", "out", Output),
             ];
-            append(&mut plan, case(&parts.combine, first(&parts.combine), element), &buffers);
+            append(&mut plan, case(&parts.combine, first(&parts.combine), element.result()), &buffers);
         }
-        plan.work = self.work(&parts, &plan, element);
+        plan.work = self.work(&plan, element);
         plan.issued_flop = plan.issued_flop.max(plan.work.flop);
         plan
     }
@@ -233,7 +240,9 @@ impl Kernel for MoeLayer {
         take(&mut inputs, &mut gate, "bias", "bias");
         take(&mut inputs, &mut gate_up, "a", x);
         take(&mut inputs, &mut gate_up, "b", "gate_up_b");
+        take(&mut inputs, &mut gate_up, "b_scale", "gate_up_b_scale");
         take(&mut inputs, &mut down, "b", "down_b");
+        take(&mut inputs, &mut down, "b_scale", "down_b_scale");
         if let Some(shared) = &parts.shared {
             shared.inputs(&mut inputs, variant, element, seed, self.router_variant(&parts));
         }
@@ -248,7 +257,12 @@ impl Kernel for MoeLayer {
         let slots = [self.tokens, self.gate.top_k];
         vec![
             Output::new("expert_of_slot", &slots, &slots, TensorType::Index),
-            Output::new("out", &[self.tokens, self.hidden], &[self.tokens, self.hidden.next_multiple_of(4)], element),
+            Output::new(
+                "out",
+                &[self.tokens, self.hidden],
+                &[self.tokens, self.hidden.next_multiple_of(4)],
+                element.result(),
+            ),
         ]
     }
 
@@ -321,12 +335,14 @@ impl MoeLayer {
             let weight = twin::gating::weight(&self.gate, scores, chosen, expert);
             let h: Vec<f64> = (0..self.intermediate)
                 .into_par_iter()
-                .map(|i| stored(twin::matmul::swiglu(&inputs["x"], &inputs["gate_up_b"], token, expert, i), element))
+                .map(|i| {
+                    stored(twin::matmul::swiglu(&inputs["x"], &inputs["gate_up_b"], token, expert, i), element.result())
+                })
                 .collect();
             let down = &inputs["down_b"];
             out.par_iter_mut().enumerate().for_each(|(column, out)| {
                 let y: f64 = h.iter().enumerate().map(|(i, h)| h * down.at(&[expert, i, column])).sum();
-                *out += weight * stored(y, element);
+                *out += weight * stored(y, element.result());
             });
         }
         if let Some(expert) = self.shared {

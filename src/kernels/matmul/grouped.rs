@@ -11,7 +11,7 @@ use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::routing::{self, Load, NONE, TokenSlots};
 use crate::kernels::tensor::{Tensor, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Extent, INT4_GROUP, StorageType, Work, named, word};
+use crate::kernels::types::{Extent, StorageType, Work, named, word};
 use crate::kernels::verification::{self, Computed, Deviation, Verification, sample, tolerance};
 use crate::units::{Bytes, Flop};
 
@@ -119,8 +119,10 @@ impl Matmul {
         let weight_bytes = element.weight_bits() as f64 / 8.0 * k * columns;
         let scale_bytes = match element {
             StorageType::Int8 => [4.0 * a_rows, 4.0 * columns],
-            StorageType::Int4 => [0.0, 2.0 * (k / INT4_GROUP as f64).ceil() * columns],
-            _ => [0.0; 2],
+            _ => {
+                let weights = self.weights();
+                [0.0, weights.scale_bytes(self.n * weights.matrices, element).iter().sum::<usize>() as f64]
+            }
         };
         let experts = used_experts as f64;
         Work {
@@ -232,6 +234,7 @@ impl Kernel for Matmul {
         let panels = self.weights().panels(variant);
         let k = operands::padded_k(self.k, element);
         let b_columns = self.experts * panels * variant.panel_columns();
+        let [of_column, of_matrix] = self.weights().scale_bytes(panels * variant.panel_columns(), element);
 
         let mut bindings = vec![
             plan.buffer("a", Role::Input, a_rows * k * operands::bytes(element.activation())),
@@ -239,15 +242,16 @@ impl Kernel for Matmul {
             plan.buffer("block_expert", Role::Input, row_blocks * 4),
             plan.buffer("slot_of_row", Role::Input, rows * 4),
         ];
-        match element {
-            StorageType::Int8 => {
-                bindings.push(plan.buffer("a_scale", Role::Input, a_rows * 4));
-                bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
-            }
-            StorageType::Int4 => bindings.push(plan.buffer("b_scale", Role::Input, b_columns * k / INT4_GROUP * 2)),
-            _ => {}
+        if element == StorageType::Int8 {
+            bindings.push(plan.buffer("a_scale", Role::Input, a_rows * 4));
+            bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
         }
         bindings.push(plan.buffer("c", Role::Output, rows * n4 * 4 * operands::bytes(element.result())));
+        for (name, bytes) in [("b_scale", of_column), ("matrix_scale", of_matrix)] {
+            if bytes > 0 {
+                bindings.push(plan.buffer(name, Role::Input, self.experts * bytes));
+            }
+        }
 
         let (k_name, k_step) = variant.k_step(element);
         plan.launch(
@@ -291,8 +295,8 @@ impl Kernel for Matmul {
             ("block_expert", Tensor::indices(&layout.block_expert)),
             ("slot_of_row", Tensor::indices(&layout.slot_of_row)),
         ]);
-        for (name, of) in [("a_scale", "a"), ("b_scale", "b")] {
-            if let Some(scales) = inputs[of].scales().cloned() {
+        for (name, of) in [("a_scale", "a"), ("b_scale", "b"), ("matrix_scale", "b_scale")] {
+            if let Some(scales) = inputs.get(of).and_then(Tensor::scales).cloned() {
                 inputs.insert(name, scales);
             }
         }

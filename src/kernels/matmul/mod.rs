@@ -10,5 +10,5 @@ mod variant;
 
 pub use combine::Combine;
 pub use combine_shared::CombineShared;
-pub use extreme::ExtremeInt8;
+pub use extreme::ExtremeProduct;
 pub use grouped::{Matmul, MatmulRole};

@@ -1,12 +1,15 @@
 //! The layout of activations and weights in memory.
 //!
 //! Weights are stored in panels as wide as a workgroup, so that each workgroup reads one stream: [experts, panels, k,
-//! columns of the panel]. Inside a panel the columns of gate come before those of up. The integer types put 4 (int8) or 8
-//! (int4) neighbours along k into one word.
+//! columns of the panel]. Inside a panel the columns of gate come before those of up. int8 puts 4 neighbours along k into
+//! one word.
+//!
+//! Where only the weights are quantised, a word holds one of k: four columns in fp8; four columns and those half a panel
+//! further in the types of 4 bits. Four words of k follow each other, so that an invocation reads 16 bytes at a time.
 
 use crate::kernels::matmul::variant::Variant;
-use crate::kernels::tensor::{MemoryAxis, Random, ScaleLayout, Tensor};
-use crate::kernels::types::{INT4_GROUP, StorageType};
+use crate::kernels::tensor::{MemoryAxis, Random, ScaleLayout, Tensor, TensorType};
+use crate::kernels::types::StorageType;
 
 /// Bytes of one number of a type that has whole bytes.
 pub(super) fn bytes(element: StorageType) -> usize {
@@ -21,10 +24,19 @@ pub(super) fn weight_bytes(count: usize, element: StorageType) -> usize {
 /// k with the zeros that fill its last step.
 pub(super) fn padded_k(k: usize, element: StorageType) -> usize {
     k.next_multiple_of(match element {
-        StorageType::Int4 => INT4_GROUP,
         StorageType::Int8 => 16,
-        _ => 4,
+        _ => element.weight_step().unwrap_or(4),
     })
+}
+
+/// The type of the scales of a type that quantises only the weights.
+fn scale_kind(element: StorageType) -> TensorType {
+    match element {
+        StorageType::Mxfp4 => TensorType::Exponent,
+        StorageType::Nvfp4 => StorageType::Fp8.into(),
+        StorageType::Fp8 => StorageType::F32.into(),
+        _ => StorageType::F16.into(),
+    }
 }
 
 fn axis(dim: usize, step: usize, count: usize) -> MemoryAxis {
@@ -39,7 +51,7 @@ pub(super) fn activations(rows: usize, in_memory: usize, k: usize, element: Stor
         let scaling = ScaleLayout {
             block: vec![1, k],
             axes: vec![axis(0, 1, in_memory), axis(1, 1, 1)],
-            element: StorageType::F32,
+            kind: StorageType::F32.into(),
         };
         return Tensor::random_quantised(&dims, &axes, element, &scaling, Random { sigma: 1.0, seed });
     }
@@ -71,34 +83,126 @@ impl Weights {
 
     /// Random weights of deviation 1 / sqrt(k), in panels of the variant.
     pub(super) fn draw(&self, variant: &Variant, element: StorageType, seed: u64) -> Tensor {
+        let dims = self.dims();
+        let numbers = Random { sigma: self.sigma(), seed };
+        match element {
+            StorageType::F32 | StorageType::F16 | StorageType::Bf16 => {
+                let axes = self.rows_of_panels(variant, 1, padded_k(self.k, element));
+                Tensor::random_in_order(&dims, &axes, element, numbers)
+            }
+            StorageType::Int8 => {
+                let axes = self.rows_of_panels(variant, 4, padded_k(self.k, element));
+                let scale_axes = self.rows_of_panels(variant, 1, 1);
+                let kind = StorageType::F32.into();
+                let scaling = ScaleLayout { block: self.block(self.k, 1), axes: scale_axes, kind };
+                Tensor::random_quantised(&dims, &axes, element, &scaling, numbers)
+            }
+            StorageType::Int4 | StorageType::Fp8 | StorageType::Mxfp4 | StorageType::Nvfp4 => {
+                let axes = self.words_of_columns(variant, element);
+                let scaling = self.scaling(variant, element);
+                let outer = (element == StorageType::Nvfp4).then(|| self.scales_of_matrices());
+                Tensor::random_quantised_twice(&dims, &axes, element, &scaling, outer, numbers)
+            }
+        }
+    }
+
+    /// The dimension of the columns comes last, that of gate and up before it.
+    fn dims(&self) -> Vec<usize> {
         let Self { experts, k, n, matrices } = *self;
-        let (panels, columns) = (self.panels(variant), self.output_columns(variant));
-        let sigma = 1.0 / (k as f64).sqrt();
-        // The dimension of the columns comes last, that of gate and up before it.
-        let (dims, last) = if matrices == 2 { (vec![experts, k, 2, n], 3) } else { (vec![experts, k, n], 2) };
-        let per_word = match element {
-            StorageType::Int4 => 8,
-            StorageType::Int8 => 4,
+        if matrices == 2 { vec![experts, k, 2, n] } else { vec![experts, k, n] }
+    }
+
+    fn block(&self, of_k: usize, of_n: usize) -> Vec<usize> {
+        let mut block = vec![1; self.dims().len()];
+        block[1] = of_k;
+        *block.last_mut().unwrap_or(&mut 1) = of_n;
+        block
+    }
+
+    fn sigma(&self) -> f64 {
+        1.0 / (self.k as f64).sqrt()
+    }
+
+    /// [experts, panels, k, columns of the panel], with `per_word` neighbours along k inside the last.
+    fn rows_of_panels(&self, variant: &Variant, per_word: usize, k: usize) -> Vec<MemoryAxis> {
+        let (last, columns) = (self.dims().len() - 1, self.output_columns(variant));
+        let mut axes = vec![
+            axis(0, 1, self.experts),
+            axis(last, columns, self.panels(variant)),
+            axis(1, per_word, k.next_multiple_of(per_word) / per_word),
+        ];
+        if self.matrices == 2 {
+            axes.push(axis(2, 1, 2));
+        }
+        axes.extend([axis(last, 1, columns), axis(1, 1, per_word)]);
+        axes
+    }
+
+    /// The left and the right half of a panel: neighbouring blocks of columns, or gate and up.
+    fn halves(&self, variant: &Variant) -> MemoryAxis {
+        if self.matrices == 2 { axis(2, 1, 2) } else { axis(2, 4 * variant.width, 2) }
+    }
+
+    /// The words of weights that alone are quantised; see the head of this file.
+    fn words_of_columns(&self, variant: &Variant, element: StorageType) -> Vec<MemoryAxis> {
+        let (last, columns) = (self.dims().len() - 1, self.output_columns(variant));
+        let outer = [
+            axis(0, 1, self.experts),
+            axis(last, columns, self.panels(variant)),
+            axis(1, 4, padded_k(self.k, element) / 4),
+        ];
+        let (vectors, halves) = (axis(last, 4, variant.width), self.halves(variant));
+        let inner = if element == StorageType::Fp8 {
+            [halves, vectors, axis(1, 1, 4), axis(last, 1, 4)]
+        } else {
+            [vectors, axis(1, 1, 4), axis(last, 1, 4), halves]
+        };
+        [outer.as_slice(), &inner].concat()
+    }
+
+    /// Scales of blocks are a matrix, as checkpoints have it. Those of columns are in panels, eight per invocation.
+    fn scaling(&self, variant: &Variant, element: StorageType) -> ScaleLayout {
+        let [of_k, of_n] = element.weight_group().unwrap_or([1, 1]);
+        let (last, columns) = (self.dims().len() - 1, self.output_columns(variant));
+        let groups = axis(1, 1, self.k.div_ceil(of_k));
+        let mut axes = vec![axis(0, 1, self.experts)];
+        if of_n > 1 {
+            axes.push(groups);
+            axes.extend((self.matrices == 2).then(|| axis(2, 1, 2)));
+            axes.push(axis(last, 1, self.n.div_ceil(of_n)));
+        } else {
+            axes.extend([axis(last, columns, self.panels(variant)), groups]);
+            axes.extend([axis(last, 4, variant.width), self.halves(variant), axis(last, 1, 4)]);
+        }
+        ScaleLayout { block: self.block(of_k, of_n), axes, kind: scale_kind(element) }
+    }
+
+    /// One scale per matrix: the largest number that can be drawn becomes 448 * 6. Calibration leaves some room, which
+    /// differs by matrix.
+    fn scales_of_matrices(&self) -> Tensor {
+        let mut dims = vec![1; self.dims().len()];
+        dims[0] = self.experts;
+        if self.matrices == 2 {
+            dims[2] = 2;
+        }
+        // No number that is drawn lies beyond 3.5 standard deviations.
+        let least = 3.5 * self.sigma() / (448.0 * 6.0);
+        #[expect(clippy::cast_possible_truncation, reason = "a scale is f32 by definition")]
+        let scales: Vec<f32> =
+            (0..self.experts * self.matrices).map(|i| (least * (1.0 + (i % 7) as f64 / 8.0)) as f32).collect();
+        Tensor::floats(&dims, &scales)
+    }
+
+    /// Elements and bytes of the scales of weights that alone are quantised: by column or block, and by matrix.
+    pub(super) fn scale_bytes(&self, columns: usize, element: StorageType) -> [usize; 2] {
+        let Some([of_k, of_n]) = element.weight_group() else { return [0; 2] };
+        let bytes = match scale_kind(element) {
+            TensorType::Float(StorageType::F32) => 4,
+            TensorType::Float(StorageType::F16) => 2,
             _ => 1,
         };
-        let order = |k_step: usize, k_count: usize, k_inside: usize| -> Vec<MemoryAxis> {
-            let mut axes = vec![axis(0, 1, experts), axis(last, columns, panels), axis(1, k_step, k_count)];
-            if matrices == 2 {
-                axes.push(axis(2, 1, 2));
-            }
-            axes.extend([axis(last, 1, columns), axis(1, 1, k_inside)]);
-            axes
-        };
-        let padded = padded_k(k, element);
-        let axes = order(per_word, padded / per_word, per_word);
-        let (share, scale) = match element {
-            StorageType::Int8 => (k, StorageType::F32),
-            StorageType::Int4 => (INT4_GROUP, StorageType::F16),
-            _ => return Tensor::random_in_order(&dims, &axes, element, Random { sigma, seed }),
-        };
-        let mut block = vec![1; dims.len()];
-        block[1] = share;
-        let scaling = ScaleLayout { block, axes: order(1, k.div_ceil(share), 1), element: scale };
-        Tensor::random_quantised(&dims, &axes, element, &scaling, Random { sigma, seed })
+        let across = if of_n > 1 { self.matrices * self.n.div_ceil(of_n) } else { columns };
+        let of_matrices = if element == StorageType::Nvfp4 { 4 * self.matrices } else { 0 };
+        [self.k.div_ceil(of_k) * across * bytes, of_matrices]
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::kernels::plan::{Launch, Need};
-use crate::kernels::types::{INT4_GROUP, StorageType};
+use crate::kernels::types::StorageType;
 
 /// One technique with one tile.
 #[derive(Debug)]
@@ -59,17 +59,22 @@ const fn variant(
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
 }
 
+/// The variant without the types that quantise only the weights: another is the better one of its kind for them.
+const fn not_for_quantised_weights(variant: Variant) -> Variant {
+    Variant { elements: &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8], ..variant }
+}
+
 /// Any number of rows.
 const ANY: usize = usize::MAX;
 
 /// All variants. Narrow workgroups without barriers suit software adapters, where each invocation runs to its end.
 pub(super) const VARIANTS: &[Variant] = &[
     variant("blocked_8x64", Technique::Blocked, [8, 8], 8, 1, ANY),
-    variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY),
+    not_for_quantised_weights(variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY)),
     variant("subgroup_8x64", Technique::Subgroup, [8, 8], 8, 1, 64),
     variant("subgroup_16x64", Technique::Subgroup, [16, 16], 8, 1, ANY),
     variant("subgroup_32x64", Technique::Subgroup, [32, 32], 8, 1, ANY),
-    variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY),
+    not_for_quantised_weights(variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY)),
     variant("tiled_64x128", Technique::Tiled, [64, 4], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
     variant("matrix8_64x128", Technique::Matrix8, [64, 64], 16, 1, ANY),
@@ -97,15 +102,16 @@ impl Variant {
 
     /// The file under shaders/.
     fn shader(&self, element: StorageType) -> &'static str {
+        let quantised = element.weight_group().is_some();
         match (self.technique, element) {
             (Technique::Blocked, StorageType::Int8) => "matmul_int8_blocked",
-            (Technique::Blocked, StorageType::Int4) => "matmul_int4_blocked",
+            (Technique::Blocked, _) if quantised => "matmul_dequant_blocked",
             (Technique::Blocked, _) => "matmul_blocked",
             (Technique::Subgroup, StorageType::Int8) => "matmul_int8_subgroup",
-            (Technique::Subgroup, StorageType::Int4) => "matmul_int4_subgroup",
+            (Technique::Subgroup, _) if quantised => "matmul_dequant_subgroup",
             (Technique::Subgroup, _) => "matmul_subgroup",
             (Technique::Streamed, StorageType::Int8) => "matmul_int8_streamed",
-            (Technique::Streamed, StorageType::Int4) => "matmul_int4_streamed",
+            (Technique::Streamed, _) if quantised => "matmul_dequant_streamed",
             (Technique::Streamed, _) => "matmul_streamed",
             (Technique::Tiled, _) => "matmul_tiled",
             (Technique::Matrix8 | Technique::Matrix16, _) => "matmul_matrix",
@@ -114,7 +120,10 @@ impl Variant {
 
     /// The launch of its shader with its tile; shape, buffers and grid are still missing.
     pub(super) fn launch(&self, element: StorageType) -> Launch {
-        let launch = Launch::of(self.shader(element), element);
+        let mut launch = Launch::of(self.shader(element), element);
+        if let Some(step) = element.weight_step() {
+            launch = launch.constant("STEP4", u32::try_from(step / 4).unwrap_or(1));
+        }
         let width = ("WIDTH", self.width as f64);
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
         // The subgroup technique multiplies codes as f32; the other two take the packed dot product.
@@ -136,8 +145,10 @@ impl Variant {
 
     /// The parameter that counts steps along k, and the k per step.
     pub(super) fn k_step(&self, element: StorageType) -> (&'static str, usize) {
+        if let Some(step) = element.weight_step() {
+            return ("steps", step);
+        }
         match (element, self.technique) {
-            (StorageType::Int4, _) => ("groups", INT4_GROUP),
             (StorageType::Int8, Technique::Blocked | Technique::Streamed) => ("k16", 16),
             _ => ("k4", 4),
         }

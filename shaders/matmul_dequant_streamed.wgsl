@@ -1,41 +1,55 @@
-// Grouped GEMM of int4 weights with f16 activations for few rows per expert (decode). At most ROWS rows share each
+// Grouped GEMM of quantised weights with f16 activations for few rows per expert (decode). At most ROWS rows share each
 // weight. A weight is read once, in a block of 16 bytes, by one of SPLIT_K invocations. These divide k between them and
 // add their sums through workgroup memory.
 //
 //   c[row, :] = a[source(row), :] * (b_scale * b[expert(row)])   SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)       SWIGLU = true
 //
-// Activations are binary16, two per word. Weights are int4, eight of k per word; a stored code is the value plus 8. 32
-// of k share one binary16 scale.
-//
 // Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
-// panels as wide as a workgroup: [experts, panels, k / 8, 2, WIDTH] in vec4 of words. The 2 are neighbouring blocks of
-// columns, or gate and up. Each workgroup therefore reads one stream. Padding of k and of the last panel holds zeros.
+// panels as wide as a workgroup. Each workgroup therefore reads one stream. Padding of k and of the last panel holds
+// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/sources.rs).
+alias Codes = u32; // of eight columns at one k
+alias ColumnScales = vec4<u32>; // eight binary16
 
 override SWIGLU: bool = false;
 override WIDTH: u32 = 32u;  // invocations along the columns; each owns two vec4
 override SPLIT_K: u32 = 8u; // invocations that share the k of a column
 
-const ROWS: u32 = 8u; // per workgroup
+const ROWS: u32 = 8u;  // per workgroup
+const STEP4: u32 = 8u; // fours of k per step, in which a column has one scale
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
-    groups: u32,   // of 32 of k, rounded up
+    steps: u32,    // of 4 * STEP4 of k, rounded up
     n4: u32,       // columns of c / 4, rounded up
     panels: u32,   // column panels per expert
     top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
 }
 
+// Numbers of an invocation's columns: four in the left and four in the right half of its panel. The halves are
+// neighbouring blocks of columns, or gate and up.
+struct Columns {
+    left: vec4<f32>,
+    right: vec4<f32>,
+}
+
+struct Scales {
+    left: vec4<f32>,
+    right: vec4<f32>,
+    left_zero: vec4<f32>, // what the code of zero makes, negative
+    right_zero: vec4<f32>,
+}
+
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> a: array<vec2<u32>>;       // [tokens or rows, k], four per vec2
-@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;       // [experts, panels, k / 8, 2, WIDTH], eight of k per word
+@group(0) @binding(2) var<storage, read> b: array<vec4<u32>>;       // [experts, panels, k / 4, WIDTH] Codes of four k
 @group(0) @binding(3) var<storage, read> block_expert: array<u32>;  // [row blocks], NONE: unused
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;   // [rows], NONE: padding
-@group(0) @binding(5) var<storage, read> b_scale: array<vec2<u32>>; // [experts, panels, k / 32, 2, WIDTH], four columns per vec2
-@group(0) @binding(6) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
+@group(0) @binding(5) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
+@group(0) @binding(6) var<storage, read> b_scale: array<ColumnScales>; // [experts, panels, steps, WIDTH], or of blocks
 
-var<workgroup> tile_expert: u32;
 var<workgroup> partial: array<vec4<f32>, WIDTH * SPLIT_K>;
+var<workgroup> tile_expert: u32;
 
 fn widen(x: vec2<u32>) -> vec4<f32> {
     return vec4(unpack2x16float(x.x), unpack2x16float(x.y));
@@ -45,9 +59,30 @@ fn narrow(x: vec4<f32>) -> vec2<u32> {
     return vec2(pack2x16float(x.xy), pack2x16float(x.zw));
 }
 
-// The values of four words whose codes begin at bit `shift`, without their scale.
-fn code(x: vec4<u32>, shift: u32) -> vec4<f32> {
-    return vec4<f32>((x >> vec4(shift)) & vec4(15u)) - 8.0;
+// The scales of this invocation's columns in one step of k.
+fn scales(expert: u32, panel: u32, step: u32, column: u32) -> Scales {
+    let x = b_scale[((expert * params.panels + panel) * params.steps + step) * WIDTH + column];
+    let left = vec4(unpack2x16float(x.x), unpack2x16float(x.y));
+    let right = vec4(unpack2x16float(x.z), unpack2x16float(x.w));
+    return Scales(left, right, left * -1032.0, right * -1032.0);
+}
+
+// The codes of four k.
+fn four_codes(row: u32, column: u32) -> array<Codes, 4> {
+    let x = b[row * WIDTH + column];
+    return array<Codes, 4>(x.x, x.y, x.z, x.w);
+}
+
+// The weights of one k. A code is the value plus 8. As the last bits of a binary16 it makes 1024 + code.
+fn decode(codes: Codes, scale: Scales) -> Columns {
+    let halves = ((vec4(codes) >> vec4(0u, 4u, 8u, 12u)) & vec4(0x000F000Fu)) | vec4(0x64006400u);
+    let x = unpack2x16float(halves.x);
+    let y = unpack2x16float(halves.y);
+    let z = unpack2x16float(halves.z);
+    let w = unpack2x16float(halves.w);
+    let left = fma(vec4(x.x, z.x, x.y, z.y), scale.left, scale.left_zero);
+    let right = fma(vec4(y.x, w.x, y.y, w.y), scale.right, scale.right_zero);
+    return Columns(left, right);
 }
 
 fn source(row: u32) -> u32 {
@@ -125,49 +160,23 @@ fn main(
     let first_row = group.x * ROWS;
     var a_at = array<u32, ROWS>();
     for (var i = 0u; i < ROWS; i++) {
-        a_at[i] = source(first_row + i) * params.groups * 8u;
+        a_at[i] = source(first_row + i) * params.steps * STEP4;
     }
     var sum0 = array<vec4<f32>, ROWS>();
     var sum1 = array<vec4<f32>, ROWS>();
-    let panel = expert * params.panels + group.y;
-    for (var g = local.y; g < params.groups; g += SPLIT_K) {
-        let scale_at = (panel * params.groups + g) * 2u * WIDTH + local.x;
-        let scale0 = widen(b_scale[scale_at]);
-        let scale1 = widen(b_scale[scale_at + WIDTH]);
-        var at = (panel * params.groups + g) * 8u * WIDTH + local.x;
-        for (var k4 = g * 8u; k4 < g * 8u + 8u; k4 += 2u) {
-            let left = b[at];
-            let right = b[at + WIDTH];
-            at += 2u * WIDTH;
-            { // k 0 to 3 of the word
-                let left0 = code(left, 0u) * scale0;
-                let left1 = code(left, 4u) * scale0;
-                let left2 = code(left, 8u) * scale0;
-                let left3 = code(left, 12u) * scale0;
-                let right0 = code(right, 0u) * scale1;
-                let right1 = code(right, 4u) * scale1;
-                let right2 = code(right, 8u) * scale1;
-                let right3 = code(right, 12u) * scale1;
-                for (var i = 0u; i < ROWS; i++) {
-                    let x = widen(a[a_at[i] + k4 + 0u]);
-                    sum0[i] = add_four_products(x, left0, left1, left2, left3, sum0[i]);
-                    sum1[i] = add_four_products(x, right0, right1, right2, right3, sum1[i]);
-                }
-            }
-            { // k 4 to 7 of the word
-                let left0 = code(left, 16u) * scale0;
-                let left1 = code(left, 20u) * scale0;
-                let left2 = code(left, 24u) * scale0;
-                let left3 = code(left, 28u) * scale0;
-                let right0 = code(right, 16u) * scale1;
-                let right1 = code(right, 20u) * scale1;
-                let right2 = code(right, 24u) * scale1;
-                let right3 = code(right, 28u) * scale1;
-                for (var i = 0u; i < ROWS; i++) {
-                    let x = widen(a[a_at[i] + k4 + 1u]);
-                    sum0[i] = add_four_products(x, left0, left1, left2, left3, sum0[i]);
-                    sum1[i] = add_four_products(x, right0, right1, right2, right3, sum1[i]);
-                }
+    let panel_row = (expert * params.panels + group.y) * params.steps * STEP4;
+    for (var step = local.y; step < params.steps; step += SPLIT_K) {
+        let scale = scales(expert, group.y, step, local.x);
+        for (var k4 = step * STEP4; k4 < (step + 1u) * STEP4; k4++) {
+            let codes = four_codes(panel_row + k4, local.x);
+            let w0 = decode(codes[0], scale);
+            let w1 = decode(codes[1], scale);
+            let w2 = decode(codes[2], scale);
+            let w3 = decode(codes[3], scale);
+            for (var i = 0u; i < ROWS; i++) {
+                let x = widen(a[a_at[i] + k4]);
+                sum0[i] = add_four_products(x, w0.left, w1.left, w2.left, w3.left, sum0[i]);
+                sum1[i] = add_four_products(x, w0.right, w1.right, w2.right, w3.right, sum1[i]);
             }
         }
     }
