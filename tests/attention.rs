@@ -61,8 +61,12 @@ fn window() -> impl Strategy<Value = Option<usize>> {
 
 #[test]
 fn prefill_is_right_at_any_shape() {
-    let shapes = (heads(), 1..70usize, 0..90usize, any::<bool>())
-        .prop_map(|(heads, q_len, past, causal)| Prefill { causal, ..Prefill::causal(heads, q_len, q_len + past) });
+    let shapes = (heads(), 1..70usize, 0..90usize, any::<bool>(), window(), any::<bool>()).prop_map(
+        |(heads, q_len, past, causal, window, sinks)| {
+            let window = window.filter(|_| causal);
+            Prefill { causal, window, sinks, ..Prefill::causal(heads, q_len, q_len + past) }
+        },
+    );
     check(shapes);
 }
 

@@ -193,7 +193,7 @@ fn kernel(op: Op) -> Box<dyn Kernel> {
             if q_len == 1 {
                 Box::new(Decode::new(shape, 1, kv_len))
             } else {
-                Box::new(Prefill { heads: shape, value_dim: head_dim, q_len, kv_len, causal: true })
+                Box::new(Prefill::causal(shape, q_len, kv_len))
             }
         }
         Op::Gate { tokens, experts, top_k } => Box::new(TopK {

@@ -48,12 +48,9 @@ pub struct Buffer {
     pub size_bytes: u64,
     /// How the launches use it.
     pub role: Role,
-    /// Bytes after the last row that are zero from the start and stay so, for kernels that read whole tiles of rows; empty
-    /// for other kernels. The operands of an input contain these zeros. In a layer, the kernel before writes only real rows.
-    pub padding: Range<u64>,
 }
 
-/// How launches use a buffer. All buffers but inputs and padding are poisoned before verification.
+/// How launches use a buffer. All buffers but inputs are poisoned before verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Read only.
@@ -139,15 +136,8 @@ impl Plan {
     /// Adds a buffer of at least `bytes` and returns its index.
     pub(super) fn buffer(&mut self, name: &'static str, role: Role, bytes: usize) -> usize {
         let size_bytes = (bytes.max(4) as u64).next_multiple_of(16);
-        self.buffers.push(Buffer { name, size_bytes, role, padding: 0..0 });
+        self.buffers.push(Buffer { name, size_bytes, role });
         self.buffers.len() - 1
-    }
-
-    /// Adds a buffer with zeros after its `bytes`, up to `padded` bytes.
-    pub(super) fn padded_buffer(&mut self, name: &'static str, role: Role, bytes: usize, padded: usize) -> usize {
-        let index = self.buffer(name, role, padded);
-        self.buffers[index].padding = bytes as u64..padded as u64;
-        index
     }
 
     /// Adds a launch after those that are there.

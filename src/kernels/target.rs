@@ -36,11 +36,12 @@ const DISCRETE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
     "matrix16_64x128",
-    "matrix_16",
+    "matrix16_64x32",
     "matrix8_64x128",
-    "matrix_8",
+    "matrix8_64x32",
     "tiled_128x128",
     "tiled_64x128",
+    "tiled_32x64",
     "tiled",
     "group",
     "subgroup_32",
@@ -48,7 +49,6 @@ const DISCRETE: &[&str] = &[
     "workgroup",
     "blocked_64x64",
     "subgroup_16x256",
-    "subgroup_32x2",
     "row",
     "token",
 ];
@@ -58,11 +58,12 @@ const INTEGRATED: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
     "matrix16_64x128",
-    "matrix_16",
+    "matrix16_64x32",
     "matrix8_64x128",
-    "matrix_8",
+    "matrix8_64x32",
     "tiled_64x128",
     "tiled_128x128",
+    "tiled_32x64",
     "tiled",
     "group",
     "subgroup_32",
@@ -72,7 +73,6 @@ const INTEGRATED: &[&str] = &[
     "subgroup_16x256",
     "row",
     "token",
-    "subgroup_32x2",
 ];
 
 /// Apple's matrices are 8 x 8.
@@ -80,9 +80,10 @@ const APPLE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
     "matrix8_64x128",
-    "matrix_8",
+    "matrix8_64x32",
     "tiled_64x128",
     "tiled_128x128",
+    "tiled_32x64",
     "tiled",
     "group",
     "subgroup_32",
@@ -92,7 +93,6 @@ const APPLE: &[&str] = &[
     "blocked_64x64",
     "row",
     "token",
-    "subgroup_32x2",
 ];
 
 /// As measured on llvmpipe and SwiftShader (see the trials in results/). An invocation runs to its end there, so barriers
@@ -102,7 +102,6 @@ const SOFTWARE: &[&str] = &[
     "subgroup_16x64",
     "subgroup_8x64",
     "subgroup_8x4",
-    "subgroup_32x2",
     "subgroup",
     "subgroup_16x256",
     "blocked_8x64",
@@ -132,7 +131,7 @@ const NARROW: &[(&[&str], &[&str])] = &[
     (&["decode", "decode_paged", "mla_decode", "attention_block_decode", "mla_block_decode"], &["row", "subgroup"]),
     (
         &["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill", "mla_block_prefill"],
-        &["subgroup_8x4"],
+        &["row", "subgroup_8x4"],
     ),
 ];
 
@@ -269,8 +268,10 @@ mod tests {
     #[test]
     fn a_driver_that_does_not_come_back_from_a_variant_is_not_asked() {
         let turnip = Target { driver: "turnip mesa driver".to_owned(), ..Target::default() };
-        assert!(turnip.refuses("prefill", "subgroup_32x2").is_some());
-        assert!(turnip.refuses("prefill", "tiled").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none());
+        assert!(turnip.refuses("prefill", "subgroup_8x4").is_some());
+        assert!(
+            turnip.refuses("prefill", "tiled_32x64").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none()
+        );
         assert!(Target::default().refuses("prefill", "subgroup").is_none());
     }
 }

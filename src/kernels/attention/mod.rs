@@ -20,3 +20,4 @@ pub use join_keys::JoinKeys;
 pub use mla::MlaDecode;
 pub use paged::PagedDecode;
 pub use prefill::Prefill;
+pub(in crate::kernels) use seen::{shown, sink_logits, visible};

@@ -15,48 +15,47 @@ pub(super) type Names = LazyLock<Vec<&'static str>>;
 pub(super) struct PrefillVariant {
     name: &'static str,
     technique: Technique,
-    /// Lanes per workgroup, each with a query or more.
-    lanes: usize,
-    /// Queries per lane.
-    queries: usize,
+    /// Queries per workgroup.
+    rows: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Technique {
     /// One invocation per query, keys straight from storage.
     Row,
-    /// Keys shared by broadcast.
+    /// Keys shared by broadcast among the lanes of a subgroup, four queries per lane.
     Subgroup,
-    /// Queries and keys through workgroup memory.
-    Tiled,
+    /// Queries, keys and values through workgroup memory. An invocation computes `queries` x `keys` scores. `lanes` of them
+    /// share the queries.
+    Tiled { queries: u32, keys: u32, lanes: u32 },
     /// Square cooperative matrices of this size: f16 operands, f32 sums.
     ///
-    /// The results with 8 x 8 matrices were compared with the twin on Mesa 26.2's software adapter, which multiplies that
+    /// The results with 8 x 8 matrices were compared with the twin on Mesa 26.1's software adapter, which multiplies that
     /// size. The 16 x 16 matrices are the same file with another size; they have not run on any device yet. No GPU was at
     /// hand, so their speed is not known.
     Matrix(usize),
 }
 
-/// Queries per workgroup, unless the name of the variant says otherwise.
-pub(super) const ROWS: usize = 32;
+/// Lanes per workgroup of the subgroup variant.
+const SUBGROUP_LANES: usize = 8;
 
-/// Keys that the cooperative-matrix variants take at a time.
-pub(super) const MATRIX_KEYS: usize = 64;
-
-const fn prefill(name: &'static str, technique: Technique, lanes: usize, queries: usize) -> PrefillVariant {
-    PrefillVariant { name, technique, lanes, queries }
+const fn prefill(name: &'static str, technique: Technique, rows: usize) -> PrefillVariant {
+    PrefillVariant { name, technique, rows }
 }
 
-/// All variants of prefill. Several queries per lane share the broadcast of a key. Fewer lanes waste less work on masked
-/// keys, if subgroups are that narrow. More queries per lane need more registers than a GPU has.
+const fn tiled(name: &'static str, [queries, keys, lanes]: [u32; 3]) -> PrefillVariant {
+    prefill(name, Technique::Tiled { queries, keys, lanes }, 8 * queries as usize)
+}
+
+/// All variants of prefill. `row` and `subgroup_8x4` are for software adapters: a query's whole output per lane needs more
+/// registers than a GPU has. The tiled variants are named after queries and keys of a tile, as the matrix variants are.
 const PREFILL: &[PrefillVariant] = &[
-    prefill("row", Technique::Row, ROWS, 1),
-    prefill("subgroup", Technique::Subgroup, ROWS, 1),
-    prefill("subgroup_32x2", Technique::Subgroup, 32, 2),
-    prefill("subgroup_8x4", Technique::Subgroup, 8, 4),
-    prefill("tiled", Technique::Tiled, ROWS, 1),
-    prefill("matrix_16", Technique::Matrix(16), ROWS, 1),
-    prefill("matrix_8", Technique::Matrix(8), ROWS, 1),
+    prefill("row", Technique::Row, 32),
+    prefill("subgroup_8x4", Technique::Subgroup, 4 * SUBGROUP_LANES),
+    tiled("tiled_64x128", [8, 8, 16]),
+    tiled("tiled_32x64", [4, 4, 16]),
+    prefill("matrix16_64x32", Technique::Matrix(16), 64),
+    prefill("matrix8_64x32", Technique::Matrix(8), 64),
 ];
 
 /// The names of all variants of prefill.
@@ -70,45 +69,30 @@ impl PrefillVariant {
 
     /// The storage types that it exists for.
     pub(super) fn elements(&self) -> &'static [StorageType] {
-        if self.has_matrices() { &[StorageType::F16] } else { StorageType::FLOATS }
-    }
-
-    /// Whether it multiplies cooperative matrices. Then memory must hold whole blocks of rows.
-    pub(super) fn has_matrices(&self) -> bool {
-        matches!(self.technique, Technique::Matrix(_))
-    }
-
-    /// Whether it can compute heads of these sizes.
-    pub(super) fn suits(&self, head_dim: usize, value_dim: usize) -> bool {
         match self.technique {
-            Technique::Row | Technique::Subgroup => true,
-            // An invocation holds every eighth vec4 of the output.
-            Technique::Tiled => value_dim.is_multiple_of(32),
-            Technique::Matrix(size) => head_dim.is_multiple_of(size) && value_dim.is_multiple_of(size),
+            Technique::Matrix(_) => &[StorageType::F16],
+            _ => StorageType::FLOATS,
         }
     }
 
     /// Queries per workgroup.
     pub(super) fn rows(&self) -> usize {
-        self.lanes * self.queries
+        self.rows
     }
 
     /// The launch of its shader for heads of these sizes; masking, parameters, buffers and grid are still missing.
     pub(super) fn launch(&self, element: StorageType, head_dim: usize, value_dim: usize) -> Launch {
-        let dims4 = [("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (value_dim / 4) as f64)];
-        let workgroup = ("WORKGROUP", self.lanes as f64);
-        match self.technique {
-            Technique::Row => Launch::of("attention_prefill_row", element).overrides(dims4).overrides([workgroup]),
-            Technique::Subgroup => Launch::of("attention_prefill_subgroup", element)
-                .needs(&[Need::Subgroup])
-                .constant("ROWS", word(self.queries))
-                .overrides(dims4)
-                .overrides([workgroup]),
-            Technique::Tiled => Launch::of("attention_prefill_tiled", element).overrides(dims4),
-            Technique::Matrix(size) => Launch::of("attention_prefill_matrix", element)
-                .matrices(size)
-                .overrides([("HEAD_DIM", head_dim as f64), ("VALUE_DIM", value_dim as f64)]),
-        }
+        let launch = match self.technique {
+            Technique::Row => Launch::of("attention_prefill_row", element).overrides([("WORKGROUP", self.rows as f64)]),
+            Technique::Subgroup => Launch::of("attention_prefill_subgroup", element).needs(&[Need::Subgroup]),
+            Technique::Tiled { queries, keys, lanes } => Launch::of("attention_prefill_tiled", element).constants([
+                ("QUERIES", queries),
+                ("EACH", keys),
+                ("LANES", lanes),
+            ]),
+            Technique::Matrix(size) => Launch::of("attention_prefill_matrix", element).matrices(size),
+        };
+        launch.overrides([("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (value_dim / 4) as f64)])
     }
 }
 

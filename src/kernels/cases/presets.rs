@@ -196,7 +196,7 @@ fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFami
     }
     if holds_heads(model.attention) {
         kernels.extend(attention_kernels(model, phase, scale));
-        kernels.extend(attention_block(model.attention, hidden, phase, scale));
+        kernels.extend(attention_blocks(model, hidden, phase, scale));
     }
     kernels.extend(model.moe.iter().flat_map(|moe| moe_layers(moe, hidden, rows.div_ceil(4), scale)));
     kernels
@@ -209,17 +209,19 @@ fn holds_heads(attention: Attention) -> bool {
     !matches!(attention, Attention::Gqa { head_dim, .. } if head_dim > MOST_HEAD_DIM)
 }
 
-/// Attention with its projections. That of gpt-oss is here without window and sinks, which the single kernels have.
-fn attention_block(attention: Attention, hidden: usize, phase: KernelPhase, scale: &Scale) -> Option<OfFamily> {
+/// Attention with its projections.
+fn attention_blocks(model: &Model, hidden: usize, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
     let phase = match phase {
         KernelPhase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
         KernelPhase::Decode => BlockPhase::Decode { sequences: scale.sequences, kv_len: scale.kv_len },
     };
-    match attention {
+    match model.attention {
         Attention::Gqa { heads, kv_heads, head_dim } => {
             let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
-            Some(of(Family::Layer, AttentionBlock { heads, hidden, phase, projection: None }))
+            let sinks = model.sinks;
+            let block = |window| AttentionBlock { heads, hidden, phase, window, sinks, projection: None };
+            windows(model).map(|window| of(Family::Layer, block(window))).collect()
         }
         Attention::Mla { heads, q_lora_rank, kv_lora_rank, rope_head_dim, nope_head_dim, v_head_dim } => {
             let block = MlaBlock {
@@ -233,7 +235,7 @@ fn attention_block(attention: Attention, hidden: usize, phase: KernelPhase, scal
                 phase,
                 projection: None,
             };
-            scale.is_current.then(|| of(Family::Layer, block))
+            if scale.is_current { vec![of(Family::Layer, block)] } else { Vec::new() }
         }
     }
 }

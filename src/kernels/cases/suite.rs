@@ -256,7 +256,7 @@ fn attention_suite() -> Vec<Labelled> {
         (2, 100, 96, 7, 130),
         (2, 192, 128, 65, 81),
     ] {
-        let prefill = Prefill { heads: heads(count, count, head_dim), value_dim, q_len, kv_len, causal: true };
+        let prefill = Prefill { value_dim, ..Prefill::causal(heads(count, count, head_dim), q_len, kv_len) };
         kernels.push(("random", shared(prefill)));
     }
     for (heads, sequences, kv_len) in [
@@ -335,10 +335,26 @@ fn latent_projections() -> Vec<Labelled> {
     kernels
 }
 
-/// Decode with a sliding window, with sinks and with both. Every fourth sink is extreme.
+/// Attention with a sliding window, with sinks and with both. Every fourth sink is extreme.
 fn windows_and_sinks() -> Vec<Labelled> {
     let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
     let mut kernels = Vec::new();
+    for (heads, q_len, kv_len, window, sinks) in [
+        (heads(16, 2, 64), 40, 40, Some(128), true),
+        (heads(8, 1, 64), 70, 300, Some(128), true),
+        (heads(5, 1, 128), 66, 257, Some(1), false),
+        (heads(4, 4, 36), 33, 130, Some(37), true),
+        (heads(8, 2, 128), 63, 63, None, true),
+        (heads(2, 1, 96), 150, 150, Some(17), true),
+        (heads(12, 4, 80), 9, 290, Some(101), false),
+    ] {
+        kernels.push(("random", shared(Prefill { window, sinks, ..Prefill::causal(heads, q_len, kv_len) })));
+    }
+    let full = Prefill { causal: false, sinks: true, ..Prefill::causal(heads(8, 4, 64), 50, 70) };
+    kernels.push(("random", shared(full)));
+    // Latent attention has values narrower than keys.
+    let narrow = Prefill { value_dim: 64, sinks: true, ..Prefill::causal(heads(8, 8, 96), 40, 90) };
+    kernels.push(("random", shared(Prefill { window: Some(33), ..narrow })));
     for (heads, sequences, kv_len, window, sinks) in [
         (heads(16, 2, 64), 2, 300, Some(128), true),
         (heads(8, 1, 64), 1, 100, Some(128), true),
@@ -419,7 +435,16 @@ fn layer_suite() -> Vec<Labelled> {
         (heads(5, 1, 32), 65, BlockPhase::Decode { sequences: 4, kv_len: 19 }),
         (heads(16, 4, 64), 24, BlockPhase::Decode { sequences: 2, kv_len: 100 }),
     ] {
-        kernels.push(("random", shared(AttentionBlock { heads, hidden, phase, projection: None })));
+        let block = AttentionBlock { heads, hidden, phase, window: None, sinks: false, projection: None };
+        kernels.push(("random", shared(block)));
+    }
+    for (heads, hidden, phase, window) in [
+        (heads(8, 1, 64), 72, BlockPhase::Prefill { tokens: 65 }, Some(19)),
+        (heads(8, 2, 64), 40, BlockPhase::Decode { sequences: 2, kv_len: 150 }, Some(128)),
+        (heads(4, 2, 64), 36, BlockPhase::Decode { sequences: 3, kv_len: 33 }, None),
+    ] {
+        let block = AttentionBlock { heads, hidden, phase, window, sinks: true, projection: None };
+        kernels.push(("random", shared(block)));
     }
     kernels.extend(latent_blocks());
     kernels

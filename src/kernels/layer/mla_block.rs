@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use crate::kernels::attention::{HeadMatmul, Heads, JoinKeys, MlaDecode, Prefill};
+use crate::kernels::attention::{HeadMatmul, Heads, JoinKeys, MlaDecode, Prefill, sink_logits};
 use crate::kernels::kernel::{BestVariant, Kernel};
 use crate::kernels::kernel_case::KernelCase;
 use crate::kernels::layer::append::{append, floats_of, take};
@@ -308,9 +308,9 @@ impl Kernel for MlaBlock {
             }
             take(&mut inputs, &mut from, "b", step.weights);
         }
-        let mut attention = self.attention().inputs(variant, element, seed ^ 0x1000);
-        take(&mut inputs, &mut attention, "sinks", "sinks");
+        inputs.insert("sinks", sink_logits(self.heads, false, seed));
         if self.is_decode() {
+            let mut attention = self.attention().inputs(variant, element, seed ^ 0x1000);
             take(&mut inputs, &mut attention, "cache", "cache");
         }
         inputs
@@ -380,7 +380,8 @@ impl MlaBlock {
         let Self { latent_dim, value_dim, .. } = *self;
         match self.phase {
             BlockPhase::Prefill { tokens } => {
-                let keys = twin::attention::Keys { k: &outputs["k"], v: &outputs["v"], causal: true };
+                let seen = twin::attention::Seen::default();
+                let keys = twin::attention::Keys { k: &outputs["k"], v: &outputs["v"], causal: true, seen };
                 let cost = tokens * (self.key_dim() + value_dim);
                 self.compare_rows("attended", cost, outputs, effort, |token, head| {
                     twin::attention::prefill(&outputs["q"], &keys, token, head)

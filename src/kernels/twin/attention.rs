@@ -38,26 +38,28 @@ pub struct Keys<'a> {
     pub v: &'a Tensor,
     /// Whether a query sees only the keys up to its own position. The last query is at the position of the last key.
     pub causal: bool,
+    /// What a query sees of those keys. A window needs `causal`.
+    pub seen: Seen<'a>,
 }
 
 /// The output of one query: row `row`, head `head` of `q` [q_len, heads, head_dim].
 pub fn prefill(q: &Tensor, keys: &Keys, row: usize, head: usize) -> Vec<f64> {
-    let Keys { k, v, causal } = *keys;
+    let Keys { k, v, causal, seen } = *keys;
     let (q_len, heads, head_dim) = (q.dims()[0], q.dims()[1], q.dims()[2]);
     let (kv_len, kv_heads, value_dim) = (v.dims()[0], v.dims()[1], v.dims()[2]);
     let kv_head = head * kv_heads / heads;
     let visible = if causal { kv_len - q_len + row + 1 } else { kv_len };
     let root = (head_dim as f64).sqrt();
     attend(
-        0..visible,
-        None,
+        if causal { seen.keys(visible) } else { 0..visible },
+        seen.sink(head),
         value_dim,
         |j| dot(head_dim, |d| q.at(&[row, head, d]), |d| k.at(&[j, kv_head, d])) / root,
         |j, d| v.at(&[j, kv_head, d]),
     )
 }
 
-/// What a query of decode sees besides every key of its cache.
+/// What a query sees besides every key up to its position.
 #[derive(Clone, Copy, Default)]
 pub struct Seen<'a> {
     /// Keys that it sees, the last ones; `None`: all.
