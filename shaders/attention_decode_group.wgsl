@@ -9,7 +9,7 @@ alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
 fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
-override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
+override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 64
 const GROUP: u32 = 8u;         // heads / kv_heads, at most 16
 
 const INVOCATIONS: u32 = 64u;

@@ -119,6 +119,8 @@ enum WorkOf {
 
 /// Query heads per workgroup of the subgroup variants of decode, and splits per workgroup of the row variants.
 pub(super) const SUBGROUP_HEADS: usize = 8;
+/// The largest head that an invocation of the other variants holds in registers.
+const MOST_OWN_DIM: usize = 128;
 /// The most query heads per key that the group variant holds in registers.
 const MAX_GROUP: usize = 16;
 
@@ -157,9 +159,13 @@ impl DecodeVariant {
         DECODE.iter().find(|variant| variant.name == name).unwrap_or(&DECODE[0])
     }
 
-    /// Whether it can compute groups of this size.
+    /// Whether it can compute groups and heads of these sizes.
     pub(super) fn suits(&self, heads: &Heads) -> bool {
-        self.work_of != WorkOf::Workgroup || heads.group() <= MAX_GROUP
+        match self.work_of {
+            WorkOf::Workgroup => heads.group() <= MAX_GROUP,
+            // A whole head is in the registers of one invocation.
+            WorkOf::Invocation | WorkOf::Lane => heads.head_dim <= MOST_OWN_DIM,
+        }
     }
 
     /// Parts of a cache of `kv_len` keys.

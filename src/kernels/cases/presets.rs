@@ -4,9 +4,9 @@
 //! hidden, intermediate and head counts by 8, so that a software adapter finishes in minutes. The router keeps all its
 //! experts, since its cost depends on them. Expert matmuls have 8 experts, those of one chip under expert parallelism.
 //!
-//! gpt-oss: the biases of its matmuls and the clamp in its SwiGLU are left out. Qwen3-Next: only the feed-forward part is
-//! there. Three of four layers have linear attention, for which there are no kernels. The others have heads of 256, which
-//! no attention kernel holds in registers.
+//! gpt-oss: the biases of its matmuls and the clamp in its SwiGLU are left out. Qwen3-Next:
+//! three of four layers have linear attention, for which there are no kernels. The others have heads of 256: decode by group
+//! takes them, but no prefill does. Its tiles would need 37 KiB of workgroup memory and more registers than some GPUs have.
 
 use std::iter;
 use std::sync::Arc;
@@ -194,20 +194,14 @@ fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFami
         let intermediate = size(model.dense_intermediate) / scale.divisor;
         kernels.extend(Ffn { experts: 1, rows: rows * 4, hidden, intermediate }.kernels());
     }
-    if holds_heads(model.attention) {
-        kernels.extend(attention_kernels(model, phase, scale));
-        kernels.extend(attention_blocks(model, hidden, phase, scale));
-    }
+    kernels.extend(attention_kernels(model, phase, scale));
+    kernels.extend(attention_blocks(model, hidden, phase, scale));
     kernels.extend(model.moe.iter().flat_map(|moe| moe_layers(moe, hidden, rows.div_ceil(4), scale)));
     kernels
 }
 
-/// The largest grouped heads that the attention kernels hold in registers.
-const MOST_HEAD_DIM: u64 = 128;
-
-fn holds_heads(attention: Attention) -> bool {
-    !matches!(attention, Attention::Gqa { head_dim, .. } if head_dim > MOST_HEAD_DIM)
-}
+/// The largest grouped heads that prefill takes, and whole attention blocks with it.
+const MOST_PREFILL_DIM: u64 = 128;
 
 /// Attention with its projections.
 fn attention_blocks(model: &Model, hidden: usize, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
@@ -217,6 +211,7 @@ fn attention_blocks(model: &Model, hidden: usize, phase: KernelPhase, scale: &Sc
         KernelPhase::Decode => BlockPhase::Decode { sequences: scale.sequences, kv_len: scale.kv_len },
     };
     match model.attention {
+        Attention::Gqa { head_dim, .. } if head_dim > MOST_PREFILL_DIM => Vec::new(),
         Attention::Gqa { heads, kv_heads, head_dim } => {
             let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
             let sinks = model.sinks;
@@ -278,6 +273,7 @@ fn attention_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<Of
     let Scale { prompt, sequences, kv_len, .. } = *scale;
     let sinks = model.sinks;
     match (model.attention, phase) {
+        (Attention::Gqa { head_dim, .. }, KernelPhase::Prefill) if head_dim > MOST_PREFILL_DIM => Vec::new(),
         (Attention::Gqa { heads, kv_heads, head_dim }, _) => {
             let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
             let kernels = |window| {
