@@ -13,7 +13,7 @@ override RENORMALISE: bool = true;
 override WORKGROUP: u32 = 64u;
 
 const MAX_TOP_K: u32 = 8u;
-const MAX_GROUPS: u32 = 32u;
+const MAX_KEPT: u32 = 4u;
 const LOWEST: f32 = -3.0e38;
 
 struct Params {
@@ -59,33 +59,41 @@ fn choice(token: u32, expert: u32) -> f32 {
     return choice_of(logits[token * params.experts + expert], bias[expert]);
 }
 
-// Bit g is set if group g stays.
+// Bit g is set if group g stays. The best groups are kept as the best experts are below.
 fn kept_groups(token: u32) -> u32 {
     let size = params.experts / params.groups;
-    var score = array<f32, MAX_GROUPS>();
+    var value = array<f32, MAX_KEPT>();
+    var kept = array<u32, MAX_KEPT>();
+    for (var j = 0u; j < MAX_KEPT; j++) {
+        value[j] = LOWEST;
+        kept[j] = 0u;
+    }
     for (var g = 0u; g < params.groups; g++) {
         var first = LOWEST;
         var second = LOWEST;
         for (var e = g * size; e < (g + 1u) * size; e++) {
-            let value = choice(token, e);
-            second = max(second, min(first, value));
-            first = max(first, value);
+            let score = choice(token, e);
+            second = max(second, min(first, score));
+            first = max(first, score);
         }
-        score[g] = first + second;
-    }
-    var kept = 0u;
-    for (var round = 0u; round < params.kept_groups; round++) {
-        var best = 0u;
-        var best_score = LOWEST * 1.1;
-        for (var g = 0u; g < params.groups; g++) {
-            if (kept & (1u << g)) == 0u && score[g] > best_score {
-                best = g;
-                best_score = score[g];
-            }
+        var v = first + second;
+        var bit = 1u << g;
+        var inserted = false;
+        for (var j = 0u; j < MAX_KEPT; j++) {
+            inserted = inserted || v > value[j];
+            let old_value = value[j];
+            let old_bit = kept[j];
+            value[j] = select(old_value, v, inserted);
+            kept[j] = select(old_bit, bit, inserted);
+            v = select(v, old_value, inserted);
+            bit = select(bit, old_bit, inserted);
         }
-        kept |= 1u << best;
     }
-    return kept;
+    var bits = 0u;
+    for (var j = 0u; j < MAX_KEPT; j++) {
+        bits |= select(0u, kept[j], j < params.kept_groups);
+    }
+    return bits;
 }
 
 @compute @workgroup_size(WORKGROUP, 1, 1)

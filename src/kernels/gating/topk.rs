@@ -203,7 +203,9 @@ impl Kernel for TopK {
         } else if variant == "workgroup" {
             (Launch::of("gate_workgroup", element), self.tokens)
         } else {
-            let launch = Launch::of("gate_token", element).constant("MAX_TOP_K", word(most_top_k(gate.top_k)));
+            let most_kept = if gate.kept_groups < gate.groups { gate.kept_groups.next_multiple_of(4) } else { 4 };
+            let launch = Launch::of("gate_token", element)
+                .constants([("MAX_TOP_K", word(most_top_k(gate.top_k))), ("MAX_KEPT", word(most_kept))]);
             (launch, self.tokens.div_ceil(WORKGROUP))
         };
         let launch = launch
