@@ -406,13 +406,46 @@ mod tests {
     #[test]
     fn ids_are_unique_in_every_preset() {
         for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
-            let models: Vec<Model> =
-                preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
-            let cases = preset_cases(preset, &models, &Capacity::unlimited());
+            let cases = cases_of(preset);
             let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
             assert_eq!(ids.len(), cases.len(), "{preset:?}");
             assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
         }
+    }
+
+    fn cases_of(preset: Preset) -> Vec<CaseSpec> {
+        let models: Vec<Model> =
+            preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
+        preset_cases(preset, &models, &Capacity::unlimited())
+    }
+
+    #[test]
+    fn a_model_is_measured_in_the_type_that_it_ships_in_and_smoke_in_those_of_the_first_records() {
+        use StorageType::{Bf16, F16, F32, Fp8, Int4, Int8, Mxfp4, Nvfp4};
+        let types = |preset, model: &str| -> BTreeSet<StorageType> {
+            let cases = cases_of(preset).into_iter();
+            cases.filter(|case| case.label == model && case.kernel.name() == "down").map(|case| case.element).collect()
+        };
+        let first = [F32, F16, Bf16, Int8, Int4];
+        assert_eq!(types(Preset::Quick, "gpt-oss-120b"), BTreeSet::from([F16, Bf16, Mxfp4]));
+        assert_eq!(types(Preset::Full, "qwen3-next-80b-a3b"), BTreeSet::from([F16, Bf16]));
+        assert_eq!(types(Preset::Full, "deepseek-v3"), first.into_iter().chain([Fp8, Nvfp4]).collect());
+        assert_eq!(types(Preset::Smoke, "deepseek-v3"), BTreeSet::from(first));
+    }
+
+    #[test]
+    fn windows_sinks_and_shared_experts_of_current_models_are_in_full() {
+        let cases = cases_of(Preset::Full);
+        let has = |model: &str, kernel: &str, size: &str| {
+            let of_model = cases.iter().filter(|case| case.label == model && case.kernel.name() == kernel);
+            of_model.map(|case| case.kernel.shape()).any(|shape| shape.contains_key(size))
+        };
+        for kernel in ["prefill", "decode", "decode_paged", "attention_block_prefill", "attention_block_decode"] {
+            assert!(has("gpt-oss-120b", kernel, "window") && has("gpt-oss-120b", kernel, "sinks"), "{kernel}");
+        }
+        assert!(has("qwen3-next-80b-a3b", "moe_layer", "gated_shared"));
+        assert!(has("qwen3-next-80b-a3b", "decode", "head_dim") && !has("qwen3-next-80b-a3b", "prefill", "head_dim"));
+        assert!(has("deepseek-v3", "moe_layer", "shared") && has("deepseek-v3", "mla_block_decode", "q_rank"));
     }
 
     #[test]
@@ -420,9 +453,7 @@ mod tests {
         let (flop, mut shrunk) = (Flop::new(3e7), BTreeSet::new());
         let most = Extent { flop, bytes: Bytes::new(1e12) };
         for preset in [Preset::Smoke, Preset::Full] {
-            let models: Vec<Model> =
-                preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
-            for case in preset_cases(preset, &models, &Capacity::unlimited()) {
+            for case in cases_of(preset) {
                 let Some(small) = case.kernel.smaller(most) else { continue };
                 let [own, less] =
                     [case.kernel.as_ref(), small.as_ref()].map(|k| k.plan(case.variant, case.element).work.flop);

@@ -43,12 +43,15 @@ fn every_embedded_model_counts_to_the_total_of_its_card() {
         let tolerance = if name == "kimi-k2" { 0.015 } else { 0.005 };
         let ratio = model.parameters() / card.total;
         assert!((ratio - 1.0).abs() < tolerance, "{name}: {ratio}");
-        // Cards round the active count and differ in whether they count embeddings: this one does not.
-        let is_current = ["gpt-oss-120b", "qwen3-next-80b-a3b"].contains(&&*name);
-        let tables = if is_current { model.embedding_parameters() } else { 0.0 };
+        // Cards round the active count and differ in whether they count embeddings: these do not.
+        let tables = match &*name {
+            "gpt-oss-120b" => model.embedding_parameters(),
+            "qwen3-next-80b-a3b" => 2.0 * model.embedding_parameters(),
+            _ => 0.0,
+        };
         let active = (model.active_parameters() - tables) / card.active;
-        // One card says 3B.
-        let tolerance = if name == "qwen3-next-80b-a3b" { 0.15 } else { 0.05 };
+        // This card says 3B.
+        let tolerance = if name == "qwen3-next-80b-a3b" { 0.1 } else { 0.05 };
         assert!((active - 1.0).abs() < tolerance, "{name}: active {active}");
         assert!(!card.source.is_empty());
         let _ = card.checked;
