@@ -43,6 +43,7 @@ const DISCRETE: &[&str] = &[
     "tiled_64x128",
     "tiled_32x64",
     "tiled",
+    "group_32",
     "group",
     "subgroup_32",
     "subgroup",
@@ -66,6 +67,7 @@ const INTEGRATED: &[&str] = &[
     "tiled_32x64",
     "tiled",
     "group",
+    "group_32",
     "subgroup_32",
     "subgroup",
     "workgroup",
@@ -85,6 +87,7 @@ const APPLE: &[&str] = &[
     "tiled_128x128",
     "tiled_32x64",
     "tiled",
+    "group_32",
     "group",
     "subgroup_32",
     "subgroup",
@@ -251,18 +254,18 @@ mod tests {
     fn a_software_adapter_tries_no_row_by_itself_where_it_has_subgroups() {
         let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
         let decode = Decode::new(heads, 2, 64);
-        assert_eq!(of(&target(DeviceClass::Software, 8), &decode), ["subgroup", "group"]);
+        assert_eq!(of(&target(DeviceClass::Software, 8), &decode), ["subgroup", "group", "group_32"]);
         assert!(of(&target(DeviceClass::Software, 4), &decode).contains(&"row"));
         assert!(of(&target(DeviceClass::Discrete, 8), &decode).contains(&"row"));
     }
 
     #[test]
     fn a_kernel_with_narrow_variants_only_keeps_them() {
-        let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let paged = PagedDecode::new(heads, 2, 64, 16);
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &paged).len(), 2);
-        let decode = Decode::new(heads, 2, 64);
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode), ["group"]);
+        let discrete = target(DeviceClass::Discrete, 32);
+        assert_eq!(discrete.ranked("decode", vec!["row", "subgroup"]), ["subgroup", "row"]);
+        let heads = Heads { heads: 40, kv_heads: 2, head_dim: 128 };
+        assert_eq!(of(&discrete, &Decode::new(heads, 2, 64)), ["group_32", "group"]);
+        assert_eq!(of(&discrete, &PagedDecode::new(heads, 2, 64, 16)), ["group_32", "group"]);
     }
 
     #[test]

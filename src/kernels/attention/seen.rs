@@ -42,3 +42,42 @@ pub(in crate::kernels) fn sink_logits(heads: usize, sinks: bool, seed: u64) -> T
     let logits: Vec<f32> = (0..heads).map(|head| if sinks { draw(head) } else { NO_SINK }).collect();
     Tensor::floats(&[heads], &logits)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernels::attention::{Decode, Heads};
+    use crate::kernels::kernel::Kernel;
+    use crate::kernels::types::StorageType;
+
+    const HEADS: Heads = Heads { heads: 8, kv_heads: 1, head_dim: 64 };
+
+    fn windowed(window: Option<usize>) -> Decode {
+        Decode { window, ..Decode::new(HEADS, 2, 1024) }
+    }
+
+    #[test]
+    fn a_window_counts_only_the_keys_that_are_seen() {
+        let of = |window| windowed(window).plan("group", StorageType::F16).work;
+        let of_keys = |kv_len| Decode::new(HEADS, 2, kv_len).plan("group", StorageType::F16).work;
+        assert_eq!(of(Some(128)), of_keys(128));
+        assert_eq!(of(Some(4096)), of_keys(1024));
+        assert_eq!(of(None), of_keys(1024));
+    }
+
+    #[test]
+    fn a_shape_names_a_window_and_sinks_only_where_they_are() {
+        let plain = Decode::new(HEADS, 2, 1024).shape();
+        assert!(!plain.contains_key("window") && !plain.contains_key("sinks"));
+        let both = Decode { sinks: true, ..windowed(Some(128)) }.shape();
+        assert_eq!((both["window"], both["sinks"]), (128, 1));
+    }
+
+    #[test]
+    fn sinks_do_not_depend_on_how_many_heads_follow() {
+        let [few, many] = [9, 64].map(|heads| sink_logits(heads, true, 7));
+        assert!((0..9).all(|head| few.at(&[head]) == many.at(&[head])));
+        assert!(many.at(&[3]) > 30.0 && many.at(&[7]) < -70.0 && many.at(&[0]).abs() < 3.0);
+        assert!((0..9).all(|head| sink_logits(9, false, 7).at(&[head]) < -1e38));
+    }
+}

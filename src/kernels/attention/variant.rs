@@ -113,15 +113,16 @@ enum WorkOf {
     Invocation,
     /// A lane computes one query head, a workgroup up to 8 query heads of one (sequence, KV head, split).
     Lane,
-    /// A workgroup computes all query heads of one (sequence, KV head, split).
-    Workgroup,
+    /// A workgroup computes up to [`MAX_GROUP`] query heads of one (sequence, KV head, split), this many keys at a time. It
+    /// has an invocation per key up to 8 heads, and two beyond.
+    Workgroup(u32),
 }
 
 /// Query heads per workgroup of the subgroup variants of decode, and splits per workgroup of the row variants.
 pub(super) const SUBGROUP_HEADS: usize = 8;
-/// The largest head that an invocation of the other variants holds in registers.
+/// The largest head that an invocation holds in registers, where it computes a whole one.
 const MOST_OWN_DIM: usize = 128;
-/// The most query heads per key that the group variant holds in registers.
+/// The most query heads of a workgroup of the group variant.
 const MAX_GROUP: usize = 16;
 
 const DECODE: &[DecodeVariant] = &[
@@ -141,7 +142,14 @@ const DECODE: &[DecodeVariant] = &[
         name: "group",
         shader: "attention_decode_group",
         paged_shader: Some("attention_decode_paged_group"),
-        work_of: WorkOf::Workgroup,
+        work_of: WorkOf::Workgroup(64),
+    },
+    // A workgroup of one subgroup of 32 lanes: its barriers cost nothing.
+    DecodeVariant {
+        name: "group_32",
+        shader: "attention_decode_group",
+        paged_shader: Some("attention_decode_paged_group"),
+        work_of: WorkOf::Workgroup(32),
     },
 ];
 
@@ -159,11 +167,11 @@ impl DecodeVariant {
         DECODE.iter().find(|variant| variant.name == name).unwrap_or(&DECODE[0])
     }
 
-    /// Whether it can compute groups and heads of these sizes.
+    /// Whether it can compute heads of this size. Without a workgroup an invocation holds a whole head in registers; a
+    /// workgroup has an invocation per vec4 of a head.
     pub(super) fn suits(&self, heads: &Heads) -> bool {
         match self.work_of {
-            WorkOf::Workgroup => heads.group() <= MAX_GROUP,
-            // A whole head is in the registers of one invocation.
+            WorkOf::Workgroup(keys) => word(heads.head_dim4()) <= keys,
             WorkOf::Invocation | WorkOf::Lane => heads.head_dim <= MOST_OWN_DIM,
         }
     }
@@ -172,7 +180,8 @@ impl DecodeVariant {
     pub(super) fn splits(&self, heads: &Heads, sequences: usize, kv_len: usize) -> usize {
         match self.work_of {
             WorkOf::Invocation => splits(4096, sequences * heads.heads, kv_len),
-            WorkOf::Lane | WorkOf::Workgroup => splits(1024, sequences * heads.kv_heads, kv_len),
+            WorkOf::Lane => splits(1024, sequences * heads.kv_heads, kv_len),
+            WorkOf::Workgroup(_) => splits(4096, sequences * heads.kv_heads * passes(heads), kv_len),
         }
     }
 
@@ -209,13 +218,27 @@ impl DecodeVariant {
                     word(sequences),
                 ])
             }
-            WorkOf::Workgroup => launch.constant("GROUP", word(heads.group())).grid([
+            WorkOf::Workgroup(keys) => launch.constants(group_constants(heads, keys, element)).grid([
                 word(splits),
-                word(heads.kv_heads),
+                word(heads.kv_heads * passes(heads)),
                 word(sequences),
             ]),
         }
     }
+}
+
+/// Workgroups of the group variant that share a KV head.
+fn passes(heads: &Heads) -> usize {
+    heads.group().div_ceil(MAX_GROUP)
+}
+
+/// The constants of the group variant. More heads than 8 want more invocations, since an invocation holds their outputs in
+/// registers; an Apple GPU has 128 of them.
+fn group_constants(heads: &Heads, keys: u32, element: StorageType) -> [(&'static str, u32); 4] {
+    let group = heads.group().div_ceil(passes(heads));
+    let halves = if group > 8 { 2 } else { 1 };
+    let width = if element == StorageType::F32 { 1 } else { 2 };
+    [("GROUP", word(group)), ("HALVES", halves), ("KEYS", keys), ("WIDTH", width)]
 }
 
 /// One way to compute latent decode.
