@@ -3,7 +3,7 @@
 // x VALUES vec4 of the output. All operands pass through workgroup memory, in turn:
 //   1. queries (transposed) and keys, STEP4 vec4 of their dimensions at a time;
 //   2. the largest scores of the lanes;
-//   3. the exponentials of 2 LANES keys, and their values.
+//   3. the exponentials of all keys, and the values of TURN keys at a time.
 //   out[i, h, :] = sum over visible j of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
 // Under CAUSAL, query i is at position kv_len - q_len + i and sees the `window` keys up to that position. Otherwise it
 // sees all keys. The softmax has the sink of head h as one more score, whose value is zero.
@@ -18,22 +18,22 @@ override CAUSAL: bool = true;
 
 const LANES: u32 = 16u;  // per group of queries
 const QUERIES: u32 = 8u; // per invocation
-const EACH: u32 = 8u;    // keys per invocation
+const EACH: u32 = 4u;    // keys per invocation
 const GROUPS: u32 = 8u;
 const QUERIES4: u32 = QUERIES / 4u;
 const INVOCATIONS: u32 = GROUPS * LANES;
 const ROWS: u32 = GROUPS * QUERIES;
 const KEYS: u32 = LANES * EACH;
-const PASS: u32 = 2u * LANES; // keys whose values are in workgroup memory at a time
-const STEP4: u32 = 4u;
+const TURN: u32 = 16u; // keys whose values are in workgroup memory at a time
+const STEP4: u32 = 8u;
 const KEY_STRIDE: u32 = STEP4 + 1u; // one vec4 of padding keeps lanes on different banks
 const ROW_STRIDE: u32 = ROWS / 4u + 1u;
 const MAX_VALUES: u32 = 32u / LANES;
 override VALUES: u32 = (VALUE_DIM4 + LANES - 1u) / LANES;
 const KEYS_AT: u32 = 4u * STEP4 * ROW_STRIDE;
-const VALUES_AT: u32 = PASS * ROW_STRIDE;
+const VALUES_AT: u32 = KEYS * ROW_STRIDE;
 const OPERANDS: u32 = KEYS_AT + KEYS * KEY_STRIDE;
-override TILE: u32 = max(OPERANDS, VALUES_AT + PASS * LANES * VALUES);
+override TILE: u32 = max(OPERANDS, VALUES_AT + TURN * LANES * VALUES);
 
 const LOWEST: f32 = -3.0e38;
 const LOG2_E: f32 = 1.4426950408889634;
@@ -115,19 +115,20 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     for (var first_key = begin; first_key < end; first_key += KEYS) {
         var score = array<array<vec4<f32>, QUERIES4>, EACH>();
         for (var step = 0u; step < HEAD_DIM4; step += STEP4) {
-            workgroupBarrier();
+            if step > 0u {
+                workgroupBarrier();
+            }
             for (var i = local; i < ROWS / 4u * STEP4; i += INVOCATIONS) {
                 let d = i % STEP4;
                 let row = first_row + i / STEP4 * 4u;
-                let inside = HEAD_DIM4 % STEP4 == 0u || step + d < HEAD_DIM4;
                 let at = (row * params.heads + head) * HEAD_DIM4 + step + d;
                 let last = (last_row * params.heads + head) * HEAD_DIM4 + HEAD_DIM4 - 1u;
                 let next = params.heads * HEAD_DIM4;
                 // Rows beyond the last repeat it.
-                let x0 = select(vec4<f32>(), widen(q[min(at, last)]), inside);
-                let x1 = select(vec4<f32>(), widen(q[min(at + next, last)]), inside);
-                let x2 = select(vec4<f32>(), widen(q[min(at + 2u * next, last)]), inside);
-                let x3 = select(vec4<f32>(), widen(q[min(at + 3u * next, last)]), inside);
+                let x0 = widen(q[min(at, last)]);
+                let x1 = widen(q[min(at + next, last)]);
+                let x2 = widen(q[min(at + 2u * next, last)]);
+                let x3 = widen(q[min(at + 3u * next, last)]);
                 let to = d * 4u * ROW_STRIDE + i / STEP4;
                 tile[to] = vec4(x0.x, x1.x, x2.x, x3.x);
                 tile[to + ROW_STRIDE] = vec4(x0.y, x1.y, x2.y, x3.y);
@@ -142,7 +143,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     widen(k[(key * params.kv_heads + kv_head) * HEAD_DIM4 + d]);
             }
             workgroupBarrier();
-            for (var d = 0u; d < STEP4; d++) {
+            let dims4 = select(min(STEP4, HEAD_DIM4 - step), STEP4, HEAD_DIM4 % STEP4 == 0u);
+            for (var d = 0u; d < dims4; d++) {
                 for (var h = 0u; h < QUERIES4; h++) {
                     let at = d * 4u * ROW_STRIDE + group * QUERIES4 + h;
                     let x0 = tile[at];
@@ -186,22 +188,23 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                 sum[h * 4u + 3u][d] *= shrink.w;
             }
         }
-        for (var turn = 0u; turn < EACH / 2u; turn++) {
-            workgroupBarrier();
+        workgroupBarrier();
+        for (var j = 0u; j < EACH; j++) {
             for (var h = 0u; h < QUERIES4; h++) {
-                tile[lane * ROW_STRIDE + group * QUERIES4 + h] = score[turn * 2u][h];
-                tile[(LANES + lane) * ROW_STRIDE + group * QUERIES4 + h] = score[turn * 2u + 1u][h];
+                tile[(j * LANES + lane) * ROW_STRIDE + group * QUERIES4 + h] = score[j][h];
             }
-            for (var n = 0u; n < PASS * VALUES / GROUPS; n++) {
+        }
+        for (var turn = 0u; turn < KEYS; turn += TURN) {
+            for (var n = 0u; n < TURN * VALUES / GROUPS; n++) {
                 let i = n * INVOCATIONS + local;
-                let key = min(first_key + turn * PASS + i / (LANES * VALUES), end - 1u);
+                let key = min(first_key + turn + i / (LANES * VALUES), end - 1u);
                 let d = min(i % (LANES * VALUES), VALUE_DIM4 - 1u);
                 tile[VALUES_AT + i] = widen(v[(key * params.kv_heads + kv_head) * VALUE_DIM4 + d]);
             }
             workgroupBarrier();
-            for (var j = 0u; j < PASS; j++) {
+            for (var j = 0u; j < TURN; j++) {
                 for (var h = 0u; h < QUERIES4; h++) {
-                    let p = tile[j * ROW_STRIDE + group * QUERIES4 + h];
+                    let p = tile[(turn + j) * ROW_STRIDE + group * QUERIES4 + h];
                     for (var d = 0u; d < VALUES; d++) {
                         let y = tile[VALUES_AT + (j * VALUES + d) * LANES + lane];
                         sum[h * 4u][d] = fma(vec4(p.x), y, sum[h * 4u][d]);
@@ -211,6 +214,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
                     }
                 }
             }
+            workgroupBarrier();
         }
     }
     sum_of_lanes(group, lane, &total);

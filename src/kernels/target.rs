@@ -36,12 +36,14 @@ const DISCRETE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
     "matrix16_64x128",
+    "matrix16_64x64",
     "matrix16_64x32",
     "matrix8_64x128",
     "matrix8_64x32",
     "tiled_128x128",
     "tiled_64x128",
-    "tiled_32x64",
+    "tiled_64x64",
+    "tiled_32x128",
     "tiled",
     "group_32",
     "group",
@@ -59,12 +61,14 @@ const INTEGRATED: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
     "matrix16_64x128",
+    "matrix16_64x64",
     "matrix16_64x32",
     "matrix8_64x128",
     "matrix8_64x32",
     "tiled_64x128",
     "tiled_128x128",
-    "tiled_32x64",
+    "tiled_32x128",
+    "tiled_64x64",
     "tiled",
     "group",
     "group_32",
@@ -85,7 +89,8 @@ const APPLE: &[&str] = &[
     "matrix8_64x32",
     "tiled_64x128",
     "tiled_128x128",
-    "tiled_32x64",
+    "tiled_32x128",
+    "tiled_64x64",
     "tiled",
     "group_32",
     "group",
@@ -141,6 +146,12 @@ const NARROW: &[(&[&str], &[&str])] = &[
 /// Whether the workgroups of a variant have 8 invocations.
 pub fn is_narrow(kernel: &str, variant: &str) -> bool {
     NARROW.iter().any(|(kernels, variants)| kernels.contains(&kernel) && variants.contains(&variant))
+}
+
+/// Whether a variant holds more numbers per invocation than the registers of an Apple GPU. Mesa's compiler for the M1 says
+/// so: it spills.
+fn spills_on_apple(kernel: &str, variant: &str) -> bool {
+    kernel.contains("prefill") && variant == "tiled_64x64"
 }
 
 /// Kernels whose variant `row` lets each invocation walk a row by itself. On llvmpipe it compiles longest (1.1 s per
@@ -201,6 +212,7 @@ impl Target {
         let lanes = self.lanes.unwrap_or(0);
         match self.class {
             DeviceClass::Software => lanes >= LEAST_LANES && variant == "row" && ROW_BY_ROW.contains(&kernel),
+            DeviceClass::Apple if spills_on_apple(kernel, variant) => true,
             _ => lanes >= WIDE && is_narrow(kernel, variant),
         }
     }
@@ -223,7 +235,7 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::attention::{Decode, Heads, PagedDecode};
+    use crate::kernels::attention::{Decode, Heads, PagedDecode, Prefill};
     use crate::kernels::kernel::Kernel;
     use crate::kernels::matmul::Matmul;
 
@@ -269,11 +281,23 @@ mod tests {
     }
 
     #[test]
+    fn prefill_on_wide_subgroups_gets_tiles_and_matrices_only_and_none_that_spills() {
+        let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
+        let prefill = Prefill::causal(heads, 64, 64);
+        let discrete = of(&target(DeviceClass::Discrete, 32), &prefill);
+        assert_eq!(discrete, ["matrix16_64x64", "matrix16_64x32", "matrix8_64x32", "tiled_64x64", "tiled_32x128"]);
+        let apple = of(&target(DeviceClass::Apple, 32), &prefill);
+        assert_eq!(apple, ["matrix8_64x32", "tiled_32x128", "matrix16_64x64", "matrix16_64x32"]);
+        assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_8x4");
+        assert!(of(&target(DeviceClass::Software, 4), &prefill).contains(&"row"));
+    }
+
+    #[test]
     fn a_driver_that_does_not_come_back_from_a_variant_is_not_asked() {
         let turnip = Target { driver: "turnip mesa driver".to_owned(), ..Target::default() };
         assert!(turnip.refuses("prefill", "subgroup_8x4").is_some());
         assert!(
-            turnip.refuses("prefill", "tiled_32x64").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none()
+            turnip.refuses("prefill", "tiled_32x128").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none()
         );
         assert!(Target::default().refuses("prefill", "subgroup").is_none());
     }

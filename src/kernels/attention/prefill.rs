@@ -126,6 +126,10 @@ impl Kernel for Prefill {
         PrefillVariant::of(variant).elements()
     }
 
+    fn suits(&self, variant: &str) -> bool {
+        PrefillVariant::of(variant).suits(self.heads.head_dim, self.value_dim)
+    }
+
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
         while most.is_exceeded_by(&small.work(StorageType::F32)) {

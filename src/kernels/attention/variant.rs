@@ -28,12 +28,12 @@ enum Technique {
     /// Queries, keys and values through workgroup memory. An invocation computes `queries` x `keys` scores. `lanes` of them
     /// share the queries.
     Tiled { queries: u32, keys: u32, lanes: u32 },
-    /// Square cooperative matrices of this size: f16 operands, f32 sums.
+    /// Square cooperative matrices of this size, so many keys at a time: f16 operands, f32 sums.
     ///
     /// The results with 8 x 8 matrices were compared with the twin on Mesa 26.1's software adapter, which multiplies that
     /// size. The 16 x 16 matrices are the same file with another size; they have not run on any device yet. No GPU was at
     /// hand, so their speed is not known.
-    Matrix(usize),
+    Matrix { size: usize, keys: u32 },
 }
 
 /// Lanes per workgroup of the subgroup variant.
@@ -52,10 +52,11 @@ const fn tiled(name: &'static str, [queries, keys, lanes]: [u32; 3]) -> PrefillV
 const PREFILL: &[PrefillVariant] = &[
     prefill("row", Technique::Row, 32),
     prefill("subgroup_8x4", Technique::Subgroup, 4 * SUBGROUP_LANES),
-    tiled("tiled_64x128", [8, 8, 16]),
-    tiled("tiled_32x64", [4, 4, 16]),
-    prefill("matrix16_64x32", Technique::Matrix(16), 64),
-    prefill("matrix8_64x32", Technique::Matrix(8), 64),
+    tiled("tiled_64x64", [8, 4, 16]),
+    tiled("tiled_32x128", [4, 8, 16]),
+    prefill("matrix16_64x64", Technique::Matrix { size: 16, keys: 64 }, 64),
+    prefill("matrix16_64x32", Technique::Matrix { size: 16, keys: 32 }, 64),
+    prefill("matrix8_64x32", Technique::Matrix { size: 8, keys: 32 }, 64),
 ];
 
 /// The names of all variants of prefill.
@@ -70,8 +71,17 @@ impl PrefillVariant {
     /// The storage types that it exists for.
     pub(super) fn elements(&self) -> &'static [StorageType] {
         match self.technique {
-            Technique::Matrix(_) => &[StorageType::F16],
+            Technique::Matrix { .. } => &[StorageType::F16],
             _ => StorageType::FLOATS,
+        }
+    }
+
+    /// Whether it can compute heads of these sizes.
+    pub(super) fn suits(&self, head_dim: usize, value_dim: usize) -> bool {
+        match self.technique {
+            // With the wider keys of latent attention, 64 of them exceed the 48 KB of an NVIDIA GPU's workgroup memory.
+            Technique::Matrix { keys: 64, .. } => head_dim == value_dim,
+            _ => true,
         }
     }
 
@@ -90,7 +100,9 @@ impl PrefillVariant {
                 ("EACH", keys),
                 ("LANES", lanes),
             ]),
-            Technique::Matrix(size) => Launch::of("attention_prefill_matrix", element).matrices(size),
+            Technique::Matrix { size, keys } => {
+                Launch::of("attention_prefill_matrix", element).matrices(size).constant("KEYS", keys)
+            }
         };
         launch.overrides([("HEAD_DIM4", (head_dim / 4) as f64), ("VALUE_DIM4", (value_dim / 4) as f64)])
     }
