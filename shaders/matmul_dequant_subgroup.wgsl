@@ -6,7 +6,7 @@
 //
 // Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
 // panels as wide as a workgroup. Each workgroup therefore reads one stream. Padding of k and of the last panel holds
-// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/sources.rs).
+// zeros. As it stands, this file is for int4; lines are replaced for fp8, mxfp4 and nvfp4 (src/kernels/dequantise.rs).
 alias Codes = u32; // of eight columns at one k
 alias ColumnScales = vec4<u32>; // eight binary16
 
@@ -35,7 +35,7 @@ struct Columns {
 struct Scales {
     left: vec4<f32>,
     right: vec4<f32>,
-    left_zero: vec4<f32>, // what the code of zero makes, negative
+    left_zero: vec4<f32>, // what a weight of zero makes in `decode`, negative
     right_zero: vec4<f32>,
 }
 
@@ -55,12 +55,12 @@ fn narrow(x: vec4<f32>) -> vec2<u32> {
     return vec2(pack2x16float(x.xy), pack2x16float(x.zw));
 }
 
-// The scales of this invocation's columns in one step of k.
+// The scales of this invocation's columns in one step of k; on the right they are divided by 16 for `decode`.
 fn scales(expert: u32, panel: u32, step: u32, column: u32) -> Scales {
     let x = b_scale[((expert * params.panels + panel) * params.steps + step) * WIDTH + column];
     let left = vec4(unpack2x16float(x.x), unpack2x16float(x.y));
-    let right = vec4(unpack2x16float(x.z), unpack2x16float(x.w));
-    return Scales(left, right, left * -1032.0, right * -1032.0);
+    let right = vec4(unpack2x16float(x.z), unpack2x16float(x.w)) / 16.0;
+    return Scales(left, right, left * -1032.0, right * -1152.0);
 }
 
 // The codes of four k.
@@ -69,11 +69,11 @@ fn four_codes(row: u32, column: u32) -> array<Codes, 4> {
     return array<Codes, 4>(x.x, x.y, x.z, x.w);
 }
 
-// The weights of one k. A code is the value plus 8.
+// The weights of one k. A code is the value plus 8; that of the right is taken times 16.
 fn decode(codes: Codes, scale: Scales) -> Columns {
     let left = vec4<f32>(unpack4xU8(codes & 0x0F0F0F0Fu));
-    let right = vec4<f32>(unpack4xU8((codes >> 4u) & 0x0F0F0F0Fu));
-    return Columns((left - 8.0) * scale.left, (right - 8.0) * scale.right);
+    let right = vec4<f32>(unpack4xU8(codes & 0xF0F0F0F0u));
+    return Columns((left - 8.0) * scale.left, (right - 128.0) * scale.right);
 }
 
 fn source(row: u32) -> u32 {

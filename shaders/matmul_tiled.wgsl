@@ -1,5 +1,7 @@
-// Grouped GEMM through workgroup memory. A workgroup computes TILE_ROWS rows x 128 columns and takes 16 of k at a time.
-// Each of its 256 invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill, training).
+// Grouped GEMM through workgroup memory. A workgroup computes ROWS * HEIGHT rows x 16 * ROWS columns and takes 16 of k at
+// a time. Each of its invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill, training).
+// Operands are widened on their way into workgroup memory. Rows are written out, since compilers may keep an array in
+// memory when a loop indexes it. No load runs ahead: that took registers, and so waves, and saved no instruction.
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
@@ -14,10 +16,13 @@ fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SWIGLU: bool = false;
 
-const ROWS: u32 = 4u; // per invocation; a multiple of 4
-const TILE_ROWS: u32 = 16u * ROWS;
+const ROWS: u32 = 8u; // per invocation: 4 or 8
+const WIDTH: u32 = 2u * ROWS; // invocations along the columns; each owns two vec4
+const HEIGHT: u32 = 16u; // invocations along the rows: 8 or 16
+const INVOCATIONS: u32 = WIDTH * HEIGHT;
+const TILE_ROWS: u32 = ROWS * HEIGHT;
 const TILE_K4: u32 = 4u;
-const WIDTH: u32 = 16u; // invocations along the columns; each owns two vec4
+const STRIDE: u32 = TILE_K4 + 1u; // of a row in tile_a; its padding spreads rows over the banks
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
@@ -34,10 +39,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;  // [rows], NONE: padding
 @group(0) @binding(5) var<storage, read_write> c: array<Element4>; // [rows, n]
 
-var<workgroup> tile_expert: u32;
-// k-major: [k, vec4 of rows] and [k, vec4 of columns].
-var<workgroup> tile_a: array<array<vec4<f32>, TILE_ROWS / 4u>, 16>;
-var<workgroup> tile_b: array<array<vec4<f32>, 32>, 16>;
+var<workgroup> tile_a: array<vec4<f32>, TILE_ROWS * STRIDE>; // [rows, STRIDE]
+var<workgroup> tile_b: array<array<vec4<f32>, 2u * WIDTH>, 4u * TILE_K4>; // [k, 2, WIDTH]
 
 fn source(row: u32) -> u32 {
     let slot = slot_of_row[row];
@@ -72,69 +75,121 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-@compute @workgroup_size(WIDTH, 16, 1)
+// sum + x.x * y0 + x.y * y1 + x.z * y2 + x.w * y3
+fn add_four_products(
+    x: vec4<f32>,
+    y0: vec4<f32>,
+    y1: vec4<f32>,
+    y2: vec4<f32>,
+    y3: vec4<f32>,
+    sum: vec4<f32>,
+) -> vec4<f32> {
+    return fma(vec4(x.w), y3, fma(vec4(x.z), y2, fma(vec4(x.y), y1, fma(vec4(x.x), y0, sum))));
+}
+
+@compute @workgroup_size(WIDTH, HEIGHT, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    if index == 0u {
-        tile_expert = block_expert[group.x];
-    }
-    let expert = workgroupUniformLoad(&tile_expert);
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }
     let first_row = group.x * TILE_ROWS;
-    // The first invocations load four rows x four k of the A tile each; all load two vec4 of the B tile.
-    let loads_a = index < TILE_ROWS;
+    // Each invocation loads two vec4 of `a`, of rows that are half a tile apart, and two or four of `b`.
     let a_k4 = index % TILE_K4;
-    let a_rows4 = min(index / TILE_K4, TILE_ROWS / 4u - 1u);
-    var a_at = array<u32, 4>();
-    for (var i = 0u; i < 4u; i++) {
-        a_at[i] = source(first_row + a_rows4 * 4u + i) * params.k4;
-    }
-    let b_column = index % 32u;
-    let b_k = index / 32u;
-    let b_at = (expert * params.panels + group.y) * params.k4 * 4u * 32u + b_column;
+    let a_row = index / TILE_K4;
+    let a_at0 = source(first_row + a_row) * params.k4;
+    let a_at1 = source(first_row + a_row + TILE_ROWS / 2u) * params.k4;
+    let a_tile = a_row * STRIDE + a_k4;
+    let b_column = index % (2u * WIDTH);
+    let b_k = index / (2u * WIDTH);
+    let b_begin = (expert * params.panels + group.y) * params.k4 * 8u * WIDTH;
+    let b_last = b_begin + params.k4 * 8u * WIDTH - 1u;
+    let b_at = b_begin + index;
 
-    var sum0 = array<vec4<f32>, ROWS>();
-    var sum1 = array<vec4<f32>, ROWS>();
+    var sum0 = array<vec4<f32>, 8>();
+    var sum1 = array<vec4<f32>, 8>();
     for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
-        if loads_a {
-            var x = array<vec4<f32>, 4>();
-            if k4 + a_k4 < params.k4 {
-                for (var i = 0u; i < 4u; i++) {
-                    x[i] = widen(a[a_at[i] + k4 + a_k4]);
-                }
-            }
-            for (var j = 0u; j < 4u; j++) {
-                tile_a[a_k4 * 4u + j][a_rows4] = vec4(x[0][j], x[1][j], x[2][j], x[3][j]);
-            }
+        // Beyond k, `a` counts as zero, and any weight will do.
+        let k = min(k4 + a_k4, params.k4 - 1u);
+        var x0 = a[a_at0 + k];
+        var x1 = a[a_at1 + k];
+        if k4 + a_k4 >= params.k4 {
+            x0 = Element4();
+            x1 = Element4();
         }
-        for (var half = 0u; half < 2u; half++) {
-            let k = b_k + half * 8u;
-            var y = vec4<f32>();
-            if k4 * 4u + k < params.k4 * 4u {
-                y = widen(b[b_at + (k4 * 4u + k) * 32u]);
-            }
-            tile_b[k][b_column] = y;
+        let at = b_at + k4 * 8u * WIDTH;
+        let y0 = b[min(at, b_last)];
+        let y1 = b[min(at + INVOCATIONS, b_last)];
+        var y2 = Element4();
+        var y3 = Element4();
+        if HEIGHT == 8u {
+            y2 = b[min(at + 2u * INVOCATIONS, b_last)];
+            y3 = b[min(at + 3u * INVOCATIONS, b_last)];
+        }
+        tile_a[a_tile] = widen(x0);
+        tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = widen(x1);
+        tile_b[b_k][b_column] = widen(y0);
+        tile_b[b_k + HEIGHT / 2u][b_column] = widen(y1);
+        if HEIGHT == 8u {
+            tile_b[b_k + 8u][b_column] = widen(y2);
+            tile_b[b_k + 12u][b_column] = widen(y3);
         }
         workgroupBarrier();
-        for (var k = 0u; k < 16u; k++) {
-            let y0 = tile_b[k][local.x];
-            let y1 = tile_b[k][local.x + WIDTH];
-            for (var i = 0u; i < ROWS / 4u; i++) {
-                let x = tile_a[k][local.y * (ROWS / 4u) + i];
-                for (var j = 0u; j < 4u; j++) {
-                    sum0[i * 4u + j] = fma(vec4(x[j]), y0, sum0[i * 4u + j]);
-                    sum1[i * 4u + j] = fma(vec4(x[j]), y1, sum1[i * 4u + j]);
+        // Not all compilers unroll four turns at once.
+        for (var i = 0u; i < TILE_K4; i += 2u) {
+            for (var j = 0u; j < 2u; j++) {
+                let at_k4 = i + j;
+                let left0 = tile_b[at_k4 * 4u][local.x];
+                let right0 = tile_b[at_k4 * 4u][local.x + WIDTH];
+                let left1 = tile_b[at_k4 * 4u + 1u][local.x];
+                let right1 = tile_b[at_k4 * 4u + 1u][local.x + WIDTH];
+                let left2 = tile_b[at_k4 * 4u + 2u][local.x];
+                let right2 = tile_b[at_k4 * 4u + 2u][local.x + WIDTH];
+                let left3 = tile_b[at_k4 * 4u + 3u][local.x];
+                let right3 = tile_b[at_k4 * 4u + 3u][local.x + WIDTH];
+                let row0 = tile_a[local.y * STRIDE + at_k4];
+                sum0[0] = add_four_products(row0, left0, left1, left2, left3, sum0[0]);
+                sum1[0] = add_four_products(row0, right0, right1, right2, right3, sum1[0]);
+                let row1 = tile_a[(local.y + HEIGHT) * STRIDE + at_k4];
+                sum0[1] = add_four_products(row1, left0, left1, left2, left3, sum0[1]);
+                sum1[1] = add_four_products(row1, right0, right1, right2, right3, sum1[1]);
+                let row2 = tile_a[(local.y + 2u * HEIGHT) * STRIDE + at_k4];
+                sum0[2] = add_four_products(row2, left0, left1, left2, left3, sum0[2]);
+                sum1[2] = add_four_products(row2, right0, right1, right2, right3, sum1[2]);
+                let row3 = tile_a[(local.y + 3u * HEIGHT) * STRIDE + at_k4];
+                sum0[3] = add_four_products(row3, left0, left1, left2, left3, sum0[3]);
+                sum1[3] = add_four_products(row3, right0, right1, right2, right3, sum1[3]);
+                if ROWS > 4u {
+                    let row4 = tile_a[(local.y + 4u * HEIGHT) * STRIDE + at_k4];
+                    sum0[4] = add_four_products(row4, left0, left1, left2, left3, sum0[4]);
+                    sum1[4] = add_four_products(row4, right0, right1, right2, right3, sum1[4]);
+                    let row5 = tile_a[(local.y + 5u * HEIGHT) * STRIDE + at_k4];
+                    sum0[5] = add_four_products(row5, left0, left1, left2, left3, sum0[5]);
+                    sum1[5] = add_four_products(row5, right0, right1, right2, right3, sum1[5]);
+                    let row6 = tile_a[(local.y + 6u * HEIGHT) * STRIDE + at_k4];
+                    sum0[6] = add_four_products(row6, left0, left1, left2, left3, sum0[6]);
+                    sum1[6] = add_four_products(row6, right0, right1, right2, right3, sum1[6]);
+                    let row7 = tile_a[(local.y + 7u * HEIGHT) * STRIDE + at_k4];
+                    sum0[7] = add_four_products(row7, left0, left1, left2, left3, sum0[7]);
+                    sum1[7] = add_four_products(row7, right0, right1, right2, right3, sum1[7]);
                 }
             }
         }
         workgroupBarrier();
     }
-    for (var i = 0u; i < ROWS; i++) {
-        store(group.y, local.x, first_row + local.y * ROWS + i, sum0[i], sum1[i]);
+    let row = first_row + local.y;
+    store(group.y, local.x, row, sum0[0], sum1[0]);
+    store(group.y, local.x, row + HEIGHT, sum0[1], sum1[1]);
+    store(group.y, local.x, row + 2u * HEIGHT, sum0[2], sum1[2]);
+    store(group.y, local.x, row + 3u * HEIGHT, sum0[3], sum1[3]);
+    if ROWS > 4u {
+        store(group.y, local.x, row + 4u * HEIGHT, sum0[4], sum1[4]);
+        store(group.y, local.x, row + 5u * HEIGHT, sum0[5], sum1[5]);
+        store(group.y, local.x, row + 6u * HEIGHT, sum0[6], sum1[6]);
+        store(group.y, local.x, row + 7u * HEIGHT, sum0[7], sum1[7]);
     }
 }

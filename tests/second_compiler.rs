@@ -51,7 +51,7 @@ fn pipelines() -> Vec<Pipeline> {
 /// Whether the shader has cooperative matrices. They are WGSL of wgpu alone: no other front end knows them, and naga cannot
 /// write them as HLSL.
 fn has_matrices(pipeline: &Pipeline) -> bool {
-    pipeline.needs.contains(&Need::Matrix8) || pipeline.needs.contains(&Need::Matrix16)
+    [Need::Matrix8, Need::Matrix8F32, Need::Matrix16].iter().any(|need| pipeline.needs.contains(need))
 }
 
 fn validated(pipeline: &Pipeline) -> (Module, ModuleInfo) {

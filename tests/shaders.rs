@@ -8,8 +8,10 @@ mod plans;
 use std::collections::{BTreeMap, BTreeSet};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, CooperativeSize, Expression, Function, MathFunction, Module, TypeInner};
-use supernode_bench::kernels::{Launch, MATRICES, Need, Plan, Role, SHADERS, STORAGE, StorageType, WEIGHTS, wgsl};
+use naga::{AddressSpace, CooperativeRole, CooperativeSize, Expression, Function, MathFunction, Module, TypeInner};
+use supernode_bench::kernels::{
+    Launch, MATRICES, MATRIX_WEIGHTS, Need, Plan, Role, SHADERS, STORAGE, StorageType, WEIGHTS, wgsl,
+};
 
 fn parse(shader: &str, element: StorageType) -> Module {
     parse_source(shader, &wgsl(shader, element).expect("the shader exists"))
@@ -92,7 +94,7 @@ fn cooperative_matrices_of_either_size_can_be_written_as_spirv() {
         written.insert(format!("{}_{}", launch.shader, launch.constants["SIZE"]), words);
     }
     let names: Vec<&str> = written.keys().map(String::as_str).collect();
-    let shaders = ["attention_prefill_matrix", "matmul_matrix", "probe_matrix"];
+    let shaders = ["attention_prefill_matrix", "matmul_matrix", "matmul_matrix_streamed", "probe_matrix"];
     let wanted: Vec<String> =
         shaders.iter().flat_map(|shader| [16, 8].map(|size| format!("{shader}_{size}"))).collect();
     assert_eq!(names, wanted);
@@ -105,7 +107,7 @@ fn cooperative_matrices_of_either_size_can_be_written_as_spirv() {
 }
 
 fn has_matrices(launch: &Launch) -> bool {
-    launch.needs.contains(&Need::Matrix8) || launch.needs.contains(&Need::Matrix16)
+    launch.has_matrices()
 }
 
 /// The features and units that a module uses, as naga sees it.
@@ -122,9 +124,14 @@ fn used(module: &Module) -> BTreeSet<Need> {
         needs.insert(Need::Subgroup);
     }
     for (_, declared) in module.types.iter() {
-        if let TypeInner::CooperativeMatrix { columns, rows, .. } = declared.inner {
+        if let TypeInner::CooperativeMatrix { columns, rows, scalar, role } = declared.inner {
             assert_eq!(columns, rows, "matrices are square");
-            needs.insert(if rows == CooperativeSize::Eight { Need::Matrix8 } else { Need::Matrix16 });
+            match (role, rows, scalar.width) {
+                (CooperativeRole::C, ..) => assert_eq!(scalar.width, 4, "sums are f32"),
+                (_, CooperativeSize::Eight, 4) => drop(needs.insert(Need::Matrix8F32)),
+                (_, CooperativeSize::Eight, _) => drop(needs.insert(Need::Matrix8)),
+                (_, CooperativeSize::Sixteen, _) => drop(needs.insert(Need::Matrix16)),
+            }
         }
     }
     let entries = module.entry_points.iter().map(|entry| &entry.function);
@@ -147,7 +154,7 @@ fn every_launch_declares_exactly_the_needs_that_naga_finds_in_its_module() {
         found.extend(needs);
     }
     // The search finds what it is for.
-    let all = [Need::ShaderF16, Need::Subgroup, Need::Matrix8, Need::Matrix16, Need::PackedDot];
+    let all = [Need::ShaderF16, Need::Subgroup, Need::Matrix8, Need::Matrix8F32, Need::Matrix16, Need::PackedDot];
     assert_eq!(found, BTreeSet::from(all));
 }
 
@@ -164,13 +171,15 @@ fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
         for [line, ..] in &STORAGE[..lines] {
             assert!(text.contains(line), "{} {} has no line {line}", launch.shader, launch.element);
         }
-        if launch.element.weight_group().is_some() {
-            let (decoders, others) = (&WEIGHTS[WEIGHTS.len() - 2..], &WEIGHTS[..WEIGHTS.len() - 2]);
-            for [declaration, ..] in others {
+        if launch.element.weight_group().is_some() && launch.has_matrices() {
+            for [declaration, ..] in MATRIX_WEIGHTS {
                 assert!(text.contains(declaration), "{} has no {declaration}", launch.shader);
             }
-            let found = decoders.iter().filter(|[declaration, ..]| text.contains(declaration)).count();
-            assert_eq!(found, 1, "{} decodes in one way", launch.shader);
+        } else if launch.element.weight_group().is_some() {
+            let has = |[declaration, ..]: &&[&str; 4]| text.contains(declaration);
+            assert_eq!(WEIGHTS[..4].iter().filter(has).count(), 4, "{} declares its types", launch.shader);
+            assert_eq!(WEIGHTS[4..6].iter().filter(has).count(), 1, "{} reads codes in one way", launch.shader);
+            assert_eq!(WEIGHTS[6..].iter().filter(has).count(), 1, "{} decodes in one way", launch.shader);
         }
         for [line, _] in MATRICES.iter().filter(|_| has_matrices(&launch)) {
             assert!(text.contains(line), "{} has no line {line}", launch.shader);

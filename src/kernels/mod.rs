@@ -7,6 +7,7 @@
 
 pub mod attention;
 pub mod cases;
+mod dequantise;
 mod gate;
 pub mod gating;
 mod kernel;
@@ -23,10 +24,11 @@ pub mod twin;
 mod types;
 mod verification;
 
+pub use dequantise::{MATRIX_WEIGHTS, WEIGHTS};
 pub use kernel::{BestVariant, Kernel, Made};
 pub use kernel_case::KernelCase;
 pub use plan::{Buffer, Launch, Need, Output, POISON_WORD, PartOf, Plan, Role};
-pub use sources::{MATRICES, SHADERS, STORAGE, WEIGHTS, wgsl};
+pub use sources::{MATRICES, SHADERS, STORAGE, wgsl};
 pub use target::{DeviceClass, Target, is_narrow};
 pub use tensor::{MemoryAxis, Random, ScaleLayout, Tensor, TensorType, Tensors};
 #[cfg(feature = "gpu")]

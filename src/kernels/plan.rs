@@ -93,6 +93,8 @@ pub enum Need {
     Subgroup,
     /// Cooperative matrices of 8 x 8, f16 operands with f32 sums.
     Matrix8,
+    /// Cooperative matrices of 8 x 8, f32 operands and sums.
+    Matrix8F32,
     /// Cooperative matrices of 16 x 16, f16 operands with f32 sums.
     Matrix16,
     /// The packed int8 dot product. Every adapter runs it; those without the unit emulate it.
@@ -111,6 +113,8 @@ pub struct Launch {
     /// The fewest invocations of a subgroup that it is right in, beyond what every kernel with subgroups needs. 0 for no
     /// more than that.
     pub least_lanes: u32,
+    /// The widest subgroups in which it is right; `None` for any.
+    pub most_lanes: Option<u32>,
     /// Numbers of the shader's `const` lines that this launch changes: array sizes in registers, which no `override` can
     /// set.
     pub constants: BTreeMap<&'static str, u32>,
@@ -202,6 +206,7 @@ impl Launch {
             element,
             needs: BTreeSet::new(),
             least_lanes: 0,
+            most_lanes: None,
             constants: BTreeMap::new(),
             overrides: BTreeMap::new(),
             params: Vec::new(),
@@ -221,10 +226,20 @@ impl Launch {
         self
     }
 
-    /// Cooperative matrices of `size` x `size`, which subgroups multiply in f16.
+    /// Cooperative matrices of `size` x `size`, which subgroups multiply.
     pub(super) fn matrices(self, size: usize) -> Self {
-        let matrix = if size == 16 { Need::Matrix16 } else { Need::Matrix8 };
-        self.needs(&[Need::ShaderF16, Need::Subgroup, matrix]).constant("SIZE", if size == 16 { 16 } else { 8 })
+        let needs: &[Need] = match (size, self.element) {
+            (16, _) => &[Need::ShaderF16, Need::Subgroup, Need::Matrix16],
+            (_, StorageType::F32) => &[Need::Subgroup, Need::Matrix8F32],
+            _ => &[Need::ShaderF16, Need::Subgroup, Need::Matrix8],
+        };
+        self.needs(needs).constant("SIZE", if size == 16 { 16 } else { 8 })
+    }
+
+    /// Subgroups of at most so many lanes.
+    pub(super) fn most_lanes(mut self, lanes: u32) -> Self {
+        self.most_lanes = Some(lanes);
+        self
     }
 
     pub(super) fn constant(mut self, name: &'static str, value: u32) -> Self {
@@ -271,7 +286,12 @@ impl Launch {
         Some(text)
     }
 
-    /// The unit that its shader multiplies with.
+    /// Whether subgroups multiply matrices.
+    pub fn has_matrices(&self) -> bool {
+        [Need::Matrix8, Need::Matrix8F32, Need::Matrix16].iter().any(|need| self.needs.contains(need))
+    }
+
+    /// The unit that its shader multiplies with. Matrices in f32 count as f32, whose rate they hardly pass on Apple's GPUs.
     fn operation(&self) -> Operation {
         if self.needs.contains(&Need::Matrix8) || self.needs.contains(&Need::Matrix16) {
             Operation::MatrixF16

@@ -34,13 +34,25 @@ pub enum DeviceClass {
 /// highest rates with them. Streamed variants come before them; they exist only for few rows.
 const DISCRETE: &[&str] = &[
     "streamed_2x256",
+    "matrix16_16x128_lanes64",
+    "matrix16_32x128_lanes64",
+    "matrix16_16x128",
+    "matrix16_32x128",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
+    "matrix16_128x128_lanes64",
+    "matrix16_64x128_lanes64",
+    "matrix16_128x128",
     "matrix16_64x128",
+    "matrix8_64x64",
+    "matrix8_32x64",
     "matrix16_64x64",
     "matrix16_64x32",
     "matrix8_64x128",
     "matrix8_64x32",
     "tiled_128x128",
+    "packed_128x128",
     "tiled_64x128",
     "tiled_64x64",
     "tiled_32x128",
@@ -59,16 +71,28 @@ const DISCRETE: &[&str] = &[
 /// With half the registers and less workgroup memory, the smaller of two tiles comes first.
 const INTEGRATED: &[&str] = &[
     "streamed_2x256",
+    "matrix16_16x128_lanes64",
+    "matrix16_32x128_lanes64",
+    "matrix16_16x128",
+    "matrix16_32x128",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
+    "matrix16_128x128_lanes64",
+    "matrix16_64x128_lanes64",
+    "matrix16_128x128",
     "matrix16_64x128",
+    "matrix8_64x64",
+    "matrix8_32x64",
+    "tiled_64x64",
     "matrix16_64x64",
     "matrix16_64x32",
     "matrix8_64x128",
     "matrix8_64x32",
     "tiled_64x128",
+    "packed_128x128",
     "tiled_128x128",
     "tiled_32x128",
-    "tiled_64x64",
     "tiled",
     "group",
     "group_32",
@@ -85,12 +109,19 @@ const INTEGRATED: &[&str] = &[
 const APPLE: &[&str] = &[
     "streamed_2x256",
     "streamed_8x256",
+    "streamed_16x256",
+    "streamed_32x256",
+    "matrix8_16x64",
+    "matrix8_8x64",
+    "matrix8_64x64",
+    "matrix8_32x64",
+    "tiled_64x64",
     "matrix8_64x128",
     "matrix8_64x32",
     "tiled_64x128",
+    "packed_128x128",
     "tiled_128x128",
     "tiled_32x128",
-    "tiled_64x64",
     "tiled",
     "group_32",
     "group",
@@ -213,6 +244,8 @@ impl Target {
         match self.class {
             DeviceClass::Software => lanes >= LEAST_LANES && variant == "row" && ROW_BY_ROW.contains(&kernel),
             DeviceClass::Apple if spills_on_apple(kernel, variant) => true,
+            // On narrower subgroups half of them would repeat what the others do.
+            _ if variant.ends_with("_lanes64") => lanes < 64,
             _ => lanes >= WIDE && is_narrow(kernel, variant),
         }
     }
@@ -250,9 +283,9 @@ mod tests {
     #[test]
     fn each_class_begins_with_what_suits_it_and_a_wide_device_gets_nothing_narrow() {
         let prefill = Matmul::dense(1024, 1024, 1024);
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_64x128");
-        assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x128");
-        assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x128");
+        assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_128x128");
+        assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x64");
+        assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x64");
         assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_32x64");
         let decode = Matmul::dense(2, 1024, 1024);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode)[0], "streamed_2x256");

@@ -5,7 +5,7 @@ use crate::record::Device;
 
 /// The subgroup kernels divide this many rows among the lanes of a subgroup. A launch may need more.
 const MIN_LANES: u64 = 8;
-/// The cooperative-matrix kernels divide a tile among at least four subgroups of a workgroup of 256.
+/// Where a launch does not say more, kernels with cooperative matrices divide a tile among four subgroups of 64.
 const MOST_MATRIX_LANES: u64 = 64;
 
 /// What a plan needs that the device lacks, in words.
@@ -16,9 +16,10 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
         if let Some(feature) = features.find(|feature| lacks(feature)) {
             return Some(format!("the adapter lacks the feature {feature}"));
         }
-        let matrix = launch.needs.contains(&Need::Matrix8) || launch.needs.contains(&Need::Matrix16);
+        let matrix = launch.has_matrices().then_some(MOST_MATRIX_LANES);
+        let most_lanes = launch.most_lanes.map(u64::from).or(matrix);
         if launch.needs.contains(&Need::Subgroup)
-            && let Some(problem) = subgroups_unfit(device, MIN_LANES.max(launch.least_lanes.into()), matrix)
+            && let Some(problem) = subgroups_unfit(device, MIN_LANES.max(launch.least_lanes.into()), most_lanes)
         {
             return Some(problem);
         }
@@ -31,28 +32,28 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
     None
 }
 
-/// The adapter's feature for a need; `None` if every adapter has it. The matrices have f16 operands and f32 sums. No kernel
-/// uses f32 operands, which Metal has too.
+/// The adapter's feature for a need; `None` if every adapter has it. Only Metal has matrices with f32 operands.
 fn feature(need: Need) -> Option<&'static str> {
     match need {
         Need::ShaderF16 => Some("shader_f16"),
         Need::Subgroup => Some("subgroup"),
         Need::Matrix8 => Some("cooperative_matrix_8x8x8_f16_f32"),
+        Need::Matrix8F32 => Some("cooperative_matrix_8x8x8_f32_f32"),
         Need::Matrix16 => Some("cooperative_matrix_16x16x16_f16_f32"),
         Need::PackedDot => None,
     }
 }
 
 /// The reason why a kernel for subgroups of `needed` invocations or more cannot run in those of this device, if there is one.
-fn subgroups_unfit(device: &Device, needed: u64, matrix: bool) -> Option<String> {
+fn subgroups_unfit(device: &Device, needed: u64, most_lanes: Option<u64>) -> Option<String> {
     let seen = !device.subgroup_sizes_seen.is_empty();
     let have = if seen { "the device has" } else { "the adapter may have" };
     let (least, most) = device.subgroup_sizes().unwrap_or((0, 0));
     if least < needed {
         return Some(format!("needs subgroups of {needed} invocations, {have} some of {least}"));
     }
-    (matrix && most > MOST_MATRIX_LANES)
-        .then(|| format!("needs subgroups of at most {MOST_MATRIX_LANES} invocations, {have} some of {most}"))
+    let too_few = most_lanes.filter(|lanes| most > *lanes)?;
+    Some(format!("needs subgroups of at most {too_few} invocations, {have} some of {most}"))
 }
 
 #[cfg(test)]
@@ -78,7 +79,7 @@ mod tests {
     /// Whether each of a kernel with subgroups and one with matrices of 8 x 8 can run.
     fn offered(device: &Device) -> [bool; 2] {
         let matmul = Matmul::dense(64, 64, 64);
-        ["subgroup_16x64", "matrix8_64x128"]
+        ["subgroup_16x64", "matrix8_64x64"]
             .map(|variant| missing(&matmul.plan(variant, StorageType::F16), device).is_none())
     }
 
@@ -93,9 +94,10 @@ mod tests {
     fn a_device_that_ran_subgroups_too_small_or_too_large_is_refused_whatever_it_reports() {
         assert_eq!(offered(&with_subgroups([32, 32], &[4])), [false, false]);
         assert_eq!(offered(&with_subgroups([32, 32], &[4, 32])), [false, false], "some of them");
-        assert_eq!(offered(&with_subgroups([32, 32], &[128])), [true, false], "matrices share a tile among four");
+        assert_eq!(offered(&with_subgroups([32, 32], &[128])), [true, false], "too wide");
         assert_eq!(offered(&with_subgroups([64, 128], &[])), [true, false], "nothing seen");
-        assert_eq!(offered(&with_subgroups([64, 128], &[64])), [true, true]);
+        assert_eq!(offered(&with_subgroups([64, 128], &[64])), [true, false], "matrices share a tile among four of 32");
+        assert_eq!(offered(&with_subgroups([32, 128], &[32])), [true, true]);
     }
 
     /// Whether the gate for 32 lanes with so many experts can run.

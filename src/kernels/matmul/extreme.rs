@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::kernels::kernel::Kernel;
 use crate::kernels::matmul::grouped::Matmul;
+use crate::kernels::matmul::variant::Variant;
 use crate::kernels::plan::{Output, Plan};
 use crate::kernels::tensor::{Tensor, Tensors};
 use crate::kernels::types::StorageType;
@@ -166,11 +167,7 @@ impl Kernel for ExtremeProduct {
         let mut inputs = self.matmul.inputs(variant, element, seed);
         inputs.insert("b", self.weights(&inputs["b"], element));
         inputs.insert("a", self.activations(&inputs["a"], element));
-        for (name, of) in [("a_scale", "a"), ("b_scale", "b"), ("matrix_scale", "b_scale")] {
-            if let Some(scales) = inputs.get(of).and_then(Tensor::scales).cloned() {
-                inputs.insert(name, scales);
-            }
-        }
+        self.matmul.insert_scales(&mut inputs, Variant::of(variant), element);
         inputs
     }
 

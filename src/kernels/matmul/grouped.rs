@@ -119,10 +119,7 @@ impl Matmul {
         let weight_bytes = element.weight_bits() as f64 / 8.0 * k * columns;
         let scale_bytes = match element {
             StorageType::Int8 => [4.0 * a_rows, 4.0 * columns],
-            _ => {
-                let weights = self.weights();
-                [0.0, weights.scale_bytes(self.n * weights.matrices, element).iter().sum::<usize>() as f64]
-            }
+            _ => [0.0, self.weights().least_scale_bytes(element) as f64],
         };
         let experts = used_experts as f64;
         Work {
@@ -132,11 +129,19 @@ impl Matmul {
         }
     }
 
+    /// Adds the scales that the tensors carry, as the kernels read them.
+    pub(super) fn insert_scales(&self, inputs: &mut Tensors, variant: &Variant, element: StorageType) {
+        if let Some(scales) = inputs["a"].scales().cloned() {
+            inputs.insert("a_scale", scales);
+        }
+        self.weights().insert_scales(inputs, variant, element);
+    }
+
     /// The operations that the launch issues: whole tiles of rows, whole panels of columns, whole steps of k.
     fn issued_flop(&self, variant: &Variant, element: StorageType, rows: &[usize]) -> Flop {
         let rows: usize = rows.iter().map(|rows| rows.next_multiple_of(variant.row_tile)).sum();
         let columns = self.weights().panels(variant) * variant.panel_columns();
-        Flop::new(2.0 * (rows * columns) as f64 * operands::padded_k(self.k, element) as f64)
+        Flop::new(2.0 * (rows * columns) as f64 * operands::weights_k(self.k, variant, element) as f64)
     }
 }
 
@@ -234,11 +239,14 @@ impl Kernel for Matmul {
         let panels = self.weights().panels(variant);
         let k = operands::padded_k(self.k, element);
         let b_columns = self.experts * panels * variant.panel_columns();
-        let [of_column, of_matrix] = self.weights().scale_bytes(panels * variant.panel_columns(), element);
 
         let mut bindings = vec![
             plan.buffer("a", Role::Input, a_rows * k * operands::bytes(element.activation())),
-            plan.buffer("b", Role::Input, operands::weight_bytes(b_columns * k, element)),
+            plan.buffer(
+                "b",
+                Role::Input,
+                operands::weight_bytes(b_columns * operands::weights_k(self.k, variant, element), element),
+            ),
             plan.buffer("block_expert", Role::Input, row_blocks * 4),
             plan.buffer("slot_of_row", Role::Input, rows * 4),
         ];
@@ -247,9 +255,10 @@ impl Kernel for Matmul {
             bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
         }
         bindings.push(plan.buffer("c", Role::Output, rows * n4 * 4 * operands::bytes(element.result())));
-        for (name, bytes) in [("b_scale", of_column), ("matrix_scale", of_matrix)] {
+        let [of_columns, of_matrices] = self.weights().scale_bytes(variant, element);
+        for (name, bytes) in [("b_scale", of_columns), ("matrix_scale", of_matrices)] {
             if bytes > 0 {
-                bindings.push(plan.buffer(name, Role::Input, self.experts * bytes));
+                bindings.push(plan.buffer(name, Role::Input, bytes));
             }
         }
 
@@ -275,7 +284,7 @@ impl Kernel for Matmul {
         self.inputs_from(&mut Made::default(), variant, element, seed)
     }
 
-    /// All variants with panels of one width share the weights.
+    /// All variants with panels of one width and one order inside share the weights.
     fn inputs_from(&self, made: &mut Made, variant: &str, element: StorageType, seed: u64) -> Tensors {
         let variant = Variant::of(variant);
         let layout = routing::layout(&self.slots(seed), self.experts, variant.row_tile);
@@ -291,15 +300,11 @@ impl Kernel for Matmul {
         };
         let mut inputs = Tensors::from([
             ("a", a),
-            ("b", made.tensor("b", variant.width, || self.weights().draw(variant, element, seed ^ 0xB))),
+            ("b", made.tensor("b", variant.weights_key(), || self.weights().draw(variant, element, seed ^ 0xB))),
             ("block_expert", Tensor::indices(&layout.block_expert)),
             ("slot_of_row", Tensor::indices(&layout.slot_of_row)),
         ]);
-        for (name, of) in [("a_scale", "a"), ("b_scale", "b"), ("matrix_scale", "b_scale")] {
-            if let Some(scales) = inputs.get(of).and_then(Tensor::scales).cloned() {
-                inputs.insert(name, scales);
-            }
-        }
+        self.insert_scales(&mut inputs, variant, element);
         inputs
     }
 

@@ -6,9 +6,11 @@
 //!
 //! Where only the weights are quantised, a word holds one of k: four columns in fp8; four columns and those half a panel
 //! further in the types of 4 bits. Four words of k follow each other, so that an invocation reads 16 bytes at a time.
+//!
+//! The matrix techniques put the 32 of k of a column together, whatever the type.
 
-use crate::kernels::matmul::variant::Variant;
-use crate::kernels::tensor::{MemoryAxis, Random, ScaleLayout, Tensor, TensorType};
+use crate::kernels::matmul::variant::{MATRIX_STEP, Variant};
+use crate::kernels::tensor::{MemoryAxis, Random, ScaleLayout, Tensor, TensorType, Tensors};
 use crate::kernels::types::StorageType;
 
 /// Bytes of one number of a type that has whole bytes.
@@ -37,6 +39,11 @@ fn scale_kind(element: StorageType) -> TensorType {
         StorageType::Fp8 => StorageType::F32.into(),
         _ => StorageType::F16.into(),
     }
+}
+
+/// k of the weights in memory, with the zeros that fill the last step of the variant.
+pub(super) fn weights_k(k: usize, variant: &Variant, element: StorageType) -> usize {
+    padded_k(k, element).next_multiple_of(variant.k_together(element))
 }
 
 fn axis(dim: usize, step: usize, count: usize) -> MemoryAxis {
@@ -87,7 +94,8 @@ impl Weights {
         let numbers = Random { sigma: self.sigma(), seed };
         match element {
             StorageType::F32 | StorageType::F16 | StorageType::Bf16 => {
-                let axes = self.rows_of_panels(variant, 1, padded_k(self.k, element));
+                let axes =
+                    self.rows_of_panels(variant, variant.k_together(element), weights_k(self.k, variant, element));
                 Tensor::random_in_order(&dims, &axes, element, numbers)
             }
             StorageType::Int8 => {
@@ -145,6 +153,9 @@ impl Weights {
 
     /// The words of weights that alone are quantised; see the head of this file.
     fn words_of_columns(&self, variant: &Variant, element: StorageType) -> Vec<MemoryAxis> {
+        if variant.has_matrices() {
+            return self.rows_of_panels(variant, MATRIX_STEP, weights_k(self.k, variant, element));
+        }
         let (last, columns) = (self.dims().len() - 1, self.output_columns(variant));
         let outer = [
             axis(0, 1, self.experts),
@@ -160,21 +171,56 @@ impl Weights {
         [outer.as_slice(), &inner].concat()
     }
 
-    /// Scales of blocks are a matrix, as checkpoints have it. Those of columns are in panels, eight per invocation.
+    /// Scales of blocks are a matrix, as checkpoints have it; the kernels read [`Weights::of_halves`]. Those of columns
+    /// are in panels, eight per invocation.
     fn scaling(&self, variant: &Variant, element: StorageType) -> ScaleLayout {
         let [of_k, of_n] = element.weight_group().unwrap_or([1, 1]);
         let (last, columns) = (self.dims().len() - 1, self.output_columns(variant));
-        let groups = axis(1, 1, self.k.div_ceil(of_k));
-        let mut axes = vec![axis(0, 1, self.experts)];
-        if of_n > 1 {
-            axes.push(groups);
+        let groups = self.k.div_ceil(of_k);
+        let axes = if of_n > 1 {
+            let mut axes = vec![axis(0, 1, self.experts), axis(1, 1, groups)];
             axes.extend((self.matrices == 2).then(|| axis(2, 1, 2)));
             axes.push(axis(last, 1, self.n.div_ceil(of_n)));
+            axes
+        } else if variant.has_matrices() {
+            self.rows_of_panels(variant, MATRIX_STEP / of_k, groups)
         } else {
-            axes.extend([axis(last, columns, self.panels(variant)), groups]);
-            axes.extend([axis(last, 4, variant.width), self.halves(variant), axis(last, 1, 4)]);
-        }
+            let outer = [axis(0, 1, self.experts), axis(last, columns, self.panels(variant)), axis(1, 1, groups)];
+            let inner = [axis(last, 4, variant.width), self.halves(variant), axis(last, 1, 4)];
+            [outer, inner].concat()
+        };
         ScaleLayout { block: self.block(of_k, of_n), axes, kind: scale_kind(element) }
+    }
+
+    /// Adds to `inputs` the scales of quantised weights `b` as the kernels read them.
+    pub(super) fn insert_scales(&self, inputs: &mut Tensors, variant: &Variant, element: StorageType) {
+        let Some(scales) = inputs["b"].scales().cloned() else { return };
+        if let Some(of_matrices) = scales.scales().cloned() {
+            let repeated = variant.has_matrices().then(|| self.of_halves(&of_matrices, variant, [self.k, self.n]));
+            inputs.insert("matrix_scale", repeated.unwrap_or(of_matrices));
+        }
+        let repeated = match element.weight_group() {
+            Some(block) if block[1] > 1 => Some(self.of_halves(&scales, variant, block)),
+            _ => None,
+        };
+        inputs.insert("b_scale", repeated.unwrap_or(scales));
+    }
+
+    /// The scales of blocks, repeated for each 32 of k and for either half of each panel, which lies in one block.
+    fn of_halves(&self, scales: &Tensor, variant: &Variant, [of_k, of_n]: [usize; 2]) -> Tensor {
+        let (panels, steps) = (self.panels(variant), self.k.div_ceil(MATRIX_STEP));
+        let mut repeated = Vec::new();
+        for (expert, panel) in (0..self.experts).flat_map(|e| (0..panels).map(move |panel| (e, panel))) {
+            for (step, half) in (0..steps).flat_map(|step| (0..2).map(move |half| (step, half))) {
+                let first = panel * self.output_columns(variant);
+                let column = if self.matrices == 2 { first } else { first + half * 4 * variant.width };
+                let (k, block) = (step * MATRIX_STEP / of_k, column.min(self.n - 1) / of_n);
+                let at = if self.matrices == 2 { vec![expert, k, half, block] } else { vec![expert, k, block] };
+                #[expect(clippy::cast_possible_truncation, reason = "a scale is f32 by definition")]
+                repeated.push(scales.at(&at) as f32);
+            }
+        }
+        Tensor::floats(&[self.experts, panels, steps, 2], &repeated)
     }
 
     /// One scale per matrix: the largest number that can be drawn becomes 448 * 6. Calibration leaves some room, which
@@ -193,16 +239,86 @@ impl Weights {
         Tensor::floats(&dims, &scales)
     }
 
-    /// Elements and bytes of the scales of weights that alone are quantised: by column or block, and by matrix.
-    pub(super) fn scale_bytes(&self, columns: usize, element: StorageType) -> [usize; 2] {
+    /// The least bytes of the scales of weights that alone are quantised.
+    pub(super) fn least_scale_bytes(&self, element: StorageType) -> usize {
+        let Some([of_k, of_n]) = element.weight_group() else { return 0 };
+        let of_groups = self.k.div_ceil(of_k) * self.n.div_ceil(of_n) * self.matrices * scale_bytes(element);
+        of_groups + if element == StorageType::Nvfp4 { 4 * self.matrices } else { 0 }
+    }
+
+    /// Bytes in memory of the scales by column, or by half of a panel, and of those by matrix.
+    pub(super) fn scale_bytes(&self, variant: &Variant, element: StorageType) -> [usize; 2] {
         let Some([of_k, of_n]) = element.weight_group() else { return [0; 2] };
-        let bytes = match scale_kind(element) {
-            TensorType::Float(StorageType::F32) => 4,
-            TensorType::Float(StorageType::F16) => 2,
-            _ => 1,
+        let of_halves = 2 * 4 * self.panels(variant) * self.k.div_ceil(MATRIX_STEP);
+        let of_matrices = match (element, variant.has_matrices()) {
+            (StorageType::Nvfp4, true) => of_halves,
+            (StorageType::Nvfp4, false) => 4 * self.matrices,
+            _ => 0,
         };
-        let across = if of_n > 1 { self.matrices * self.n.div_ceil(of_n) } else { columns };
-        let of_matrices = if element == StorageType::Nvfp4 { 4 * self.matrices } else { 0 };
-        [self.k.div_ceil(of_k) * across * bytes, of_matrices]
+        let mut groups = self.k.div_ceil(of_k);
+        if variant.has_matrices() {
+            groups = groups.next_multiple_of(MATRIX_STEP.div_ceil(of_k));
+        }
+        let of_columns = groups * self.panels(variant) * variant.panel_columns() * scale_bytes(element);
+        [if of_n > 1 { of_halves } else { of_columns }, of_matrices].map(|bytes| self.experts * bytes)
+    }
+}
+
+fn scale_bytes(element: StorageType) -> usize {
+    match scale_kind(element) {
+        TensorType::Float(StorageType::F32) => 4,
+        TensorType::Float(StorageType::F16) => 2,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each technique, with panels of 64, 128 and 256 columns.
+    const VARIANTS: [&str; 6] =
+        ["subgroup_8x64", "tiled_128x128", "streamed_8x256", "matrix8_64x64", "matrix16_64x128", "matrix16_16x128"];
+
+    #[test]
+    fn quantised_weights_are_the_same_numbers_in_the_order_of_each_variant() {
+        for (element, matrices) in [StorageType::Int4, StorageType::Fp8, StorageType::Mxfp4, StorageType::Nvfp4]
+            .into_iter()
+            .flat_map(|element| [(element, 1), (element, 2)])
+        {
+            let weights = Weights { experts: 2, k: 165, n: 301, matrices };
+            let tensors = VARIANTS.map(|variant| weights.draw(Variant::of(variant), element, 7));
+            let number = |tensor: &Tensor, [expert, k, half, column]: [usize; 4]| match matrices {
+                1 => tensor.at(&[expert, k, column]),
+                _ => tensor.at(&[expert, k, half, column]),
+            };
+            for (k, column) in (0..165).flat_map(|k| (0..301).step_by(3).map(move |column| (k, column))) {
+                let at = [k % 2, k, k / 2 % matrices, column];
+                let numbers = tensors.each_ref().map(|tensor| number(tensor, at));
+                assert!(numbers.iter().all(|number| *number == numbers[0]), "{element} {at:?}: {numbers:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_half_of_a_panel_has_the_scale_of_the_block_that_it_lies_in() {
+        for matrices in [1, 2] {
+            let weights = Weights { experts: 2, k: 300, n: 500, matrices };
+            for name in VARIANTS {
+                let variant = Variant::of(name);
+                let mut inputs = Tensors::from([("b", weights.draw(variant, StorageType::Fp8, 7))]);
+                weights.insert_scales(&mut inputs, variant, StorageType::Fp8);
+                let (halves, blocks) = (&inputs["b_scale"], inputs["b"].scales().unwrap());
+                let width = variant.panel_columns() / 2;
+                for (step, column) in (0..10).flat_map(|step| (0..500).map(move |column| (step, column))) {
+                    let (block, k) = (column / 128, step / 4);
+                    let (panel, half, at) = match matrices {
+                        1 => (column / (2 * width), column / width % 2, vec![1, k, block]),
+                        _ => (column / width, step % 2, vec![1, k, step % 2, block]),
+                    };
+                    assert_eq!(halves.at(&[1, panel, step, half]), blocks.at(&at), "{name} {step} {column}");
+                }
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::kernels::plan::{Launch, Need};
-use crate::kernels::types::StorageType;
+use crate::kernels::types::{StorageType, word};
 
 /// One technique with one tile.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Variant {
     pub(super) elements: &'static [StorageType],
     /// Rows per workgroup, which must belong to one expert.
     pub(super) row_tile: usize,
-    /// Rows per invocation.
+    /// Rows per invocation, or per subgroup of the matrix technique.
     invocation_rows: usize,
     /// Invocations along the columns; each owns two vec4.
     pub(super) width: usize,
@@ -31,15 +31,34 @@ enum Technique {
     Blocked,
     /// Sums in registers, rows shared by broadcast.
     Subgroup,
-    /// Operands through workgroup memory.
+    /// Operands through workgroup memory, as f32.
     Tiled,
+    /// Operands through workgroup memory, as they are stored.
+    Packed,
     /// Few rows, with k divided among invocations.
     Streamed,
-    /// Cooperative matrices of 8 x 8.
-    Matrix8,
-    /// Cooperative matrices of 16 x 16.
-    Matrix16,
+    /// Cooperative matrices of `size` x `size`, for subgroups of `lanes`.
+    Matrix { size: usize, lanes: usize },
+    /// Few rows with cooperative matrices, for subgroups of `lanes`.
+    MatrixStreamed { size: usize, lanes: usize },
 }
+
+/// Cooperative matrices of 8 x 8, as Apple's GPUs have them.
+const MATRIX8: Technique = Technique::Matrix { size: 8, lanes: 32 };
+/// Cooperative matrices of 16 x 16 in subgroups of 32.
+const MATRIX16: Technique = Technique::Matrix { size: 16, lanes: 32 };
+/// Cooperative matrices of 16 x 16 in subgroups of 64.
+const MATRIX16_LANES64: Technique = Technique::Matrix { size: 16, lanes: 64 };
+
+/// One or two rows of matrices of 8 x 8.
+const MATRIX8_STREAMED: Technique = Technique::MatrixStreamed { size: 8, lanes: 32 };
+/// One or two rows of matrices of 16 x 16 in subgroups of 32.
+const MATRIX16_STREAMED: Technique = Technique::MatrixStreamed { size: 16, lanes: 32 };
+/// One or two rows of matrices of 16 x 16 in subgroups of 64.
+const MATRIX16_STREAMED_LANES64: Technique = Technique::MatrixStreamed { size: 16, lanes: 64 };
+
+/// k of a tile of the matrix techniques. The weights of a column are neighbours in memory that far.
+pub(super) const MATRIX_STEP: usize = 32;
 
 /// A row of the table: rows per tile and per invocation, invocations along the columns and along k, and the most rows per
 /// expert.
@@ -51,17 +70,17 @@ const fn variant(
     split_k: usize,
     most_rows_per_expert: usize,
 ) -> Variant {
+    use StorageType::{Bf16, F16, F32, Fp8, Int4, Mxfp4, Nvfp4};
     let elements: &[StorageType] = match technique {
-        Technique::Tiled => StorageType::FLOATS,
-        Technique::Matrix8 | Technique::Matrix16 => &[StorageType::F16],
+        Technique::Tiled => &[F32, F16, Bf16, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::Packed => &[F16],
+        Technique::Matrix { size: 8, .. } | Technique::MatrixStreamed { size: 8, .. } => {
+            &[F32, F16, Int4, Fp8, Mxfp4, Nvfp4]
+        }
+        Technique::Matrix { .. } | Technique::MatrixStreamed { .. } => &[F16, Int4, Fp8, Mxfp4, Nvfp4],
         _ => &StorageType::ALL,
     };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
-}
-
-/// The variant without the types that quantise only the weights: another is the better one of its kind for them.
-const fn not_for_quantised_weights(variant: Variant) -> Variant {
-    Variant { elements: &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8], ..variant }
 }
 
 /// Any number of rows.
@@ -70,17 +89,31 @@ const ANY: usize = usize::MAX;
 /// All variants. Narrow workgroups without barriers suit software adapters, where each invocation runs to its end.
 pub(super) const VARIANTS: &[Variant] = &[
     variant("blocked_8x64", Technique::Blocked, [8, 8], 8, 1, ANY),
-    not_for_quantised_weights(variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY)),
+    variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY).not_for_quantised_weights(),
     variant("subgroup_8x64", Technique::Subgroup, [8, 8], 8, 1, 64),
     variant("subgroup_16x64", Technique::Subgroup, [16, 16], 8, 1, ANY),
     variant("subgroup_32x64", Technique::Subgroup, [32, 32], 8, 1, ANY),
-    not_for_quantised_weights(variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY)),
-    variant("tiled_64x128", Technique::Tiled, [64, 4], 16, 1, ANY),
+    variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY).for_int8(),
+    variant("tiled_64x64", Technique::Tiled, [64, 4], 8, 1, ANY),
+    variant("tiled_64x128", Technique::Tiled, [64, 8], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
-    variant("matrix8_64x128", Technique::Matrix8, [64, 64], 16, 1, ANY),
-    variant("matrix16_64x128", Technique::Matrix16, [64, 64], 16, 1, ANY),
+    variant("packed_128x128", Technique::Packed, [128, 8], 16, 1, ANY),
+    variant("matrix8_32x64", MATRIX8, [32, 16], 8, 1, ANY),
+    variant("matrix8_64x64", MATRIX8, [64, 32], 8, 1, ANY),
+    variant("matrix16_64x128", MATRIX16, [64, 32], 16, 1, ANY),
+    variant("matrix16_128x128", MATRIX16, [128, 32], 16, 1, ANY),
+    variant("matrix16_64x128_lanes64", MATRIX16_LANES64, [64, 32], 16, 1, ANY),
+    variant("matrix16_128x128_lanes64", MATRIX16_LANES64, [128, 64], 16, 1, ANY),
+    variant("matrix8_8x64", MATRIX8_STREAMED, [8, 8], 8, 1, 64),
+    variant("matrix8_16x64", MATRIX8_STREAMED, [16, 16], 8, 1, 64),
+    variant("matrix16_16x128", MATRIX16_STREAMED, [16, 16], 16, 1, 64),
+    variant("matrix16_32x128", MATRIX16_STREAMED, [32, 32], 16, 1, 64),
+    variant("matrix16_16x128_lanes64", MATRIX16_STREAMED_LANES64, [16, 16], 16, 1, 64),
+    variant("matrix16_32x128_lanes64", MATRIX16_STREAMED_LANES64, [32, 32], 16, 1, 64),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
+    variant("streamed_16x256", Technique::Streamed, [16, 8], 32, 4, 64).not_for_int8(),
+    variant("streamed_32x256", Technique::Streamed, [32, 8], 32, 2, 128).not_for_int8(),
 ];
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| VARIANTS.iter().map(|variant| variant.name).collect());
@@ -90,6 +123,20 @@ pub(super) fn named_variants() -> &'static [&'static str] {
 }
 
 impl Variant {
+    const fn not_for_int8(self) -> Self {
+        use StorageType::{Bf16, F16, F32, Fp8, Int4, Mxfp4, Nvfp4};
+        Self { elements: &[F32, F16, Bf16, Int4, Fp8, Mxfp4, Nvfp4], ..self }
+    }
+
+    /// Without the types that quantise only the weights: for them another variant is the better one of its kind.
+    const fn not_for_quantised_weights(self) -> Self {
+        Self { elements: &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8], ..self }
+    }
+
+    const fn for_int8(self) -> Self {
+        Self { elements: &[StorageType::Int8], ..self }
+    }
+
     /// The variant of a name that [`named_variants`] lists; the first for any other.
     pub(super) fn of(name: &str) -> &'static Self {
         VARIANTS.iter().find(|variant| variant.name == name).unwrap_or(&VARIANTS[0])
@@ -113,39 +160,74 @@ impl Variant {
             (Technique::Streamed, StorageType::Int8) => "matmul_int8_streamed",
             (Technique::Streamed, _) if quantised => "matmul_dequant_streamed",
             (Technique::Streamed, _) => "matmul_streamed",
+            (Technique::Tiled, _) if quantised => "matmul_dequant_tiled",
             (Technique::Tiled, _) => "matmul_tiled",
-            (Technique::Matrix8 | Technique::Matrix16, _) => "matmul_matrix",
+            (Technique::Packed, _) => "matmul_packed",
+            (Technique::Matrix { .. }, _) => "matmul_matrix",
+            (Technique::MatrixStreamed { .. }, _) => "matmul_matrix_streamed",
         }
     }
 
     /// The launch of its shader with its tile; shape, buffers and grid are still missing.
     pub(super) fn launch(&self, element: StorageType) -> Launch {
         let mut launch = Launch::of(self.shader(element), element);
-        if let Some(step) = element.weight_step() {
-            launch = launch.constant("STEP4", u32::try_from(step / 4).unwrap_or(1));
+        if let Some(step) = element.weight_step().filter(|_| !self.has_matrices()) {
+            launch = launch.constant("STEP4", word(step / 4));
         }
         let width = ("WIDTH", self.width as f64);
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
         // The subgroup technique multiplies codes as f32; the other two take the packed dot product.
         let dots: &[Need] = if element == StorageType::Int8 { &[Need::PackedDot] } else { &[] };
+        let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
         match self.technique {
-            Technique::Blocked => {
-                let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
-                launch.constants([rows]).overrides([width, groups]).needs(dots)
-            }
+            Technique::Blocked => launch.constants([rows]).overrides([width, groups]).needs(dots),
             Technique::Subgroup => launch.constants([rows]).overrides([width]).needs(&[Need::Subgroup]),
             Technique::Streamed => {
-                launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots)
+                let launch = launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots);
+                // The shader of int8 has no invocations along the rows.
+                if groups.1 > 1.0 { launch.overrides([groups]) } else { launch }
             }
-            Technique::Tiled => launch.constants([rows]),
-            Technique::Matrix8 => launch.matrices(8),
-            Technique::Matrix16 => launch.matrices(16),
+            Technique::Tiled | Technique::Packed => {
+                launch.constants([rows, ("HEIGHT", word(self.row_tile / self.invocation_rows))])
+            }
+            Technique::Matrix { size, lanes } => {
+                let shares = self.row_tile / self.invocation_rows;
+                launch.matrices(size).most_lanes(word(lanes)).constants([
+                    ("MATRIX_ROWS", word(self.invocation_rows / size)),
+                    ("ROW_SHARES", word(shares)),
+                    // Two subgroups are along the columns.
+                    ("INVOCATIONS", word(2 * shares * lanes)),
+                ])
+            }
+            Technique::MatrixStreamed { size, lanes } => launch
+                .matrices(size)
+                .most_lanes(word(lanes))
+                .constants([("MATRIX_ROWS", word(self.row_tile / size)), ("MATRIX_COLUMNS", word(lanes / 32))]),
         }
+    }
+
+    /// Whether subgroups multiply matrices.
+    pub(super) fn has_matrices(&self) -> bool {
+        matches!(self.technique, Technique::Matrix { .. } | Technique::MatrixStreamed { .. })
+    }
+
+    /// Neighbours along k that follow one another in the memory of the weights.
+    pub(super) fn k_together(&self, element: StorageType) -> usize {
+        match (self.technique, element) {
+            _ if self.has_matrices() => MATRIX_STEP,
+            (_, StorageType::Int8) => 4,
+            _ => 1,
+        }
+    }
+
+    /// A key of the weights' order in memory, which depends on the width of a panel and on what is together inside.
+    pub(super) fn weights_key(&self) -> usize {
+        self.panel_columns() * 64 + self.k_together(StorageType::F32)
     }
 
     /// The parameter that counts steps along k, and the k per step.
     pub(super) fn k_step(&self, element: StorageType) -> (&'static str, usize) {
-        if let Some(step) = element.weight_step() {
+        if let Some(step) = element.weight_step().filter(|_| !self.has_matrices()) {
             return ("steps", step);
         }
         match (element, self.technique) {

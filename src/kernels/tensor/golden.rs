@@ -78,13 +78,17 @@ fn tensors_keep_their_bits() {
 #[test]
 fn quantised_tensors_keep_their_bits() {
     let axis = |dim, step, count| MemoryAxis { dim, step, count };
-    let quantised =
-        |element, dims: &[usize], axes: &[MemoryAxis], block: &[usize], scale_axes: &[MemoryAxis], scale| {
-            let scaling = ScaleLayout { block: block.to_vec(), axes: scale_axes.to_vec(), element: scale };
-            let tensor = Tensor::random_quantised(dims, axes, element, &scaling, Random { sigma: 0.5, seed: 7 });
-            let scales = tensor.scales().map(Tensor::bytes).unwrap_or_default();
-            (format!("{element} {dims:?} by {block:?}"), hash([tensor.bytes(), scales]))
-        };
+    let quantised = |element,
+                     dims: &[usize],
+                     axes: &[MemoryAxis],
+                     block: &[usize],
+                     scale_axes: &[MemoryAxis],
+                     scale: StorageType| {
+        let scaling = ScaleLayout { block: block.to_vec(), axes: scale_axes.to_vec(), kind: scale.into() };
+        let tensor = Tensor::random_quantised(dims, axes, element, &scaling, Random { sigma: 0.5, seed: 7 });
+        let scales = tensor.scales().map(Tensor::bytes).unwrap_or_default();
+        (format!("{element} {dims:?} by {block:?}"), hash([tensor.bytes(), scales]))
+    };
     let rows = [axis(0, 1, 300), axis(1, 1, 1008)];
     let words = |columns| [axis(0, 1, 2), axis(1, 8, 24), axis(2, 1, columns), axis(1, 1, 8)];
     let scales = |columns| [axis(0, 1, 2), axis(1, 1, 6), axis(2, 1, columns)];

@@ -1,0 +1,184 @@
+// Grouped GEMM through workgroup memory that keeps the stored type. It is matmul_tiled with half the traffic of workgroup
+// memory in f16, and operands that are widened each time they are read. It suits devices whose multiply-add takes f16
+// operands and f32 sums (Vega, RDNA 1 and 2, Apple). Others widen in instructions of their own or multiply at half the rate.
+//
+//   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
+//   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
+//
+// Rows are sorted by expert and padded, so that all rows of a workgroup belong to one expert. Weights are stored in
+// panels as wide as a workgroup: [experts, panels, k, 2, WIDTH] in vec4. The 2 are neighbouring blocks of columns, or
+// gate and up. Each workgroup therefore reads one stream. Padding of k and of the last panel holds zeros.
+alias Element = f32;
+alias Element4 = vec4<Element>;
+fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
+fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
+
+override SWIGLU: bool = false;
+
+const ROWS: u32 = 8u; // per invocation: 4 or 8
+const WIDTH: u32 = 2u * ROWS; // invocations along the columns; each owns two vec4
+const HEIGHT: u32 = 16u; // invocations along the rows
+const INVOCATIONS: u32 = WIDTH * HEIGHT;
+const TILE_ROWS: u32 = ROWS * HEIGHT;
+const TILE_K4: u32 = 4u;
+const STRIDE: u32 = TILE_K4 + 2u; // of a row in tile_a; its padding spreads rows over the banks
+const NONE: u32 = 0xFFFFFFFFu;
+
+struct Params {
+    k4: u32,       // k / 4, rounded up
+    n4: u32,       // columns of c / 4, rounded up
+    panels: u32,   // column panels per expert
+    top_k: u32,    // source(row) = slot_of_row[row] / top_k; 0: source(row) = row
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> a: array<Element4>;       // [tokens or rows, k]
+@group(0) @binding(2) var<storage, read> b: array<Element4>;       // [experts, panels, k, 2, WIDTH]
+@group(0) @binding(3) var<storage, read> block_expert: array<u32>; // [row blocks], NONE: unused
+@group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;  // [rows], NONE: padding
+@group(0) @binding(5) var<storage, read_write> c: array<Element4>; // [rows, n]
+
+var<workgroup> tile_a: array<Element4, TILE_ROWS * STRIDE>; // [rows, STRIDE]
+var<workgroup> tile_b: array<array<Element4, 2u * WIDTH>, 4u * TILE_K4>; // [k, 2, WIDTH]
+
+fn source(row: u32) -> u32 {
+    let slot = slot_of_row[row];
+    if params.top_k == 0u {
+        return select(row, 0u, slot == NONE);
+    }
+    return select(slot / params.top_k, 0u, slot == NONE);
+}
+
+fn silu(x: vec4<f32>) -> vec4<f32> {
+    return x / (1.0 + exp(-x));
+}
+
+// Stores the two sums of a row in column `column` of this panel (in vec4), unless they are padding.
+fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
+    if slot_of_row[row] == NONE {
+        return;
+    }
+    if SWIGLU {
+        let at = panel * WIDTH + column;
+        if at < params.n4 {
+            c[row * params.n4 + at] = narrow(silu(sum0) * sum1);
+        }
+        return;
+    }
+    let at = panel * WIDTH * 2u + column;
+    if at < params.n4 {
+        c[row * params.n4 + at] = narrow(sum0);
+    }
+    if at + WIDTH < params.n4 {
+        c[row * params.n4 + at + WIDTH] = narrow(sum1);
+    }
+}
+
+// sum + x.x * y0 + x.y * y1 + x.z * y2 + x.w * y3
+fn add_four_products(
+    x: vec4<f32>,
+    y0: vec4<f32>,
+    y1: vec4<f32>,
+    y2: vec4<f32>,
+    y3: vec4<f32>,
+    sum: vec4<f32>,
+) -> vec4<f32> {
+    return fma(vec4(x.w), y3, fma(vec4(x.z), y2, fma(vec4(x.y), y1, fma(vec4(x.x), y0, sum))));
+}
+
+@compute @workgroup_size(WIDTH, HEIGHT, 1)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_id) local: vec3<u32>,
+    @builtin(local_invocation_index) index: u32,
+) {
+    let expert = block_expert[group.x];
+    if expert == NONE {
+        return;
+    }
+    let first_row = group.x * TILE_ROWS;
+    // Each invocation loads two vec4 of `a`, of rows that are half a tile apart, and two of `b`.
+    let a_k4 = index % TILE_K4;
+    let a_row = index / TILE_K4;
+    let a_at0 = source(first_row + a_row) * params.k4;
+    let a_at1 = source(first_row + a_row + TILE_ROWS / 2u) * params.k4;
+    let a_tile = a_row * STRIDE + a_k4;
+    let b_column = index % (2u * WIDTH);
+    let b_k = index / (2u * WIDTH);
+    let b_begin = (expert * params.panels + group.y) * params.k4 * 8u * WIDTH;
+    let b_last = b_begin + params.k4 * 8u * WIDTH - 1u;
+    let b_at = b_begin + index;
+
+    var sum0 = array<vec4<f32>, 8>();
+    var sum1 = array<vec4<f32>, 8>();
+    for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
+        // Beyond k, `a` counts as zero, and any weight will do.
+        let k = min(k4 + a_k4, params.k4 - 1u);
+        var x0 = a[a_at0 + k];
+        var x1 = a[a_at1 + k];
+        if k4 + a_k4 >= params.k4 {
+            x0 = Element4();
+            x1 = Element4();
+        }
+        let at = b_at + k4 * 8u * WIDTH;
+        let y0 = b[min(at, b_last)];
+        let y1 = b[min(at + INVOCATIONS, b_last)];
+        tile_a[a_tile] = x0;
+        tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = x1;
+        tile_b[b_k][b_column] = y0;
+        tile_b[b_k + HEIGHT / 2u][b_column] = y1;
+        workgroupBarrier();
+        // Not all compilers unroll four turns at once.
+        for (var i = 0u; i < TILE_K4; i += 2u) {
+            for (var j = 0u; j < 2u; j++) {
+                let at_k4 = i + j;
+                let left0 = widen(tile_b[at_k4 * 4u][local.x]);
+                let right0 = widen(tile_b[at_k4 * 4u][local.x + WIDTH]);
+                let left1 = widen(tile_b[at_k4 * 4u + 1u][local.x]);
+                let right1 = widen(tile_b[at_k4 * 4u + 1u][local.x + WIDTH]);
+                let left2 = widen(tile_b[at_k4 * 4u + 2u][local.x]);
+                let right2 = widen(tile_b[at_k4 * 4u + 2u][local.x + WIDTH]);
+                let left3 = widen(tile_b[at_k4 * 4u + 3u][local.x]);
+                let right3 = widen(tile_b[at_k4 * 4u + 3u][local.x + WIDTH]);
+                let row0 = widen(tile_a[local.y * STRIDE + at_k4]);
+                sum0[0] = add_four_products(row0, left0, left1, left2, left3, sum0[0]);
+                sum1[0] = add_four_products(row0, right0, right1, right2, right3, sum1[0]);
+                let row1 = widen(tile_a[(local.y + HEIGHT) * STRIDE + at_k4]);
+                sum0[1] = add_four_products(row1, left0, left1, left2, left3, sum0[1]);
+                sum1[1] = add_four_products(row1, right0, right1, right2, right3, sum1[1]);
+                let row2 = widen(tile_a[(local.y + 2u * HEIGHT) * STRIDE + at_k4]);
+                sum0[2] = add_four_products(row2, left0, left1, left2, left3, sum0[2]);
+                sum1[2] = add_four_products(row2, right0, right1, right2, right3, sum1[2]);
+                let row3 = widen(tile_a[(local.y + 3u * HEIGHT) * STRIDE + at_k4]);
+                sum0[3] = add_four_products(row3, left0, left1, left2, left3, sum0[3]);
+                sum1[3] = add_four_products(row3, right0, right1, right2, right3, sum1[3]);
+                if ROWS > 4u {
+                    let row4 = widen(tile_a[(local.y + 4u * HEIGHT) * STRIDE + at_k4]);
+                    sum0[4] = add_four_products(row4, left0, left1, left2, left3, sum0[4]);
+                    sum1[4] = add_four_products(row4, right0, right1, right2, right3, sum1[4]);
+                    let row5 = widen(tile_a[(local.y + 5u * HEIGHT) * STRIDE + at_k4]);
+                    sum0[5] = add_four_products(row5, left0, left1, left2, left3, sum0[5]);
+                    sum1[5] = add_four_products(row5, right0, right1, right2, right3, sum1[5]);
+                    let row6 = widen(tile_a[(local.y + 6u * HEIGHT) * STRIDE + at_k4]);
+                    sum0[6] = add_four_products(row6, left0, left1, left2, left3, sum0[6]);
+                    sum1[6] = add_four_products(row6, right0, right1, right2, right3, sum1[6]);
+                    let row7 = widen(tile_a[(local.y + 7u * HEIGHT) * STRIDE + at_k4]);
+                    sum0[7] = add_four_products(row7, left0, left1, left2, left3, sum0[7]);
+                    sum1[7] = add_four_products(row7, right0, right1, right2, right3, sum1[7]);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+    let row = first_row + local.y;
+    store(group.y, local.x, row, sum0[0], sum1[0]);
+    store(group.y, local.x, row + HEIGHT, sum0[1], sum1[1]);
+    store(group.y, local.x, row + 2u * HEIGHT, sum0[2], sum1[2]);
+    store(group.y, local.x, row + 3u * HEIGHT, sum0[3], sum1[3]);
+    if ROWS > 4u {
+        store(group.y, local.x, row + 4u * HEIGHT, sum0[4], sum1[4]);
+        store(group.y, local.x, row + 5u * HEIGHT, sum0[5], sum1[5]);
+        store(group.y, local.x, row + 6u * HEIGHT, sum0[6], sum1[6]);
+        store(group.y, local.x, row + 7u * HEIGHT, sum0[7], sum1[7]);
+    }
+}
