@@ -37,14 +37,10 @@ pub(super) fn layer_suite() -> Vec<Labelled> {
     }
     // The shared expert: its intermediate size, and whether it has a gate of its own.
     for (gate, tokens, hidden, intermediate, gated) in [
-        (gate(8, 2, Softmax, 1), 37, 36, 20, true),
         (gate(16, 4, Sigmoid, 4), 70, 68, 41, false),
-        (gate(4, 1, Softmax, 1), 1, 32, 7, true),
-        (gate(8, 2, BiasedSoftmax, 1), 3, 64, 64, false),
-        (gate(32, 8, Sigmoid, 8), 2, 40, 24, false),
+        (gate(4, 1, BiasedSoftmax, 1), 1, 32, 7, true),
         (gate(24, 10, Softmax, 1), 5, 100, 33, true),
         (gate(64, 6, SqrtSoftplus, 1), 9, 48, 16, false),
-        (gate(8, 1, Softmax, 1), 2, 260, 12, true),
     ] {
         let shared_expert = Some(SharedExpert { intermediate, gated, variant: None });
         let (router, scoring) = (None, None);
