@@ -8,7 +8,7 @@ alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
 fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
-override HEAD_DIM4: u32 = 32u; // head_dim / 4, at most 32
+override HEAD_DIM4: u32 = 32u; // head_dim / 4, KEYS at most
 const GROUP: u32 = 8u;         // query heads of a workgroup, at most 16
 
 const HALVES: u32 = 1u; // 2: an invocation adds the values of half of the heads

@@ -131,14 +131,20 @@ fn top_k_is_right_at_any_gate() {
         1..9usize,
         1..33usize,
         1..9usize,
-        1..9usize,
-        prop_oneof![Just(Scoring::Softmax), Just(Scoring::Sigmoid)],
+        1..33usize,
+        prop_oneof![
+            Just(Scoring::Softmax),
+            Just(Scoring::Sigmoid),
+            Just(Scoring::SqrtSoftplus),
+            Just(Scoring::BiasedSoftmax)
+        ],
         any::<bool>(),
     );
     let shapes =
         (gates, 1..200usize, logits).prop_map(|((groups, size, kept, top_k, scoring, renormalise), tokens, logits)| {
-            // Only DeepSeek's gate has groups. Their score takes the two best experts, so a group has at least two.
-            let (groups, size) = if scoring == Scoring::Sigmoid { (groups, size + 1) } else { (1, size * groups) };
+            // Only DeepSeek's gates have groups. Their score takes the two best experts, so a group has at least two.
+            let has_groups = matches!(scoring, Scoring::Sigmoid | Scoring::SqrtSoftplus);
+            let (groups, size) = if has_groups { (groups, size + 1) } else { (1, size * groups) };
             let kept_groups = kept.min(groups);
             let top_k = top_k.min(kept_groups * size);
             let gate = Gate { experts: groups * size, top_k, scoring, groups, kept_groups, renormalise, scale: 1.5 };

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::kernels::kernel::Kernel;
 use crate::kernels::plan::{Launch, Plan};
-use crate::kernels::target::Target;
+use crate::kernels::target::{DeviceClass, Target};
 use crate::kernels::types::StorageType;
 
 /// What is known of a pipeline.
@@ -52,32 +52,40 @@ pub fn unfit(target: &Target, plan: &Plan) -> Option<String> {
     })
 }
 
-/// `names` with the cheapest variant first, as the vendor's compiler sees them. Those without a figure come last, in their
-/// order; so do all where the vendor has none.
+/// `names` with the cheapest variant first, as the vendor's compiler sees them; for a GPU of another vendor, as all of them
+/// do on average. Those without a figure, and those that are unfit, come last in their order.
 pub fn cheapest_first(
     target: &Target,
     kernel: &dyn Kernel,
     storage: StorageType,
     mut names: Vec<&'static str>,
 ) -> Vec<&'static str> {
-    if let Some(vendor) = VENDORS.get(&target.vendor) {
-        let key = |name: &&'static str| cost(vendor, &kernel.plan(name, storage)).unwrap_or(f64::INFINITY);
-        let costs: BTreeMap<&str, f64> = names.iter().map(|name| (*name, key(name))).collect();
-        names.sort_by(|a, b| costs[a].total_cmp(&costs[b]));
-    }
+    let vendors: Vec<&Vendor> = match (target.class, VENDORS.get(&target.vendor)) {
+        (DeviceClass::Software | DeviceClass::Unknown, _) => return names,
+        (_, Some(vendor)) => vec![vendor],
+        (_, None) => VENDORS.values().collect(),
+    };
+    let mean = |name: &str| {
+        let plan = kernel.plan(name, storage);
+        let costs: Vec<f64> = vendors.iter().filter_map(|vendor| cost(vendor, &plan)).collect();
+        if costs.is_empty() { f64::INFINITY } else { costs.iter().sum::<f64>() / costs.len() as f64 }
+    };
+    let costs: BTreeMap<&str, f64> = names.iter().map(|name| (*name, mean(name))).collect();
+    names.sort_by(|a, b| costs[a].total_cmp(&costs[b]));
     names
 }
 
-/// Estimated cycles of a plan: its issued operations, padding included, at the mean cost of its launches.
+/// Estimated cycles of a plan: its issued operations, padding included, at the mean cost of its launches. `None` where no
+/// launch has one.
 fn cost(vendor: &Vendor, plan: &Plan) -> Option<f64> {
-    let costs: Vec<f64> = plan
-        .launches
-        .iter()
-        .filter_map(|launch| match verdict(vendor, launch)? {
-            Verdict::Cost(cost) => Some(*cost),
-            Verdict::Unfit(_) => Some(f64::INFINITY),
-        })
-        .collect();
+    let mut costs = Vec::new();
+    for launch in &plan.launches {
+        match verdict(vendor, launch) {
+            Some(Verdict::Cost(cost)) => costs.push(*cost),
+            Some(Verdict::Unfit(_)) => return Some(f64::INFINITY),
+            None => {}
+        }
+    }
     (!costs.is_empty()).then(|| plan.issued_flop.get() * costs.iter().sum::<f64>() / costs.len() as f64)
 }
 
@@ -85,7 +93,6 @@ fn cost(vendor: &Vendor, plan: &Plan) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::kernels::matmul::Matmul;
-    use crate::kernels::target::DeviceClass;
 
     fn target(vendor: &str, driver: &str) -> Target {
         Target { class: DeviceClass::Discrete, lanes: Some(32), driver: driver.to_owned(), vendor: vendor.to_owned() }
@@ -108,8 +115,10 @@ mod tests {
         let decode = Matmul::dense(2, 1024, 1024);
         let names = cheapest_first(&target("nvidia", "nvk"), &decode, StorageType::F32, decode.variants().to_vec());
         assert!(names[0].starts_with("streamed_2"), "{names:?}");
-        let unknown = cheapest_first(&target("", ""), &decode, StorageType::F32, decode.variants().to_vec());
+        let unknown = cheapest_first(&Target::default(), &decode, StorageType::F32, decode.variants().to_vec());
         assert_eq!(unknown, decode.variants());
+        let intel = cheapest_first(&target("intel", ""), &decode, StorageType::F32, decode.variants().to_vec());
+        assert!(intel[0].starts_with("streamed_2"), "{intel:?}");
     }
 
     #[test]

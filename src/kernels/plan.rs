@@ -112,6 +112,9 @@ pub struct Launch {
     pub element: StorageType,
     /// What the shader uses beyond plain WGSL.
     pub needs: BTreeSet<Need>,
+    /// The fewest invocations of a subgroup that it is right in, beyond what every kernel with subgroups needs. 0 for no
+    /// more than that.
+    pub least_lanes: u32,
     /// The widest subgroups in which it is right; `None` for any.
     pub most_lanes: Option<u32>,
     /// Numbers of the shader's `const` lines that this launch changes: array sizes in registers, which no `override` can
@@ -204,6 +207,7 @@ impl Launch {
             shader,
             element,
             needs: BTreeSet::new(),
+            least_lanes: 0,
             most_lanes: None,
             constants: BTreeMap::new(),
             overrides: BTreeMap::new(),
@@ -215,6 +219,12 @@ impl Launch {
 
     pub(super) fn needs(mut self, needs: &[Need]) -> Self {
         self.needs.extend(needs);
+        self
+    }
+
+    /// Leaves it out on devices with smaller subgroups.
+    pub(super) fn least_lanes(mut self, lanes: usize) -> Self {
+        self.least_lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
         self
     }
 

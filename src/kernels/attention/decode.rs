@@ -81,6 +81,10 @@ impl Kernel for Decode {
         StorageType::FLOATS
     }
 
+    fn suits(&self, variant: &str) -> bool {
+        DecodeVariant::of(variant).suits(&self.heads)
+    }
+
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| {

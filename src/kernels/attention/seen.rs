@@ -12,7 +12,7 @@ use crate::kernels::types::word;
 const NO_SINK: f32 = -3.0e38;
 
 /// Keys that a query at the last position sees: the last `window` of `kv_len`, or all.
-pub(super) fn visible(kv_len: usize, window: Option<usize>) -> usize {
+pub(in crate::kernels) fn visible(kv_len: usize, window: Option<usize>) -> usize {
     window.map_or(kv_len, |window| window.min(kv_len))
 }
 
@@ -22,7 +22,7 @@ pub(super) fn window_word(window: Option<usize>) -> u32 {
 }
 
 /// What a shape shows of a window and of sinks: nothing where there are none.
-pub(super) fn shown(window: Option<usize>, sinks: bool) -> BTreeMap<String, u64> {
+pub(in crate::kernels) fn shown(window: Option<usize>, sinks: bool) -> BTreeMap<String, u64> {
     let window = window.map(|window| ("window".to_owned(), window as u64));
     window.into_iter().chain(sinks.then(|| ("sinks".to_owned(), 1))).collect()
 }

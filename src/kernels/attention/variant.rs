@@ -132,6 +132,8 @@ enum WorkOf {
 
 /// Query heads per workgroup of the subgroup variants of decode, and splits per workgroup of the row variants.
 pub(super) const SUBGROUP_HEADS: usize = 8;
+/// The largest head that an invocation holds in registers, where it computes a whole one.
+const MOST_OWN_DIM: usize = 128;
 /// The most query heads of a workgroup of the group variant.
 const MAX_GROUP: usize = 16;
 
@@ -175,6 +177,15 @@ impl DecodeVariant {
     /// The variant of this name; the first for any other name.
     pub(super) fn of(name: &str) -> &'static Self {
         DECODE.iter().find(|variant| variant.name == name).unwrap_or(&DECODE[0])
+    }
+
+    /// Whether it can compute heads of this size. Without a workgroup an invocation holds a whole head in registers; a
+    /// workgroup has an invocation per vec4 of a head.
+    pub(super) fn suits(&self, heads: &Heads) -> bool {
+        match self.work_of {
+            WorkOf::Workgroup(keys) => word(heads.head_dim4()) <= keys,
+            WorkOf::Invocation | WorkOf::Lane => heads.head_dim <= MOST_OWN_DIM,
+        }
     }
 
     /// Parts of a cache of `kv_len` keys.

@@ -69,6 +69,18 @@ pub(super) fn floats_of(all: &[StorageType]) -> &'static [StorageType] {
     }
 }
 
+/// As [`floats_of`], and the types that the weights of a model's experts ship in. A technique has all of them or none.
+pub(super) fn expert_types_of(all: &[StorageType]) -> &'static [StorageType] {
+    use StorageType::{F16, F32, Fp8, Mxfp4};
+    match (floats_of(all), all.contains(&Fp8) && all.contains(&Mxfp4)) {
+        (floats, false) => floats,
+        ([F32, F16], true) => &[F32, F16, Fp8, Mxfp4],
+        ([F32], true) => &[F32, Fp8, Mxfp4],
+        ([F16], true) => &[F16, Fp8, Mxfp4],
+        (_, true) => &[Fp8, Mxfp4],
+    }
+}
+
 /// A number as a kernel stores it between two launches.
 pub(super) fn stored(value: f64, element: StorageType) -> f64 {
     match element {

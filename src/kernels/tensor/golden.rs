@@ -190,7 +190,7 @@ fn operands_of_attention_and_of_a_layer_keep_their_bits() {
         renormalise: true,
         scale: 1.0,
     };
-    let layer = MoeLayer { gate, tokens: 37, hidden: 130, intermediate: 70, router: None, scoring: None };
+    let layer = MoeLayer { gate, tokens: 37, hidden: 130, intermediate: 70, shared: None, router: None, scoring: None };
     let got: Vec<(String, u64)> = [StorageType::F32, StorageType::F16]
         .into_iter()
         .flat_map(|element| {

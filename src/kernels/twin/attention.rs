@@ -193,3 +193,17 @@ fn attend_to_latent(
         &entry,
     )
 }
+
+/// One row of `a` [tokens, heads, k + rest] times the matrix of its head in `b` [heads, k, n]; what is left of the row behind
+/// k follows the product.
+pub fn head_matmul(a: &Tensor, b: &Tensor, token: usize, head: usize) -> Vec<f64> {
+    let (k, n) = (b.dims()[1], b.dims()[2]);
+    let product = (0..n).map(|column| dot(k, |i| a.at(&[token, head, i]), |i| b.at(&[head, i, column])));
+    product.chain((k..a.dims()[2]).map(|i| a.at(&[token, head, i]))).collect()
+}
+
+/// A key of one head: its own part [tokens, heads, own], then the rotary part [tokens, rotary] that all heads share.
+pub fn join_keys(own: &Tensor, rotary: &Tensor, token: usize, head: usize) -> Vec<f64> {
+    let own_part = (0..own.dims()[2]).map(|d| own.at(&[token, head, d]));
+    own_part.chain((0..rotary.dims()[1]).map(|d| rotary.at(&[token, d]))).collect()
+}
