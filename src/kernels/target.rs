@@ -183,10 +183,6 @@ impl Target {
         let lanes = self.lanes.unwrap_or(0);
         match self.class {
             DeviceClass::Software => lanes >= LEAST_LANES && variant == "row" && ROW_BY_ROW.contains(&kernel),
-<<<<<<< HEAD
-=======
-            DeviceClass::Apple if spills_on_apple(kernel, variant) => true,
->>>>>>> h-layers
             // On narrower subgroups half of them would repeat what the others do.
             _ if variant.ends_with("_lanes64") => lanes < 64,
             _ => lanes >= WIDE && is_narrow(kernel, variant),
