@@ -132,14 +132,9 @@ fn main(
     var last0 = mat4x4<f32>();
     var last1 = mat4x4<f32>();
     for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
-        // Beyond k, `a` counts as zero, and any weight will do.
         let k = min(k4 + a_k4, params.k4 - 1u);
-        var x0 = a[a_at0 + k];
-        var x1 = a[a_at1 + k];
-        if k4 + a_k4 >= params.k4 {
-            x0 = Element4();
-            x1 = Element4();
-        }
+        let x0 = a[a_at0 + k];
+        let x1 = a[a_at1 + k];
         let at = b_at + k4 * 8u * WIDTH;
         let y0 = b[min(at, b_last)];
         let y1 = b[min(at + INVOCATIONS, b_last)];
@@ -147,6 +142,11 @@ fn main(
         tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = x1;
         tile_b[b_k][b_column] = y0;
         tile_b[b_k + HEIGHT / 2u][b_column] = y1;
+        // Beyond k, `a` counts as zero, and any weight will do. To select zeros where they are loaded made each load wait.
+        if k4 + a_k4 >= params.k4 {
+            tile_a[a_tile] = Element4();
+            tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = Element4();
+        }
         workgroupBarrier();
         // Not all compilers unroll four turns at once.
         for (var i = 0u; i < TILE_K4; i += 2u) {

@@ -133,14 +133,9 @@ fn main(
     var last0 = mat4x4<f32>();
     var last1 = mat4x4<f32>();
     for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
-        // Beyond k, `a` counts as zero, and any weight will do.
         let k = min(k4 + a_k4, params.k4 - 1u);
-        var x0 = a[a_at0 + k];
-        var x1 = a[a_at1 + k];
-        if k4 + a_k4 >= params.k4 {
-            x0 = Element4();
-            x1 = Element4();
-        }
+        let x0 = a[a_at0 + k];
+        let x1 = a[a_at1 + k];
         let at = b_at + k4 * 8u * WIDTH;
         let y0 = b[min(at, b_last)];
         let y1 = b[min(at + INVOCATIONS, b_last)];
@@ -157,6 +152,11 @@ fn main(
         if HEIGHT == 8u {
             tile_b[b_k + 8u][b_column] = widen(y2);
             tile_b[b_k + 12u][b_column] = widen(y3);
+        }
+        // Beyond k, `a` counts as zero, and any weight will do. To select zeros where they are loaded made each load wait.
+        if k4 + a_k4 >= params.k4 {
+            tile_a[a_tile] = vec4<f32>();
+            tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = vec4<f32>();
         }
         workgroupBarrier();
         // Not all compilers unroll four turns at once.
