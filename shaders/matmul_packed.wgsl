@@ -1,6 +1,7 @@
-// Grouped GEMM through workgroup memory that keeps the stored type. It is matmul_tiled with half the traffic of workgroup
-// memory in f16, and operands that are widened each time they are read. It suits devices whose multiply-add takes f16
-// operands and f32 sums (Vega, RDNA 1 and 2, Apple). Others widen in instructions of their own or multiply at half the rate.
+// Grouped GEMM through workgroup memory that keeps the stored type. It is matmul_tiled with half the traffic of
+// workgroup memory in f16, and operands that are widened each time they are read. It suits devices whose multiply-add
+// takes f16 operands and f32 sums (Vega, RDNA 1 and 2, Apple). Others widen in instructions of their own, or multiply
+// at half the rate (RDNA 3).
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
@@ -142,7 +143,7 @@ fn main(
         tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = x1;
         tile_b[b_k][b_column] = y0;
         tile_b[b_k + HEIGHT / 2u][b_column] = y1;
-        // Beyond k, `a` counts as zero, and any weight will do. To select zeros where they are loaded made each load wait.
+        // Beyond k, `a` counts as zero, and any weight will do. Selecting zeros above would make each load wait.
         if k4 + a_k4 >= params.k4 {
             tile_a[a_tile] = Element4();
             tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = Element4();

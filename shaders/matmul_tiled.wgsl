@@ -1,7 +1,7 @@
-// Grouped GEMM through workgroup memory. A workgroup computes ROWS * HEIGHT rows x 16 * ROWS columns and takes 16 of k at
-// a time. Each of its invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill, training).
-// Operands are widened on their way into workgroup memory. Sums are in matrices, since compilers may keep an array in
-// memory when a loop indexes it. No load runs ahead: that took registers, and so waves, and saved no instruction.
+// Grouped GEMM through workgroup memory. A workgroup computes ROWS * HEIGHT rows x 16 * ROWS columns and takes 16 of k
+// at a time. Each of its invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill,
+// training). Operands are widened on their way into workgroup memory. Sums are in matrices, since compilers may keep an
+// array in memory when a loop indexes it. No load runs ahead: that took registers, and so waves, and saved nothing.
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
@@ -153,7 +153,7 @@ fn main(
             tile_b[b_k + 8u][b_column] = widen(y2);
             tile_b[b_k + 12u][b_column] = widen(y3);
         }
-        // Beyond k, `a` counts as zero, and any weight will do. To select zeros where they are loaded made each load wait.
+        // Beyond k, `a` counts as zero, and any weight will do. Selecting zeros above would make each load wait.
         if k4 + a_k4 >= params.k4 {
             tile_a[a_tile] = vec4<f32>();
             tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = vec4<f32>();
