@@ -261,7 +261,8 @@ mod tests {
     fn each_class_begins_with_what_suits_it_and_a_wide_device_gets_nothing_narrow() {
         let prefill = Matmul::dense(1024, 1024, 1024);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_128x128");
-        assert_eq!(of(&target(DeviceClass::Integrated, 16), &prefill)[2], "tiled_64x64");
+        let integrated = of(&target(DeviceClass::Integrated, 16), &prefill);
+        assert_eq!(integrated.iter().find(|name| name.starts_with("tiled")), Some(&"tiled_64x64"));
         assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x64");
         assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_32x64");
         let decode = Matmul::dense(2, 1024, 1024);
