@@ -212,6 +212,7 @@ mod tests {
     }
 
     /// The result of a kernel that takes one code for another: what the twin makes of weights with the other code.
+    #[expect(clippy::cast_possible_truncation, reason = "results are rounded more coarsely than to f32")]
     fn judged(element: StorageType, code: u8, other: u8) -> Verification {
         let product = ExtremeProduct::every(1);
         let inputs = product.inputs("blocked_8x64", element, 1);
@@ -222,9 +223,9 @@ mod tests {
             same => same,
         };
         let mistaken = inputs["b"].with_codes(wrong, scale);
-        let n = product.shape()["n"];
+        let n = mistaken.dims()[2];
         let c: Vec<f32> =
-            (0..n).map(|column| twin::matmul::product(&inputs["a"], &mistaken, 0, 0, column as usize) as f32).collect();
+            (0..n).map(|column| twin::matmul::product(&inputs["a"], &mistaken, 0, 0, column) as f32).collect();
         let c = Tensor::floats(&[1, c.len()], &c);
         product.verify(&inputs, &Tensors::from([("c", c)]), element, u64::MAX)
     }

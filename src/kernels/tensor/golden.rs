@@ -123,7 +123,8 @@ fn quantised_tensors_keep_their_bits() {
     );
 }
 
-/// From version 4 of the record on, activations of a product are drawn by token slot, and padding rows hold zeros.
+/// From version 4 of the record on, activations of a product are drawn by token slot, and padding rows hold zeros. int4 has the
+/// same numbers as before, in another order in memory.
 #[test]
 fn operands_of_matmuls_keep_their_bits() {
     let matmul =
@@ -150,22 +151,34 @@ fn operands_of_matmuls_keep_their_bits() {
             ("gate_up 8 f16", 0xF6CB_AC32_060B_1886),
             ("gate_up 8 bf16", 0x9506_A38E_23E0_2343),
             ("gate_up 8 int8", 0xB734_B384_BF6F_037D),
-            ("gate_up 8 int4", 0x8B5A_0091_18AC_55FD),
+            ("gate_up 8 int4", 0x83EA_A134_177E_DD6A),
+            ("gate_up 8 fp8", 0xB657_7B3C_756A_C223),
+            ("gate_up 8 mxfp4", 0xDBDA_87F5_8682_FD30),
+            ("gate_up 8 nvfp4", 0x6481_58D1_2721_1657),
             ("gate_up 1 f32", 0x2FB1_9C1B_DA93_3129),
             ("gate_up 1 f16", 0xCB67_24B7_5603_1BD7),
             ("gate_up 1 bf16", 0xF4B8_F5E9_17AB_5578),
             ("gate_up 1 int8", 0x312D_91AF_9F23_BF29),
-            ("gate_up 1 int4", 0x75C6_5883_1C71_8B31),
+            ("gate_up 1 int4", 0x37E1_D439_A6AB_B1E2),
+            ("gate_up 1 fp8", 0x11A4_C766_C610_E3AD),
+            ("gate_up 1 mxfp4", 0x9888_4CDE_7EB2_1A4F),
+            ("gate_up 1 nvfp4", 0x132B_0F5B_20DB_F146),
             ("down 8 f32", 0xF723_FA89_9DCE_59A8),
             ("down 8 f16", 0x1631_6E14_F40F_7C58),
             ("down 8 bf16", 0x6492_D3DF_7D73_8998),
             ("down 8 int8", 0x7C4E_8D28_2F2F_5A45),
-            ("down 8 int4", 0x6D10_AA83_FD57_A125),
+            ("down 8 int4", 0xCF9B_EC32_CA7A_0EF6),
+            ("down 8 fp8", 0x8400_2E8A_187B_748C),
+            ("down 8 mxfp4", 0x3D0E_7A9A_3D58_42B3),
+            ("down 8 nvfp4", 0x4F25_9359_BA4C_1175),
             ("dense 1 f32", 0x5AD2_CC15_1BD9_FEAA),
             ("dense 1 f16", 0x3416_A1BD_A689_044D),
             ("dense 1 bf16", 0x256C_9897_7A3B_FF01),
             ("dense 1 int8", 0x8909_55FC_F647_22B5),
-            ("dense 1 int4", 0x21B7_BFFE_E4F3_7141),
+            ("dense 1 int4", 0x1D6E_BD6D_68BE_4E73),
+            ("dense 1 fp8", 0x167C_3EEA_7594_7FA7),
+            ("dense 1 mxfp4", 0xE97B_376D_9E42_0343),
+            ("dense 1 nvfp4", 0xEA49_7BE2_388F_03B5),
         ],
     );
 }
