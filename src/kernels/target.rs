@@ -102,14 +102,7 @@ const NARROW: &[(&[&str], &[&str])] = &[
         &["blocked_8x64", "subgroup_8x64", "subgroup_16x64", "subgroup_32x64"],
     ),
     (
-        &[
-            "decode",
-            "decode_paged",
-            "mla_decode",
-            "mla_decode_paged",
-            "attention_block_decode",
-            "mla_block_decode",
-        ],
+        &["decode", "decode_paged", "mla_decode", "mla_decode_paged", "attention_block_decode", "mla_block_decode"],
         &["row", "subgroup"],
     ),
     (
@@ -266,7 +259,9 @@ mod tests {
     fn a_driver_that_does_not_come_back_from_a_variant_is_not_asked() {
         let turnip = Target { driver: "turnip mesa driver".to_owned(), ..Target::default() };
         assert!(turnip.refuses("prefill", "subgroup_8x4").is_some());
-        assert!(turnip.refuses("prefill", "tiled_32x128").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none());
+        assert!(
+            turnip.refuses("prefill", "tiled_32x128").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none()
+        );
         assert!(Target::default().refuses("prefill", "subgroup").is_none());
     }
 }
