@@ -107,14 +107,7 @@ const NARROW: &[(&[&str], &[&str])] = &[
         &["blocked_8x64", "subgroup_8x64", "subgroup_16x64", "subgroup_32x64"],
     ),
     (
-        &[
-            "decode",
-            "decode_paged",
-            "mla_decode",
-            "mla_decode_paged",
-            "attention_block_decode",
-            "mla_block_decode",
-        ],
+        &["decode", "decode_paged", "mla_decode", "mla_decode_paged", "attention_block_decode", "mla_block_decode"],
         &["row", "subgroup"],
     ),
     (
@@ -188,10 +181,6 @@ impl Target {
         let lanes = self.lanes.unwrap_or(0);
         match self.class {
             DeviceClass::Software => lanes >= LEAST_LANES && variant == "row" && ROW_BY_ROW.contains(&kernel),
-<<<<<<< HEAD
-=======
-            DeviceClass::Apple if spills_on_apple(kernel, variant) => true,
->>>>>>> h-layers
             // On narrower subgroups half of them would repeat what the others do.
             _ if variant.ends_with("_lanes64") => lanes < 64,
             _ => lanes >= WIDE && is_narrow(kernel, variant),
@@ -275,7 +264,9 @@ mod tests {
     fn a_driver_that_does_not_come_back_from_a_variant_is_not_asked() {
         let turnip = Target { driver: "turnip mesa driver".to_owned(), ..Target::default() };
         assert!(turnip.refuses("prefill", "subgroup_8x4").is_some());
-        assert!(turnip.refuses("prefill", "tiled_32x128").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none());
+        assert!(
+            turnip.refuses("prefill", "tiled_32x128").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none()
+        );
         assert!(Target::default().refuses("prefill", "subgroup").is_none());
     }
 }
