@@ -1,5 +1,8 @@
-// Grouped GEMM for few rows per expert (decode). At most ROWS rows share each weight. A weight is read once, as part of
-// a vec4, by one of SPLIT_K invocations. These divide k between them and add their sums through workgroup memory.
+// Grouped GEMM for few rows per expert (decode). Each weight is read as part of a vec4, by one of SPLIT_K invocations.
+// These divide k between them and add their sums through workgroup memory. An invocation multiplies a weight with ROWS
+// rows. With more rows, GROUPS invocations read it at about the same time, so that it comes from memory once. All rows
+// of `a` pass through workgroup memory, CHUNK_K4 of k at a time. Rows are written out, since compilers may keep an
+// array in memory when a loop indexes it.
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
@@ -15,8 +18,12 @@ fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 override SWIGLU: bool = false;
 override WIDTH: u32 = 32u;  // invocations along the columns; each owns two vec4
 override SPLIT_K: u32 = 8u; // invocations that share the k of a column
+override GROUPS: u32 = 1u;  // invocations along the rows
 
-const ROWS: u32 = 8u; // per workgroup
+const ROWS: u32 = 8u; // per invocation: 2 or 8
+override TILE_ROWS: u32 = ROWS * GROUPS;
+override INVOCATIONS: u32 = WIDTH * SPLIT_K * GROUPS;
+override CHUNK_K4: u32 = 2u * INVOCATIONS / TILE_ROWS;
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
@@ -33,8 +40,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;  // [rows], NONE: padding
 @group(0) @binding(5) var<storage, read_write> c: array<Element4>; // [rows, n]
 
-var<workgroup> tile_expert: u32;
-var<workgroup> partial: array<vec4<f32>, WIDTH * SPLIT_K>;
+// First rows of `a`, [TILE_ROWS, CHUNK_K4]; then the sums of one row per invocation, [2, GROUPS, SPLIT_K, WIDTH].
+var<workgroup> tile: array<vec4<f32>, 2u * INVOCATIONS>;
 
 fn source(row: u32) -> u32 {
     let slot = slot_of_row[row];
@@ -81,63 +88,104 @@ fn add_four_products(
     return fma(vec4(x.w), y3, fma(vec4(x.z), y2, fma(vec4(x.y), y1, fma(vec4(x.x), y0, sum))));
 }
 
-// The sum of `value` over the SPLIT_K invocations of a column; valid where local.y = 0.
-fn add_up(local: vec3<u32>, value: vec4<f32>) -> vec4<f32> {
-    workgroupBarrier();
-    partial[local.y * WIDTH + local.x] = value;
-    workgroupBarrier();
+// The sum of SPLIT_K vec4 of the tile.
+fn add_up(first: u32) -> vec4<f32> {
     var sum = vec4<f32>();
-    if local.y == 0u {
-        for (var part = 0u; part < SPLIT_K; part++) {
-            sum += partial[part * WIDTH + local.x];
-        }
+    for (var part = 0u; part < SPLIT_K; part++) {
+        sum += tile[first + part * WIDTH];
     }
     return sum;
 }
 
-@compute @workgroup_size(WIDTH, SPLIT_K, 1)
+// Adds the sums of a row over the invocations of a column, and stores them. The invocations take turns.
+fn finish(panel: u32, local: vec3<u32>, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
+    let first = local.z * SPLIT_K * WIDTH + local.x;
+    workgroupBarrier();
+    tile[first + local.y * WIDTH] = sum0;
+    tile[first + local.y * WIDTH + INVOCATIONS] = sum1;
+    workgroupBarrier();
+    if local.y == row % SPLIT_K {
+        store(panel, local.x, row, add_up(first), add_up(first + INVOCATIONS));
+    }
+}
+
+@compute @workgroup_size(WIDTH, SPLIT_K, GROUPS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    if index == 0u {
-        tile_expert = block_expert[group.x];
-    }
-    let expert = workgroupUniformLoad(&tile_expert);
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }
-    let first_row = group.x * ROWS;
-    var a_at = array<u32, ROWS>();
-    for (var i = 0u; i < ROWS; i++) {
-        a_at[i] = source(first_row + i) * params.k4;
-    }
-    var sum0 = array<vec4<f32>, ROWS>();
-    var sum1 = array<vec4<f32>, ROWS>();
-    let begin = (expert * params.panels + group.y) * params.k4 * 8u * WIDTH + local.x;
-    for (var k = local.y; k < params.k4; k += SPLIT_K) {
-        var at = begin + k * 8u * WIDTH;
-        let left0 = widen(b[at]);
-        let right0 = widen(b[at + WIDTH]);
-        let left1 = widen(b[at + 2u * WIDTH]);
-        let right1 = widen(b[at + 3u * WIDTH]);
-        let left2 = widen(b[at + 4u * WIDTH]);
-        let right2 = widen(b[at + 5u * WIDTH]);
-        let left3 = widen(b[at + 6u * WIDTH]);
-        let right3 = widen(b[at + 7u * WIDTH]);
-        at += 8u * WIDTH;
-        for (var i = 0u; i < ROWS; i++) {
-            let x = widen(a[a_at[i] + k]);
-            sum0[i] = add_four_products(x, left0, left1, left2, left3, sum0[i]);
-            sum1[i] = add_four_products(x, right0, right1, right2, right3, sum1[i]);
+    // Each invocation loads two vec4 of every chunk, of rows that are half a tile apart.
+    let a_k4 = index % CHUNK_K4;
+    let a_row = group.x * TILE_ROWS + index / CHUNK_K4;
+    let a_at0 = source(a_row) * params.k4;
+    let a_at1 = source(a_row + TILE_ROWS / 2u) * params.k4;
+    let b_at = (expert * params.panels + group.y) * params.k4 * 8u * WIDTH + local.x;
+    let rows = local.z * ROWS * CHUNK_K4;
+
+    var sum0 = array<vec4<f32>, 8>();
+    var sum1 = array<vec4<f32>, 8>();
+    for (var begin = 0u; begin < params.k4; begin += CHUNK_K4) {
+        let a_k = min(begin + a_k4, params.k4 - 1u);
+        let first = widen(a[a_at0 + a_k]);
+        let second = widen(a[a_at1 + a_k]);
+        workgroupBarrier();
+        tile[index] = first;
+        tile[index + INVOCATIONS] = second;
+        workgroupBarrier();
+        let length = min(CHUNK_K4, params.k4 - begin);
+        for (var k = local.y; k < length; k += SPLIT_K) {
+            let at = b_at + (begin + k) * 8u * WIDTH;
+            let left0 = widen(b[at]);
+            let right0 = widen(b[at + WIDTH]);
+            let left1 = widen(b[at + 2u * WIDTH]);
+            let right1 = widen(b[at + 3u * WIDTH]);
+            let left2 = widen(b[at + 4u * WIDTH]);
+            let right2 = widen(b[at + 5u * WIDTH]);
+            let left3 = widen(b[at + 6u * WIDTH]);
+            let right3 = widen(b[at + 7u * WIDTH]);
+            let x = rows + k;
+            let row0 = tile[x];
+            sum0[0] = add_four_products(row0, left0, left1, left2, left3, sum0[0]);
+            sum1[0] = add_four_products(row0, right0, right1, right2, right3, sum1[0]);
+            let row1 = tile[x + CHUNK_K4];
+            sum0[1] = add_four_products(row1, left0, left1, left2, left3, sum0[1]);
+            sum1[1] = add_four_products(row1, right0, right1, right2, right3, sum1[1]);
+            if ROWS > 2u {
+                let row2 = tile[x + 2u * CHUNK_K4];
+                sum0[2] = add_four_products(row2, left0, left1, left2, left3, sum0[2]);
+                sum1[2] = add_four_products(row2, right0, right1, right2, right3, sum1[2]);
+                let row3 = tile[x + 3u * CHUNK_K4];
+                sum0[3] = add_four_products(row3, left0, left1, left2, left3, sum0[3]);
+                sum1[3] = add_four_products(row3, right0, right1, right2, right3, sum1[3]);
+                let row4 = tile[x + 4u * CHUNK_K4];
+                sum0[4] = add_four_products(row4, left0, left1, left2, left3, sum0[4]);
+                sum1[4] = add_four_products(row4, right0, right1, right2, right3, sum1[4]);
+                let row5 = tile[x + 5u * CHUNK_K4];
+                sum0[5] = add_four_products(row5, left0, left1, left2, left3, sum0[5]);
+                sum1[5] = add_four_products(row5, right0, right1, right2, right3, sum1[5]);
+                let row6 = tile[x + 6u * CHUNK_K4];
+                sum0[6] = add_four_products(row6, left0, left1, left2, left3, sum0[6]);
+                sum1[6] = add_four_products(row6, right0, right1, right2, right3, sum1[6]);
+                let row7 = tile[x + 7u * CHUNK_K4];
+                sum0[7] = add_four_products(row7, left0, left1, left2, left3, sum0[7]);
+                sum1[7] = add_four_products(row7, right0, right1, right2, right3, sum1[7]);
+            }
         }
     }
-    for (var i = 0u; i < ROWS; i++) {
-        let total0 = add_up(local, sum0[i]);
-        let total1 = add_up(local, sum1[i]);
-        if local.y == 0u {
-            store(group.y, local.x, first_row + i, total0, total1);
-        }
+    let row = group.x * TILE_ROWS + local.z * ROWS;
+    finish(group.y, local, row, sum0[0], sum1[0]);
+    finish(group.y, local, row + 1u, sum0[1], sum1[1]);
+    if ROWS > 2u {
+        finish(group.y, local, row + 2u, sum0[2], sum1[2]);
+        finish(group.y, local, row + 3u, sum0[3], sum1[3]);
+        finish(group.y, local, row + 4u, sum0[4], sum1[4]);
+        finish(group.y, local, row + 5u, sum0[5], sum1[5]);
+        finish(group.y, local, row + 6u, sum0[6], sum1[6]);
+        finish(group.y, local, row + 7u, sum0[7], sum1[7]);
     }
 }

@@ -1,5 +1,7 @@
-// Grouped GEMM through workgroup memory. A workgroup computes TILE_ROWS rows x 128 columns and takes 16 of k at a time.
-// Each of its 256 invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill, training).
+// Grouped GEMM through workgroup memory. A workgroup computes ROWS * HEIGHT rows x 16 * ROWS columns and takes 16 of k
+// at a time. Each of its invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill,
+// training). Operands are widened on their way into workgroup memory. Sums are in matrices, since compilers may keep an
+// array in memory when a loop indexes it. No load runs ahead: that took registers, and so waves, and saved nothing.
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
@@ -14,10 +16,13 @@ fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SWIGLU: bool = false;
 
-const ROWS: u32 = 4u; // per invocation; a multiple of 4
-const TILE_ROWS: u32 = 16u * ROWS;
+const ROWS: u32 = 8u; // per invocation: 4 or 8
+const WIDTH: u32 = 2u * ROWS; // invocations along the columns; each owns two vec4
+const HEIGHT: u32 = 16u; // invocations along the rows: 8 or 16
+const INVOCATIONS: u32 = WIDTH * HEIGHT;
+const TILE_ROWS: u32 = ROWS * HEIGHT;
 const TILE_K4: u32 = 4u;
-const WIDTH: u32 = 16u; // invocations along the columns; each owns two vec4
+const STRIDE: u32 = TILE_K4 + 1u; // of a row in tile_a; its padding spreads rows over the banks
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
@@ -34,10 +39,8 @@ struct Params {
 @group(0) @binding(4) var<storage, read> slot_of_row: array<u32>;  // [rows], NONE: padding
 @group(0) @binding(5) var<storage, read_write> c: array<Element4>; // [rows, n]
 
-var<workgroup> tile_expert: u32;
-// k-major: [k, vec4 of rows] and [k, vec4 of columns].
-var<workgroup> tile_a: array<array<vec4<f32>, TILE_ROWS / 4u>, 16>;
-var<workgroup> tile_b: array<array<vec4<f32>, 32>, 16>;
+var<workgroup> tile_a: array<vec4<f32>, TILE_ROWS * STRIDE>; // [rows, STRIDE]
+var<workgroup> tile_b: array<array<vec4<f32>, 2u * WIDTH>, 4u * TILE_K4>; // [k, 2, WIDTH]
 
 fn source(row: u32) -> u32 {
     let slot = slot_of_row[row];
@@ -72,69 +75,138 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-@compute @workgroup_size(WIDTH, 16, 1)
+// sum + the products of a column of four rows and a row of four columns
+fn add_outer(x: vec4<f32>, y: vec4<f32>, sum: mat4x4<f32>) -> mat4x4<f32> {
+    return mat4x4(
+        fma(vec4(x.x), y, sum[0]),
+        fma(vec4(x.y), y, sum[1]),
+        fma(vec4(x.z), y, sum[2]),
+        fma(vec4(x.w), y, sum[3]),
+    );
+}
+
+// Four rows of tile_a at one vec4 of k: [k], four rows each. The rows are HEIGHT apart.
+fn four_rows(first: u32, k4: u32) -> mat4x4<f32> {
+    let at = first * STRIDE + k4;
+    return transpose(mat4x4(
+        tile_a[at],
+        tile_a[at + HEIGHT * STRIDE],
+        tile_a[at + 2u * HEIGHT * STRIDE],
+        tile_a[at + 3u * HEIGHT * STRIDE],
+    ));
+}
+
+// Stores the sums of four rows.
+fn store_rows(panel: u32, column: u32, first: u32, sum0: mat4x4<f32>, sum1: mat4x4<f32>) {
+    store(panel, column, first, sum0[0], sum1[0]);
+    store(panel, column, first + HEIGHT, sum0[1], sum1[1]);
+    store(panel, column, first + 2u * HEIGHT, sum0[2], sum1[2]);
+    store(panel, column, first + 3u * HEIGHT, sum0[3], sum1[3]);
+}
+
+@compute @workgroup_size(WIDTH, HEIGHT, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    if index == 0u {
-        tile_expert = block_expert[group.x];
-    }
-    let expert = workgroupUniformLoad(&tile_expert);
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }
     let first_row = group.x * TILE_ROWS;
-    // The first invocations load four rows x four k of the A tile each; all load two vec4 of the B tile.
-    let loads_a = index < TILE_ROWS;
+    // Each invocation loads two vec4 of `a`, of rows that are half a tile apart, and two or four of `b`.
     let a_k4 = index % TILE_K4;
-    let a_rows4 = min(index / TILE_K4, TILE_ROWS / 4u - 1u);
-    var a_at = array<u32, 4>();
-    for (var i = 0u; i < 4u; i++) {
-        a_at[i] = source(first_row + a_rows4 * 4u + i) * params.k4;
-    }
-    let b_column = index % 32u;
-    let b_k = index / 32u;
-    let b_at = (expert * params.panels + group.y) * params.k4 * 4u * 32u + b_column;
+    let a_row = index / TILE_K4;
+    let a_at0 = source(first_row + a_row) * params.k4;
+    let a_at1 = source(first_row + a_row + TILE_ROWS / 2u) * params.k4;
+    let a_tile = a_row * STRIDE + a_k4;
+    let b_column = index % (2u * WIDTH);
+    let b_k = index / (2u * WIDTH);
+    let b_begin = (expert * params.panels + group.y) * params.k4 * 8u * WIDTH;
+    let b_last = b_begin + params.k4 * 8u * WIDTH - 1u;
+    let b_at = b_begin + index;
 
-    var sum0 = array<vec4<f32>, ROWS>();
-    var sum1 = array<vec4<f32>, ROWS>();
+    // The sums of the first and of the last four rows, in both vec4 of columns.
+    var first0 = mat4x4<f32>();
+    var first1 = mat4x4<f32>();
+    var last0 = mat4x4<f32>();
+    var last1 = mat4x4<f32>();
     for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
-        if loads_a {
-            var x = array<vec4<f32>, 4>();
-            if k4 + a_k4 < params.k4 {
-                for (var i = 0u; i < 4u; i++) {
-                    x[i] = widen(a[a_at[i] + k4 + a_k4]);
-                }
-            }
-            for (var j = 0u; j < 4u; j++) {
-                tile_a[a_k4 * 4u + j][a_rows4] = vec4(x[0][j], x[1][j], x[2][j], x[3][j]);
-            }
+        let k = min(k4 + a_k4, params.k4 - 1u);
+        let x0 = a[a_at0 + k];
+        let x1 = a[a_at1 + k];
+        let at = b_at + k4 * 8u * WIDTH;
+        let y0 = b[min(at, b_last)];
+        let y1 = b[min(at + INVOCATIONS, b_last)];
+        var y2 = Element4();
+        var y3 = Element4();
+        if HEIGHT == 8u {
+            y2 = b[min(at + 2u * INVOCATIONS, b_last)];
+            y3 = b[min(at + 3u * INVOCATIONS, b_last)];
         }
-        for (var half = 0u; half < 2u; half++) {
-            let k = b_k + half * 8u;
-            var y = vec4<f32>();
-            if k4 * 4u + k < params.k4 * 4u {
-                y = widen(b[b_at + (k4 * 4u + k) * 32u]);
-            }
-            tile_b[k][b_column] = y;
+        tile_a[a_tile] = widen(x0);
+        tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = widen(x1);
+        tile_b[b_k][b_column] = widen(y0);
+        tile_b[b_k + HEIGHT / 2u][b_column] = widen(y1);
+        if HEIGHT == 8u {
+            tile_b[b_k + 8u][b_column] = widen(y2);
+            tile_b[b_k + 12u][b_column] = widen(y3);
+        }
+        // Beyond k, `a` counts as zero, and any weight will do. Selecting zeros above would make each load wait.
+        if k4 + a_k4 >= params.k4 {
+            tile_a[a_tile] = vec4<f32>();
+            tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = vec4<f32>();
         }
         workgroupBarrier();
-        for (var k = 0u; k < 16u; k++) {
-            let y0 = tile_b[k][local.x];
-            let y1 = tile_b[k][local.x + WIDTH];
-            for (var i = 0u; i < ROWS / 4u; i++) {
-                let x = tile_a[k][local.y * (ROWS / 4u) + i];
-                for (var j = 0u; j < 4u; j++) {
-                    sum0[i * 4u + j] = fma(vec4(x[j]), y0, sum0[i * 4u + j]);
-                    sum1[i * 4u + j] = fma(vec4(x[j]), y1, sum1[i * 4u + j]);
+        // Not all compilers unroll four turns at once.
+        for (var i = 0u; i < TILE_K4; i += 2u) {
+            for (var j = 0u; j < 2u; j++) {
+                let at_k4 = i + j;
+                let first_rows = four_rows(local.y, at_k4);
+                var last_rows = mat4x4<f32>();
+                if ROWS > 4u {
+                    last_rows = four_rows(local.y + 4u * HEIGHT, at_k4);
+                }
+                let left0 = tile_b[at_k4 * 4u][local.x];
+                let right0 = tile_b[at_k4 * 4u][local.x + WIDTH];
+                first0 = add_outer(first_rows[0], left0, first0);
+                first1 = add_outer(first_rows[0], right0, first1);
+                if ROWS > 4u {
+                    last0 = add_outer(last_rows[0], left0, last0);
+                    last1 = add_outer(last_rows[0], right0, last1);
+                }
+                let left1 = tile_b[at_k4 * 4u + 1u][local.x];
+                let right1 = tile_b[at_k4 * 4u + 1u][local.x + WIDTH];
+                first0 = add_outer(first_rows[1], left1, first0);
+                first1 = add_outer(first_rows[1], right1, first1);
+                if ROWS > 4u {
+                    last0 = add_outer(last_rows[1], left1, last0);
+                    last1 = add_outer(last_rows[1], right1, last1);
+                }
+                let left2 = tile_b[at_k4 * 4u + 2u][local.x];
+                let right2 = tile_b[at_k4 * 4u + 2u][local.x + WIDTH];
+                first0 = add_outer(first_rows[2], left2, first0);
+                first1 = add_outer(first_rows[2], right2, first1);
+                if ROWS > 4u {
+                    last0 = add_outer(last_rows[2], left2, last0);
+                    last1 = add_outer(last_rows[2], right2, last1);
+                }
+                let left3 = tile_b[at_k4 * 4u + 3u][local.x];
+                let right3 = tile_b[at_k4 * 4u + 3u][local.x + WIDTH];
+                first0 = add_outer(first_rows[3], left3, first0);
+                first1 = add_outer(first_rows[3], right3, first1);
+                if ROWS > 4u {
+                    last0 = add_outer(last_rows[3], left3, last0);
+                    last1 = add_outer(last_rows[3], right3, last1);
                 }
             }
         }
         workgroupBarrier();
     }
-    for (var i = 0u; i < ROWS; i++) {
-        store(group.y, local.x, first_row + local.y * ROWS + i, sum0[i], sum1[i]);
+    let row = first_row + local.y;
+    store_rows(group.y, local.x, row, first0, first1);
+    if ROWS > 4u {
+        store_rows(group.y, local.x, row + 4u * HEIGHT, last0, last1);
     }
 }

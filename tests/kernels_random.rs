@@ -67,7 +67,8 @@ proptest! {
             StorageType::F16 => 2e-3,
             StorageType::Bf16 => 2e-2,
             StorageType::Int8 => 0.1,
-            StorageType::Int4 => 0.5,
+            StorageType::Fp8 => 0.1,
+            StorageType::Int4 | StorageType::Mxfp4 | StorageType::Nvfp4 => 0.5,
         };
         prop_assert!(compared.error_of_type <= most, "{variant} {element}: {} from f64", compared.error_of_type);
     }

@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, CooperativeRole, CooperativeSize, Expression, Function, MathFunction, Module, TypeInner};
-use supernode_bench::kernels::{Launch, MATRICES, Need, Plan, Role, SHADERS, STORAGE, StorageType, wgsl};
+use supernode_bench::kernels::{
+    Launch, MATRICES, MATRIX_WEIGHTS, Need, Plan, Role, SHADERS, STORAGE, StorageType, WEIGHTS, wgsl,
+};
 
 fn parse(shader: &str, element: StorageType) -> Module {
     parse_source(shader, &wgsl(shader, element).expect("the shader exists"))
@@ -92,7 +94,15 @@ fn cooperative_matrices_of_either_size_can_be_written_as_spirv() {
         written.insert(format!("{}_{}", launch.shader, launch.constants["SIZE"]), words);
     }
     let names: Vec<&str> = written.keys().map(String::as_str).collect();
-    let shaders = ["attention_prefill_matrix", "matmul_matrix", "matmul_matrix_streamed", "probe_matrix"];
+    let shaders = [
+        "attention_decode_mla_matrix",
+        "attention_prefill_matrix",
+        "matmul_int8_matrix",
+        "matmul_int8_matrix_streamed",
+        "matmul_matrix",
+        "matmul_matrix_streamed",
+        "probe_matrix",
+    ];
     let wanted: Vec<String> =
         shaders.iter().flat_map(|shader| [16, 8].map(|size| format!("{shader}_{size}"))).collect();
     assert_eq!(names, wanted);
@@ -137,8 +147,9 @@ fn used(module: &Module) -> BTreeSet<Need> {
     }
     let entries = module.entry_points.iter().map(|entry| &entry.function);
     let mut functions = module.functions.iter().map(|(_, function)| function).chain(entries);
-    let is_dot =
-        |expression: &Expression| matches!(expression, Expression::Math { fun: MathFunction::Dot4I8Packed, .. });
+    let is_dot = |expression: &Expression| {
+        matches!(expression, Expression::Math { fun: MathFunction::Dot4I8Packed | MathFunction::Dot4U8Packed, .. })
+    };
     let has_dot = |function: &Function| function.expressions.iter().any(|(_, expression)| is_dot(expression));
     if functions.any(has_dot) {
         needs.insert(Need::PackedDot);
@@ -171,6 +182,16 @@ fn every_launch_finds_the_lines_that_its_type_and_constants_replace() {
         };
         for [line, ..] in &STORAGE[..lines] {
             assert!(text.contains(line), "{} {} has no line {line}", launch.shader, launch.element);
+        }
+        if launch.element.weight_group().is_some() && launch.has_matrices() {
+            for [declaration, ..] in MATRIX_WEIGHTS {
+                assert!(text.contains(declaration), "{} has no {declaration}", launch.shader);
+            }
+        } else if launch.element.weight_group().is_some() {
+            let has = |[declaration, ..]: &&[&str; 4]| text.contains(declaration);
+            assert_eq!(WEIGHTS[..4].iter().filter(has).count(), 4, "{} declares its types", launch.shader);
+            assert_eq!(WEIGHTS[4..6].iter().filter(has).count(), 1, "{} reads codes in one way", launch.shader);
+            assert_eq!(WEIGHTS[6..].iter().filter(has).count(), 1, "{} decodes in one way", launch.shader);
         }
         for [line, _] in MATRICES.iter().filter(|_| has_matrices(&launch)) {
             assert!(text.contains(line), "{} has no line {line}", launch.shader);
@@ -302,6 +323,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("main", "the entry points are the kernels"),
     ("widen", "a file reads its own storage type"),
     ("narrow", "a file writes its own storage type"),
+    ("decode", "int4 is decoded in the way that is cheap where the kernel runs"),
     ("add_up", "sums are int32 in int8 kernels and f32 in the others"),
 ];
 

@@ -7,6 +7,8 @@
 
 pub mod attention;
 pub mod cases;
+pub mod compilers;
+mod dequantise;
 mod gate;
 pub mod gating;
 mod kernel;
@@ -23,6 +25,7 @@ pub mod twin;
 mod types;
 mod verification;
 
+pub use dequantise::{MATRIX_WEIGHTS, WEIGHTS};
 pub use kernel::{BestVariant, Kernel, Made};
 pub use kernel_case::KernelCase;
 pub use plan::{Buffer, Launch, Need, Output, POISON_WORD, PartOf, Plan, Role};
@@ -31,5 +34,5 @@ pub use target::{DeviceClass, Target, is_narrow};
 pub use tensor::{MemoryAxis, Random, ScaleLayout, Tensor, TensorType, Tensors};
 #[cfg(feature = "gpu")]
 pub(crate) use types::word;
-pub use types::{Extent, Family, INT4_GROUP, KernelPhase, Operation, StorageType, Work};
+pub use types::{Extent, Family, KernelPhase, Operation, StorageType, Work};
 pub use verification::{Computed, Metric, Verification, Worst};

@@ -1,10 +1,14 @@
-//! The WGSL files, and the three substitutions made to them.
+//! The WGSL files, and the four substitutions made to them.
 //!
 //! *Storage type*: the files are valid for f32 as they are. A file may begin its declarations with the four lines of
 //! [`STORAGE`]. For f16 and bf16 each line is replaced by the one in its row. Then `widen` reads four stored numbers, and
 //! `narrow` rounds four sums. Neither needs an extension. A file with only the first line, or the first two, computes in
 //! `f16` itself and needs the extension. A file with the line of [`NUMBER`] reads packed numbers and multiplies matrices of
-//! `f16`, which need the extension. Files for int8 and int4 have the type in their name and are not changed.
+//! `f16`, which need the extension. Files for int8 have the type in their name and are not changed.
+//!
+//! *Quantised weights*: the files `matmul_dequant_*` are valid for int4 as they are. For the other types that quantise only
+//! the weights, declarations are replaced (`src/kernels/dequantise.rs`). So they are in the files with cooperative matrices,
+//! after these have become those of f16.
 //!
 //! *Constants*: a launch may change the number in a line `const NAME: u32 = 8u;`.
 //!
@@ -13,6 +17,7 @@
 
 use std::borrow::Cow;
 
+use crate::kernels::dequantise;
 use crate::kernels::types::StorageType;
 
 macro_rules! shaders {
@@ -26,30 +31,42 @@ macro_rules! shaders {
 
 shaders![
     "attention_decode_group",
+    "attention_decode_mla_matrix",
     "attention_decode_mla_subgroup",
     "attention_decode_mla_tiled",
+    "attention_decode_paged_group",
     "attention_decode_paged_row",
     "attention_decode_paged_subgroup",
     "attention_decode_row",
     "attention_decode_subgroup",
+    "attention_head_matmul",
+    "attention_join_keys",
     "attention_prefill_matrix",
     "attention_prefill_row",
     "attention_prefill_subgroup",
     "attention_prefill_tiled",
     "attention_reduce",
     "combine",
+    "combine_shared",
     "gate_subgroup",
     "gate_token",
     "gate_workgroup",
     "matmul_blocked",
-    "matmul_int4_blocked",
-    "matmul_int4_streamed",
-    "matmul_int4_subgroup",
+    "matmul_dequant_blocked",
+    "matmul_dequant_streamed",
+    "matmul_dequant_subgroup",
+    "matmul_dequant_tiled",
     "matmul_int8_blocked",
+    "matmul_int8_matrix",
+    "matmul_int8_matrix_streamed",
     "matmul_int8_streamed",
+    "matmul_int8_streamed_widened",
     "matmul_int8_subgroup",
+    "matmul_int8_tiled",
+    "matmul_int8_tiled_widened",
     "matmul_matrix",
     "matmul_matrix_streamed",
+    "matmul_packed",
     "matmul_streamed",
     "matmul_subgroup",
     "matmul_tiled",
@@ -106,7 +123,12 @@ pub const MATRICES: [[&str; 2]; 3] = [
 pub fn wgsl(shader: &str, element: StorageType) -> Option<Cow<'static, str>> {
     let (_, text) = SHADERS.iter().find(|(name, _)| *name == shader)?;
     let column = match element {
-        StorageType::F32 | StorageType::Int8 | StorageType::Int4 => return Some(Cow::Borrowed(*text)),
+        StorageType::F32 | StorageType::Int8 => return Some(Cow::Borrowed(*text)),
+        StorageType::Int4 | StorageType::Fp8 | StorageType::Mxfp4 | StorageType::Nvfp4 => {
+            let of_activations =
+                if text.contains(NUMBER[0]) { wgsl(shader, element.activation())? } else { Cow::Borrowed(*text) };
+            return Some(Cow::Owned(dequantise::of(&of_activations, element)));
+        }
         // A file that enables f16 itself exists only for f16.
         StorageType::F16 if text.contains("enable f16;") => return Some(Cow::Borrowed(*text)),
         StorageType::F16 => 1,

@@ -52,14 +52,20 @@ pub enum StorageType {
     /// W8A8: int8 weights with one scale per channel and int8 activations with one scale per token, four per word.
     /// Products are summed in int32; results are bfloat16.
     Int8,
-    /// W4A16: symmetric int4 weights, eight per word, with one binary16 scale per [`INT4_GROUP`] of k. Activations and
-    /// results are binary16, two per word, widened by `unpack2x16float`: runs on any adapter.
+    /// W4A16: symmetric int4 weights, eight per word, with one binary16 scale per 32 of k, as in compressed-tensors
+    /// checkpoints with groups of 32. Activations and results are binary16, two per word, widened by `unpack2x16float`:
+    /// runs on any adapter. So they are for the other weight-only types, which follow.
     Int4,
+    /// W8A16: e4m3 weights, four per word, with one f32 scale per 128 of k and 128 of n, as DeepSeek-V3 and Qwen3 ship.
+    /// GPUs with fp8 units quantise the activations as well (W8A8); others compute as here.
+    Fp8,
+    /// W4A16: e2m1 weights, eight per word, with one e8m0 scale per 32 of k (OCP Microscaling), as gpt-oss ships. GPUs with
+    /// fp4 units quantise the activations as well, to fp8 or fp4; others compute as here.
+    Mxfp4,
+    /// W4A16: e2m1 weights, eight per word, with one e4m3 scale per 16 of k and one f32 scale per tensor. Where the units
+    /// are, deployments quantise the activations to the same type (W4A4); elsewhere they compute as here.
+    Nvfp4,
 }
-
-/// Consecutive values of k that share one scale in [`StorageType::Int4`], as in compressed-tensors checkpoints with groups
-/// of 32.
-pub const INT4_GROUP: usize = 32;
 
 /// The phase of serving that a shape comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -125,16 +131,36 @@ impl ops::Add for Work {
 
 impl StorageType {
     /// All types.
-    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::Int8, Self::Int4];
+    pub const ALL: [Self; 8] =
+        [Self::F32, Self::F16, Self::Bf16, Self::Int8, Self::Int4, Self::Fp8, Self::Mxfp4, Self::Nvfp4];
 
     /// The types that hold floating-point numbers.
     pub(super) const FLOATS: &'static [Self] = &[Self::F32, Self::F16, Self::Bf16];
+
+    /// The neighbours along k and along n that share a scale, if only the weights are quantised.
+    pub const fn weight_group(self) -> Option<[usize; 2]> {
+        match self {
+            Self::Int4 | Self::Mxfp4 => Some([32, 1]),
+            Self::Nvfp4 => Some([16, 1]),
+            Self::Fp8 => Some([128, 128]),
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Int8 => None,
+        }
+    }
+
+    /// The k that a kernel takes in one step, in which a column has one scale, if only the weights are quantised.
+    pub const fn weight_step(self) -> Option<usize> {
+        match self.weight_group() {
+            Some([16, _]) => Some(16),
+            Some(_) => Some(32),
+            None => None,
+        }
+    }
 
     /// Bytes of one activation.
     pub const fn size_bytes(self) -> u64 {
         match self {
             Self::F32 => 4,
-            Self::F16 | Self::Bf16 | Self::Int4 => 2,
+            Self::F16 | Self::Bf16 | Self::Int4 | Self::Fp8 | Self::Mxfp4 | Self::Nvfp4 => 2,
             Self::Int8 => 1,
         }
     }
@@ -144,25 +170,24 @@ impl StorageType {
         match self {
             Self::F32 => 32,
             Self::F16 | Self::Bf16 => 16,
-            Self::Int8 => 8,
-            Self::Int4 => 4,
+            Self::Int8 | Self::Fp8 => 8,
+            Self::Int4 | Self::Mxfp4 | Self::Nvfp4 => 4,
         }
     }
 
     /// The type that activations are stored in.
     pub const fn activation(self) -> Self {
         match self {
-            Self::Int4 => Self::F16,
-            other => other,
+            Self::Int4 | Self::Fp8 | Self::Mxfp4 | Self::Nvfp4 => Self::F16,
+            Self::F32 | Self::F16 | Self::Bf16 | Self::Int8 => self,
         }
     }
 
     /// The type that results are stored in.
     pub const fn result(self) -> Self {
         match self {
-            Self::Int4 => Self::F16,
             Self::Int8 => Self::Bf16,
-            other => other,
+            other => other.activation(),
         }
     }
 }
@@ -186,6 +211,9 @@ impl fmt::Display for StorageType {
             Self::Bf16 => "bf16",
             Self::Int8 => "int8",
             Self::Int4 => "int4",
+            Self::Fp8 => "fp8",
+            Self::Mxfp4 => "mxfp4",
+            Self::Nvfp4 => "nvfp4",
         })
     }
 }

@@ -91,7 +91,7 @@ pub struct Computed<'a> {
 pub(super) fn tolerance(element: StorageType) -> f64 {
     match element {
         StorageType::F32 => 1e-5,
-        StorageType::F16 | StorageType::Int4 => 7.5e-4,
+        StorageType::F16 | StorageType::Int4 | StorageType::Fp8 | StorageType::Mxfp4 | StorageType::Nvfp4 => 7.5e-4,
         StorageType::Bf16 | StorageType::Int8 => 6e-3,
     }
 }
@@ -244,7 +244,7 @@ pub(super) fn whole(
     let total = usize::try_from(deviation.checked).unwrap_or(usize::MAX);
     match kind {
         TensorType::Index => deviation.exact(total),
-        TensorType::Float(_) => deviation.relative(TWO_SIDES * tolerance(element), total),
+        TensorType::Float(_) | TensorType::Exponent => deviation.relative(TWO_SIDES * tolerance(element), total),
     }
 }
 

@@ -173,7 +173,8 @@ impl Costs {
     }
 }
 
-/// The storage type whose kernels serve a number type: a record has f32 and f16.
+/// The storage type whose kernels serve a number type: a record has f32 and f16. No number type takes the cases of weights
+/// that alone are quantised: it names what the units multiply, and fp8 there means fp8 activations too.
 fn element_of(number_type: NumberType) -> StorageType {
     if number_type == NumberType::F32 { StorageType::F32 } else { StorageType::F16 }
 }

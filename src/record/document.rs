@@ -96,7 +96,9 @@ impl Record {
     pub fn fma_ceiling(&self, element: StorageType) -> Option<FlopPerSecond> {
         let kinds: &[CeilingKind] = match element {
             StorageType::F32 | StorageType::Bf16 | StorageType::Int8 => &[CeilingKind::FmaF32],
-            StorageType::F16 | StorageType::Int4 => &[CeilingKind::FmaF32, CeilingKind::FmaF16],
+            StorageType::F16 | StorageType::Int4 | StorageType::Fp8 | StorageType::Mxfp4 | StorageType::Nvfp4 => {
+                &[CeilingKind::FmaF32, CeilingKind::FmaF16]
+            }
         };
         self.fastest(kinds).map(|(_, value)| FlopPerSecond::new(value))
     }

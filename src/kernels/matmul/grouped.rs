@@ -11,7 +11,7 @@ use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::routing::{self, Load, NONE, TokenSlots};
 use crate::kernels::tensor::{Tensor, Tensors};
 use crate::kernels::twin;
-use crate::kernels::types::{Extent, INT4_GROUP, StorageType, Work, named, word};
+use crate::kernels::types::{Extent, StorageType, Work, named, word};
 use crate::kernels::verification::{self, Computed, Deviation, Verification, sample, tolerance};
 use crate::units::{Bytes, Flop};
 
@@ -119,8 +119,7 @@ impl Matmul {
         let weight_bytes = element.weight_bits() as f64 / 8.0 * k * columns;
         let scale_bytes = match element {
             StorageType::Int8 => [4.0 * a_rows, 4.0 * columns],
-            StorageType::Int4 => [0.0, 2.0 * (k / INT4_GROUP as f64).ceil() * columns],
-            _ => [0.0; 2],
+            _ => [0.0, self.weights().least_scale_bytes(element) as f64],
         };
         let experts = used_experts as f64;
         Work {
@@ -128,6 +127,14 @@ impl Matmul {
             bytes_read: Bytes::new(activation_bytes + scale_bytes[0] + experts * (weight_bytes + scale_bytes[1])),
             bytes_written: Bytes::new(element.result().size_bytes() as f64 * rows * self.n as f64),
         }
+    }
+
+    /// Adds the scales that the tensors carry, as the kernels read them.
+    pub(super) fn insert_scales(&self, inputs: &mut Tensors, variant: &Variant, element: StorageType) {
+        if let Some(scales) = inputs["a"].scales().cloned() {
+            inputs.insert("a_scale", scales);
+        }
+        self.weights().insert_scales(inputs, variant, element);
     }
 
     /// The operations that the launch issues: whole tiles of rows, whole panels of columns, whole steps of k.
@@ -243,15 +250,17 @@ impl Kernel for Matmul {
             plan.buffer("block_expert", Role::Input, row_blocks * 4),
             plan.buffer("slot_of_row", Role::Input, rows * 4),
         ];
-        match element {
-            StorageType::Int8 => {
-                bindings.push(plan.buffer("a_scale", Role::Input, a_rows * 4));
-                bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
-            }
-            StorageType::Int4 => bindings.push(plan.buffer("b_scale", Role::Input, b_columns * k / INT4_GROUP * 2)),
-            _ => {}
+        if element == StorageType::Int8 {
+            bindings.push(plan.buffer("a_scale", Role::Input, a_rows * 4));
+            bindings.push(plan.buffer("b_scale", Role::Input, b_columns * 4));
         }
         bindings.push(plan.buffer("c", Role::Output, rows * n4 * 4 * operands::bytes(element.result())));
+        let [of_columns, of_matrices] = self.weights().scale_bytes(variant, element);
+        for (name, bytes) in [("b_scale", of_columns), ("matrix_scale", of_matrices)] {
+            if bytes > 0 {
+                bindings.push(plan.buffer(name, Role::Input, bytes));
+            }
+        }
 
         let (k_name, k_step) = variant.k_step(element);
         plan.launch(
@@ -295,11 +304,7 @@ impl Kernel for Matmul {
             ("block_expert", Tensor::indices(&layout.block_expert)),
             ("slot_of_row", Tensor::indices(&layout.slot_of_row)),
         ]);
-        for (name, of) in [("a_scale", "a"), ("b_scale", "b")] {
-            if let Some(scales) = inputs[of].scales().cloned() {
-                inputs.insert(name, scales);
-            }
-        }
+        self.insert_scales(&mut inputs, variant, element);
         inputs
     }
 

@@ -5,6 +5,8 @@ use std::slice;
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
+use crate::kernels::tensor::layout::TensorType;
+use crate::kernels::tensor::minifloat::{E2M1, E4M3, decode_exponent, encode_exponent};
 use crate::kernels::types::StorageType;
 
 /// Numbers that are converted at a time.
@@ -12,24 +14,29 @@ const BATCH: usize = 32;
 
 /// Reads floating-point numbers that are `stride` elements apart from the first of `bytes` on. A stride of 0 repeats the
 /// first.
-pub(super) fn decode_at(bytes: &[u8], element: StorageType, stride: usize, out: &mut [f32]) {
-    let size = usize::try_from(element.weight_bits()).unwrap_or(32) / 8;
+pub(super) fn decode_at(bytes: &[u8], kind: TensorType, stride: usize, out: &mut [f32]) {
+    let size = kind.bits() / 8;
     match stride {
         0 => {
             let mut number = 0.0;
-            decode(bytes, element, slice::from_mut(&mut number));
+            decode(bytes, kind, slice::from_mut(&mut number));
             out.fill(number);
         }
-        1 => decode(bytes, element, out),
+        1 => decode(bytes, kind, out),
         _ => {
             let places = bytes.chunks(stride * size);
-            places.zip(out).for_each(|(bytes, number)| decode(bytes, element, slice::from_mut(number)));
+            places.zip(out).for_each(|(bytes, number)| decode(bytes, kind, slice::from_mut(number)));
         }
     }
 }
 
-/// Reads numbers of a floating-point type.
-fn decode(bytes: &[u8], element: StorageType, numbers: &mut [f32]) {
+/// Reads numbers of a floating-point type, or scales of one byte.
+fn decode(bytes: &[u8], kind: TensorType, numbers: &mut [f32]) {
+    let element = match kind {
+        TensorType::Float(element) => element,
+        TensorType::Exponent => return decode_bytes(bytes, decode_exponent, numbers),
+        TensorType::Index => unreachable!("indices are read one by one"),
+    };
     match element {
         StorageType::F32 => {
             let numbers = numbers.iter_mut().zip(bytes.as_chunks().0);
@@ -46,12 +53,25 @@ fn decode(bytes: &[u8], element: StorageType, numbers: &mut [f32]) {
             let numbers = numbers.iter_mut().zip(bytes.as_chunks().0);
             numbers.for_each(|(number, bytes)| *number = bf16::from_le_bytes(*bytes).to_f32());
         }
-        StorageType::Int8 | StorageType::Int4 => unreachable!("codes are read one by one"),
+        StorageType::Fp8 => decode_bytes(bytes, |code| E4M3.decode(code), numbers),
+        StorageType::Int8 | StorageType::Int4 | StorageType::Mxfp4 | StorageType::Nvfp4 => {
+            unreachable!("codes are read one by one")
+        }
     }
 }
 
-/// Stores numbers in a floating-point type.
-pub(super) fn encode(numbers: &[f32], element: StorageType, bytes: &mut [u8]) {
+fn decode_bytes(bytes: &[u8], decode: impl Fn(u8) -> f64, numbers: &mut [f32]) {
+    #[expect(clippy::cast_possible_truncation, reason = "f32 holds the numbers of all codes")]
+    numbers.iter_mut().zip(bytes).for_each(|(number, code)| *number = decode(*code) as f32);
+}
+
+/// Stores numbers in a floating-point type, or as scales of one byte.
+pub(super) fn encode(numbers: &[f32], kind: TensorType, bytes: &mut [u8]) {
+    let element = match kind {
+        TensorType::Float(element) => element,
+        TensorType::Exponent => return encode_bytes(numbers, encode_exponent, bytes),
+        TensorType::Index => unreachable!("indices are given as bytes"),
+    };
     match element {
         StorageType::F32 => {
             let places = bytes.as_chunks_mut().0.iter_mut();
@@ -68,7 +88,38 @@ pub(super) fn encode(numbers: &[f32], element: StorageType, bytes: &mut [u8]) {
             let places = bytes.as_chunks_mut().0.iter_mut();
             places.zip(numbers).for_each(|(bytes, number)| *bytes = bf16::from_f32(*number).to_le_bytes());
         }
-        StorageType::Int8 | StorageType::Int4 => unreachable!("integers come from random_quantised"),
+        StorageType::Fp8 => encode_bytes(numbers, |number| E4M3.encode(number), bytes),
+        StorageType::Int8 | StorageType::Int4 | StorageType::Mxfp4 | StorageType::Nvfp4 => {
+            unreachable!("codes come from random_quantised")
+        }
+    }
+}
+
+fn encode_bytes(numbers: &[f32], encode: impl Fn(f32) -> u8, bytes: &mut [u8]) {
+    bytes.iter_mut().zip(numbers).for_each(|(byte, number)| *byte = encode(*number));
+}
+
+/// The largest number that the code of a weight may stand for. A scale that is a power of two is rounded down: then the
+/// largest number of a group is up to twice this one, and becomes 6 at most.
+pub(super) fn largest_code(element: StorageType) -> f32 {
+    match element {
+        StorageType::Int8 => 127.0,
+        StorageType::Int4 => 7.0,
+        StorageType::Fp8 => 448.0,
+        StorageType::Mxfp4 => 4.0,
+        StorageType::Nvfp4 => 6.0,
+        StorageType::F32 | StorageType::F16 | StorageType::Bf16 => unreachable!("not quantised"),
+    }
+}
+
+/// The code of a number that was divided by its scale. The int4 code of zero is 8.
+pub(super) fn quantise(value: f32, element: StorageType) -> u8 {
+    match element {
+        StorageType::Int8 => round(value.clamp(-127.0, 127.0)).to_le_bytes()[0],
+        StorageType::Int4 => (round(value.clamp(-7.0, 7.0)) + 8).to_le_bytes()[0],
+        StorageType::Fp8 => E4M3.encode(value),
+        StorageType::Mxfp4 | StorageType::Nvfp4 => E2M1.encode(value),
+        StorageType::F32 | StorageType::F16 | StorageType::Bf16 => unreachable!("not quantised"),
     }
 }
 
@@ -83,16 +134,15 @@ pub(super) fn round(value: f32) -> i8 {
     i8::from_le_bytes([(away + WHOLE).to_bits().to_le_bytes()[0]])
 }
 
-/// Stores int8 or int4 codes, `stride` elements apart from `at` on. The int4 code of zero is 8.
-pub(super) fn store(codes: &[i8], element: StorageType, at: usize, stride: usize, bytes: &mut [u8]) {
-    if element == StorageType::Int8 {
+/// Stores codes of 4 or 8 bits, `stride` elements apart from `at` on.
+pub(super) fn store(codes: &[u8], bits: usize, at: usize, stride: usize, bytes: &mut [u8]) {
+    if bits == 8 {
         let places = bytes[at..].iter_mut().step_by(stride.max(1));
-        return places.zip(codes).for_each(|(byte, code)| *byte = code.to_ne_bytes()[0]);
+        return places.zip(codes).for_each(|(byte, code)| *byte = *code);
     }
     for (i, code) in codes.iter().enumerate() {
         let place = at + i * stride;
         let (byte, shift) = (&mut bytes[place / 2], place % 2 * 4);
-        let [code] = (code + 8).to_ne_bytes();
         *byte = *byte & !(0xF << shift) | code << shift;
     }
 }

@@ -14,6 +14,35 @@ pub struct MemoryAxis {
     pub count: usize,
 }
 
+/// Type of a tensor's elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TensorType {
+    /// A floating-point operand, or the codes of a quantised one.
+    Float(StorageType),
+    /// A power of two as its biased exponent (e8m0): a scale.
+    Exponent,
+    /// An index or a count.
+    Index,
+}
+
+impl TensorType {
+    /// Bits of one element.
+    pub(super) const fn bits(self) -> usize {
+        match self {
+            Self::Float(StorageType::F32) | Self::Index => 32,
+            Self::Float(StorageType::F16 | StorageType::Bf16) => 16,
+            Self::Float(StorageType::Int8 | StorageType::Fp8) | Self::Exponent => 8,
+            Self::Float(StorageType::Int4 | StorageType::Mxfp4 | StorageType::Nvfp4) => 4,
+        }
+    }
+}
+
+impl From<StorageType> for TensorType {
+    fn from(element: StorageType) -> Self {
+        Self::Float(element)
+    }
+}
+
 /// How many neighbours along each dimension share a scale, and how the scales are stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScaleLayout {
@@ -21,8 +50,8 @@ pub struct ScaleLayout {
     pub block: Vec<usize>,
     /// Order of the scales in memory.
     pub axes: Vec<MemoryAxis>,
-    /// The storage type of a scale: a floating-point type.
-    pub element: StorageType,
+    /// The type of a scale: a floating-point type, or an exponent.
+    pub kind: TensorType,
 }
 
 /// The place of an element: the sum over the dimensions of what the dimension's table holds for the index.

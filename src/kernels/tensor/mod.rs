@@ -3,14 +3,15 @@
 mod codec;
 mod draw;
 mod layout;
+mod minifloat;
 mod operand;
 mod parts;
 mod random;
 mod rows;
 
 pub use draw::Random;
-pub use layout::{MemoryAxis, ScaleLayout};
-pub use operand::{Tensor, TensorType, Tensors};
+pub use layout::{MemoryAxis, ScaleLayout, TensorType};
+pub use operand::{Tensor, Tensors};
 
 #[cfg(test)]
 mod golden;

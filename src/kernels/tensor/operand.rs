@@ -7,9 +7,10 @@ use std::sync::Arc;
 use half::{bf16, f16};
 use rayon::prelude::*;
 
-use crate::kernels::tensor::codec::{decode_at, encode};
+use crate::kernels::tensor::codec::{decode_at, encode, store};
 use crate::kernels::tensor::draw::{Indices, Place};
-use crate::kernels::tensor::layout::Layout;
+use crate::kernels::tensor::layout::{Layout, TensorType};
+use crate::kernels::tensor::minifloat::{E2M1, E4M3, decode_exponent};
 use crate::kernels::types::StorageType;
 
 /// A dense array in row-major order whose dimensions may be padded in memory; padding holds zeros.
@@ -29,37 +30,9 @@ pub struct Tensor {
 /// Operands by the name of the WGSL variable.
 pub type Tensors = BTreeMap<&'static str, Tensor>;
 
-/// Type of a tensor's elements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TensorType {
-    /// A floating-point operand, or the codes of a quantised one.
-    Float(StorageType),
-    /// An index or a count.
-    Index,
-}
-
-impl TensorType {
-    /// Bits of one element.
-    pub(super) const fn bits(self) -> usize {
-        match self {
-            Self::Float(StorageType::F32) | Self::Index => 32,
-            Self::Float(StorageType::F16 | StorageType::Bf16) => 16,
-            Self::Float(StorageType::Int8) => 8,
-            Self::Float(StorageType::Int4) => 4,
-        }
-    }
-}
-
-impl From<StorageType> for TensorType {
-    fn from(element: StorageType) -> Self {
-        Self::Float(element)
-    }
-}
-
 impl Tensor {
     /// The same layout with other numbers, in row-major order of the dimensions; only for floating-point types.
     pub fn with_values(&self, values: &[f32]) -> Self {
-        let TensorType::Float(element) = self.kind else { return self.clone() };
         let mut tensor = self.clone();
         let size = self.kind.bits() / 8;
         let bytes = Arc::make_mut(&mut tensor.bytes);
@@ -67,25 +40,37 @@ impl Tensor {
         let mut indices = Indices::of(&ranges);
         for value in values {
             let Some(at) = indices.next() else { break };
-            encode(&[*value], element, &mut bytes[self.layout.offset(at) * size..][..size]);
+            encode(&[*value], self.kind, &mut bytes[self.layout.offset(at) * size..][..size]);
         }
         tensor
     }
 
-    /// The same layout with int8 codes given by index, and scales of one; only for int8.
-    pub fn with_codes(&self, code: impl Fn(&[usize]) -> i8) -> Self {
+    /// The same layout with codes and scales given by index; only for quantised types. Scales of scales are one.
+    pub fn with_codes(&self, code: impl Fn(&[usize]) -> u8, scale: impl Fn(&[usize]) -> f32) -> Self {
         let mut tensor = self.clone();
         let bytes = Arc::make_mut(&mut tensor.bytes);
         let ranges = self.ranges();
         let mut indices = Indices::of(&ranges);
         while let Some(at) = indices.next() {
-            bytes[self.layout.offset(at)] = code(at).to_ne_bytes()[0];
+            store(&[code(at)], self.kind.bits(), self.layout.offset(at), 1, bytes);
         }
         if let Some((scales, _)) = &mut tensor.scales {
-            let ones = vec![1.0; scales.dims.iter().product()];
-            **scales = scales.with_values(&ones);
+            **scales = scales.with_each(&scale);
+            if let Some((outer, _)) = &mut scales.scales {
+                **outer = outer.with_each(|_| 1.0);
+            }
         }
         tensor
+    }
+
+    fn with_each(&self, value: impl Fn(&[usize]) -> f32) -> Self {
+        let ranges = self.ranges();
+        let mut indices = Indices::of(&ranges);
+        let mut values = Vec::new();
+        while let Some(at) = indices.next() {
+            values.push(value(at));
+        }
+        self.with_values(&values)
     }
 
     /// A vector of indices or counts.
@@ -128,7 +113,7 @@ impl Tensor {
         bytes.par_chunks_mut((columns * 4).max(1)).zip(0..self.dims[0]).for_each(|(bytes, row)| {
             let mut numbers = vec![0.0; self.dims[1]];
             place.runs(&[row], |columns, at, stride| self.decode_run(at, stride, &mut numbers[columns]));
-            encode(&numbers, StorageType::F32, bytes);
+            encode(&numbers, StorageType::F32.into(), bytes);
         });
         Self::from_bytes(&[rows, self.dims[1]], &[rows, columns], StorageType::F32.into(), bytes)
     }
@@ -152,6 +137,7 @@ impl Tensor {
     pub fn at(&self, index: &[usize]) -> f64 {
         let code = match self.kind {
             TensorType::Float(element) => self.decode(element, self.layout.offset(index)),
+            TensorType::Exponent => self.word(self.layout.offset(index)).map_or(f64::NAN, |[b]| decode_exponent(b)),
             TensorType::Index => f64::from(self.index_at(index)),
         };
         match &self.scales {
@@ -169,10 +155,9 @@ impl Tensor {
         self.word::<4>(self.layout.offset(index)).map_or(u32::MAX, u32::from_le_bytes)
     }
 
-    /// Reads the floating-point elements from `at` on that are `stride` apart.
+    /// Reads the floating-point elements from `at` on that are `stride` apart, without scales of their own.
     pub(super) fn decode_run(&self, at: usize, stride: usize, out: &mut [f32]) {
-        let TensorType::Float(element) = self.kind else { return };
-        decode_at(&self.bytes[at * (self.kind.bits() / 8)..], element, stride, out);
+        decode_at(&self.bytes[at * (self.kind.bits() / 8)..], self.kind, stride, out);
     }
 
     fn decode(&self, element: StorageType, offset: usize) -> f64 {
@@ -181,10 +166,14 @@ impl Tensor {
             StorageType::F16 => self.word::<2>(offset).map_or(f64::NAN, |b| f64::from(f16::from_le_bytes(b))),
             StorageType::Bf16 => self.word::<2>(offset).map_or(f64::NAN, |b| f64::from(bf16::from_le_bytes(b))),
             StorageType::Int8 => self.word::<1>(offset).map_or(f64::NAN, |b| f64::from(i8::from_le_bytes(b))),
-            StorageType::Int4 => {
-                self.word::<1>(offset / 2).map_or(f64::NAN, |[b]| f64::from((b >> (offset % 2 * 4)) & 0xF) - 8.0)
-            }
+            StorageType::Fp8 => self.word(offset).map_or(f64::NAN, |[b]| E4M3.decode(b)),
+            StorageType::Int4 => self.nibble(offset).map_or(f64::NAN, |code| f64::from(code) - 8.0),
+            StorageType::Mxfp4 | StorageType::Nvfp4 => self.nibble(offset).map_or(f64::NAN, |code| E2M1.decode(code)),
         }
+    }
+
+    fn nibble(&self, element: usize) -> Option<u8> {
+        self.word(element / 2).map(|[byte]| (byte >> (element % 2 * 4)) & 0xF)
     }
 
     fn word<const N: usize>(&self, element: usize) -> Option<[u8; N]> {

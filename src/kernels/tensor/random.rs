@@ -1,8 +1,9 @@
 //! Tensors of random numbers, in any type and order in memory, made on all cores.
 
+use std::slice;
 use std::sync::Arc;
 
-use crate::kernels::tensor::codec::{encode, round, store};
+use crate::kernels::tensor::codec::{encode, largest_code, quantise, store};
 use crate::kernels::tensor::draw::{Draw, Place, Random};
 use crate::kernels::tensor::layout::{Layout, MemoryAxis, ScaleLayout};
 use crate::kernels::tensor::operand::Tensor;
@@ -28,10 +29,10 @@ impl Tensor {
                 place.runs(row, |columns, at, stride| {
                     let (numbers, bytes) = (&numbers[columns], &mut part.bytes[at * size..]);
                     if stride == 1 {
-                        encode(numbers, element, bytes);
+                        encode(numbers, element.into(), bytes);
                     } else {
                         let places = bytes.chunks_mut(stride.max(1) * size);
-                        places.zip(numbers).for_each(|(bytes, number)| encode(&[*number], element, bytes));
+                        places.zip(numbers).for_each(|(bytes, number)| encode(&[*number], element.into(), bytes));
                     }
                 });
             });
@@ -39,8 +40,8 @@ impl Tensor {
         tensor
     }
 
-    /// As [`Tensor::random_in_order`], quantised to symmetric `int8` or `int4` codes. Of the numbers that share a scale, the
-    /// one of largest magnitude has the largest code.
+    /// As [`Tensor::random_in_order`], quantised to codes of `element`. Of the numbers that share a scale, the one of largest
+    /// magnitude has the largest code.
     pub fn random_quantised(
         dims: &[usize],
         axes: &[MemoryAxis],
@@ -48,11 +49,24 @@ impl Tensor {
         scaling: &ScaleLayout,
         numbers: Random,
     ) -> Self {
+        Self::random_quantised_twice(dims, axes, element, scaling, None, numbers)
+    }
+
+    /// As [`Tensor::random_quantised`], where the scales have scales of their own: one per index along each dimension that
+    /// `outer` has more than once.
+    pub fn random_quantised_twice(
+        dims: &[usize],
+        axes: &[MemoryAxis],
+        element: StorageType,
+        scaling: &ScaleLayout,
+        outer: Option<Self>,
+        numbers: Random,
+    ) -> Self {
         let draw = Draw { dims, numbers };
-        let most = if element == StorageType::Int8 { 127.0 } else { 7.0 };
-        let scales = scales(&draw, scaling, most);
+        let scales = scales(&draw, scaling, largest_code(element), outer);
         let shared = shared(&scales.layout, dims, &scaling.block);
         let mut codes = Self::zeros(dims, Layout::new(dims, axes), element.into());
+        let bits = codes.kind.bits();
         codes.fill(axes, &vec![1; dims.len()], |layout, part| {
             let ranges = part.numbers(dims);
             let place = Place::new(layout, &ranges, part.start);
@@ -64,11 +78,12 @@ impl Tensor {
                 scale_place.runs(row, |columns, at, stride| {
                     scales.decode_run(at, stride, &mut row_scales[columns]);
                 });
+                let unit = unit(scales.scales(), row);
                 for ((code, number), scale) in row_codes.iter_mut().zip(numbers).zip(&row_scales) {
-                    *code = round((number / scale).clamp(-most, most));
+                    *code = quantise(number / (scale * unit), element);
                 }
                 place.runs(row, |columns, at, stride| {
-                    store(&row_codes[columns], element, at, stride, part.bytes);
+                    store(&row_codes[columns], bits, at, stride, part.bytes);
                 });
             });
         });
@@ -85,33 +100,47 @@ impl Tensor {
     }
 }
 
-/// The scales: the largest magnitude of the numbers that share one, divided by the largest code.
-fn scales(draw: &Draw, scaling: &ScaleLayout, most: f32) -> Tensor {
-    let ScaleLayout { block, axes, element } = scaling;
+/// The scales: the largest magnitude of the numbers that share one, divided by the largest code and by the scale's own
+/// scale.
+fn scales(draw: &Draw, scaling: &ScaleLayout, most: f32, outer: Option<Tensor>) -> Tensor {
+    let ScaleLayout { block, axes, kind } = scaling;
     let dims: Vec<usize> = draw.dims.iter().zip(block).map(|(dim, block)| dim.div_ceil(*block)).collect();
-    let mut scales = Tensor::zeros(&dims, Layout::new(&dims, axes), (*element).into());
+    let mut scales = Tensor::zeros(&dims, Layout::new(&dims, axes), *kind);
     let shared = shared(&scales.layout, draw.dims, block);
     scales.fill(axes, block, |_, part| {
         let ranges = part.numbers(draw.dims);
         let place = Place::new(&shared, &ranges, part.start);
         let mut largest = vec![0f32; part.elements()];
         draw.rows(&ranges, |row, numbers| {
+            let unit = unit(outer.as_ref(), row);
             place.runs(row, |columns, at, stride| {
                 let (numbers, largest) = (&numbers[columns], &mut largest[at..]);
+                let raise = |(most, number): (&mut f32, &f32)| *most = most.max(number.abs() / unit);
                 match stride {
-                    0 => largest[0] = numbers.iter().fold(largest[0], |most, number| most.max(number.abs())),
-                    1 => largest.iter_mut().zip(numbers).for_each(|(most, number)| *most = most.max(number.abs())),
-                    _ => {
-                        let largest = largest.iter_mut().step_by(stride);
-                        largest.zip(numbers).for_each(|(most, number)| *most = most.max(number.abs()));
-                    }
+                    0 => numbers.iter().for_each(|number| raise((&mut largest[0], number))),
+                    1 => largest.iter_mut().zip(numbers).for_each(raise),
+                    _ => largest.iter_mut().step_by(stride).zip(numbers).for_each(raise),
                 }
             });
         });
         largest.iter_mut().for_each(|scale| *scale /= most);
-        encode(&largest, *element, part.bytes);
+        encode(&largest, *kind, part.bytes);
+    });
+    scales.scales = outer.map(|outer| {
+        let shares = dims.iter().zip(&outer.dims).map(|(dim, of)| if *of == 1 { (*dim).max(1) } else { 1 });
+        let shares = shares.collect();
+        (Box::new(outer), shares)
     });
     scales
+}
+
+/// The scale of the scales in a row of numbers; 1 where they have none.
+fn unit(outer: Option<&Tensor>, row: &[usize]) -> f32 {
+    let Some(outer) = outer else { return 1.0 };
+    let at: Vec<usize> = outer.dims.iter().zip(row).map(|(dim, i)| if *dim == 1 { 0 } else { *i }).collect();
+    let mut unit = 1.0;
+    outer.decode_run(outer.layout.offset(&at), 0, slice::from_mut(&mut unit));
+    unit
 }
 
 /// The layout that maps the index of an element to the place of its scale.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use crate::kernels::tensor::layout::Layout;
-use crate::kernels::tensor::operand::{Tensor, TensorType};
+use crate::kernels::tensor::layout::{Layout, TensorType};
+use crate::kernels::tensor::operand::Tensor;
 
 impl Tensor {
     /// The type of the elements.

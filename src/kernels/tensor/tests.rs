@@ -2,7 +2,7 @@ use std::sync::Mutex;
 
 use crate::kernels::tensor::codec::round;
 use crate::kernels::tensor::draw::Random;
-use crate::kernels::tensor::layout::{MemoryAxis, ScaleLayout};
+use crate::kernels::tensor::layout::{MemoryAxis, ScaleLayout, TensorType};
 use crate::kernels::tensor::operand::Tensor;
 use crate::kernels::tensor::parts::{MemoryPart, Order};
 use crate::kernels::types::StorageType;
@@ -41,13 +41,13 @@ fn all_types_round_the_same_numbers() {
 }
 
 /// Weights [experts, k, n] with `count` neighbours along k in a word, k padded to 64 and n to 8.
-fn weights(element: StorageType, count: usize, block: usize, scale: StorageType) -> Tensor {
+fn weights(element: StorageType, count: usize, block: usize, scale: impl Into<TensorType>) -> Tensor {
     let axis = |dim, step, count| MemoryAxis { dim, step, count };
     let axes = [axis(0, 1, 2), axis(1, count, 64 / count), axis(2, 1, 8), axis(1, 1, count)];
     let scaling = ScaleLayout {
         block: vec![1, block, 1],
         axes: vec![axis(0, 1, 2), axis(1, 1, 2), axis(2, 1, 8)],
-        element: scale,
+        kind: scale.into(),
     };
     Tensor::random_quantised(&[2, 37, 5], &axes, element, &scaling, Random { sigma: 1.0, seed: 7 })
 }
@@ -64,6 +64,35 @@ fn quantised_numbers_are_within_half_a_step_of_the_drawn_ones() {
             // No number is beyond 3.5, so no step is beyond that over the largest code; f16 rounds the scale.
             assert!((got - want).abs() <= 0.51 * 3.5 / most, "{e} {k} {n}: {got} {want}");
         }
+    }
+}
+
+/// The largest magnitude of the drawn numbers that share the scale at `[e, group, n]`.
+fn largest(exact: &Tensor, [e, group, n]: [usize; 3]) -> f64 {
+    (group * 32..37.min(group * 32 + 32)).map(|k| exact.at(&[e, k, n]).abs()).fold(0.0, f64::max)
+}
+
+#[test]
+fn the_largest_number_of_a_group_has_the_largest_code() {
+    let exact = Tensor::random(&[2, 37, 5], &[2, 37, 5], StorageType::F32, Random { sigma: 1.0, seed: 7 });
+    let fp8 = weights(StorageType::Fp8, 4, 32, StorageType::F32);
+    let mxfp4 = weights(StorageType::Mxfp4, 8, 32, TensorType::Exponent);
+    let nvfp4 = weights(StorageType::Nvfp4, 8, 32, StorageType::Fp8);
+    for at in (0..2).flat_map(|e| (0..2).flat_map(move |group| (0..5).map(move |n| [e, group, n]))) {
+        let largest = largest(&exact, at);
+        let over = |tensor: &Tensor| largest / tensor.scales().unwrap().at(&at);
+        assert!((over(&fp8) / 448.0 - 1.0).abs() < 1e-6, "{at:?}");
+        // A power of two below; a number with three bits behind the first.
+        assert!((4.0..8.0).contains(&over(&mxfp4)), "{at:?}");
+        assert_eq!(mxfp4.scales().unwrap().at(&at).log2().fract(), 0.0);
+        assert!((over(&nvfp4) / 6.0 - 1.0).abs() <= 1.0 / 16.0, "{at:?}");
+    }
+    for (e, k, n) in (0..2).flat_map(|e| (0..37).flat_map(move |k| (0..5).map(move |n| (e, k, n)))) {
+        let (want, largest) = (exact.at(&[e, k, n]), largest(&exact, [e, k / 32, n]));
+        let error = |tensor: &Tensor| (tensor.at(&[e, k, n]) - want).abs();
+        assert!(error(&fp8) <= want.abs() / 16.0 + largest / 448.0 / 1024.0, "{e} {k} {n}");
+        // Half a step of the largest numbers is 1 of 6; numbers from 6 to 8 become 6.
+        assert!(error(&mxfp4) <= largest / 4.0 + 1e-6 && error(&nvfp4) <= largest / 5.0, "{e} {k} {n}");
     }
 }
 
