@@ -4,6 +4,8 @@
 # make verify-matrices   the verification suite, cooperative matrices included, on a current Mesa in a folder (2 to 7 minutes)
 # make compile-elsewhere   what that Mesa's drivers of seven devices offer, and every pipeline through their compilers
 # make spirv-val   every pipeline as SPIR-V under the validator of that Mesa's distribution, which knows matrices
+# make lab     every pipeline through the compilers of six GPUs that are not there: lab/results, specs/compilers.json and
+#              the tables of docs/KERNELS.md (12 minutes); PEERS=1 adds ggml's kernels
 # make picture   docs/page.png, the README's picture of the report page, from the records in results/
 # make lint    formatting, clippy and docs, warnings denied
 # Each installs what it needs on Debian and Ubuntu, and says so; what takes a current Mesa puts it into target/ instead.
@@ -12,7 +14,7 @@ CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test browser-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val picture lint driver
+.PHONY: bench test browser-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lab picture lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -51,6 +53,9 @@ compile-elsewhere:
 spirv-val:
 	@sh tests/current-mesa/install.sh || echo "spirv-val: NOT RUN on cooperative matrices, unless the installed one is new enough"
 	$(CARGO) test --locked --test second_compiler spirv
+
+lab:
+	@PEERS=$(PEERS) DEVICES="$(DEVICES)" sh lab/run.sh
 
 picture:
 	@sh tests/browser/picture.sh

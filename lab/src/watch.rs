@@ -37,7 +37,9 @@ pub fn document(script: &Path, device: &str, limit: Duration, list: Option<&Path
         if begun.is_none() {
             bail!("{device}: the driver does not open the device");
         }
-        if rows.len() < jobs.len() {
+        // A driver that dies may do so for what it has compiled before: the pipeline gets a process of its own.
+        let is_final = rows.len() == first || why.starts_with("not compiled");
+        if rows.len() < jobs.len() && is_final {
             let job = &jobs[rows.len()];
             eprintln!("{device}: {}: {why}", job.name());
             rows.push(Row { key: job.key(), name: job.name(), figures: None, why: Some(why) });

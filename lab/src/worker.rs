@@ -130,14 +130,8 @@ fn say(line: &Line) -> Result<()> {
 fn compile(device: &Device, job: &Job, capture: &mut Capture) -> Result<Figures> {
     let (shader, bytes, invocations) = job.shader(&device.facts)?;
     capture.begin()?;
-    let mut compiled = device.compile(&shader, false)?;
-    let seconds = compiled.seconds;
+    let compiled = device.compile(&shader, true)?;
     let printed = capture.end()?;
-    // The texts take time to write, so they come from a second compilation; Apple's come with the first.
-    if printed.is_empty() {
-        compiled = device.compile(&shader, true)?;
-    }
-    compiled.seconds = seconds;
     let hot = hot(&compiled, &printed);
     Ok(figures(&device.facts, &compiled, (bytes, invocations), hot))
 }
