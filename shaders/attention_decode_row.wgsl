@@ -19,6 +19,7 @@ struct Params {
     heads: u32,
     kv_heads: u32,
     splits: u32,
+    window: u32,
     scale: f32,
 }
 
@@ -41,8 +42,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let q_at = (sequence * params.heads + head) * HEAD_DIM4;
     let kv_step = params.kv_heads * HEAD_DIM4;
     let kv_at = sequence * params.kv_len * kv_step + kv_head * HEAD_DIM4;
-    let length = (params.kv_len + params.splits - 1u) / params.splits;
-    let begin = min(split * length, params.kv_len);
+    let visible = min(params.kv_len, params.window);
+    let length = (visible + params.splits - 1u) / params.splits;
+    let begin = params.kv_len - visible + min(split * length, visible);
     let end = min(begin + length, params.kv_len);
 
     var sum = array<vec4<f32>, MAX_HEAD_DIM4>();

@@ -3,8 +3,8 @@
 // queries of a lane. Sixteen keys share one rescaling of the sum. There are no barriers. It needs subgroups of at least
 // 8 lanes.
 //   out[i, h, :] = sum over visible j of softmax_j(scale * q[i, h] . k[j, h / group]) * v[j, h / group, :]
-// Under CAUSAL, query i is at position kv_len - q_len + i and sees the keys up to that position. Otherwise it sees all
-// keys.
+// Under CAUSAL, query i is at position kv_len - q_len + i and sees the `window` keys up to that position. Otherwise it
+// sees all keys. The softmax has the sink of head h as one more score, whose value is zero.
 alias Element = f32;
 alias Element4 = vec4<Element>;
 fn widen(x: Element4) -> vec4<f32> { return vec4<f32>(x); }
@@ -13,18 +13,20 @@ fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 override HEAD_DIM4: u32 = 32u;  // head_dim / 4 of queries and keys
 override VALUE_DIM4: u32 = 32u; // head_dim / 4 of values, at most 32
 override CAUSAL: bool = true;
-override WORKGROUP: u32 = 32u;
 
-const ROWS: u32 = 1u; // queries per lane
+const WORKGROUP: u32 = 8u;
+const ROWS: u32 = 4u; // queries per lane
 const MAX_VALUE_DIM4: u32 = 32u;
 const KEYS: u32 = 16u;
 const LOWEST: f32 = -3.0e38;
+const NO_WINDOW: u32 = 0x7FFFFFFFu;
 
 struct Params {
     q_len: u32,
     kv_len: u32,
     heads: u32,
     kv_heads: u32,
+    window: u32,
     scale: f32,
 }
 
@@ -32,7 +34,8 @@ struct Params {
 @group(0) @binding(1) var<storage, read> q: array<Element4>;         // [q_len, heads, head_dim]
 @group(0) @binding(2) var<storage, read> k: array<Element4>;         // [kv_len, kv_heads, head_dim]
 @group(0) @binding(3) var<storage, read> v: array<Element4>;         // [kv_len, kv_heads, value_dim]
-@group(0) @binding(4) var<storage, read_write> out: array<Element4>; // [q_len, heads, value_dim]
+@group(0) @binding(4) var<storage, read> sinks: array<f32>;          // [heads], LOWEST: none
+@group(0) @binding(5) var<storage, read_write> out: array<Element4>; // [q_len, heads, value_dim]
 
 // Where a query or its output begins, in vec4. Every lane must broadcast, so rows beyond the last repeat it.
 fn start_of(row: u32, head: u32, dim4: u32) -> u32 {
@@ -49,6 +52,10 @@ fn main(
     let kv_head = head / (params.heads / params.kv_heads);
     let past = params.kv_len - params.q_len;
     let first_row = (group.x * WORKGROUP + local.x) * ROWS;
+    // Query i sees key j if position(i) - j, as an unsigned number, is less than the window.
+    let window = select(NO_WINDOW, min(params.window, NO_WINDOW), CAUSAL);
+    let until = past + group.x * WORKGROUP * ROWS + 1u; // the keys up to the first query
+    let begin = select(0u, until - min(window, until), CAUSAL);
     let end = select(params.kv_len, min(past + (group.x + 1u) * WORKGROUP * ROWS, params.kv_len), CAUSAL);
 
     var sum = array<array<vec4<f32>, ROWS>, MAX_VALUE_DIM4>();
@@ -62,9 +69,10 @@ fn main(
     var total = array<f32, ROWS>();
     for (var r = 0u; r < ROWS; r++) {
         q_at[r] = start_of(first_row + r, head, HEAD_DIM4);
-        largest[r] = LOWEST;
+        largest[r] = sinks[head];
+        total[r] = 1.0; // of the sink
     }
-    for (var first = 0u; first < end; first += KEYS) {
+    for (var first = begin; first < end; first += KEYS) {
         let own0 = min(first + lane % 8u, end - 1u) * params.kv_heads + kv_head;
         let own1 = min(first + 8u + lane % 8u, end - 1u) * params.kv_heads + kv_head;
         var score = array<array<f32, KEYS>, ROWS>();
@@ -110,10 +118,10 @@ fn main(
         }
         var shrink = array<f32, ROWS>();
         for (var r = 0u; r < ROWS; r++) {
-            let visible = select(params.kv_len, past + first_row + r + 1u, CAUSAL);
+            let position = select(params.kv_len - 1u, past + first_row + r, CAUSAL);
             var now = largest[r];
             for (var j = 0u; j < KEYS; j++) {
-                score[r][j] = select(LOWEST, score[r][j] * params.scale, first + j < visible);
+                score[r][j] = select(LOWEST, score[r][j] * params.scale, position - (first + j) < window);
                 now = max(now, score[r][j]);
             }
             shrink[r] = exp(largest[r] - now);

@@ -1,8 +1,10 @@
 // Scoring and top-k. One workgroup per token keeps the scores in workgroup memory. Each of the top_k rounds is a tree
 // search for the best.
 //
-//   SCORING 0: p = softmax(logits); choose by p                                    (Mixtral, Qwen3)
-//   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups      (DeepSeek-V3)
+//   SCORING 0: p = softmax(logits); choose by p                                     (Mixtral, Qwen3)
+//   SCORING 1: p = sigmoid(logits); choose by p + bias, within the best groups       (DeepSeek-V3)
+//   SCORING 2: p = sqrt(softplus(logits)); choose by p + bias, within the best groups (DeepSeek-V4)
+//   SCORING 3: p = softmax(logits + bias); choose by p                              (gpt-oss)
 //
 // The score of a group is the sum of its two best choices. The weight of a chosen expert is its p, divided by the sum
 // over the chosen ones under RENORMALISE, times scale. Of equal experts the lower index wins. Slots are in order, best
@@ -13,7 +15,7 @@ override WORKGROUP: u32 = 64u; // a power of two
 
 const MAX_EXPERTS: u32 = 512u;
 const MAX_GROUPS: u32 = 32u;
-const MAX_TOP_K: u32 = 8u;
+const MAX_TOP_K: u32 = 32u;
 const LOWEST: f32 = -3.0e38;
 
 struct Params {
@@ -38,8 +40,28 @@ var<workgroup> best_value: array<f32, WORKGROUP>;
 var<workgroup> best_expert: array<u32, WORKGROUP>;
 var<workgroup> chosen: array<u32, MAX_TOP_K>;
 
-fn sigmoid(x: f32) -> f32 {
+// The score of a logit by itself: a sigmoid or, under SCORING 2, sqrt(log(1 + exp(x))). With e = exp(-|x|) the series is
+// that of log(1 + e) = 2 atanh(e / (2 + e)); `log` is far less exact where its result is small.
+fn affinity(x: f32) -> f32 {
+    if SCORING == 2u {
+        let e = exp(-abs(x));
+        let s = e / (2.0 + e);
+        let t = s * s;
+        let series = 1.0 + t * (1.0 / 3.0 + t * (0.2 + t * (1.0 / 7.0 + t * (1.0 / 9.0 + t / 11.0))));
+        return sqrt(max(x, 0.0) + 2.0 * s * series);
+    }
     return 1.0 / (1.0 + exp(-x));
+}
+
+// The value to choose by. Softmax is monotonic, so logits give the same order.
+fn choice_of(logit: f32, added: f32) -> f32 {
+    if SCORING == 0u {
+        return logit;
+    }
+    if SCORING == 3u {
+        return logit + added;
+    }
+    return affinity(logit) + added;
 }
 
 fn score_groups(local: u32) {
@@ -106,6 +128,15 @@ fn find_best(local: u32) -> u32 {
     return best_expert[0];
 }
 
+// The probability of an expert, for softmax times a factor that all experts of the token share.
+fn unscaled(first: u32, expert: u32, largest: f32) -> f32 {
+    let logit = logits[first + expert];
+    if SCORING == 0u || SCORING == 3u {
+        return exp(choice_of(logit, bias[expert]) - largest);
+    }
+    return affinity(logit);
+}
+
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -114,12 +145,7 @@ fn main(
     let token = group.x;
     let first = token * params.experts;
     for (var e = local; e < params.experts; e += WORKGROUP) {
-        let logit = logits[first + e];
-        if SCORING == 1u {
-            choice[e] = sigmoid(logit) + bias[e];
-        } else {
-            choice[e] = logit;
-        }
+        choice[e] = choice_of(logits[first + e], bias[e]);
     }
     workgroupBarrier();
     if params.kept_groups < params.groups {
@@ -137,24 +163,22 @@ fn main(
     if local != 0u {
         return;
     }
-    let largest = logits[first + chosen[0]];
+    let is_softmax = SCORING == 0u || SCORING == 3u;
+    let largest = choice_of(logits[first + chosen[0]], bias[chosen[0]]);
     var denominator = 1.0;
     if RENORMALISE {
         denominator = 0.0;
         for (var j = 0u; j < params.top_k; j++) {
-            let logit = logits[first + chosen[j]];
-            denominator += select(exp(logit - largest), sigmoid(logit), SCORING == 1u);
+            denominator += unscaled(first, chosen[j], largest);
         }
-    } else if SCORING == 0u {
+    } else if is_softmax {
         denominator = 0.0;
         for (var e = 0u; e < params.experts; e++) {
-            denominator += exp(logits[first + e] - largest);
+            denominator += unscaled(first, e, largest);
         }
     }
     for (var j = 0u; j < params.top_k; j++) {
-        let logit = logits[first + chosen[j]];
-        let p = select(exp(logit - largest), sigmoid(logit), SCORING == 1u);
         expert_of_slot[token * params.top_k + j] = chosen[j];
-        weight[token * params.top_k + j] = params.scale * p / denominator;
+        weight[token * params.top_k + j] = params.scale * unscaled(first, chosen[j], largest) / denominator;
     }
 }

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
+use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, PagedMlaDecode, Prefill};
 use supernode_bench::kernels::gating::{Gate, Logits, Sort, TopK};
 use supernode_bench::kernels::routing::Load;
 use supernode_bench::kernels::{Kernel, KernelCase, StorageType};
@@ -54,10 +54,19 @@ prop_compose! {
     }
 }
 
+/// A sliding window, or none.
+fn window() -> impl Strategy<Value = Option<usize>> {
+    proptest::option::of(1..300usize)
+}
+
 #[test]
 fn prefill_is_right_at_any_shape() {
-    let shapes = (heads(), 1..70usize, 0..90usize, any::<bool>())
-        .prop_map(|(heads, q_len, past, causal)| Prefill { causal, ..Prefill::causal(heads, q_len, q_len + past) });
+    let shapes = (heads(), 1..70usize, 0..90usize, any::<bool>(), window(), any::<bool>()).prop_map(
+        |(heads, q_len, past, causal, window, sinks)| {
+            let window = window.filter(|_| causal);
+            Prefill { causal, window, sinks, ..Prefill::causal(heads, q_len, q_len + past) }
+        },
+    );
     check(shapes);
 }
 
@@ -73,27 +82,46 @@ fn prefill_with_values_narrower_than_keys_is_right_at_any_shape() {
 
 #[test]
 fn decode_is_right_at_any_shape() {
-    check((heads(), 1..4usize, 1..400usize).prop_map(|(heads, sequences, kv_len)| Decode { heads, sequences, kv_len }));
+    let shapes = (heads(), 1..4usize, 1..400usize, window(), any::<bool>()).prop_map(
+        |(heads, sequences, kv_len, window, sinks)| Decode { window, sinks, ..Decode::new(heads, sequences, kv_len) },
+    );
+    check(shapes);
 }
 
 #[test]
 fn paged_decode_is_right_at_any_shape_and_block() {
-    let shapes = (heads(), 1..4usize, 1..400usize, 1..70usize)
-        .prop_map(|(heads, sequences, kv_len, block)| PagedDecode { heads, sequences, kv_len, block });
+    let shapes = (heads(), 1..4usize, 1..400usize, 1..70usize, window(), any::<bool>()).prop_map(
+        |(heads, sequences, kv_len, block, window, sinks)| {
+            let paged = PagedDecode::new(heads, sequences, kv_len, block);
+            PagedDecode { window, sinks, ..paged }
+        },
+    );
     check(shapes);
+}
+
+prop_compose! {
+    fn latent()(
+        heads in 1..40usize,
+        (latent_dim, rope_dim) in prop_oneof![
+            (1..9usize, 1..2usize).prop_map(|(l, r)| (64 * l, 64 * r)),
+            (1..99usize, 1..17usize).prop_map(|(l, r)| (4 * l, 4 * r))
+        ],
+        key_dim in prop_oneof![Just(192), Just(4)],
+        sequences in 1..3usize,
+        kv_len in 1..200usize,
+    ) -> MlaDecode {
+        MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len }
+    }
 }
 
 #[test]
 fn latent_decode_is_right_at_any_shape() {
-    let dims = prop_oneof![
-        (1..9usize, 1..2usize).prop_map(|(l, r)| (64 * l, 64 * r)),
-        (1..99usize, 1..17usize).prop_map(|(l, r)| (4 * l, 4 * r))
-    ];
-    let shapes =
-        (1..40usize, dims, 1..3usize, 1..200usize).prop_map(|(heads, (latent_dim, rope_dim), sequences, kv_len)| {
-            MlaDecode { heads, latent_dim, rope_dim, key_dim: 192, sequences, kv_len }
-        });
-    check(shapes);
+    check(latent());
+}
+
+#[test]
+fn paged_latent_decode_is_right_at_any_shape_and_block() {
+    check((latent(), 1..70usize).prop_map(|(decode, block)| PagedMlaDecode { decode, block }));
 }
 
 #[test]
@@ -103,14 +131,20 @@ fn top_k_is_right_at_any_gate() {
         1..9usize,
         1..33usize,
         1..9usize,
-        1..9usize,
-        prop_oneof![Just(Scoring::Softmax), Just(Scoring::Sigmoid)],
+        1..33usize,
+        prop_oneof![
+            Just(Scoring::Softmax),
+            Just(Scoring::Sigmoid),
+            Just(Scoring::SqrtSoftplus),
+            Just(Scoring::BiasedSoftmax)
+        ],
         any::<bool>(),
     );
     let shapes =
         (gates, 1..200usize, logits).prop_map(|((groups, size, kept, top_k, scoring, renormalise), tokens, logits)| {
-            // Only DeepSeek's gate has groups. Their score takes the two best experts, so a group has at least two.
-            let (groups, size) = if scoring == Scoring::Sigmoid { (groups, size + 1) } else { (1, size * groups) };
+            // Only DeepSeek's gates have groups. Their score takes the two best experts, so a group has at least two.
+            let has_groups = matches!(scoring, Scoring::Sigmoid | Scoring::SqrtSoftplus);
+            let (groups, size) = if has_groups { (groups, size + 1) } else { (1, size * groups) };
             let kept_groups = kept.min(groups);
             let top_k = top_k.min(kept_groups * size);
             let gate = Gate { experts: groups * size, top_k, scoring, groups, kept_groups, renormalise, scale: 1.5 };

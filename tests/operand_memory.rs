@@ -77,7 +77,8 @@ fn operands_are_made_in_little_more_than_their_own_memory() {
         renormalise: true,
         scale: 1.0,
     };
-    let layer = MoeLayer { gate, tokens: 2048, hidden: 2048, intermediate: 64, router: None, scoring: None };
+    let layer =
+        MoeLayer { gate, tokens: 2048, hidden: 2048, intermediate: 64, shared: None, router: None, scoring: None };
     let (own, most) = made(&layer, "blocked_8x64", StorageType::F16);
     // The router and the matmuls bring activations of their own, which the layer has from elsewhere.
     assert!(most < own * 2, "layer: {most} bytes for {own}");

@@ -176,6 +176,15 @@ fn llama_405b_on_eight_small_chips_is_refused_with_the_missing_bytes() {
 }
 
 #[test]
+fn a_model_with_linear_attention_is_refused_by_the_fields_that_say_so() {
+    for phase in [Phase::Prefill, Phase::Decode, Phase::Training] {
+        let refused = project(&request("qwen3-next-80b-a3b", phase, "h800", "h800-ib")).unwrap_err();
+        assert!(matches!(refused, Infeasible::LinearAttention { layers: 36, .. }), "{refused}");
+        assert!(refused.to_string().contains("`layer_types`, `full_attention_interval`"), "{refused}");
+    }
+}
+
+#[test]
 fn a_limit_that_no_plan_keeps_is_a_typed_answer_with_the_fastest_plan() {
     let mut request = request("deepseek-v3", Phase::Decode, "ascend-910c", "roce-cluster");
     request.workload.tpot_limit_s = 1e-3;

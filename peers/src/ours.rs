@@ -191,9 +191,9 @@ fn kernel(op: Op) -> Box<dyn Kernel> {
         Op::Attention { heads, q_len, kv_len, head_dim } => {
             let shape = Heads { heads, kv_heads: heads, head_dim };
             if q_len == 1 {
-                Box::new(Decode { heads: shape, sequences: 1, kv_len })
+                Box::new(Decode::new(shape, 1, kv_len))
             } else {
-                Box::new(Prefill { heads: shape, value_dim: head_dim, q_len, kv_len, causal: true })
+                Box::new(Prefill::causal(shape, q_len, kv_len))
             }
         }
         Op::Gate { tokens, experts, top_k } => Box::new(TopK {

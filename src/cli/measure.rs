@@ -38,7 +38,7 @@ pub(super) struct Args {
 pub(super) struct MeasureArgs {
     #[command(flatten)]
     device: DeviceArgs,
-    /// Set of shapes: layers scaled down, true sizes of three models, of all; default: by the device's measured speed
+    /// Set of shapes: layers scaled down, true sizes of four models, of all; default: by the device's measured speed
     #[arg(long)]
     preset: Option<Preset>,
     /// Only cases whose id contains this (may be repeated)

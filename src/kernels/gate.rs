@@ -7,9 +7,9 @@ use crate::specs::Scoring;
 pub struct Gate {
     /// Routed experts.
     pub experts: usize,
-    /// Experts per token, at most 8.
+    /// Experts per token, at most 32.
     pub top_k: usize,
-    /// How logits become scores. Only the sigmoid has a correction bias and groups (DeepSeek-V3).
+    /// How logits become scores. Only scores by themselves (sigmoid, square root of softplus) have groups.
     pub scoring: Scoring,
     /// Groups of experts, at most 32; 1 for no group limit.
     pub groups: usize,

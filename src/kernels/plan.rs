@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::kernels::sources::{wgsl, with_constant, with_matrices_of_16};
 use crate::kernels::tensor::TensorType;
 use crate::kernels::types::{Operation, StorageType, Work};
@@ -48,12 +50,9 @@ pub struct Buffer {
     pub size_bytes: u64,
     /// How the launches use it.
     pub role: Role,
-    /// Bytes after the last row that are zero from the start and stay so, for kernels that read whole tiles of rows; empty
-    /// for other kernels. The operands of an input contain these zeros. In a layer, the kernel before writes only real rows.
-    pub padding: Range<u64>,
 }
 
-/// How launches use a buffer. All buffers but inputs and padding are poisoned before verification.
+/// How launches use a buffer. All buffers but inputs are poisoned before verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Read only.
@@ -113,6 +112,9 @@ pub struct Launch {
     pub element: StorageType,
     /// What the shader uses beyond plain WGSL.
     pub needs: BTreeSet<Need>,
+    /// The fewest invocations of a subgroup that it is right in, beyond what every kernel with subgroups needs. 0 for no
+    /// more than that.
+    pub least_lanes: u32,
     /// The widest subgroups in which it is right; `None` for any.
     pub most_lanes: Option<u32>,
     /// Numbers of the shader's `const` lines that this launch changes: array sizes in registers, which no `override` can
@@ -140,15 +142,8 @@ impl Plan {
     /// Adds a buffer of at least `bytes` and returns its index.
     pub(super) fn buffer(&mut self, name: &'static str, role: Role, bytes: usize) -> usize {
         let size_bytes = (bytes.max(4) as u64).next_multiple_of(16);
-        self.buffers.push(Buffer { name, size_bytes, role, padding: 0..0 });
+        self.buffers.push(Buffer { name, size_bytes, role });
         self.buffers.len() - 1
-    }
-
-    /// Adds a buffer with zeros after its `bytes`, up to `padded` bytes.
-    pub(super) fn padded_buffer(&mut self, name: &'static str, role: Role, bytes: usize, padded: usize) -> usize {
-        let index = self.buffer(name, role, padded);
-        self.buffers[index].padding = bytes as u64..padded as u64;
-        index
     }
 
     /// Adds a launch after those that are there.
@@ -212,6 +207,7 @@ impl Launch {
             shader,
             element,
             needs: BTreeSet::new(),
+            least_lanes: 0,
             most_lanes: None,
             constants: BTreeMap::new(),
             overrides: BTreeMap::new(),
@@ -223,6 +219,12 @@ impl Launch {
 
     pub(super) fn needs(mut self, needs: &[Need]) -> Self {
         self.needs.extend(needs);
+        self
+    }
+
+    /// Leaves it out on devices with smaller subgroups.
+    pub(super) fn least_lanes(mut self, lanes: usize) -> Self {
+        self.least_lanes = u32::try_from(lanes).unwrap_or(u32::MAX);
         self
     }
 
@@ -274,6 +276,21 @@ impl Launch {
 }
 
 impl Launch {
+    /// Shader, type, constants and overrides in one line: what a driver compiles, by name.
+    pub fn name(&self) -> String {
+        let constants = self.constants.iter().map(|(name, value)| format!(" {name}={value}"));
+        let overrides = self.overrides.iter().map(|(name, value)| format!(" {name}={value}"));
+        format!("{} {}{}", self.shader, self.element, constants.chain(overrides).collect::<String>())
+    }
+
+    /// A hash of what a driver compiles: the shader's text and the values of its overrides. It names a row of the results
+    /// that `make lab` writes.
+    pub fn fingerprint(&self) -> String {
+        let text = self.wgsl().unwrap_or_default();
+        let hash = Sha256::digest(format!("{:?}\n{text}", self.overrides));
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The text of the shader for this launch's type, matrix size and constants; `None` if there is no such file.
     pub fn wgsl(&self) -> Option<Cow<'static, str>> {
         let mut text = wgsl(self.shader, self.element)?;

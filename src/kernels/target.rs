@@ -12,6 +12,8 @@ pub struct Target {
     pub lanes: Option<u32>,
     /// The driver's name as in the record, in lower case.
     pub driver: String,
+    /// The vendor's name as in the record, in lower case.
+    pub vendor: String,
 }
 
 /// Kinds of device that want different kernels.
@@ -30,9 +32,9 @@ pub enum DeviceClass {
     Unknown,
 }
 
-/// Matrix units and large tiles in workgroup memory come first, since public kernels for NVIDIA, RDNA and Intel reach the
-/// highest rates with them. Streamed variants come before them; they exist only for few rows.
-const DISCRETE: &[&str] = &[
+/// On a GPU: streamed variants, which exist only for few rows, then matrix units, then large tiles in workgroup memory. It
+/// decides where no compiler was asked ([`crate::kernels::compilers`]), or where nothing multiplies.
+const GPU: &[&str] = &[
     "streamed_2x256",
     "matrix16_16x128_lanes64",
     "matrix16_32x128_lanes64",
@@ -45,82 +47,28 @@ const DISCRETE: &[&str] = &[
     "matrix16_64x128_lanes64",
     "matrix16_128x128",
     "matrix16_64x128",
+    "matrix16_64x64",
+    "matrix16_64x32",
     "matrix_16",
     "matrix8_64x64",
     "matrix8_32x64",
+    "matrix8_64x128",
+    "matrix8_64x32",
     "matrix_8",
     "tiled_128x128",
     "packed_128x128",
     "tiled_64x128",
     "tiled_64x64",
+    "tiled_32x128",
     "tiled",
+    "group_32",
     "group",
+    "subgroup_32",
     "subgroup",
     "workgroup",
     "blocked_64x64",
-    "subgroup_16x256",
-    "subgroup_32x2",
     "row",
     "token",
-];
-
-/// With half the registers and less workgroup memory, the smaller of two tiles comes first.
-const INTEGRATED: &[&str] = &[
-    "streamed_2x256",
-    "matrix16_16x128_lanes64",
-    "matrix16_32x128_lanes64",
-    "matrix16_16x128",
-    "matrix16_32x128",
-    "streamed_8x256",
-    "streamed_16x256",
-    "streamed_32x256",
-    "matrix16_128x128_lanes64",
-    "matrix16_64x128_lanes64",
-    "matrix16_128x128",
-    "matrix16_64x128",
-    "matrix_16",
-    "matrix8_64x64",
-    "matrix8_32x64",
-    "matrix_8",
-    "tiled_64x64",
-    "tiled_64x128",
-    "packed_128x128",
-    "tiled_128x128",
-    "tiled",
-    "group",
-    "subgroup",
-    "workgroup",
-    "blocked_64x64",
-    "subgroup_16x256",
-    "row",
-    "token",
-    "subgroup_32x2",
-];
-
-/// Apple's matrices are 8 x 8.
-const APPLE: &[&str] = &[
-    "streamed_2x256",
-    "streamed_8x256",
-    "streamed_16x256",
-    "streamed_32x256",
-    "matrix8_16x64",
-    "matrix8_8x64",
-    "matrix8_64x64",
-    "matrix8_32x64",
-    "matrix_8",
-    "tiled_64x64",
-    "tiled_64x128",
-    "packed_128x128",
-    "tiled_128x128",
-    "tiled",
-    "group",
-    "subgroup",
-    "workgroup",
-    "subgroup_16x256",
-    "blocked_64x64",
-    "row",
-    "token",
-    "subgroup_32x2",
 ];
 
 /// As measured on llvmpipe and SwiftShader (see the trials in results/). An invocation runs to its end there, so barriers
@@ -130,9 +78,7 @@ const SOFTWARE: &[&str] = &[
     "subgroup_16x64",
     "subgroup_8x64",
     "subgroup_8x4",
-    "subgroup_32x2",
     "subgroup",
-    "subgroup_16x256",
     "blocked_8x64",
     "blocked_64x64",
     "token",
@@ -142,9 +88,7 @@ const SOFTWARE: &[&str] = &[
 impl DeviceClass {
     fn order(self) -> &'static [&'static str] {
         match self {
-            Self::Discrete => DISCRETE,
-            Self::Integrated => INTEGRATED,
-            Self::Apple => APPLE,
+            Self::Discrete | Self::Integrated | Self::Apple => GPU,
             Self::Software => SOFTWARE,
             Self::Unknown => &[],
         }
@@ -157,8 +101,21 @@ const NARROW: &[(&[&str], &[&str])] = &[
         &["gate_up", "down", "dense", "router_logits", "moe_layer"],
         &["blocked_8x64", "subgroup_8x64", "subgroup_16x64", "subgroup_32x64"],
     ),
-    (&["decode", "decode_paged", "mla_decode", "attention_block_decode"], &["row", "subgroup"]),
-    (&["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill"], &["subgroup_8x4"]),
+    (
+        &[
+            "decode",
+            "decode_paged",
+            "mla_decode",
+            "mla_decode_paged",
+            "attention_block_decode",
+            "mla_block_decode",
+        ],
+        &["row", "subgroup"],
+    ),
+    (
+        &["prefill", "prefill_full", "mla_prefill", "mla_prefill_full", "attention_block_prefill", "mla_block_prefill"],
+        &["row", "subgroup_8x4"],
+    ),
 ];
 
 /// Whether the workgroups of a variant have 8 invocations.
@@ -177,6 +134,7 @@ const ROW_BY_ROW: &[&str] = &[
     "mla_prefill",
     "mla_prefill_full",
     "attention_block_prefill",
+    "mla_block_prefill",
 ];
 
 /// The least width of subgroups that the subgroup kernels run in.
@@ -193,12 +151,16 @@ const SLOW_COMPILERS: &[(&str, &[&str], &str)] = &[(
         "decode",
         "decode_paged",
         "mla_decode",
+        "mla_decode_paged",
         "attention_block_decode",
+        "mla_block_decode",
         "prefill",
         "prefill_full",
         "mla_prefill",
         "mla_prefill_full",
         "attention_block_prefill",
+        "mla_block_decode",
+        "mla_block_prefill",
     ],
     "subgroup",
 )];
@@ -245,12 +207,12 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::attention::{Decode, Heads, PagedDecode};
+    use crate::kernels::attention::{Decode, Heads, PagedDecode, Prefill};
     use crate::kernels::kernel::Kernel;
     use crate::kernels::matmul::Matmul;
 
     fn target(class: DeviceClass, lanes: u32) -> Target {
-        Target { class, lanes: Some(lanes), driver: String::new() }
+        Target { class, lanes: Some(lanes), ..Target::default() }
     }
 
     fn of(target: &Target, kernel: &dyn Kernel) -> Vec<&'static str> {
@@ -258,12 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn each_class_begins_with_what_suits_it_and_a_wide_device_gets_nothing_narrow() {
+    fn a_gpu_begins_with_what_suits_it_and_a_wide_device_gets_nothing_narrow() {
         let prefill = Matmul::dense(1024, 1024, 1024);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &prefill)[0], "matrix16_128x128");
-        let integrated = of(&target(DeviceClass::Integrated, 16), &prefill);
-        assert_eq!(integrated.iter().find(|name| name.starts_with("tiled")), Some(&"tiled_64x64"));
-        assert_eq!(of(&target(DeviceClass::Apple, 32), &prefill)[0], "matrix8_64x64");
         assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_32x64");
         let decode = Matmul::dense(2, 1024, 1024);
         assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode)[0], "streamed_2x256");
@@ -276,26 +235,38 @@ mod tests {
     #[test]
     fn a_software_adapter_tries_no_row_by_itself_where_it_has_subgroups() {
         let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let decode = Decode { heads, sequences: 2, kv_len: 64 };
-        assert_eq!(of(&target(DeviceClass::Software, 8), &decode), ["subgroup", "group"]);
+        let decode = Decode::new(heads, 2, 64);
+        assert_eq!(of(&target(DeviceClass::Software, 8), &decode), ["subgroup", "group", "group_32"]);
         assert!(of(&target(DeviceClass::Software, 4), &decode).contains(&"row"));
         assert!(of(&target(DeviceClass::Discrete, 8), &decode).contains(&"row"));
     }
 
     #[test]
     fn a_kernel_with_narrow_variants_only_keeps_them() {
+        let discrete = target(DeviceClass::Discrete, 32);
+        assert_eq!(discrete.ranked("decode", vec!["row", "subgroup"]), ["subgroup", "row"]);
+        let heads = Heads { heads: 40, kv_heads: 2, head_dim: 128 };
+        assert_eq!(of(&discrete, &Decode::new(heads, 2, 64)), ["group_32", "group"]);
+        assert_eq!(of(&discrete, &PagedDecode::new(heads, 2, 64, 16)), ["group_32", "group"]);
+    }
+
+    #[test]
+    fn prefill_on_wide_subgroups_gets_tiles_and_matrices_only() {
         let heads = Heads { heads: 8, kv_heads: 1, head_dim: 128 };
-        let paged = PagedDecode { heads, sequences: 2, kv_len: 64, block: 16 };
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &paged).len(), 2);
-        let decode = Decode { heads, sequences: 2, kv_len: 64 };
-        assert_eq!(of(&target(DeviceClass::Discrete, 32), &decode), ["group"]);
+        let prefill = Prefill::causal(heads, 64, 64);
+        for class in [DeviceClass::Discrete, DeviceClass::Apple] {
+            let names = of(&target(class, 32), &prefill);
+            assert!(names.iter().all(|name| name.starts_with("matrix") || name.starts_with("tiled")), "{names:?}");
+        }
+        assert_eq!(of(&target(DeviceClass::Software, 8), &prefill)[0], "subgroup_8x4");
+        assert!(of(&target(DeviceClass::Software, 4), &prefill).contains(&"row"));
     }
 
     #[test]
     fn a_driver_that_does_not_come_back_from_a_variant_is_not_asked() {
         let turnip = Target { driver: "turnip mesa driver".to_owned(), ..Target::default() };
-        assert!(turnip.refuses("prefill", "subgroup_32x2").is_some());
-        assert!(turnip.refuses("prefill", "tiled").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none());
+        assert!(turnip.refuses("prefill", "subgroup_8x4").is_some());
+        assert!(turnip.refuses("prefill", "tiled_32x128").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none());
         assert!(Target::default().refuses("prefill", "subgroup").is_none());
     }
 }

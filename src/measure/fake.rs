@@ -76,7 +76,7 @@ impl Kernel for FakeKernel {
         Plan {
             // The last one names the kernel to the executor.
             buffers: [("word", Role::Input), ("echo", Role::Output), (self.name, Role::Scratch)]
-                .map(|(name, role)| Buffer { name, size_bytes: 16, role, padding: 0..0 })
+                .map(|(name, role)| Buffer { name, size_bytes: 16, role })
                 .to_vec(),
             launches: vec![launch; self.parts.max(1)],
             work,

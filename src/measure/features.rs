@@ -3,7 +3,7 @@
 use crate::kernels::{Need, Plan};
 use crate::record::Device;
 
-/// The subgroup kernels divide this many rows among the lanes of a subgroup.
+/// The subgroup kernels divide this many rows among the lanes of a subgroup. A launch may need more.
 const MIN_LANES: u64 = 8;
 /// Where a launch does not say more, kernels with cooperative matrices divide a tile among four subgroups of 64.
 const MOST_MATRIX_LANES: u64 = 64;
@@ -19,7 +19,7 @@ pub fn missing(plan: &Plan, device: &Device) -> Option<String> {
         let matrix = launch.has_matrices().then_some(MOST_MATRIX_LANES);
         let most_lanes = launch.most_lanes.map(u64::from).or(matrix);
         if launch.needs.contains(&Need::Subgroup)
-            && let Some(problem) = subgroups_unfit(device, most_lanes)
+            && let Some(problem) = subgroups_unfit(device, MIN_LANES.max(launch.least_lanes.into()), most_lanes)
         {
             return Some(problem);
         }
@@ -44,13 +44,13 @@ fn feature(need: Need) -> Option<&'static str> {
     }
 }
 
-/// The reason why kernels with subgroups cannot run in those of this device, if there is one.
-fn subgroups_unfit(device: &Device, most_lanes: Option<u64>) -> Option<String> {
+/// The reason why a kernel for subgroups of `needed` invocations or more cannot run in those of this device, if there is one.
+fn subgroups_unfit(device: &Device, needed: u64, most_lanes: Option<u64>) -> Option<String> {
     let seen = !device.subgroup_sizes_seen.is_empty();
     let have = if seen { "the device has" } else { "the adapter may have" };
     let (least, most) = device.subgroup_sizes().unwrap_or((0, 0));
-    if least < MIN_LANES {
-        return Some(format!("needs subgroups of {MIN_LANES} invocations, {have} some of {least}"));
+    if least < needed {
+        return Some(format!("needs subgroups of {needed} invocations, {have} some of {least}"));
     }
     let too_few = most_lanes.filter(|lanes| most > *lanes)?;
     Some(format!("needs subgroups of at most {too_few} invocations, {have} some of {most}"))
@@ -59,8 +59,10 @@ fn subgroups_unfit(device: &Device, most_lanes: Option<u64>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::gating::{Gate, Logits, TopK};
     use crate::kernels::matmul::Matmul;
     use crate::kernels::{Kernel, StorageType};
+    use crate::specs::Scoring;
 
     /// A device with every feature, as one that reports such a range of subgroup sizes and ran in those seen.
     fn with_subgroups(reported: [u64; 2], seen: &[u32]) -> Device {
@@ -96,5 +98,29 @@ mod tests {
         assert_eq!(offered(&with_subgroups([64, 128], &[])), [true, false], "nothing seen");
         assert_eq!(offered(&with_subgroups([64, 128], &[64])), [true, false], "matrices share a tile among four of 32");
         assert_eq!(offered(&with_subgroups([32, 128], &[32])), [true, true]);
+    }
+
+    /// Whether the gate for 32 lanes with so many experts can run.
+    fn wide_gate_is_offered(device: &Device, experts: usize) -> bool {
+        let gate = Gate {
+            experts,
+            top_k: 8,
+            scoring: Scoring::Softmax,
+            groups: 1,
+            kept_groups: 1,
+            renormalise: true,
+            scale: 1.0,
+        };
+        let top_k = TopK { gate, tokens: 3, logits: Logits::Random };
+        missing(&top_k.plan("subgroup_32", StorageType::F32), device).is_none()
+    }
+
+    #[test]
+    fn a_kernel_for_wide_subgroups_is_offered_where_all_are_wide_or_its_shape_is_small() {
+        assert!(wide_gate_is_offered(&with_subgroups([32, 64], &[]), 256));
+        assert!(wide_gate_is_offered(&with_subgroups([128, 128], &[]), 256));
+        assert!(!wide_gate_is_offered(&with_subgroups([8, 8], &[8]), 256));
+        assert!(!wide_gate_is_offered(&with_subgroups([8, 32], &[8, 32]), 256), "some of them");
+        assert!(wide_gate_is_offered(&with_subgroups([8, 8], &[8]), 32));
     }
 }

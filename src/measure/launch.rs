@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use self::buffers::{clear, params_buffer, poison, read_mapped, storage_buffer, upload, wait};
+use self::buffers::{params_buffer, poison, read_mapped, storage_buffer, upload, wait};
 use self::pipeline::Scopes;
 pub(super) use self::pipeline::compile;
 use super::executor::{Executor, Lap, LaunchError, Prepared};
@@ -74,9 +74,6 @@ impl<'a> GpuPlan<'a> {
             copies.push(all);
         }
         poison(gpu, &poisoned);
-        for (buffer, all) in plan.buffers.iter().zip(&copies).filter(|(buffer, _)| buffer.role != Role::Input) {
-            clear(gpu, all, &buffer.padding);
-        }
         let mut compilation = Duration::ZERO;
         for launch in &plan.launches {
             let begin = Instant::now();

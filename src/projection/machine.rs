@@ -88,8 +88,11 @@ impl Machine {
     /// The machine of a request.
     ///
     /// # Errors
-    /// [`Infeasible::NoSuchType`].
+    /// [`Infeasible::NoSuchType`], and [`Infeasible::LinearAttention`] for a model that no machine's time is known for.
     pub fn new(request: &Request, scenario: Scenario) -> Result<Self, Infeasible> {
+        if let Some(linear) = request.model.linear {
+            return Err(Infeasible::LinearAttention { model: request.model.name.clone(), layers: linear.layers });
+        }
         let chip = &request.chip;
         let number_type = request.type_in_use();
         let peak_of = |wanted: NumberType| {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::kernels::attention::heads::{Heads, halved, shrink};
 use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal, scale_bits};
+use crate::kernels::attention::seen::{shown, sink_logits, visible, window_word};
 use crate::kernels::attention::split::SplitBuffers;
 use crate::kernels::attention::variant::{DECODE_NAMES, DecodeVariant};
 use crate::kernels::kernel::{Kernel, if_smaller};
@@ -23,9 +24,23 @@ pub struct Decode {
     pub sequences: usize,
     /// Keys per sequence.
     pub kv_len: usize,
+    /// Keys that a query sees, the last ones; `None`: all.
+    pub window: Option<usize>,
+    /// Whether each query head has a sink: a logit that joins the softmax without a value.
+    pub sinks: bool,
 }
 
 impl Decode {
+    /// Every query sees every key, without sinks.
+    pub fn new(heads: Heads, sequences: usize, kv_len: usize) -> Self {
+        Self { heads, sequences, kv_len, window: None, sinks: false }
+    }
+
+    /// Keys that a query sees.
+    fn visible(&self) -> usize {
+        visible(self.kv_len, self.window)
+    }
+
     fn q_dims(&self) -> [usize; 3] {
         [self.sequences, self.heads.heads, self.heads.head_dim]
     }
@@ -54,6 +69,7 @@ impl Kernel for Decode {
     fn shape(&self) -> BTreeMap<String, u64> {
         let mut shape = named(&self.heads.shape());
         shape.extend(named(&[("sequences", self.sequences), ("kv_len", self.kv_len)]));
+        shape.extend(shown(self.window, self.sinks));
         shape
     }
 
@@ -72,7 +88,8 @@ impl Kernel for Decode {
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| {
-            most.is_exceeded_by(&work(&self.heads, sequences, sequences * kv_len, StorageType::F32))
+            let keys = sequences * visible(kv_len, self.window);
+            most.is_exceeded_by(&work(&self.heads, sequences, keys, StorageType::F32))
         });
         if_smaller(small, self)
     }
@@ -88,8 +105,8 @@ impl Kernel for Decode {
     fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         let variant = DecodeVariant::of(variant);
-        let splits = variant.splits(&self.heads, self.sequences, self.kv_len);
-        let mut plan = Plan::new(work(&self.heads, self.sequences, self.sequences * self.kv_len, element));
+        let splits = variant.splits(&self.heads, self.sequences, self.visible());
+        let mut plan = Plan::new(work(&self.heads, self.sequences, self.sequences * self.visible(), element));
         let q = plan.buffer("q", Role::Input, bytes_of(&self.q_dims(), element));
         let k = plan.buffer("k", Role::Input, bytes_of(&self.kv_dims(), element));
         let v = plan.buffer("v", Role::Input, bytes_of(&self.kv_dims(), element));
@@ -104,6 +121,7 @@ impl Kernel for Decode {
                     ("heads", word(heads)),
                     ("kv_heads", word(kv_heads)),
                     ("splits", word(splits)),
+                    ("window", window_word(self.window)),
                     ("scale", scale_bits(head_dim)),
                 ])
                 .bindings([q, k, v, parts.state, parts.out]),
@@ -117,6 +135,7 @@ impl Kernel for Decode {
             ("q", normal(&self.q_dims(), element, seed ^ 0xA)),
             ("k", normal(&self.kv_dims(), element, seed ^ 0xB)),
             ("v", normal(&self.kv_dims(), element, seed ^ 0xC)),
+            ("sinks", sink_logits(self.heads.heads, self.sinks, seed ^ 0xE)),
         ])
     }
 
@@ -125,9 +144,12 @@ impl Kernel for Decode {
     }
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
-        let cost = 2 * self.kv_len * self.heads.head_dim;
+        let cost = 2 * self.visible() * self.heads.head_dim;
+        let sinks = self.sinks.then(|| &inputs["sinks"]);
+        let seen = twin::attention::Seen { window: self.window, sinks };
         compare_rows(outputs, self.q_dims(), element, TwinBudget { cost, effort }, |sequence, head| {
-            twin::attention::decode(&inputs["q"], &inputs["k"], &inputs["v"], sequence, head)
+            let cache = twin::attention::Cache { k: &inputs["k"], v: &inputs["v"], seen };
+            twin::attention::decode(&inputs["q"], &cache, sequence, head)
         })
     }
 }

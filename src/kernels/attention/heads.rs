@@ -7,7 +7,7 @@ pub struct Heads {
     pub heads: usize,
     /// Key and value heads; divides `heads`.
     pub kv_heads: usize,
-    /// Size of a head: a multiple of 4, at most 128.
+    /// Size of a head: a multiple of 4, at most 128. Decode by group takes up to 256.
     pub head_dim: usize,
 }
 

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::kernels::attention::decode::work;
 use crate::kernels::attention::heads::{Heads, halved, shrink};
 use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal, scale_bits};
+use crate::kernels::attention::seen::{shown, sink_logits, visible, window_word};
 use crate::kernels::attention::split::SplitBuffers;
 use crate::kernels::attention::variant::{DecodeVariant, PAGED_NAMES};
 use crate::kernels::kernel::{Kernel, if_smaller};
@@ -30,9 +31,23 @@ pub struct PagedDecode {
     pub kv_len: usize,
     /// Keys per block.
     pub block: usize,
+    /// Keys that a query sees, the last ones; `None`: all.
+    pub window: Option<usize>,
+    /// Whether each query head has a sink: a logit that joins the softmax without a value.
+    pub sinks: bool,
 }
 
 impl PagedDecode {
+    /// Every query sees every key, without sinks.
+    pub fn new(heads: Heads, sequences: usize, kv_len: usize, block: usize) -> Self {
+        Self { heads, sequences, kv_len, block, window: None, sinks: false }
+    }
+
+    /// Keys that a query sees.
+    fn visible(&self) -> usize {
+        visible(self.kv_len, self.window)
+    }
+
     fn q_dims(&self) -> [usize; 3] {
         [self.sequences, self.heads.heads, self.heads.head_dim]
     }
@@ -69,6 +84,7 @@ impl Kernel for PagedDecode {
     fn shape(&self) -> BTreeMap<String, u64> {
         let mut shape = named(&self.heads.shape());
         shape.extend(named(&[("sequences", self.sequences), ("kv_len", self.kv_len), ("block", self.block)]));
+        shape.extend(shown(self.window, self.sinks));
         shape
     }
 
@@ -80,10 +96,15 @@ impl Kernel for PagedDecode {
         StorageType::FLOATS
     }
 
+    fn suits(&self, variant: &str) -> bool {
+        DecodeVariant::of(variant).suits(&self.heads)
+    }
+
     fn smaller(&self, most: Extent) -> Option<Box<dyn Kernel>> {
         let mut small = self.clone();
         shrink(&mut small.sequences, &mut small.kv_len, |sequences, kv_len| {
-            most.is_exceeded_by(&work(&self.heads, sequences, sequences * kv_len, StorageType::F32))
+            let keys = sequences * visible(kv_len, self.window);
+            most.is_exceeded_by(&work(&self.heads, sequences, keys, StorageType::F32))
         });
         if_smaller(small, self)
     }
@@ -99,8 +120,8 @@ impl Kernel for PagedDecode {
     fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         let variant = DecodeVariant::of(variant);
-        let splits = variant.splits(&self.heads, self.sequences, self.kv_len);
-        let mut plan = Plan::new(work(&self.heads, self.sequences, self.sequences * self.kv_len, element));
+        let splits = variant.splits(&self.heads, self.sequences, self.visible());
+        let mut plan = Plan::new(work(&self.heads, self.sequences, self.sequences * self.visible(), element));
         let pool_bytes = bytes_of(&self.pool_dims(), element);
         let q = plan.buffer("q", Role::Input, bytes_of(&self.q_dims(), element));
         let k = plan.buffer("k", Role::Input, pool_bytes);
@@ -118,6 +139,7 @@ impl Kernel for PagedDecode {
                     ("heads", word(heads)),
                     ("kv_heads", word(kv_heads)),
                     ("splits", word(splits)),
+                    ("window", window_word(self.window)),
                     ("table_width", word(self.table_width())),
                     ("scale", scale_bits(head_dim)),
                 ])
@@ -133,6 +155,7 @@ impl Kernel for PagedDecode {
             ("k", normal(&self.pool_dims(), element, seed ^ 0xB)),
             ("v", normal(&self.pool_dims(), element, seed ^ 0xC)),
             ("block_table", Tensor::indices(&self.block_table(seed ^ 0xD))),
+            ("sinks", sink_logits(self.heads.heads, self.sinks, seed ^ 0xE)),
         ])
     }
 
@@ -141,13 +164,16 @@ impl Kernel for PagedDecode {
     }
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
-        let cost = 2 * self.kv_len * self.heads.head_dim;
+        let cost = 2 * self.visible() * self.heads.head_dim;
+        let sinks = self.sinks.then(|| &inputs["sinks"]);
+        let seen = twin::attention::Seen { window: self.window, sinks };
         compare_rows(outputs, self.q_dims(), element, TwinBudget { cost, effort }, |sequence, head| {
             let cache = twin::attention::Pages {
                 k: &inputs["k"],
                 v: &inputs["v"],
                 block_table: &inputs["block_table"],
                 block: self.block,
+                seen,
             };
             twin::attention::decode_paged(&inputs["q"], &cache, self.kv_len, sequence, head)
         })

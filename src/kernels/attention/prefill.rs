@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::kernels::attention::heads::{Heads, TRIAL_LEN, halved};
-use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, scale_bits};
-use crate::kernels::attention::variant::{MATRIX_KEYS, PREFILL_NAMES, PrefillVariant, ROWS};
+use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal, scale_bits};
+use crate::kernels::attention::seen::{shown, sink_logits, window_word};
+use crate::kernels::attention::variant::{PREFILL_NAMES, PrefillVariant};
 use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan, Role};
-use crate::kernels::tensor::{Random, Tensor, Tensors};
+use crate::kernels::tensor::Tensors;
 use crate::kernels::twin;
 use crate::kernels::types::{Extent, StorageType, Work, named, word};
 use crate::kernels::verification::Verification;
@@ -26,18 +27,35 @@ pub struct Prefill {
     pub kv_len: usize,
     /// Whether a query sees only the keys up to its own position. The last query is at the position of the last key.
     pub causal: bool,
+    /// Sliding window, at least 1; only under `causal`. A query then sees this many keys at most, its own position included.
+    pub window: Option<usize>,
+    /// Whether each query head has a sink: a learned logit that takes part in the softmax but has no value.
+    pub sinks: bool,
 }
 
 impl Prefill {
     /// Causal attention with keys and values of one size.
     pub fn causal(heads: Heads, q_len: usize, kv_len: usize) -> Self {
-        Self { heads, value_dim: heads.head_dim, q_len, kv_len, causal: true }
+        Self { heads, value_dim: heads.head_dim, q_len, kv_len, causal: true, window: None, sinks: false }
     }
 
     /// The number of pairs of a query and a visible key.
     fn pairs(&self) -> f64 {
         let (q, kv) = (self.q_len as f64, self.kv_len as f64);
-        if self.causal { q * (kv - q) + q * (q + 1.0) / 2.0 } else { q * kv }
+        if !self.causal {
+            return q * kv;
+        }
+        let past = kv - q;
+        // The first queries see as many keys as their position says, the others a whole window.
+        let short = self.window.map_or(q, |window| (window as f64 - past).clamp(0.0, q));
+        let whole = self.window.map_or(0.0, |window| (q - short) * window as f64);
+        short * past + short * (short + 1.0) / 2.0 + whole
+    }
+
+    /// The number of keys that some query sees.
+    fn keys_seen(&self) -> usize {
+        let seen = self.window.filter(|_| self.causal).map_or(self.kv_len, |window| window + self.q_len - 1);
+        seen.min(self.kv_len)
     }
 
     /// Operations: per visible pair 2 head_dim for the score and 2 value_dim for the weighted sum.
@@ -47,11 +65,14 @@ impl Prefill {
     }
 
     fn work(&self, element: StorageType) -> Work {
-        let [q_bytes, k_bytes, v_bytes, out_bytes] =
-            [self.q_dims(), self.k_dims(), self.v_dims(), self.out_dims()].map(|dims| bytes_of(&dims, element));
+        let Heads { heads, kv_heads, head_dim } = self.heads;
+        let kv_dims = [self.keys_seen(), kv_heads, head_dim + self.value_dim];
+        let [q_bytes, kv_bytes, out_bytes] =
+            [self.q_dims(), kv_dims, self.out_dims()].map(|dims| bytes_of(&dims, element));
+        let sink_bytes = if self.sinks { 4 * heads } else { 0 };
         Work {
             flop: self.flop(),
-            bytes_read: Bytes::new((q_bytes + k_bytes + v_bytes) as f64),
+            bytes_read: Bytes::new((q_bytes + kv_bytes + sink_bytes) as f64),
             bytes_written: Bytes::new(out_bytes as f64),
         }
     }
@@ -66,13 +87,6 @@ impl Prefill {
 
     fn v_dims(&self) -> [usize; 3] {
         [self.kv_len, self.heads.kv_heads, self.value_dim]
-    }
-
-    /// Dimensions in memory of an operand that is read in blocks of `rows`. Cooperative matrices need whole blocks, since
-    /// they cannot be loaded in part.
-    fn in_memory(variant: &PrefillVariant, dims: [usize; 3], rows: usize) -> [usize; 3] {
-        let [length, heads, dim] = dims;
-        if variant.has_matrices() { [length.next_multiple_of(rows), heads, dim] } else { dims }
     }
 
     fn out_dims(&self) -> [usize; 3] {
@@ -96,6 +110,7 @@ impl Kernel for Prefill {
         if self.value_dim != self.heads.head_dim {
             shape.extend(named(&[("value_dim", self.value_dim)]));
         }
+        shape.extend(shown(self.window, self.sinks));
         shape
     }
 
@@ -139,23 +154,19 @@ impl Kernel for Prefill {
         self.heads.halved().map(|heads| Box::new(Self { heads, ..self.clone() }) as Box<dyn Kernel>)
     }
 
-    /// There are two layouts: with whole blocks of rows for cooperative matrices, and without.
-    fn layout(&self, variant: &str) -> usize {
-        usize::from(PrefillVariant::of(variant).has_matrices())
+    fn layout(&self, _variant: &str) -> usize {
+        0
     }
 
     fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let Heads { heads, kv_heads, head_dim } = self.heads;
         let variant = PrefillVariant::of(variant);
         let mut plan = Plan::new(self.work(element));
-        let padded = |plan: &mut Plan, name, dims, rows| {
-            let stored = bytes_of(&Self::in_memory(variant, dims, rows), element);
-            plan.padded_buffer(name, Role::Input, bytes_of(&dims, element), stored)
-        };
         let bindings = [
-            padded(&mut plan, "q", self.q_dims(), ROWS),
-            padded(&mut plan, "k", self.k_dims(), MATRIX_KEYS),
-            padded(&mut plan, "v", self.v_dims(), MATRIX_KEYS),
+            plan.buffer("q", Role::Input, bytes_of(&self.q_dims(), element)),
+            plan.buffer("k", Role::Input, bytes_of(&self.k_dims(), element)),
+            plan.buffer("v", Role::Input, bytes_of(&self.v_dims(), element)),
+            plan.buffer("sinks", Role::Input, heads * 4),
             plan.buffer("out", Role::Output, bytes_of(&self.out_dims(), element)),
         ];
         plan.launch(
@@ -167,6 +178,7 @@ impl Kernel for Prefill {
                     ("kv_len", word(self.kv_len)),
                     ("heads", word(heads)),
                     ("kv_heads", word(kv_heads)),
+                    ("window", window_word(self.window)),
                     ("scale", scale_bits(head_dim)),
                 ])
                 .bindings(bindings)
@@ -175,20 +187,12 @@ impl Kernel for Prefill {
         plan
     }
 
-    fn inputs(&self, variant: &str, element: StorageType, seed: u64) -> Tensors {
-        let variant = PrefillVariant::of(variant);
-        let tensor = |dims: [usize; 3], rows, salt| {
-            Tensor::random(
-                &dims,
-                &Self::in_memory(variant, dims, rows),
-                element,
-                Random { sigma: 1.0, seed: seed ^ salt },
-            )
-        };
+    fn inputs(&self, _variant: &str, element: StorageType, seed: u64) -> Tensors {
         Tensors::from([
-            ("q", tensor(self.q_dims(), ROWS, 0xA)),
-            ("k", tensor(self.k_dims(), MATRIX_KEYS, 0xB)),
-            ("v", tensor(self.v_dims(), MATRIX_KEYS, 0xC)),
+            ("q", normal(&self.q_dims(), element, seed ^ 0xA)),
+            ("k", normal(&self.k_dims(), element, seed ^ 0xB)),
+            ("v", normal(&self.v_dims(), element, seed ^ 0xC)),
+            ("sinks", sink_logits(self.heads.heads, self.sinks, seed ^ 0xE)),
         ])
     }
 
@@ -198,7 +202,9 @@ impl Kernel for Prefill {
 
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let cost = self.kv_len * (self.heads.head_dim + self.value_dim);
-        let keys = twin::attention::Keys { k: &inputs["k"], v: &inputs["v"], causal: self.causal };
+        let sinks = self.sinks.then(|| &inputs["sinks"]);
+        let seen = twin::attention::Seen { window: self.window, sinks };
+        let keys = twin::attention::Keys { k: &inputs["k"], v: &inputs["v"], causal: self.causal, seen };
         compare_rows(outputs, self.out_dims(), element, TwinBudget { cost, effort }, |row, head| {
             twin::attention::prefill(&inputs["q"], &keys, row, head)
         })

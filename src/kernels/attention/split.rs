@@ -18,19 +18,24 @@ pub(super) struct SplitBuffers {
     pub(super) state: usize,
     /// Outputs that are not normalised yet: [rows, splits, value_dim].
     pub(super) out: usize,
+    /// The operand `sinks` [heads].
+    sinks: usize,
     splits: usize,
 }
 
-/// Invocations per workgroup of the merging launch.
-const REDUCE_WORKGROUP: usize = 32;
+/// Columns of a workgroup of the merging launch.
+const REDUCE_COLUMNS: usize = 32;
+/// Parts that one of its invocations merges at most, unless there are more than eight times as many.
+const REDUCE_PARTS: usize = 16;
 
 impl SplitBuffers {
-    /// Scratch for outputs [sequences, heads, value_dim] in `splits` parts.
+    /// Scratch for outputs [sequences, heads, value_dim] in `splits` parts, and the operand `sinks`.
     pub(super) fn new(plan: &mut Plan, [sequences, heads, value_dim]: [usize; 3], splits: usize) -> Self {
         let rows = sequences * heads;
         Self {
             state: plan.buffer("part_state", Role::Scratch, rows * splits * 8),
             out: plan.buffer("part_out", Role::Scratch, rows * splits * value_dim * 4),
+            sinks: plan.buffer("sinks", Role::Input, heads * 4),
             splits,
         }
     }
@@ -41,10 +46,11 @@ impl SplitBuffers {
         let value_dim4 = value_dim / 4;
         plan.launch(
             Launch::of("attention_reduce", element)
-                .overrides([("WORKGROUP", REDUCE_WORKGROUP as f64)])
+                .constant("TOGETHER", if self.splits < 4 { 1 } else { 4 })
+                .overrides([("SHARES", self.splits.div_ceil(REDUCE_PARTS).min(8) as f64)])
                 .params([("head_dim4", word(value_dim4)), ("heads", word(heads)), ("splits", word(self.splits))])
-                .bindings([self.state, self.out, out])
-                .grid([word(value_dim4.div_ceil(REDUCE_WORKGROUP)), word(heads), word(sequences)]),
+                .bindings([self.state, self.out, self.sinks, out])
+                .grid([word(value_dim4.div_ceil(REDUCE_COLUMNS)), word(heads), word(sequences)]),
         );
     }
 }

@@ -97,13 +97,10 @@ mod tests {
         assert_eq!((shape(wide.as_ref(), "tokens"), shape(wide.as_ref(), "k")), (64, 16384));
         assert!(wide.plan("tiled_64x128", StorageType::F32).total_bytes() <= GIB);
         let heads = Heads { heads: 64, kv_heads: 8, head_dim: 128 };
-        let cache = capacity.fit(Arc::new(Decode { heads, sequences: 64, kv_len: 8192 }));
+        let cache = capacity.fit(Arc::new(Decode::new(heads, 64, 8192)));
         assert_eq!((shape(cache.as_ref(), "kv_len"), shape(cache.as_ref(), "kv_heads")), (8192, 8));
         assert!(cache.plan("group", StorageType::F32).total_bytes() <= GIB);
         let buffer = Capacity { buffer_bytes: (1 << 31) - 1, ..Capacity::unlimited() };
-        assert_eq!(
-            shape(buffer.fit(Arc::new(Decode { heads, sequences: 64, kv_len: 8192 })).as_ref(), "sequences"),
-            32
-        );
+        assert_eq!(shape(buffer.fit(Arc::new(Decode::new(heads, 64, 8192))).as_ref(), "sequences"), 32);
     }
 }

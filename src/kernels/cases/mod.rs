@@ -1,6 +1,7 @@
 //! The kernels and shapes that run: the presets of `measure`, and the suite of `verify`.
 
 mod capacity;
+mod layer_suite;
 mod presets;
 mod spec;
 mod suite;

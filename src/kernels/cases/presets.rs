@@ -3,23 +3,28 @@
 //! Shapes come from the models in specs/models. `full` and `quick` use the true sizes of a layer. `smoke` divides the
 //! hidden, intermediate and head counts by 8, so that a software adapter finishes in minutes. The router keeps all its
 //! experts, since its cost depends on them. Expert matmuls have 8 experts, those of one chip under expert parallelism.
+//!
+//! gpt-oss: the biases of its matmuls and the clamp in its SwiGLU are left out. Qwen3-Next:
+//! three of four layers have linear attention, for which there are no kernels. The others have heads of 256: decode by group
+//! takes them, but no prefill does. Its tiles would need 37 KiB of workgroup memory and more registers than some GPUs have.
 
+use std::iter;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
+use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, PagedMlaDecode, Prefill};
 use crate::kernels::cases::capacity::Capacity;
 use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
 use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, Sort, TopK};
 use crate::kernels::kernel::Kernel;
-use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer};
+use crate::kernels::layer::{AttentionBlock, BlockPhase, MlaBlock, MoeLayer, SharedExpert};
 use crate::kernels::matmul::{Combine, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
-use crate::kernels::types::{Family, KernelPhase};
-use crate::specs::{Attention, Model, Moe};
+use crate::kernels::types::{Family, KernelPhase, StorageType};
+use crate::specs::{Attention, CheckpointType, Model, Moe};
 
 /// A set of shapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema, clap::ValueEnum)]
@@ -27,7 +32,7 @@ use crate::specs::{Attention, Model, Moe};
 pub enum Preset {
     /// Layers scaled down: what a software adapter finishes in minutes.
     Smoke,
-    /// True layer sizes of three models, few points.
+    /// True layer sizes of four models, few points.
     Quick,
     /// True layer sizes of all models.
     Full,
@@ -48,6 +53,9 @@ struct Scale {
     sequences: usize,
     /// Keys per sequence of decode attention.
     kv_len: usize,
+    /// Whether it has what came after the first records: latent attention with its projections, shared experts, and the
+    /// type that a model ships in. They would make `smoke` longer.
+    is_current: bool,
 }
 
 /// A number for each phase.
@@ -80,15 +88,17 @@ fn scale(preset: Preset) -> Scale {
             prompt: 512,
             sequences: 8,
             kv_len: 1024,
+            is_current: false,
         },
         Preset::Quick => Scale {
-            models: &["llama-3.1-70b", "qwen3-235b-a22b", "deepseek-v3"],
+            models: &["llama-3.1-70b", "qwen3-235b-a22b", "deepseek-v3", "gpt-oss-120b"],
             divisor: 1,
             rows: ByPhase { prefill: 512, decode: 16 },
             routed_tokens: ByPhase { prefill: 4096, decode: 128 },
             prompt: 2048,
             sequences: 32,
             kv_len: 4096,
+            is_current: true,
         },
         Preset::Full => Scale {
             models: &[
@@ -98,6 +108,8 @@ fn scale(preset: Preset) -> Scale {
                 "qwen3-30b-a3b",
                 "qwen3-235b-a22b",
                 "deepseek-v3",
+                "gpt-oss-120b",
+                "qwen3-next-80b-a3b",
             ],
             divisor: 1,
             rows: ByPhase { prefill: 4096, decode: 16 },
@@ -105,6 +117,7 @@ fn scale(preset: Preset) -> Scale {
             prompt: 4096,
             sequences: 64,
             kv_len: 8192,
+            is_current: true,
         },
     }
 }
@@ -124,11 +137,33 @@ pub fn preset_cases(preset: Preset, models: &[Model], capacity: &Capacity) -> Ve
         for phase in [KernelPhase::Prefill, KernelPhase::Decode] {
             for (family, kernel) in layer_kernels(model, phase, &scale) {
                 let (kernel, label) = (capacity.fit(kernel), model.name.clone());
-                cases.extend(CaseGroup { family, kernel, label, phase, scale_divisor }.expand());
+                let group = CaseGroup { family, kernel, label, phase, scale_divisor }.expand();
+                cases.extend(group.into_iter().filter(|case| has_type(model, case, &scale)));
             }
         }
     }
     cases
+}
+
+/// The models of the first records. They are measured in every type that those had, whatever they ship in.
+const IN_ALL_FIRST_TYPES: &[&str] =
+    &["llama-3.1-8b", "llama-3.1-70b", "llama-3.1-405b", "qwen3-30b-a3b", "qwen3-235b-a22b", "deepseek-v3"];
+
+/// No built-in file ships in NVFP4, but a second checkpoint of this model does (nvidia/DeepSeek-V3-0324-NVFP4).
+const IN_NVFP4: &str = "deepseek-v3";
+
+/// Whether a model is measured in the type of a case: in f16 and bf16, in the type that it ships in, and in the others that
+/// the first records had if it was in them. A kernel that exists in f32 alone is measured in it.
+fn has_type(model: &Model, case: &CaseSpec, scale: &Scale) -> bool {
+    let ships_in = |checkpoint| scale.is_current && model.checkpoint == checkpoint;
+    match case.element {
+        StorageType::F16 | StorageType::Bf16 => true,
+        StorageType::F32 if case.kernel.elements() == [StorageType::F32] => true,
+        StorageType::F32 | StorageType::Int8 | StorageType::Int4 => IN_ALL_FIRST_TYPES.contains(&&*model.name),
+        StorageType::Fp8 => ships_in(CheckpointType::Fp8),
+        StorageType::Mxfp4 => ships_in(CheckpointType::Mxfp4),
+        StorageType::Nvfp4 => ships_in(CheckpointType::Nvfp4) || scale.is_current && model.name == IN_NVFP4,
+    }
 }
 
 /// A kernel with its family.
@@ -159,22 +194,45 @@ fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFami
         let intermediate = size(model.dense_intermediate) / scale.divisor;
         kernels.extend(Ffn { experts: 1, rows: rows * 4, hidden, intermediate }.kernels());
     }
-    kernels.extend(attention_kernels(model.attention, phase, scale));
-    kernels.extend(attention_block(model.attention, hidden, phase, scale));
-    kernels.extend(model.moe.as_ref().map(|moe| moe_layer(moe, hidden, rows.div_ceil(4), scale)));
+    kernels.extend(attention_kernels(model, phase, scale));
+    kernels.extend(attention_blocks(model, hidden, phase, scale));
+    kernels.extend(model.moe.iter().flat_map(|moe| moe_layers(moe, hidden, rows.div_ceil(4), scale)));
     kernels
 }
 
-/// Attention with its projections, for grouped heads. The latent kind has no kernels for all of them.
-fn attention_block(attention: Attention, hidden: usize, phase: KernelPhase, scale: &Scale) -> Option<OfFamily> {
-    let Attention::Gqa { heads, kv_heads, head_dim } = attention else { return None };
+/// The largest grouped heads that prefill takes, and whole attention blocks with it.
+const MOST_PREFILL_DIM: u64 = 128;
+
+/// Attention with its projections.
+fn attention_blocks(model: &Model, hidden: usize, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
-    let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
     let phase = match phase {
         KernelPhase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
         KernelPhase::Decode => BlockPhase::Decode { sequences: scale.sequences, kv_len: scale.kv_len },
     };
-    Some(of(Family::Layer, AttentionBlock { heads, hidden, phase, projection: None }))
+    match model.attention {
+        Attention::Gqa { head_dim, .. } if head_dim > MOST_PREFILL_DIM => Vec::new(),
+        Attention::Gqa { heads, kv_heads, head_dim } => {
+            let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
+            let sinks = model.sinks;
+            let block = |window| AttentionBlock { heads, hidden, phase, window, sinks, projection: None };
+            windows(model).map(|window| of(Family::Layer, block(window))).collect()
+        }
+        Attention::Mla { heads, q_lora_rank, kv_lora_rank, rope_head_dim, nope_head_dim, v_head_dim } => {
+            let block = MlaBlock {
+                heads: divided(heads),
+                hidden,
+                q_rank: size(q_lora_rank),
+                latent_dim: size(kv_lora_rank),
+                rope_dim: size(rope_head_dim),
+                nope_dim: size(nope_head_dim),
+                value_dim: size(v_head_dim),
+                phase,
+                projection: None,
+            };
+            if scale.is_current { vec![of(Family::Layer, block)] } else { Vec::new() }
+        }
+    }
 }
 
 /// A layer that is measured as a whole has an eighth of the model's experts, so that their weights fit a device. It keeps
@@ -183,34 +241,53 @@ const LAYER_SHARE: usize = 8;
 /// The most tokens of such a layer.
 const LAYER_TOKENS: usize = 4096;
 
-/// A whole layer with `rows` rows per expert on average. That is fewer than in the cases of single kernels, since it has
-/// more experts.
-fn moe_layer(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> OfFamily {
+/// Whole layers with `rows` rows per expert on average: without shared experts where the first records had it so, and with
+/// them. The rows are fewer than in the cases of single kernels, since a layer has more experts.
+fn moe_layers(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> Vec<OfFamily> {
     let mut gate = gate(moe);
     let least = gate.top_k.max(2 * gate.groups).next_multiple_of(4);
     gate.experts = (gate.experts / LAYER_SHARE).max(least).min(gate.experts);
     let tokens = (rows * gate.experts / gate.top_k).clamp(1, LAYER_TOKENS);
     let intermediate = size(moe.intermediate) / scale.divisor;
-    of(Family::Layer, MoeLayer { gate, tokens, hidden, intermediate, router: None, scoring: None })
+    let shared = (moe.shared_experts > 0 && scale.is_current).then(|| SharedExpert {
+        intermediate: intermediate * size(moe.shared_experts),
+        gated: moe.gated_shared,
+        variant: None,
+    });
+    let layer = MoeLayer { gate, tokens, hidden, intermediate, shared: None, router: None, scoring: None };
+    let whole = shared.map(|shared| MoeLayer { shared: Some(shared), ..layer.clone() });
+    let routed = (!moe.gated_shared).then_some(layer);
+    routed.into_iter().chain(whole).map(|layer| of(Family::Layer, layer)).collect()
 }
 
 /// Keys per block of the paged cache: vLLM's default.
 const BLOCK: usize = 16;
+/// Entries per block of the paged latent cache: FlashMLA's.
+const LATENT_BLOCK: usize = 64;
 
-fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
+/// The windows of a model's layers: none, and one in addition if some layers attend within it.
+fn windows(model: &Model) -> impl Iterator<Item = Option<usize>> {
+    iter::once(None).chain(model.window.map(|window| Some(size(window.tokens))))
+}
+
+fn attention_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
     let Scale { prompt, sequences, kv_len, .. } = *scale;
-    match (attention, phase) {
+    let sinks = model.sinks;
+    match (model.attention, phase) {
+        (Attention::Gqa { head_dim, .. }, KernelPhase::Prefill) if head_dim > MOST_PREFILL_DIM => Vec::new(),
         (Attention::Gqa { heads, kv_heads, head_dim }, _) => {
             let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
-            if phase == KernelPhase::Prefill {
-                vec![of(Family::Attention, Prefill::causal(heads, prompt, prompt))]
-            } else {
-                vec![
-                    of(Family::Attention, Decode { heads, sequences, kv_len }),
-                    of(Family::Attention, PagedDecode { heads, sequences, kv_len, block: BLOCK }),
-                ]
-            }
+            let kernels = |window| {
+                if phase == KernelPhase::Prefill {
+                    let prefill = Prefill { window, sinks, ..Prefill::causal(heads, prompt, prompt) };
+                    return vec![of(Family::Attention, prefill)];
+                }
+                let decode = Decode { window, sinks, ..Decode::new(heads, sequences, kv_len) };
+                let paged = PagedDecode { window, sinks, ..PagedDecode::new(heads, sequences, kv_len, BLOCK) };
+                vec![of(Family::Attention, decode), of(Family::Attention, paged)]
+            };
+            windows(model).flat_map(kernels).collect()
         }
         (Attention::Mla { heads, rope_head_dim, nope_head_dim, v_head_dim, .. }, KernelPhase::Prefill) => {
             // The latent is expanded: every head has keys and values of its own.
@@ -218,7 +295,7 @@ fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) ->
             let head_dim = size(nope_head_dim.saturating_add(rope_head_dim));
             let heads = Heads { heads, kv_heads: heads, head_dim };
             let value_dim = size(v_head_dim);
-            vec![of(Family::Attention, Prefill { heads, value_dim, q_len: prompt, kv_len: prompt, causal: true })]
+            vec![of(Family::Attention, Prefill { value_dim, ..Prefill::causal(heads, prompt, prompt) })]
         }
         (Attention::Mla { heads, kv_lora_rank, rope_head_dim, nope_head_dim, .. }, KernelPhase::Decode) => {
             let decode = MlaDecode {
@@ -229,7 +306,8 @@ fn attention_kernels(attention: Attention, phase: KernelPhase, scale: &Scale) ->
                 sequences,
                 kv_len,
             };
-            vec![of(Family::Attention, decode)]
+            let paged = PagedMlaDecode { decode: decode.clone(), block: LATENT_BLOCK };
+            vec![of(Family::Attention, decode), of(Family::Attention, paged)]
         }
     }
 }
@@ -331,13 +409,46 @@ mod tests {
     #[test]
     fn ids_are_unique_in_every_preset() {
         for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
-            let models: Vec<Model> =
-                preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
-            let cases = preset_cases(preset, &models, &Capacity::unlimited());
+            let cases = cases_of(preset);
             let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
             assert_eq!(ids.len(), cases.len(), "{preset:?}");
             assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
         }
+    }
+
+    fn cases_of(preset: Preset) -> Vec<CaseSpec> {
+        let models: Vec<Model> =
+            preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
+        preset_cases(preset, &models, &Capacity::unlimited())
+    }
+
+    #[test]
+    fn a_model_is_measured_in_the_type_that_it_ships_in_and_smoke_in_those_of_the_first_records() {
+        use StorageType::{Bf16, F16, F32, Fp8, Int4, Int8, Mxfp4, Nvfp4};
+        let types = |preset, model: &str| -> BTreeSet<StorageType> {
+            let cases = cases_of(preset).into_iter();
+            cases.filter(|case| case.label == model && case.kernel.name() == "down").map(|case| case.element).collect()
+        };
+        let first = [F32, F16, Bf16, Int8, Int4];
+        assert_eq!(types(Preset::Quick, "gpt-oss-120b"), BTreeSet::from([F16, Bf16, Mxfp4]));
+        assert_eq!(types(Preset::Full, "qwen3-next-80b-a3b"), BTreeSet::from([F16, Bf16]));
+        assert_eq!(types(Preset::Full, "deepseek-v3"), first.into_iter().chain([Fp8, Nvfp4]).collect());
+        assert_eq!(types(Preset::Smoke, "deepseek-v3"), BTreeSet::from(first));
+    }
+
+    #[test]
+    fn windows_sinks_and_shared_experts_of_current_models_are_in_full() {
+        let cases = cases_of(Preset::Full);
+        let has = |model: &str, kernel: &str, size: &str| {
+            let of_model = cases.iter().filter(|case| case.label == model && case.kernel.name() == kernel);
+            of_model.map(|case| case.kernel.shape()).any(|shape| shape.contains_key(size))
+        };
+        for kernel in ["prefill", "decode", "decode_paged", "attention_block_prefill", "attention_block_decode"] {
+            assert!(has("gpt-oss-120b", kernel, "window") && has("gpt-oss-120b", kernel, "sinks"), "{kernel}");
+        }
+        assert!(has("qwen3-next-80b-a3b", "moe_layer", "gated_shared"));
+        assert!(has("qwen3-next-80b-a3b", "decode", "head_dim") && !has("qwen3-next-80b-a3b", "prefill", "head_dim"));
+        assert!(has("deepseek-v3", "moe_layer", "shared") && has("deepseek-v3", "mla_block_decode", "q_rank"));
     }
 
     #[test]
@@ -345,9 +456,7 @@ mod tests {
         let (flop, mut shrunk) = (Flop::new(3e7), BTreeSet::new());
         let most = Extent { flop, bytes: Bytes::new(1e12) };
         for preset in [Preset::Smoke, Preset::Full] {
-            let models: Vec<Model> =
-                preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
-            for case in preset_cases(preset, &models, &Capacity::unlimited()) {
+            for case in cases_of(preset) {
                 let Some(small) = case.kernel.smaller(most) else { continue };
                 let [own, less] =
                     [case.kernel.as_ref(), small.as_ref()].map(|k| k.plan(case.variant, case.element).work.flop);

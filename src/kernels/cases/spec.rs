@@ -75,3 +75,10 @@ impl CaseGroup {
         specs
     }
 }
+
+/// A kernel of the suite, with a word for its inputs.
+pub(super) type Labelled = (&'static str, Arc<dyn Kernel>);
+
+pub(super) fn shared(kernel: impl Kernel + 'static) -> Arc<dyn Kernel> {
+    Arc::new(kernel)
+}

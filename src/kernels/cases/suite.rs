@@ -1,17 +1,16 @@
 //! The suite of `verify`: at least eight shapes of every kernel in every variant and type.
 
-use std::sync::Arc;
-
-use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
-use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
+use crate::kernels::attention::{
+    Decode, HeadMatmul, Heads, JoinKeys, MlaDecode, PagedDecode, PagedMlaDecode, Prefill,
+};
+use crate::kernels::cases::layer_suite::layer_suite;
+use crate::kernels::cases::spec::{CaseGroup, CaseSpec, Labelled, shared};
 use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, Sort, TopK};
-use crate::kernels::kernel::Kernel;
-use crate::kernels::layer::{AttentionBlock, BlockPhase, MoeLayer};
-use crate::kernels::matmul::{Combine, ExtremeProduct, Matmul, MatmulRole};
+use crate::kernels::matmul::{Combine, CombineShared, ExtremeProduct, Matmul, MatmulRole};
 use crate::kernels::routing::Load;
 use crate::kernels::types::{Family, KernelPhase};
-use crate::specs::Scoring::{Sigmoid, Softmax};
+use crate::specs::Scoring::{BiasedSoftmax, Sigmoid, Softmax, SqrtSoftplus};
 
 /// The suite of `verify`: small shapes that are multiples of no tile, and the edge cases of each kernel.
 pub fn verification_cases() -> Vec<CaseSpec> {
@@ -29,13 +28,6 @@ pub fn verification_cases() -> Vec<CaseSpec> {
         kernels.into_iter().flat_map(move |kernel| listed(family, kernel).expand())
     };
     families.into_iter().flat_map(cases).collect()
-}
-
-/// A kernel of the suite, with a word for its inputs.
-type Labelled = (&'static str, Arc<dyn Kernel>);
-
-fn shared(kernel: impl Kernel + 'static) -> Arc<dyn Kernel> {
-    Arc::new(kernel)
 }
 
 /// At least eight shapes per variant and type. There are single tokens, odd k and n, skewed and even loads, experts without
@@ -74,7 +66,11 @@ fn matmul_suite() -> Vec<Labelled> {
         (256, 12, 8, 36),
         (32, 40, 2, 129),
     ] {
-        kernels.push(("uniform", shared(Combine { tokens, top_k, hidden, experts })));
+        let combine = Combine { tokens, top_k, hidden, experts };
+        for gated in [false, true] {
+            kernels.push(("uniform", shared(CombineShared { routed: combine.clone(), gated })));
+        }
+        kernels.push(("uniform", shared(combine)));
     }
     kernels
 }
@@ -143,6 +139,7 @@ fn gating_suite() -> Vec<Labelled> {
     ] {
         kernels.push(("random", shared(TopK { gate, tokens, logits: Logits::Random })));
     }
+    kernels.extend(current_gates());
     for (tokens, top_k, experts, row_tile, load) in [
         (1, 1, 1, 16, Load::Uniform),
         (1, 8, 256, 64, Load::Uniform),
@@ -167,6 +164,53 @@ fn gating_suite() -> Vec<Labelled> {
     };
     kernels.push(("random", shared(router(1, 64, 8))));
     kernels.push(("random", shared(router(67, 130, 128))));
+    kernels
+}
+
+/// Gates of models after DeepSeek-V3: ten experts per token (Qwen3-Next), a bias in the logits (gpt-oss), the square root
+/// of the softplus (DeepSeek-V4).
+fn current_gates() -> Vec<Labelled> {
+    let gate = |scoring, experts, top_k| Gate {
+        experts,
+        top_k,
+        scoring,
+        groups: 1,
+        kept_groups: 1,
+        renormalise: true,
+        scale: if scoring == SqrtSoftplus { 1.5 } else { 1.0 },
+    };
+    let grouped = Gate { groups: 8, kept_groups: 3, ..gate(SqrtSoftplus, 160, 6) };
+    let mut kernels = Vec::new();
+    for (gate, tokens) in [
+        (gate(Softmax, 512, 10), 35),
+        (gate(Softmax, 24, 18), 9),
+        (gate(BiasedSoftmax, 128, 4), 70),
+        (gate(BiasedSoftmax, 32, 4), 9),
+        (gate(SqrtSoftplus, 256, 6), 67),
+        (gate(SqrtSoftplus, 32, 8), 9),
+        (grouped, 12),
+    ] {
+        for (label, logits) in [("random", Logits::Random), ("ties", Logits::Ties)] {
+            kernels.push((label, shared(TopK { gate: gate.clone(), tokens, logits })));
+        }
+    }
+    for (gate, tokens) in [
+        (gate(BiasedSoftmax, 128, 4), 1),
+        (gate(BiasedSoftmax, 8, 2), 3),
+        (gate(BiasedSoftmax, 64, 6), 19),
+        (gate(BiasedSoftmax, 512, 8), 5),
+        (gate(BiasedSoftmax, 16, 5), 40),
+        (gate(BiasedSoftmax, 256, 7), 33),
+        (gate(BiasedSoftmax, 12, 3), 17),
+        (gate(SqrtSoftplus, 384, 6), 3),
+        (gate(SqrtSoftplus, 64, 4), 19),
+        (gate(SqrtSoftplus, 8, 2), 1),
+        (gate(SqrtSoftplus, 128, 8), 33),
+        (gate(SqrtSoftplus, 16, 3), 70),
+        (gate(SqrtSoftplus, 40, 5), 31),
+    ] {
+        kernels.push(("random", shared(TopK { gate, tokens, logits: Logits::Random })));
+    }
     kernels
 }
 
@@ -204,7 +248,7 @@ fn attention_suite() -> Vec<Labelled> {
         (2, 100, 96, 7, 130),
         (2, 192, 128, 65, 81),
     ] {
-        let prefill = Prefill { heads: heads(count, count, head_dim), value_dim, q_len, kv_len, causal: true };
+        let prefill = Prefill { value_dim, ..Prefill::causal(heads(count, count, head_dim), q_len, kv_len) };
         kernels.push(("random", shared(prefill)));
     }
     for (heads, sequences, kv_len) in [
@@ -218,7 +262,7 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(4, 1, 128), 2, 64),
         (heads(5, 1, 32), 3, 129),
     ] {
-        kernels.push(("random", shared(Decode { heads, sequences, kv_len })));
+        kernels.push(("random", shared(Decode::new(heads, sequences, kv_len))));
     }
     for (heads, sequences, kv_len, block) in [
         (heads(1, 1, 64), 1, 1, 16),
@@ -231,10 +275,26 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(2, 1, 32), 5, 48, 1),
         (heads(4, 1, 128), 2, 128, 16),
     ] {
-        kernels.push(("random", shared(PagedDecode { heads, sequences, kv_len, block })));
+        kernels.push(("random", shared(PagedDecode::new(heads, sequences, kv_len, block))));
     }
-    // heads, latent_dim, rope_dim, key_dim, sequences, kv_len
-    for (heads, latent_dim, rope_dim, key_dim, sequences, kv_len) in [
+    kernels.extend(windows_and_sinks());
+    kernels.extend(latent_suite());
+    kernels.extend(latent_projections());
+    kernels
+}
+
+fn latent_suite() -> Vec<Labelled> {
+    let decode = |(heads, latent_dim, rope_dim, key_dim, sequences, kv_len)| MlaDecode {
+        heads,
+        latent_dim,
+        rope_dim,
+        key_dim,
+        sequences,
+        kv_len,
+    };
+    let mut kernels = Vec::new();
+    // With a small key_dim scores are far apart, so that outputs are rescaled again and again.
+    for shape in [
         (1, 512, 64, 192, 1, 1),
         (16, 512, 64, 192, 1, 63),
         (16, 512, 64, 192, 2, 65),
@@ -245,58 +305,93 @@ fn attention_suite() -> Vec<Labelled> {
         (24, 64, 64, 64, 2, 256),
         (3, 36, 20, 28, 2, 70),
         (9, 192, 64, 96, 1, 7),
+        (33, 512, 64, 4, 2, 250),
+        (16, 256, 32, 4, 3, 144),
     ] {
-        kernels.push(("random", shared(MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len })));
+        kernels.push(("random", shared(decode(shape))));
+    }
+    for (shape, block) in [
+        ((1, 512, 64, 192, 1, 1), 64),
+        ((16, 512, 64, 192, 1, 63), 16),
+        ((16, 512, 64, 192, 2, 130), 64),
+        ((17, 512, 64, 192, 1, 200), 1),
+        ((8, 512, 64, 192, 1, 129), 7),
+        ((128, 64, 64, 96, 1, 40), 16),
+        ((5, 128, 64, 96, 3, 77), 64),
+        ((24, 64, 64, 64, 2, 256), 64),
+        ((3, 36, 20, 28, 2, 70), 16),
+        ((33, 512, 64, 4, 2, 250), 7),
+    ] {
+        kernels.push(("random", shared(PagedMlaDecode { decode: decode(shape), block })));
     }
     kernels
 }
 
-fn layer_suite() -> Vec<Labelled> {
-    let gate = |experts, top_k, scoring, groups| Gate {
-        experts,
-        top_k,
-        scoring,
-        groups,
-        kept_groups: groups.div_ceil(2),
-        renormalise: true,
-        scale: if scoring == Sigmoid { 2.5 } else { 1.0 },
-    };
+/// What latent attention needs beside matmuls and attention.
+fn latent_projections() -> Vec<Labelled> {
     let mut kernels = Vec::new();
-    for (gate, tokens, hidden, intermediate) in [
-        (gate(8, 2, Softmax, 1), 37, 36, 20),
-        (gate(16, 4, Sigmoid, 4), 70, 68, 41),
-        (gate(4, 1, Softmax, 1), 1, 32, 7),
-        (gate(8, 2, Softmax, 1), 3, 64, 64),
-        (gate(32, 8, Sigmoid, 8), 2, 40, 24),
-        (gate(16, 2, Softmax, 1), 5, 100, 33),
-        (gate(64, 6, Softmax, 1), 9, 48, 16),
-        (gate(8, 1, Sigmoid, 2), 2, 260, 12),
-        (gate(12, 3, Sigmoid, 3), 4, 36, 65),
-        (gate(256, 8, Sigmoid, 8), 4, 20, 9),
+    for (tokens, heads, k, n, rest) in [
+        (1, 1, 4, 4, 0),
+        (3, 16, 128, 512, 64),
+        (9, 4, 512, 128, 0),
+        (17, 3, 36, 52, 20),
+        (8, 2, 64, 260, 4),
+        (33, 1, 20, 128, 64),
+        (2, 40, 8, 12, 4),
+        (70, 2, 100, 96, 0),
     ] {
-        kernels.push(("random", shared(MoeLayer { gate, tokens, hidden, intermediate, router: None, scoring: None })));
+        kernels.push(("random", shared(HeadMatmul { tokens, heads, k, n, rest })));
     }
-    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
-    for (heads, hidden, phase) in [
-        (heads(4, 2, 32), 52, BlockPhase::Prefill { tokens: 45 }),
-        (heads(2, 1, 64), 100, BlockPhase::Prefill { tokens: 1 }),
-        (heads(8, 2, 32), 40, BlockPhase::Decode { sequences: 3, kv_len: 77 }),
-        (heads(4, 4, 36), 64, BlockPhase::Decode { sequences: 1, kv_len: 130 }),
-        (heads(1, 1, 64), 33, BlockPhase::Prefill { tokens: 7 }),
-        (heads(8, 1, 64), 72, BlockPhase::Prefill { tokens: 33 }),
-        (heads(2, 2, 32), 129, BlockPhase::Prefill { tokens: 64 }),
-        (heads(6, 3, 36), 20, BlockPhase::Prefill { tokens: 17 }),
-        (heads(3, 1, 128), 48, BlockPhase::Prefill { tokens: 3 }),
-        (heads(2, 1, 96), 100, BlockPhase::Prefill { tokens: 31 }),
-        (heads(4, 4, 64), 40, BlockPhase::Prefill { tokens: 65 }),
-        (heads(1, 1, 64), 8, BlockPhase::Decode { sequences: 1, kv_len: 1 }),
-        (heads(8, 1, 64), 133, BlockPhase::Decode { sequences: 2, kv_len: 64 }),
-        (heads(6, 3, 32), 36, BlockPhase::Decode { sequences: 5, kv_len: 33 }),
-        (heads(2, 2, 128), 20, BlockPhase::Decode { sequences: 1, kv_len: 257 }),
-        (heads(5, 1, 32), 65, BlockPhase::Decode { sequences: 4, kv_len: 19 }),
-        (heads(16, 4, 64), 24, BlockPhase::Decode { sequences: 2, kv_len: 100 }),
+    for (tokens, heads, own, rotary) in [
+        (1, 1, 4, 4),
+        (3, 16, 128, 64),
+        (9, 4, 64, 32),
+        (17, 3, 36, 20),
+        (8, 2, 260, 4),
+        (33, 1, 20, 128),
+        (2, 40, 8, 12),
+        (70, 5, 100, 96),
     ] {
-        kernels.push(("random", shared(AttentionBlock { heads, hidden, phase, projection: None })));
+        kernels.push(("random", shared(JoinKeys { tokens, heads, own, rotary })));
+    }
+    kernels
+}
+
+/// Attention with a sliding window, with sinks and with both. Every fourth sink is extreme.
+fn windows_and_sinks() -> Vec<Labelled> {
+    let heads = |heads, kv_heads, head_dim| Heads { heads, kv_heads, head_dim };
+    let mut kernels = Vec::new();
+    for (heads, q_len, kv_len, window, sinks) in [
+        (heads(16, 2, 64), 40, 40, Some(128), true),
+        (heads(8, 1, 64), 70, 300, Some(128), true),
+        (heads(5, 1, 128), 66, 257, Some(1), false),
+        (heads(4, 4, 36), 33, 130, Some(37), true),
+        (heads(8, 2, 128), 63, 63, None, true),
+        (heads(2, 1, 96), 150, 150, Some(17), true),
+        (heads(12, 4, 80), 9, 290, Some(101), false),
+    ] {
+        kernels.push(("random", shared(Prefill { window, sinks, ..Prefill::causal(heads, q_len, kv_len) })));
+    }
+    let full = Prefill { causal: false, sinks: true, ..Prefill::causal(heads(8, 4, 64), 50, 70) };
+    kernels.push(("random", shared(full)));
+    // Latent attention has values narrower than keys.
+    let narrow = Prefill { value_dim: 64, sinks: true, ..Prefill::causal(heads(8, 8, 96), 40, 90) };
+    kernels.push(("random", shared(Prefill { window: Some(33), ..narrow })));
+    for (heads, sequences, kv_len, window, sinks) in [
+        (heads(16, 2, 64), 2, 300, Some(128), true),
+        (heads(8, 1, 64), 1, 100, Some(128), true),
+        (heads(5, 1, 128), 3, 257, Some(1), false),
+        (heads(4, 4, 36), 1, 130, Some(77), true),
+        (heads(8, 2, 128), 2, 63, None, true),
+        (heads(12, 4, 80), 1, 700, Some(333), false),
+        // Qwen3-Next's full attention: heads of 256, which only decode by group holds.
+        (heads(16, 2, 256), 2, 130, None, false),
+        (heads(6, 3, 204), 1, 65, Some(40), true),
+    ] {
+        let block = 16;
+        let contiguous = Decode { window, sinks, ..Decode::new(heads, sequences, kv_len) };
+        let paged = PagedDecode { window, sinks, ..PagedDecode::new(heads, sequences, kv_len, block) };
+        kernels.extend([("random", shared(contiguous)), ("random", shared(paged))]);
     }
     kernels
 }

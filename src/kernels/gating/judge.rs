@@ -10,17 +10,19 @@ use crate::specs::Scoring;
 /// The logits that kernel and twin chose by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogitsOf {
-    /// Both sides read the same logits. Equal choices are equal on both sides, and softmax compares logits without
-    /// rounding.
+    /// Both sides read the same logits. Equal choices are equal on both sides, and softmax without a bias compares logits
+    /// without rounding.
     OneInput,
     /// Each side computed its own logits, which differ by rounding.
     OwnProduct,
 }
 
 impl LogitsOf {
-    /// Whether two choices this far apart may come in either order. Choices are sums of numbers around 1.
-    fn is_tie(self, difference: f64) -> bool {
+    /// Whether two choices this far apart may come in either order. Choices are sums of numbers around 1. Those of
+    /// [`Scoring::SqrtSoftplus`] reach 3, through one more function.
+    fn is_tie(self, difference: f64, gate: &Gate) -> bool {
         match self {
+            Self::OneInput if gate.scoring == Scoring::SqrtSoftplus => difference > 0.0 && difference < 4e-6,
             Self::OneInput => difference > 0.0 && difference < 1e-6,
             Self::OwnProduct => difference < 1e-5,
         }
@@ -28,7 +30,7 @@ impl LogitsOf {
 
     /// Whether the order of experts may differ by rounding at all.
     fn rounds(self, gate: &Gate) -> bool {
-        self == Self::OwnProduct || gate.scoring == Scoring::Sigmoid
+        self == Self::OwnProduct || gate.scoring != Scoring::Softmax
     }
 }
 
@@ -45,9 +47,9 @@ pub(crate) fn judge_topk(gate: &Gate, got: &[usize], scores: &Scores, logits: Lo
     }
     // A group that is kept by a tie may be dropped, and all its experts with it.
     let near = |(&got, &want): (&usize, &usize)| {
-        got == want || logits.is_tie((scores.choice[got] - scores.choice[want]).abs())
+        got == want || logits.is_tie((scores.choice[got] - scores.choice[want]).abs(), gate)
     };
-    logits.is_tie(scores.group_margin) || logits.rounds(gate) && got.iter().zip(&want).all(near)
+    logits.is_tie(scores.group_margin, gate) || logits.rounds(gate) && got.iter().zip(&want).all(near)
 }
 
 /// The tokens whose experts are wrong.

@@ -38,12 +38,53 @@ pub struct TopK {
     pub logits: Logits,
 }
 
-/// The fewest lanes of a subgroup that the subgroup variant supports.
-const SUBGROUP_LANES: usize = 8;
-/// Tokens per workgroup of the subgroup variant.
+/// The subgroup variants, with the lanes that the registers of each are sized for. Wider subgroups leave lanes idle.
+const SUBGROUP_VARIANTS: [(&str, usize); 2] = [("subgroup", 8), ("subgroup_32", 32)];
+/// The fewest lanes that any kernel with subgroups runs in.
+const LEAST_LANES: usize = 8;
+/// The most vec4 of scores that a lane of a subgroup variant holds.
+const MOST_VECTORS: usize = 16;
+/// Tokens per workgroup of the subgroup variants.
 const SUBGROUP_TOKENS: usize = 8;
 /// Invocations per workgroup.
 const WORKGROUP: usize = 64;
+
+/// The experts of a token on the lanes of a subgroup.
+struct OnLanes {
+    /// Neighbouring experts per lane, in fours.
+    vectors: usize,
+    /// Lanes that share a group of experts; 1 without a limit of groups.
+    group_lanes: usize,
+    /// The fewest lanes that hold all experts, and one slot each.
+    least_lanes: usize,
+}
+
+impl OnLanes {
+    /// Sized for subgroups of `lanes`; `None` if they do not hold this gate. A lane has experts of one group only.
+    fn of(gate: &Gate, lanes: usize) -> Option<Self> {
+        let group = gate.experts / gate.groups;
+        if !group.is_multiple_of(4) || gate.groups > lanes || gate.top_k > lanes {
+            return None;
+        }
+        let experts4 = gate.experts / 4;
+        let (vectors, group_lanes) = if gate.kept_groups < gate.groups {
+            let shares = |lanes_of_one: &usize| (group / 4).is_multiple_of(*lanes_of_one);
+            let group_lanes = (0..).map(|power| 1 << power).take_while(|most| most * gate.groups <= lanes);
+            let group_lanes = group_lanes.filter(shares).last()?;
+            (group / 4 / group_lanes, group_lanes)
+        } else {
+            (experts4.div_ceil(lanes), 1)
+        };
+        let least_lanes = experts4.div_ceil(vectors).max(gate.top_k).next_power_of_two().max(LEAST_LANES);
+        (vectors <= MOST_VECTORS).then_some(Self { vectors, group_lanes, least_lanes })
+    }
+
+    /// That of the variant of a name, if it has subgroups and suits.
+    fn of_variant(gate: &Gate, variant: &str) -> Option<Self> {
+        let (_, lanes) = SUBGROUP_VARIANTS.iter().find(|(name, _)| *name == variant)?;
+        Self::of(gate, *lanes)
+    }
+}
 
 impl TopK {
     fn slots(&self) -> usize {
@@ -67,6 +108,21 @@ impl TopK {
     }
 }
 
+/// The override `SCORING` of the shaders.
+fn scoring_code(scoring: Scoring) -> u8 {
+    match scoring {
+        Scoring::Softmax => 0,
+        Scoring::Sigmoid => 1,
+        Scoring::SqrtSoftplus => 2,
+        Scoring::BiasedSoftmax => 3,
+    }
+}
+
+/// The slots that an invocation keeps in registers where it chooses for a token by itself.
+fn most_top_k(top_k: usize) -> usize {
+    if top_k <= 8 { 8 } else { top_k.next_multiple_of(4) }
+}
+
 /// The deviations over the tokens compared so far.
 struct Seen {
     weights: Deviation,
@@ -88,6 +144,9 @@ impl Kernel for TopK {
     fn name(&self) -> &'static str {
         match (self.gate.scoring, self.gate.renormalise) {
             (Scoring::Sigmoid, _) => "sigmoid_group_topk",
+            (Scoring::SqrtSoftplus, _) => "sqrtsoftplus_topk",
+            (Scoring::BiasedSoftmax, true) => "biased_softmax_topk_renorm",
+            (Scoring::BiasedSoftmax, false) => "biased_softmax_topk",
             (Scoring::Softmax, true) => "softmax_topk_renorm",
             (Scoring::Softmax, false) => "softmax_topk",
         }
@@ -104,14 +163,12 @@ impl Kernel for TopK {
     }
 
     fn variants(&self) -> &'static [&'static str] {
-        &["token", "subgroup", "workgroup"]
+        &["token", "subgroup", "workgroup", "subgroup_32"]
     }
 
     fn suits(&self, variant: &str) -> bool {
-        // A lane of the subgroup kernel holds 4 neighbouring experts of one group at a time, and the score of one group.
-        let gate = &self.gate;
-        variant != "subgroup"
-            || (gate.experts / gate.groups).is_multiple_of(4) && gate.groups <= SUBGROUP_LANES && gate.experts <= 512
+        let is_for_subgroups = SUBGROUP_VARIANTS.iter().any(|(name, _)| *name == variant);
+        !is_for_subgroups || OnLanes::of_variant(&self.gate, variant).is_some()
     }
 
     fn elements(&self) -> &'static [StorageType] {
@@ -136,19 +193,24 @@ impl Kernel for TopK {
             plan.buffer("expert_of_slot", Role::Output, self.slots() * 4),
             plan.buffer("weight", Role::Output, self.slots() * 4),
         ];
-        let (launch, workgroups) = match variant {
-            "workgroup" => (Launch::of("gate_workgroup", element), self.tokens),
-            "subgroup" => {
-                let vectors = gate.experts.div_ceil(4 * SUBGROUP_LANES) as f64;
-                let launch =
-                    Launch::of("gate_subgroup", element).needs(&[Need::Subgroup]).overrides([("VECTORS", vectors)]);
-                (launch, self.tokens.div_ceil(SUBGROUP_TOKENS))
-            }
-            _ => (Launch::of("gate_token", element), self.tokens.div_ceil(WORKGROUP)),
+        let (launch, workgroups) = if let Some(on_lanes) = OnLanes::of_variant(gate, variant) {
+            let launch = Launch::of("gate_subgroup", element)
+                .needs(&[Need::Subgroup])
+                .least_lanes(on_lanes.least_lanes)
+                .constant("VECTORS", word(on_lanes.vectors))
+                .overrides([("GROUP_LANES", on_lanes.group_lanes as f64)]);
+            (launch, self.tokens.div_ceil(SUBGROUP_TOKENS))
+        } else if variant == "workgroup" {
+            (Launch::of("gate_workgroup", element), self.tokens)
+        } else {
+            let most_kept = if gate.kept_groups < gate.groups { gate.kept_groups.next_multiple_of(4) } else { 4 };
+            let launch = Launch::of("gate_token", element)
+                .constants([("MAX_TOP_K", word(most_top_k(gate.top_k))), ("MAX_KEPT", word(most_kept))]);
+            (launch, self.tokens.div_ceil(WORKGROUP))
         };
         let launch = launch
             .overrides([
-                ("SCORING", f64::from(u8::from(gate.scoring == Scoring::Sigmoid))),
+                ("SCORING", f64::from(scoring_code(gate.scoring))),
                 ("RENORMALISE", f64::from(u8::from(gate.renormalise))),
                 ("WORKGROUP", WORKGROUP as f64),
             ])

@@ -6,7 +6,7 @@ use crate::kernels::tensor::Tensors;
 use crate::kernels::types::StorageType;
 
 /// A buffer of a part, the buffer of the layer that it becomes, and the role of that. If the layer has the buffer already,
-/// the part shares it. It then grows to the larger of both sizes, and takes over the padding that a reader needs.
+/// the part shares it. It then grows to the larger of both sizes.
 pub(super) type PartBuffer = (&'static str, &'static str, Role);
 
 /// Appends a kernel's launches to the plan of a layer. `buffers` must list every buffer of the kernel.
@@ -24,9 +24,6 @@ pub(super) fn append(plan: &mut Plan, case: KernelCase, buffers: &[PartBuffer]) 
                 Some(index) => {
                     let known = &mut plan.buffers[index];
                     known.size_bytes = known.size_bytes.max(buffer.size_bytes);
-                    if !buffer.padding.is_empty() {
-                        known.padding = buffer.padding.clone();
-                    }
                     index
                 }
                 None => {
@@ -69,6 +66,18 @@ pub(super) fn floats_of(all: &[StorageType]) -> &'static [StorageType] {
         [true, false] => &[StorageType::F32],
         [false, true] => &[StorageType::F16],
         [false, false] => &[],
+    }
+}
+
+/// As [`floats_of`], and the types that the weights of a model's experts ship in. A technique has all of them or none.
+pub(super) fn expert_types_of(all: &[StorageType]) -> &'static [StorageType] {
+    use StorageType::{F16, F32, Fp8, Mxfp4};
+    match (floats_of(all), all.contains(&Fp8) && all.contains(&Mxfp4)) {
+        (floats, false) => floats,
+        ([F32, F16], true) => &[F32, F16, Fp8, Mxfp4],
+        ([F32], true) => &[F32, Fp8, Mxfp4],
+        ([F16], true) => &[F16, Fp8, Mxfp4],
+        (_, true) => &[Fp8, Mxfp4],
     }
 }
 
@@ -120,19 +129,6 @@ mod tests {
             let bound: BTreeSet<usize> = plan.launches.iter().flat_map(|launch| launch.bindings.clone()).collect();
             assert_eq!(bound.len(), plan.buffers.len());
         }
-    }
-
-    #[test]
-    fn only_whole_tiles_of_projected_rows_are_padded_and_by_whole_words() {
-        let mut padded = BTreeSet::new();
-        for plan in layers() {
-            for buffer in plan.buffers.iter().filter(|buffer| !buffer.padding.is_empty()) {
-                assert!(buffer.padding.end <= buffer.size_bytes, "{}: {:?}", buffer.name, buffer.padding);
-                assert!([buffer.padding.start, buffer.padding.end].iter().all(|at| at.is_multiple_of(4)));
-                padded.insert((buffer.name, buffer.role == Role::Input));
-            }
-        }
-        assert_eq!(padded, BTreeSet::from([("q", false), ("k", false), ("v", false)]));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::kernels::attention::{Decode, Heads, Prefill};
+use crate::kernels::attention::{Decode, Heads, Prefill, shown, sink_logits, visible};
 use crate::kernels::kernel::{BestVariant, Kernel};
 use crate::kernels::kernel_case::KernelCase;
 use crate::kernels::layer::append::{append, floats_of, take};
@@ -26,6 +26,10 @@ pub struct AttentionBlock {
     pub hidden: usize,
     /// Prefill or decode.
     pub phase: BlockPhase,
+    /// Keys that a query sees, the last ones; `None`: all.
+    pub window: Option<usize>,
+    /// Whether each query head has a sink.
+    pub sinks: bool,
     /// Variant of all four projections, which share one tiling of the rows. `None`: the first that suits.
     pub projection: Option<&'static str>,
 }
@@ -47,6 +51,27 @@ pub enum BlockPhase {
     },
 }
 
+impl BlockPhase {
+    /// Its sizes by name.
+    pub(super) fn shape(self) -> BTreeMap<String, u64> {
+        match self {
+            Self::Prefill { tokens } => named(&[("tokens", tokens)]),
+            Self::Decode { sequences, kv_len } => named(&[("sequences", sequences), ("kv_len", kv_len)]),
+        }
+    }
+
+    /// Half of the tokens or sequences; `None` if there is only one.
+    pub(super) fn halved(self) -> Option<Self> {
+        match self {
+            Self::Prefill { tokens } if tokens > 1 => Some(Self::Prefill { tokens: tokens / 2 }),
+            Self::Decode { sequences, kv_len } if sequences > 1 => {
+                Some(Self::Decode { sequences: sequences / 2, kv_len })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The weights of the projections of queries, keys and values.
 const WEIGHTS: [&str; 3] = ["wq", "wk", "wv"];
 
@@ -59,10 +84,14 @@ impl AttentionBlock {
     }
 
     fn attention(&self) -> Box<dyn Kernel> {
-        let heads = self.heads;
+        let Self { heads, window, sinks, .. } = *self;
         match self.phase {
-            BlockPhase::Prefill { tokens } => Box::new(Prefill::causal(heads, tokens, tokens)),
-            BlockPhase::Decode { sequences, kv_len } => Box::new(Decode { heads, sequences, kv_len }),
+            BlockPhase::Prefill { tokens } => {
+                Box::new(Prefill { window, sinks, ..Prefill::causal(heads, tokens, tokens) })
+            }
+            BlockPhase::Decode { sequences, kv_len } => {
+                Box::new(Decode { window, sinks, ..Decode::new(heads, sequences, kv_len) })
+            }
         }
     }
 
@@ -110,7 +139,7 @@ impl AttentionBlock {
         let (q, kv) = (self.q_columns() as f64, self.kv_columns() as f64);
         let cache = match self.phase {
             BlockPhase::Prefill { .. } => 0.0,
-            BlockPhase::Decode { sequences, kv_len } => 2.0 * (sequences * kv_len) as f64 * kv,
+            BlockPhase::Decode { sequences, kv_len } => 2.0 * (sequences * visible(kv_len, self.window)) as f64 * kv,
         };
         Work {
             flop: plan.parts.iter().map(|part| part.work.flop).sum(),
@@ -132,10 +161,8 @@ impl Kernel for AttentionBlock {
         let Heads { heads, kv_heads, head_dim, .. } = self.heads;
         let mut shape =
             named(&[("heads", heads), ("kv_heads", kv_heads), ("head_dim", head_dim), ("hidden", self.hidden)]);
-        shape.extend(match self.phase {
-            BlockPhase::Prefill { tokens } => named(&[("tokens", tokens)]),
-            BlockPhase::Decode { sequences, kv_len } => named(&[("sequences", sequences), ("kv_len", kv_len)]),
-        });
+        shape.extend(self.phase.shape());
+        shape.extend(shown(self.window, self.sinks));
         shape
     }
 
@@ -163,14 +190,7 @@ impl Kernel for AttentionBlock {
     }
 
     fn fewer_rows(&self) -> Option<Box<dyn Kernel>> {
-        let phase = match self.phase {
-            BlockPhase::Prefill { tokens } if tokens > 1 => BlockPhase::Prefill { tokens: tokens / 2 },
-            BlockPhase::Decode { sequences, kv_len } if sequences > 1 => {
-                BlockPhase::Decode { sequences: sequences / 2, kv_len }
-            }
-            _ => return None,
-        };
-        Some(Box::new(Self { phase, ..self.clone() }))
+        self.phase.halved().map(|phase| Box::new(Self { phase, ..self.clone() }) as Box<dyn Kernel>)
     }
 
     fn narrower(&self) -> Option<Box<dyn Kernel>> {
@@ -199,6 +219,7 @@ impl Kernel for AttentionBlock {
             value,
             ("part_state", "part_state", Scratch),
             ("part_out", "part_out", Scratch),
+            ("sinks", "sinks", Input),
             ("out", "attended", Output),
         ];
         let attention = self.attention();
@@ -223,6 +244,7 @@ impl Kernel for AttentionBlock {
         }
         let out = self.out_projection();
         take(&mut inputs, &mut out.inputs(self.projection_variant(), element, seed ^ 0x400), "b", "wo");
+        inputs.insert("sinks", sink_logits(self.heads.heads, self.sinks, seed ^ 0x500));
         if let BlockPhase::Decode { .. } = self.phase {
             let mut cache = self.attention().inputs(variant, element, seed ^ 0x500);
             take(&mut inputs, &mut cache, "k", "k_cache");
@@ -294,13 +316,16 @@ impl AttentionBlock {
 
     /// The twin's attention [head_dim] of one head in one row, on the projected queries.
     fn attended(&self, inputs: &Tensors, outputs: &Tensors, row: usize, head: usize) -> Vec<f64> {
+        let sinks = self.sinks.then(|| &inputs["sinks"]);
+        let seen = twin::attention::Seen { window: self.window, sinks };
         match self.phase {
             BlockPhase::Prefill { .. } => {
-                let keys = twin::attention::Keys { k: &outputs["k"], v: &outputs["v"], causal: true };
+                let keys = twin::attention::Keys { k: &outputs["k"], v: &outputs["v"], causal: true, seen };
                 twin::attention::prefill(&outputs["q"], &keys, row, head)
             }
             BlockPhase::Decode { .. } => {
-                twin::attention::decode(&outputs["q"], &inputs["k_cache"], &inputs["v_cache"], row, head)
+                let cache = twin::attention::Cache { k: &inputs["k_cache"], v: &inputs["v_cache"], seen };
+                twin::attention::decode(&outputs["q"], &cache, row, head)
             }
         }
     }
@@ -323,33 +348,6 @@ impl AttentionBlock {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn block(tokens: usize) -> AttentionBlock {
-        let heads = Heads { heads: 4, kv_heads: 2, head_dim: 32 };
-        AttentionBlock { heads, hidden: 52, phase: BlockPhase::Prefill { tokens }, projection: None }
-    }
-
-    #[test]
-    fn every_row_that_attention_reads_is_written_by_a_projection_or_is_padding() {
-        for (tokens, variant) in [(1, "matrix_8"), (45, "matrix_8"), (64, "matrix_16"), (65, "matrix_16"), (45, "row")]
-        {
-            let block = block(tokens);
-            let element = block.variant_elements(variant)[0];
-            let (plan, operands) = (block.plan(variant, element), block.attention().inputs(variant, element, 1));
-            for (index, name) in block.projected().into_iter().enumerate() {
-                let written = (tokens * block.projection(index).n) as u64 * element.size_bytes();
-                let read = operands[name].bytes().len() as u64;
-                let buffer = plan.buffers.iter().find(|buffer| buffer.name == name).unwrap();
-                assert!(buffer.size_bytes >= read, "{tokens} {variant} {name}");
-                if read > written {
-                    assert_eq!(buffer.padding, written..read, "{tokens} {variant} {name}");
-                } else {
-                    // Poison stays where a launch must write, and where no launch reads.
-                    assert!(buffer.padding.is_empty(), "{tokens} {variant} {name}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn of_steps_that_are_equally_wrong_the_first_is_named() {

@@ -4,7 +4,11 @@
 
 mod append;
 mod attention_block;
+mod mla_block;
 mod moe;
+mod shared_expert;
 
 pub use attention_block::{AttentionBlock, BlockPhase};
+pub use mla_block::MlaBlock;
 pub use moe::MoeLayer;
+pub use shared_expert::SharedExpert;

@@ -1,4 +1,5 @@
-//! A mixture-of-experts layer on one chip: router, gate, sort, both expert matmuls and the weighted sum.
+//! A mixture-of-experts layer on one chip: router, gate, sort, both expert matmuls, a shared expert if the model has one,
+//! and the weighted sum.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,8 @@ use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, LogitsOf, Sort, TopK, TopkCheck, judge_topk};
 use crate::kernels::kernel::{BestVariant, Kernel};
 use crate::kernels::kernel_case::KernelCase;
-use crate::kernels::layer::append::{append, floats_of, stored, take};
+use crate::kernels::layer::append::{append, expert_types_of, stored, take};
+use crate::kernels::layer::shared_expert::{SharedExpert, SharedParts};
 use crate::kernels::matmul::{Combine, Matmul, MatmulRole};
 use crate::kernels::plan::{Output, Plan, Role};
 use crate::kernels::routing::{self, Load};
@@ -30,6 +32,8 @@ pub struct MoeLayer {
     pub hidden: usize,
     /// Intermediate size of an expert.
     pub intermediate: usize,
+    /// The shared expert, if there is one.
+    pub shared: Option<SharedExpert>,
     /// Variant of the router. `None`: the first that suits.
     pub router: Option<&'static str>,
     /// Variant of the scoring with top-k. `None`: the first that suits.
@@ -44,6 +48,7 @@ struct MoeParts {
     gate_up: Matmul,
     down: Matmul,
     combine: Combine,
+    shared: Option<SharedParts>,
 }
 
 /// The least intermediate size: the width of the widest panel of weights.
@@ -71,6 +76,7 @@ impl MoeLayer {
             gate_up: self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate),
             down: self.matmul(MatmulRole::Down, self.intermediate, self.hidden),
             combine: Combine { tokens, top_k, hidden: self.hidden, experts },
+            shared: self.shared.map(|expert| SharedParts::new(expert, &self.gate, tokens, self.hidden)),
         }
     }
 
@@ -89,18 +95,24 @@ impl MoeLayer {
 
     /// The least work: each operand from outside is read once, and the output is written once.
     fn work(&self, plan: &Plan, element: StorageType) -> Work {
+        // All parts of this name together: a shared expert repeats those of the routed ones.
         let read = |kernel: &str| {
-            let part = plan.parts.iter().find(|part| part.kernel == kernel);
-            part.map_or(0.0, |part| part.work.bytes_read.get())
+            let parts = plan.parts.iter().filter(|part| part.kernel == kernel);
+            parts.map(|part| part.work.bytes_read.get()).sum::<f64>()
         };
         let size = element.size_bytes() as f64;
-        let slots = (self.tokens * self.gate.top_k) as f64;
-        let weights = read("router_logits") - 4.0 * (self.tokens * self.hidden) as f64 + read("gate_up") + read("down")
-            - size * slots * self.intermediate as f64;
+        let (tokens, hidden) = (self.tokens as f64, self.hidden as f64);
+        let mut inner = size * tokens * (self.gate.top_k * self.intermediate) as f64 + 4.0 * tokens * hidden;
+        if let Some(shared) = self.shared {
+            // It reads the same hidden states again, in f32 for its gate.
+            inner += size * tokens * (hidden + shared.intermediate as f64);
+            inner += if shared.gated { 4.0 * tokens * hidden } else { 0.0 };
+        }
+        let operands = read("router_logits") + read("gate_up") + read("down") - inner;
         Work {
             flop: plan.parts.iter().map(|part| part.work.flop).sum(),
-            bytes_read: Bytes::new(weights + 4.0 * self.gate.experts as f64),
-            bytes_written: Bytes::new(size * (self.tokens * self.hidden) as f64),
+            bytes_read: Bytes::new(operands + 4.0 * self.gate.experts as f64),
+            bytes_written: Bytes::new(size * tokens * hidden),
         }
     }
 }
@@ -111,13 +123,15 @@ impl Kernel for MoeLayer {
     }
 
     fn shape(&self) -> BTreeMap<String, u64> {
-        named(&[
+        let mut shape = named(&[
             ("tokens", self.tokens),
             ("experts", self.gate.experts),
             ("top_k", self.gate.top_k),
             ("hidden", self.hidden),
             ("intermediate", self.intermediate),
-        ])
+        ]);
+        shape.extend(self.shared.iter().flat_map(|shared| named(&[(shared.size_name(), shared.intermediate)])));
+        shape
     }
 
     fn variants(&self) -> &'static [&'static str] {
@@ -125,12 +139,12 @@ impl Kernel for MoeLayer {
     }
 
     fn elements(&self) -> &'static [StorageType] {
-        &[StorageType::F32, StorageType::F16]
+        &[StorageType::F32, StorageType::F16, StorageType::Fp8, StorageType::Mxfp4]
     }
 
     fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
         let matmul = self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate);
-        floats_of(matmul.variant_elements(variant))
+        expert_types_of(matmul.variant_elements(variant))
     }
 
     fn suits(&self, variant: &str) -> bool {
@@ -152,10 +166,11 @@ impl Kernel for MoeLayer {
         (intermediate >= LEAST_INTERMEDIATE).then(|| Box::new(Self { intermediate, ..self.clone() }) as Box<dyn Kernel>)
     }
 
-    fn with_parts(&self, _element: StorageType, best: &BestVariant) -> Option<Box<dyn Kernel>> {
+    fn with_parts(&self, element: StorageType, best: &BestVariant) -> Option<Box<dyn Kernel>> {
         let parts = self.parts(Self::ANY);
         let (router, scoring) = (best(&parts.router, StorageType::F32), best(&parts.top_k, StorageType::F32));
-        Some(Box::new(Self { router, scoring, ..self.clone() }))
+        let shared = parts.shared.as_ref().map(|shared| shared.with_best(element, best));
+        Some(Box::new(Self { router, scoring, shared, ..self.clone() }))
     }
 
     fn plan(&self, variant: &str, element: StorageType) -> Plan {
@@ -188,17 +203,24 @@ impl Kernel for MoeLayer {
         ];
         append(&mut plan, case(&parts.sort, first(&parts.sort), StorageType::F32), &buffers);
         let routing = [("block_expert", "block_expert", Scratch), ("slot_of_row", "slot_of_row", Scratch)];
-        let buffers = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1]];
+        let scales = ("b_scale", "gate_up_b_scale", Input);
+        let buffers = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1], scales];
         append(&mut plan, case(&parts.gate_up, variant, element), &buffers);
-        let buffers = [("a", "h", Scratch), ("b", "down_b", Input), ("c", "y", Scratch), routing[0], routing[1]];
+        let scales = ("b_scale", "down_b_scale", Input);
+        let buffers =
+            [("a", "h", Scratch), ("b", "down_b", Input), ("c", "y", Scratch), routing[0], routing[1], scales];
         append(&mut plan, case(&parts.down, variant, element), &buffers);
-        let buffers = [
-            ("y", "y", Scratch),
-            ("weight", "weight", Scratch),
-            ("row_of_slot", "row_of_slot", Scratch),
-            ("out", "out", Output),
-        ];
-        append(&mut plan, case(&parts.combine, first(&parts.combine), element), &buffers);
+        if let Some(shared) = &parts.shared {
+            shared.append(&mut plan, variant, element, [x, x_router], self.router_variant(&parts));
+        } else {
+            let buffers = [
+                ("y", "y", Scratch),
+                ("weight", "weight", Scratch),
+                ("row_of_slot", "row_of_slot", Scratch),
+                ("out", "out", Output),
+            ];
+            append(&mut plan, case(&parts.combine, first(&parts.combine), element.result()), &buffers);
+        }
         plan.work = self.work(&plan, element);
         plan.issued_flop = plan.issued_flop.max(plan.work.flop);
         plan
@@ -218,7 +240,12 @@ impl Kernel for MoeLayer {
         take(&mut inputs, &mut gate, "bias", "bias");
         take(&mut inputs, &mut gate_up, "a", x);
         take(&mut inputs, &mut gate_up, "b", "gate_up_b");
+        take(&mut inputs, &mut gate_up, "b_scale", "gate_up_b_scale");
         take(&mut inputs, &mut down, "b", "down_b");
+        take(&mut inputs, &mut down, "b_scale", "down_b_scale");
+        if let Some(shared) = &parts.shared {
+            shared.inputs(&mut inputs, variant, element, seed, self.router_variant(&parts));
+        }
         // The router reads whole tiles of rows; those beyond the tokens are padding.
         let rows = inputs["router_slot_of_row"].dims()[0].max(self.tokens);
         let widened = inputs[x].widened(rows, self.hidden.next_multiple_of(4));
@@ -230,7 +257,12 @@ impl Kernel for MoeLayer {
         let slots = [self.tokens, self.gate.top_k];
         vec![
             Output::new("expert_of_slot", &slots, &slots, TensorType::Index),
-            Output::new("out", &[self.tokens, self.hidden], &[self.tokens, self.hidden.next_multiple_of(4)], element),
+            Output::new(
+                "out",
+                &[self.tokens, self.hidden],
+                &[self.tokens, self.hidden.next_multiple_of(4)],
+                element.result(),
+            ),
         ]
     }
 
@@ -241,7 +273,8 @@ impl Kernel for MoeLayer {
     fn verify(&self, inputs: &Tensors, outputs: &Tensors, element: StorageType, effort: u64) -> Verification {
         let mut sets = TopkCheck::new();
         let mut out = Deviation::of("out");
-        let cost = 3 * self.gate.top_k * self.hidden * self.intermediate + self.gate.experts * self.hidden;
+        let shared = self.shared.map_or(0, |shared| shared.intermediate);
+        let cost = self.hidden * (3 * self.gate.top_k * self.intermediate + 3 * shared + self.gate.experts);
         let most = if cost as u64 > effort { 1 } else { self.tokens };
         for token in sample(self.tokens, cost, effort).take(most) {
             let (got, scores) = self.routing(token, inputs, outputs);
@@ -265,13 +298,17 @@ fn case<'a>(kernel: &'a dyn Kernel, variant: &'a str, storage: StorageType) -> K
 }
 
 impl MoeLayer {
+    /// The hidden states that the router reads.
+    fn x_of_router(inputs: &Tensors) -> &Tensor {
+        inputs.get("x_f32").unwrap_or_else(|| &inputs["x"])
+    }
+
     /// The experts that the kernel chose for a token, and the twin's scores from logits of its own.
     fn routing(&self, token: usize, inputs: &Tensors, outputs: &Tensors) -> (Vec<usize>, twin::gating::Scores) {
-        let [_, x_router] =
-            Self::x_names(if inputs.contains_key("x_f32") { StorageType::F16 } else { StorageType::F32 });
+        let x_router = Self::x_of_router(inputs);
         let logits: Vec<f32> = (0..self.gate.experts)
             .map(|expert| {
-                let logit = twin::matmul::product(&inputs[x_router], &inputs["router_b"], token, 0, expert);
+                let logit = twin::matmul::product(x_router, &inputs["router_b"], token, 0, expert);
                 #[expect(clippy::cast_possible_truncation, reason = "the kernel stores f32")]
                 let stored = logit as f32;
                 stored
@@ -298,13 +335,19 @@ impl MoeLayer {
             let weight = twin::gating::weight(&self.gate, scores, chosen, expert);
             let h: Vec<f64> = (0..self.intermediate)
                 .into_par_iter()
-                .map(|i| stored(twin::matmul::swiglu(&inputs["x"], &inputs["gate_up_b"], token, expert, i), element))
+                .map(|i| {
+                    stored(twin::matmul::swiglu(&inputs["x"], &inputs["gate_up_b"], token, expert, i), element.result())
+                })
                 .collect();
             let down = &inputs["down_b"];
             out.par_iter_mut().enumerate().for_each(|(column, out)| {
                 let y: f64 = h.iter().enumerate().map(|(i, h)| h * down.at(&[expert, i, column])).sum();
-                *out += weight * stored(y, element);
+                *out += weight * stored(y, element.result());
             });
+        }
+        if let Some(expert) = self.shared {
+            let shared = SharedParts::new(expert, &self.gate, self.tokens, self.hidden);
+            shared.add_twin(&mut out, token, inputs, Self::x_of_router(inputs), element);
         }
         out
     }

@@ -17,8 +17,12 @@ pub struct Scores {
 /// Scores of one token before the top-k.
 pub fn scores(gate: &Gate, logits: &Tensor, bias: &Tensor, token: usize) -> Scores {
     let experts = gate.experts;
-    let logit: Vec<f64> = (0..experts).map(|e| logits.at(&[token, e])).collect();
-    if gate.scoring == Scoring::Softmax {
+    let added: Vec<f64> = (0..experts).map(|e| bias.at(&[e])).collect();
+    let mut logit: Vec<f64> = (0..experts).map(|e| logits.at(&[token, e])).collect();
+    if gate.scoring == Scoring::BiasedSoftmax {
+        logit.iter_mut().zip(&added).for_each(|(l, b)| *l += b);
+    }
+    if matches!(gate.scoring, Scoring::Softmax | Scoring::BiasedSoftmax) {
         // Softmax is monotonic, so logits give the order of the probabilities, without their rounding.
         let largest = logit.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let exponential: Vec<f64> = logit.iter().map(|l| (l - largest).exp()).collect();
@@ -26,8 +30,11 @@ pub fn scores(gate: &Gate, logits: &Tensor, bias: &Tensor, token: usize) -> Scor
         let probability = exponential.iter().map(|e| e / sum).collect();
         return Scores { choice: logit, probability, group_margin: f64::INFINITY };
     }
-    let probability: Vec<f64> = logit.iter().map(|l| 1.0 / (1.0 + (-l).exp())).collect();
-    let mut choice: Vec<f64> = (0..experts).map(|e| probability[e] + bias.at(&[e])).collect();
+    let probability: Vec<f64> = match gate.scoring {
+        Scoring::SqrtSoftplus => logit.iter().map(|l| l.exp().ln_1p().sqrt()).collect(),
+        _ => logit.iter().map(|l| 1.0 / (1.0 + (-l).exp())).collect(),
+    };
+    let mut choice: Vec<f64> = (0..experts).map(|e| probability[e] + added[e]).collect();
     let group_margin = drop_groups(gate, &mut choice);
     Scores { choice, probability, group_margin }
 }

@@ -35,3 +35,8 @@ pub fn combine(y: &Tensor, weight: &Tensor, row_of_slot: &Tensor, token: usize, 
     }
     sum
 }
+
+/// The weight of a shared expert: 1, or the sigmoid of the token's logit where the expert has a gate of its own.
+pub fn shared_weight(logit: f64, gated: bool) -> f64 {
+    if gated { 1.0 / (1.0 + (-logit).exp()) } else { 1.0 }
+}

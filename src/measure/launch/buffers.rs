@@ -1,6 +1,5 @@
 //! Buffers of a plan: made, poisoned, filled, read back.
 
-use std::ops::Range;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -53,18 +52,6 @@ pub(super) fn poison(gpu: &Gpu, buffers: &[wgpu::Buffer]) {
             encoder.copy_buffer_to_buffer(&block, 0, buffer, filled, size);
             filled += size;
         }
-    }
-    gpu.queue.submit([encoder.finish()]);
-}
-
-/// Zeros these bytes of each copy.
-pub(super) fn clear(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &Range<u64>) {
-    if bytes.is_empty() {
-        return;
-    }
-    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-    for copy in copies {
-        encoder.clear_buffer(copy, bytes.start, Some(bytes.end - bytes.start));
     }
     gpu.queue.submit([encoder.finish()]);
 }

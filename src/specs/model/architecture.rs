@@ -27,6 +27,44 @@ pub struct Model {
     pub tied_embeddings: bool,
     /// Layers that attend within a window.
     pub window: Option<Window>,
+    /// Whether each query head has a sink, a learned logit in the softmax without a value (gpt-oss).
+    pub sinks: bool,
+    /// Whether a projection as wide as the queries gates the output of attention (Qwen3-Next).
+    pub gated_attention: bool,
+    /// Layers with linear attention in place of the other kind.
+    pub linear: Option<LinearAttention>,
+    /// What the weights of matmuls are stored as in the published checkpoint.
+    pub checkpoint: CheckpointType,
+}
+
+/// Layers whose attention is a recurrence over a state of fixed size (gated delta net). Only their weights are counted: no
+/// kernel computes them, and no projection covers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinearAttention {
+    /// How many layers have it.
+    pub layers: u64,
+    /// Width of all keys, and of all queries.
+    pub key_width: u64,
+    /// Width of all values.
+    pub value_width: u64,
+    /// Heads of values, each with two scalar gates.
+    pub value_heads: u64,
+    /// Taps of the convolution over queries, keys and values.
+    pub taps: u64,
+}
+
+/// The storage type of a published checkpoint's weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CheckpointType {
+    /// Not quantised: bfloat16.
+    #[default]
+    Bf16,
+    /// e4m3 with one scale per block of 128 x 128.
+    Fp8,
+    /// e2m1 with one e8m0 scale per 32 numbers.
+    Mxfp4,
+    /// e2m1 with one e4m3 scale per 16 numbers.
+    Nvfp4,
 }
 
 /// Windowed attention in some layers.
@@ -78,6 +116,8 @@ pub struct Moe {
     pub intermediate: u64,
     /// Experts that every token visits.
     pub shared_experts: u64,
+    /// Whether the output of the shared experts is multiplied by a gate of their own (Qwen3-Next).
+    pub gated_shared: bool,
     /// What makes weights of logits.
     pub scoring: Scoring,
     /// Groups of experts in the router; 1 where there are none.
@@ -93,10 +133,14 @@ pub struct Moe {
 /// What makes weights of logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scoring {
-    /// Softmax over all experts.
+    /// Softmax over all experts. With weights that are made to sum to one, it is the softmax over the chosen ones.
     Softmax,
-    /// Sigmoid of each, with a correction bias for the choice.
+    /// Sigmoid of each, with a correction bias for the choice (DeepSeek-V3).
     Sigmoid,
+    /// Square root of the softplus of each, with a correction bias for the choice (DeepSeek-V4).
+    SqrtSoftplus,
+    /// Softmax of logits that have a learned bias (gpt-oss).
+    BiasedSoftmax,
 }
 
 impl Model {
@@ -106,7 +150,8 @@ impl Model {
         match self.attention {
             Attention::Gqa { heads, kv_heads, head_dim } => {
                 let (heads, kv_heads, d) = (heads as f64, kv_heads as f64, head_dim as f64);
-                2.0 * h * heads * d + 2.0 * h * kv_heads * d
+                let gate = if self.gated_attention { h * heads * d } else { 0.0 };
+                2.0 * h * heads * d + 2.0 * h * kv_heads * d + gate
             }
             Attention::Mla { heads, q_lora_rank, kv_lora_rank, rope_head_dim, nope_head_dim, v_head_dim } => {
                 let (n, q, kv) = (heads as f64, q_lora_rank as f64, kv_lora_rank as f64);
@@ -124,6 +169,16 @@ impl Model {
                 self.hidden as f64 * (q_lora_rank + kv_lora_rank + rope_head_dim) as f64
             }
         }
+    }
+
+    /// Weights of one layer's linear attention; 0 for a model without such layers.
+    pub fn linear_attention_parameters(&self) -> f64 {
+        self.linear.map_or(0.0, |linear| {
+            let (keys, values) = (linear.key_width as f64, linear.value_width as f64);
+            let inputs = 2.0 * keys + values;
+            let columns = inputs + values + 2.0 * linear.value_heads as f64;
+            self.hidden as f64 * (columns + values) + inputs * linear.taps as f64
+        })
     }
 
     /// Weights of a dense FFN (gate, up, down).
@@ -181,6 +236,9 @@ impl Model {
         let dense = self.dense_layers as f64 * (self.attention_parameters() + self.dense_ffn_parameters() + norms);
         let moe = self.moe_layers() as f64 * self.layer_parameters(routed);
         let tables = if self.tied_embeddings { 1.0 } else { 2.0 };
-        dense + moe + tables * self.embedding_parameters() + self.hidden as f64
+        let linear = self.linear.map_or(0.0, |linear| {
+            linear.layers as f64 * (self.linear_attention_parameters() - self.attention_parameters())
+        });
+        dense + moe + linear + tables * self.embedding_parameters() + self.hidden as f64
     }
 }

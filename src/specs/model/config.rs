@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::printable::printable;
 use crate::specs::error::SpecError;
-use crate::specs::model::architecture::{Attention, Model, Moe, Scoring, Window};
+use crate::specs::model::architecture::{Attention, CheckpointType, LinearAttention, Model, Moe, Scoring, Window};
 
 /// The most that is shown of a value that is refused, in characters.
 const MAX_VALUE: usize = 60;
@@ -12,7 +12,7 @@ const MAX_VALUE: usize = 60;
 /// More layers than any model has; keeps what is counted layer by layer cheap.
 const MOST_LAYERS: u64 = 10_000;
 
-const SUPPORTED: &str = "llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, deepseek_v3, kimi_k2, gpt_oss";
+const SUPPORTED: &str = "llama, mistral, mixtral, qwen2, qwen3, qwen3_moe, qwen3_next, deepseek_v3, kimi_k2, gpt_oss";
 
 /// The parsed file with its name, for errors.
 pub(super) struct Config<'a> {
@@ -52,8 +52,9 @@ impl Config<'_> {
             "llama" | "mistral" | "qwen2" | "qwen3" => (self.gqa()?, None, layers),
             "mixtral" => (self.gqa()?, Some(self.mixtral_moe()?), 0),
             "qwen3_moe" => (self.gqa()?, Some(self.qwen_moe()?), self.qwen_dense_layers(layers)?),
+            "qwen3_next" => (self.gqa()?, Some(self.qwen_next_moe()?), self.qwen_dense_layers(layers)?),
             "deepseek_v3" | "kimi_k2" => (self.mla()?, Some(self.deepseek_moe()?), self.deepseek_dense_layers(layers)?),
-            "gpt_oss" => (self.gqa()?, Some(self.mixtral_moe()?), 0),
+            "gpt_oss" => (self.gqa()?, Some(Moe { scoring: Scoring::BiasedSoftmax, ..self.mixtral_moe()? }), 0),
             other => {
                 return Err(SpecError::Architecture {
                     file: self.file.to_owned(),
@@ -62,7 +63,6 @@ impl Config<'_> {
                 });
             }
         };
-        let window = self.window(architecture)?;
         Ok(Model {
             name: name.to_owned(),
             hidden: self.count("hidden_size")?,
@@ -74,7 +74,11 @@ impl Config<'_> {
             moe,
             mtp_layers: self.count_or("num_nextn_predict_layers", 0)?,
             tied_embeddings: self.flag_or("tie_word_embeddings", false)?,
-            window,
+            window: self.window(architecture, layers)?,
+            sinks: architecture == "gpt_oss",
+            gated_attention: architecture == "qwen3_next",
+            linear: if architecture == "qwen3_next" { Some(self.linear(layers)?) } else { None },
+            checkpoint: self.checkpoint(),
         })
     }
 
@@ -118,11 +122,57 @@ impl Config<'_> {
         self.checked_moe("num_experts", self.count("moe_intermediate_size")?, Scoring::Softmax, renormalise)
     }
 
+    /// Qwen's gate with shared experts beside it, which together have a gate of their own.
+    fn qwen_next_moe(&self) -> Result<Moe, SpecError> {
+        let base = self.qwen_moe()?;
+        let shared = self.count_or("shared_expert_intermediate_size", 0)?;
+        if !shared.is_multiple_of(base.intermediate) {
+            let remedy = format!("it must be a multiple of `moe_intermediate_size` = {}", base.intermediate);
+            return Err(self.bad("shared_expert_intermediate_size", &shared.to_string(), &remedy));
+        }
+        Ok(Moe { shared_experts: shared / base.intermediate, gated_shared: shared > 0, ..base })
+    }
+
+    /// The linear attention of all layers but those that are listed, or every n-th one, as full.
+    fn linear(&self, layers: u64) -> Result<LinearAttention, SpecError> {
+        let full = match self.layer_types()? {
+            Some(kinds) => kinds.iter().filter(|kind| *kind == "full_attention").count() as u64,
+            None => layers / self.positive_or("full_attention_interval", 4)?,
+        };
+        let width = |heads: &str, dim: &str| Ok(self.count(heads)?.saturating_mul(self.count(dim)?));
+        Ok(LinearAttention {
+            layers: layers.saturating_sub(full),
+            key_width: width("linear_num_key_heads", "linear_key_head_dim")?,
+            value_width: width("linear_num_value_heads", "linear_value_head_dim")?,
+            value_heads: self.count("linear_num_value_heads")?,
+            taps: self.count("linear_conv_kernel_dim")?,
+        })
+    }
+
+    /// The kind of attention of each layer, where the file lists it.
+    fn layer_types(&self) -> Result<Option<Vec<String>>, SpecError> {
+        let Some(list) = self.fields.get("layer_types").filter(|list| !list.is_null()) else { return Ok(None) };
+        let kinds = serde_json::from_value(list.clone());
+        kinds.map(Some).map_err(|_| self.bad("layer_types", &list.to_string(), "give a list of names"))
+    }
+
+    /// The storage type that `quantization_config` names. One that no kernel reads counts as not quantised.
+    fn checkpoint(&self) -> CheckpointType {
+        let text = |field: &str| self.fields.get("quantization_config")?.get(field)?.as_str();
+        match (text("quant_method"), text("quant_algo")) {
+            (Some("fp8"), _) => CheckpointType::Fp8,
+            (Some("mxfp4"), _) => CheckpointType::Mxfp4,
+            (_, Some("NVFP4")) => CheckpointType::Nvfp4,
+            _ => CheckpointType::Bf16,
+        }
+    }
+
     fn deepseek_moe(&self) -> Result<Moe, SpecError> {
         let scoring = match self.fields.get("scoring_func").and_then(Value::as_str) {
             None | Some("sigmoid") => Scoring::Sigmoid,
             Some("softmax") => Scoring::Softmax,
-            Some(other) => return Err(self.bad("scoring_func", other, "give `sigmoid` or `softmax`")),
+            Some("sqrtsoftplus") => Scoring::SqrtSoftplus,
+            Some(other) => return Err(self.bad("scoring_func", other, "give `sigmoid`, `softmax` or `sqrtsoftplus`")),
         };
         let renormalise = self.flag_or("norm_topk_prob", true)?;
         let base = self.checked_moe("n_routed_experts", self.count("moe_intermediate_size")?, scoring, renormalise)?;
@@ -146,16 +196,20 @@ impl Config<'_> {
         renormalise: bool,
     ) -> Result<Moe, SpecError> {
         let experts = self.count(experts_field)?;
-        let top_k = self.count("num_experts_per_tok")?;
+        // gpt-oss has both names.
+        let other_name = self.is_present("experts_per_token") && !self.is_present("num_experts_per_tok");
+        let field = if other_name { "experts_per_token" } else { "num_experts_per_tok" };
+        let top_k = self.count(field)?;
         if top_k > experts {
             let remedy = format!("it can be at most `{experts_field}` = {experts}");
-            return Err(self.bad("num_experts_per_tok", &top_k.to_string(), &remedy));
+            return Err(self.bad(field, &top_k.to_string(), &remedy));
         }
         Ok(Moe {
             experts,
             top_k,
             intermediate,
             shared_experts: 0,
+            gated_shared: false,
             scoring,
             groups: 1,
             kept_groups: 1,
@@ -203,9 +257,15 @@ impl Config<'_> {
 
     /// gpt-oss attends within a window in every second layer. Elsewhere windowed attention costs less than the closed
     /// forms say, so it is refused rather than overstated.
-    fn window(&self, architecture: &str) -> Result<Option<Window>, SpecError> {
+    fn window(&self, architecture: &str, layers: u64) -> Result<Option<Window>, SpecError> {
         let windowed = match architecture {
             "gpt_oss" if self.is_present("sliding_window") => {
+                let kinds = self.layer_types()?.unwrap_or_default();
+                let windows = kinds.iter().filter(|kind| *kind == "sliding_attention").count() as u64;
+                if !kinds.is_empty() && windows != layers.div_ceil(2) {
+                    let value = format!("such that {windows} of {layers} layers have a window");
+                    return Err(self.bad("layer_types", &value, "only a window in every second layer is supported"));
+                }
                 return Ok(Some(Window { tokens: self.count("sliding_window")?, every: 2 }));
             }
             "gpt_oss" => return Ok(None),

@@ -12,9 +12,9 @@ use config::Config;
 use crate::printable::printable;
 use crate::specs::error::{SpecError, looks_like_path, read_small_file};
 
-pub use architecture::{Attention, Model, Moe, Scoring};
+pub use architecture::{Attention, CheckpointType, LinearAttention, Model, Moe, Scoring, Window};
 
-const BUILTIN: [(&str, &str); 10] = [
+const BUILTIN: [(&str, &str); 11] = [
     ("deepseek-v3", include_str!("../../../specs/models/deepseek-v3.json")),
     ("kimi-k2", include_str!("../../../specs/models/kimi-k2.json")),
     ("llama-3.1-8b", include_str!("../../../specs/models/llama-3.1-8b.json")),
@@ -24,6 +24,7 @@ const BUILTIN: [(&str, &str); 10] = [
     ("qwen2.5-72b", include_str!("../../../specs/models/qwen2.5-72b.json")),
     ("qwen3-30b-a3b", include_str!("../../../specs/models/qwen3-30b-a3b.json")),
     ("qwen3-235b-a22b", include_str!("../../../specs/models/qwen3-235b-a22b.json")),
+    ("qwen3-next-80b-a3b", include_str!("../../../specs/models/qwen3-next-80b-a3b.json")),
     ("gpt-oss-120b", include_str!("../../../specs/models/gpt-oss-120b.json")),
 ];
 

@@ -43,10 +43,16 @@ fn every_embedded_model_counts_to_the_total_of_its_card() {
         let tolerance = if name == "kimi-k2" { 0.015 } else { 0.005 };
         let ratio = model.parameters() / card.total;
         assert!((ratio - 1.0).abs() < tolerance, "{name}: {ratio}");
-        // Cards round the active count and differ in whether they count embeddings: this one does not.
-        let tables = if name == "gpt-oss-120b" { model.embedding_parameters() } else { 0.0 };
+        // Cards round the active count and differ in whether they count embeddings: these do not.
+        let tables = match &*name {
+            "gpt-oss-120b" => model.embedding_parameters(),
+            "qwen3-next-80b-a3b" => 2.0 * model.embedding_parameters(),
+            _ => 0.0,
+        };
         let active = (model.active_parameters() - tables) / card.active;
-        assert!((active - 1.0).abs() < 0.05, "{name}: active {active}");
+        // This card says 3B.
+        let tolerance = if name == "qwen3-next-80b-a3b" { 0.1 } else { 0.05 };
+        assert!((active - 1.0).abs() < tolerance, "{name}: active {active}");
         assert!(!card.source.is_empty());
         let _ = card.checked;
     }
@@ -58,6 +64,47 @@ fn deepseek_v3_has_58_layers_with_experts_and_an_mtp_module() {
     assert_eq!(model.moe_layers(), 58);
     assert_eq!(model.mtp_layers, 1);
     assert!((11.0e9..12.0e9).contains(&model.mtp_parameters()));
+}
+
+#[test]
+fn three_of_four_layers_of_qwen3_next_are_linear_and_its_shared_expert_has_a_gate() {
+    let model = Model::load("qwen3-next-80b-a3b").unwrap();
+    assert_eq!(model.linear.unwrap().layers, 36);
+    let moe = model.moe.unwrap();
+    assert_eq!((moe.shared_experts, moe.gated_shared, moe.top_k), (1, true, 10));
+}
+
+#[test]
+fn checkpoints_name_the_type_of_their_weights() {
+    let of = |name: &str| Model::load(name).unwrap().checkpoint;
+    assert_eq!(of("deepseek-v3"), CheckpointType::Fp8);
+    assert_eq!(of("gpt-oss-120b"), CheckpointType::Mxfp4);
+    assert_eq!(of("qwen3-235b-a22b"), CheckpointType::Bf16);
+    let nvfp4 = deepseek_with(|fields| {
+        let quantised = serde_json::json!({"quant_method": "modelopt", "quant_algo": "NVFP4"});
+        fields.insert("quantization_config".to_owned(), quantised);
+    });
+    assert_eq!(nvfp4.unwrap().checkpoint, CheckpointType::Nvfp4);
+}
+
+#[test]
+fn a_score_after_deepseek_v3_is_read_and_an_unknown_one_is_refused() {
+    let with = |scoring: &str| deepseek_with(|fields| drop(fields.insert("scoring_func".to_owned(), scoring.into())));
+    assert_eq!(with("sqrtsoftplus").unwrap().moe.unwrap().scoring, Scoring::SqrtSoftplus);
+    assert!(one_line(&with("tanh").unwrap_err()).contains("`sqrtsoftplus`"));
+}
+
+#[test]
+fn windows_in_other_layers_than_every_second_are_refused_by_the_field_that_lists_them() {
+    let (_, text) = BUILTIN.iter().find(|(name, _)| *name == "gpt-oss-120b").unwrap();
+    let with = |kinds: Vec<&str>| {
+        let mut fields: Map<String, Value> = serde_json::from_str(text).unwrap();
+        fields.insert("layer_types".to_owned(), kinds.into());
+        Model::parse("changed", "config.json", &serde_json::to_string(&fields).unwrap())
+    };
+    let alternating = ["sliding_attention", "full_attention"].repeat(18);
+    assert_eq!(with(alternating).unwrap().window.unwrap().tokens, 128);
+    assert!(one_line(&with(vec!["sliding_attention"; 36]).unwrap_err()).contains("`layer_types`"));
 }
 
 #[test]
