@@ -49,11 +49,15 @@ const GPU: &[&str] = &[
     "matrix16_64x128",
     "matrix16_64x64",
     "matrix16_64x32",
+    "matrix16_16x16",
+    "matrix16_32x16",
     "matrix_16",
     "matrix8_64x64",
     "matrix8_32x64",
     "matrix8_64x128",
     "matrix8_64x32",
+    "matrix8_16x16",
+    "matrix8_32x16",
     "matrix_8",
     "tiled_128x128",
     "packed_128x128",
@@ -61,6 +65,7 @@ const GPU: &[&str] = &[
     "tiled_64x64",
     "tiled_32x128",
     "tiled",
+    "tiled_8x2",
     "group_32",
     "group",
     "subgroup_32",
@@ -102,14 +107,7 @@ const NARROW: &[(&[&str], &[&str])] = &[
         &["blocked_8x64", "subgroup_8x64", "subgroup_16x64", "subgroup_32x64"],
     ),
     (
-        &[
-            "decode",
-            "decode_paged",
-            "mla_decode",
-            "mla_decode_paged",
-            "attention_block_decode",
-            "mla_block_decode",
-        ],
+        &["decode", "decode_paged", "mla_decode", "mla_decode_paged", "attention_block_decode", "mla_block_decode"],
         &["row", "subgroup"],
     ),
     (
@@ -266,7 +264,9 @@ mod tests {
     fn a_driver_that_does_not_come_back_from_a_variant_is_not_asked() {
         let turnip = Target { driver: "turnip mesa driver".to_owned(), ..Target::default() };
         assert!(turnip.refuses("prefill", "subgroup_8x4").is_some());
-        assert!(turnip.refuses("prefill", "tiled_32x128").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none());
+        assert!(
+            turnip.refuses("prefill", "tiled_32x128").is_none() && turnip.refuses("gate_up", "subgroup_8x64").is_none()
+        );
         assert!(Target::default().refuses("prefill", "subgroup").is_none());
     }
 }

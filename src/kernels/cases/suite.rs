@@ -1,8 +1,6 @@
 //! The suite of `verify`: at least eight shapes of every kernel in every variant and type.
 
-use crate::kernels::attention::{
-    Decode, HeadMatmul, Heads, JoinKeys, MlaDecode, PagedDecode, PagedMlaDecode, Prefill,
-};
+use crate::kernels::attention::{Decode, HeadMatmul, Heads, JoinKeys, MlaDecode, PagedDecode, PagedMlaDecode, Prefill};
 use crate::kernels::cases::layer_suite::layer_suite;
 use crate::kernels::cases::spec::{CaseGroup, CaseSpec, Labelled, shared};
 use crate::kernels::gate::Gate;

@@ -136,10 +136,11 @@ fn operands_of_matmuls_keep_their_bits() {
         matmul(MatmulRole::Dense, 1, 777, 700),
     ];
     let mut got = Vec::new();
-    for (shape, element) in shapes.iter().flat_map(|shape| StorageType::ALL.map(|element| (shape, element))) {
-        // Panels of 64, 128 and 256 columns.
+    let elements = [StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8, StorageType::Int4];
+    for (shape, element) in shapes.iter().flat_map(|shape| elements.map(|element| (shape, element))) {
+        // Panels of 64, 128 and 256 columns; quantised weights had none of 128 when these bits were written down.
         let mut variants = vec!["blocked_8x64", "tiled_64x128", "streamed_8x256"];
-        variants.retain(|variant| shape.variant_elements(variant).contains(&element));
+        variants.retain(|variant| *variant != "tiled_64x128" || StorageType::FLOATS.contains(&element));
         let inputs: Vec<Tensors> = variants.iter().map(|variant| shape.inputs(variant, element, 11)).collect();
         let bits = hash(inputs.iter().flat_map(|inputs| inputs.values().map(Tensor::bytes)));
         got.push((format!("{} {} {element}", shape.name(), shape.experts), bits));
@@ -183,11 +184,16 @@ fn operands_of_matmuls_keep_their_bits() {
     );
 }
 
-/// Without the sinks, which are no random numbers here.
-fn random_operands(prefill: &Prefill, element: StorageType) -> Tensors {
-    let mut inputs = prefill.inputs("row", element, 11);
-    inputs.remove("sinks");
-    inputs
+/// A hash of the random operands, each followed by zeros up to whole blocks of 32 queries or 64 keys. The sinks are not drawn
+/// here.
+fn blocks_of(prefill: &Prefill, element: StorageType) -> u64 {
+    let inputs = prefill.inputs("row", element, 11);
+    let blocks = [("k", 64), ("q", 32), ("v", 64)].map(|(name, block)| {
+        let (rows, mut bytes) = (inputs[name].dims()[0], inputs[name].bytes().to_vec());
+        bytes.resize(bytes.len() / rows * rows.next_multiple_of(block), 0);
+        bytes
+    });
+    hash(blocks.iter().map(Vec::as_slice))
 }
 
 #[test]
@@ -208,7 +214,7 @@ fn operands_of_attention_and_of_a_layer_keep_their_bits() {
         .into_iter()
         .flat_map(|element| {
             [
-                (format!("prefill {element}"), all(&random_operands(&prefill, element))),
+                (format!("prefill {element}"), blocks_of(&prefill, element)),
                 (format!("layer {element}"), all(&layer.inputs("blocked_8x64", element, 11))),
             ]
         })

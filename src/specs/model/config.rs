@@ -139,7 +139,9 @@ impl Config<'_> {
             Some(kinds) => kinds.iter().filter(|kind| *kind == "full_attention").count() as u64,
             None => layers / self.positive_or("full_attention_interval", 4)?,
         };
-        let width = |heads: &str, dim: &str| Ok(self.count(heads)?.saturating_mul(self.count(dim)?));
+        let width = |heads: &str, dim: &str| -> Result<u64, SpecError> {
+            Ok(self.count(heads)?.saturating_mul(self.count(dim)?))
+        };
         Ok(LinearAttention {
             layers: layers.saturating_sub(full),
             key_width: width("linear_num_key_heads", "linear_key_head_dim")?,
