@@ -71,8 +71,9 @@ fn four_codes(row: u32, column: u32) -> array<Codes, 4> {
 
 // The weights of one k. A code is the value plus 8; that of the right is taken times 16.
 fn decode(codes: Codes, scale: Scales) -> Columns {
-    let left = vec4<f32>(unpack4xU8(codes & 0x0F0F0F0Fu));
-    let right = vec4<f32>(unpack4xU8(codes & 0xF0F0F0F0u));
+    let bytes = vec4(codes) >> vec4(0u, 8u, 16u, 24u);
+    let left = vec4<f32>(bytes & vec4(0x0Fu));
+    let right = vec4<f32>(bytes & vec4(0xF0u));
     return Columns((left - 8.0) * scale.left, (right - 128.0) * scale.right);
 }
 

@@ -99,7 +99,8 @@ impl Weights {
                 Tensor::random_in_order(&dims, &axes, element, numbers)
             }
             StorageType::Int8 => {
-                let axes = self.rows_of_panels(variant, 4, padded_k(self.k, element));
+                let axes =
+                    self.rows_of_panels(variant, variant.k_together(element), weights_k(self.k, variant, element));
                 let scale_axes = self.rows_of_panels(variant, 1, 1);
                 let kind = StorageType::F32.into();
                 let scaling = ScaleLayout { block: self.block(self.k, 1), axes: scale_axes, kind };
@@ -282,10 +283,9 @@ mod tests {
 
     #[test]
     fn quantised_weights_are_the_same_numbers_in_the_order_of_each_variant() {
-        for (element, matrices) in [StorageType::Int4, StorageType::Fp8, StorageType::Mxfp4, StorageType::Nvfp4]
-            .into_iter()
-            .flat_map(|element| [(element, 1), (element, 2)])
-        {
+        use StorageType::{Fp8, Int4, Int8, Mxfp4, Nvfp4};
+        let types = [Int8, Int4, Fp8, Mxfp4, Nvfp4];
+        for (element, matrices) in types.into_iter().flat_map(|element| [(element, 1), (element, 2)]) {
             let weights = Weights { experts: 2, k: 165, n: 301, matrices };
             let tensors = VARIANTS.map(|variant| weights.draw(Variant::of(variant), element, 7));
             let number = |tensor: &Tensor, [expert, k, half, column]: [usize; 4]| match matrices {
@@ -297,6 +297,18 @@ mod tests {
                 let numbers = tensors.each_ref().map(|tensor| number(tensor, at));
                 assert!(numbers.iter().all(|number| *number == numbers[0]), "{element} {at:?}: {numbers:?}");
             }
+        }
+    }
+
+    /// The first bytes of memory hold k 0 to 31 of the first column where matrices are multiplied.
+    #[test]
+    fn the_matrix_techniques_find_32_of_k_of_a_column_together() {
+        let weights = Weights { experts: 1, k: 64, n: 128, matrices: 1 };
+        let [rows, tiles] =
+            ["subgroup_8x64", "matrix8_64x64"].map(|variant| weights.draw(Variant::of(variant), StorageType::Int8, 7));
+        for k in 0..32 {
+            // Four of k are a word of 64 columns elsewhere.
+            assert_eq!(tiles.bytes()[k], rows.bytes()[k / 4 * 64 * 4 + k % 4]);
         }
     }
 
