@@ -10,7 +10,6 @@ fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override SHARES: u32 = 1u;
 
-const TOGETHER: u32 = 4u; // parts whose loads are under way together
 const COLUMNS: u32 = 32u;
 const LOWEST: f32 = -3.0e38;
 
@@ -34,23 +33,18 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>, @builtin(local_invocation_
     let column = min(id.x, params.head_dim4 - 1u);
     let share = local.y;
     let head = id.z * params.heads + id.y / SHARES;
-    let last = params.splits - 1u;
     let sink = select(LOWEST, sinks[id.y / SHARES], share == 0u);
     var largest = sink;
-    for (var s = share; s < params.splits; s += SHARES * TOGETHER) {
-        for (var i = 0u; i < TOGETHER; i++) {
-            largest = max(largest, part_state[head * params.splits + min(s + i * SHARES, last)].x);
-        }
+    for (var s = share; s < params.splits; s += SHARES) {
+        largest = max(largest, part_state[head * params.splits + s].x);
     }
     var total = exp(sink - largest);
     var sum = vec4<f32>();
-    for (var s = share; s < params.splits; s += SHARES * TOGETHER) {
-        for (var i = 0u; i < TOGETHER; i++) {
-            let part = head * params.splits + min(s + i * SHARES, last);
-            let factor = select(0.0, exp(part_state[part].x - largest), s + i * SHARES <= last);
-            total = fma(factor, part_state[part].y, total);
-            sum = fma(vec4(factor), part_out[part * params.head_dim4 + column], sum);
-        }
+    for (var s = share; s < params.splits; s += SHARES) {
+        let part = head * params.splits + s;
+        let factor = exp(part_state[part].x - largest);
+        total = fma(factor, part_state[part].y, total);
+        sum = fma(vec4(factor), part_out[part * params.head_dim4 + column], sum);
     }
     if SHARES > 1u {
         share_state[share * COLUMNS + local.x] = vec2(largest, total);

@@ -25,8 +25,10 @@ pub(super) struct SplitBuffers {
 
 /// Columns of a workgroup of the merging launch.
 const REDUCE_COLUMNS: usize = 32;
-/// Parts that one of its invocations merges at most, unless there are more than eight times as many.
-const REDUCE_PARTS: usize = 16;
+/// The most invocations that share a column. A software adapter has fewer parts, and needs no barrier then.
+const MOST_SHARES: usize = 8;
+/// Parts of one invocation where several share a column.
+const SHARE_PARTS: usize = 4;
 
 impl SplitBuffers {
     /// Scratch for outputs [sequences, heads, value_dim] in `splits` parts, and the operand `sinks`.
@@ -46,11 +48,15 @@ impl SplitBuffers {
         let value_dim4 = value_dim / 4;
         plan.launch(
             Launch::of("attention_reduce", element)
-                .constant("TOGETHER", if self.splits < 4 { 1 } else { 4 })
-                .overrides([("SHARES", self.splits.div_ceil(REDUCE_PARTS).min(8) as f64)])
+                .overrides([("SHARES", shares(self.splits) as f64)])
                 .params([("head_dim4", word(value_dim4)), ("heads", word(heads)), ("splits", word(self.splits))])
                 .bindings([self.state, self.out, self.sinks, out])
                 .grid([word(value_dim4.div_ceil(REDUCE_COLUMNS)), word(heads), word(sequences)]),
         );
     }
+}
+
+/// Invocations that share a column of the merged output.
+fn shares(splits: usize) -> usize {
+    if splits < MOST_SHARES * SHARE_PARTS { 1 } else { MOST_SHARES }
 }

@@ -259,6 +259,8 @@ fn attention_suite() -> Vec<Labelled> {
         (heads(40, 2, 128), 1, 100),
         (heads(4, 1, 128), 2, 64),
         (heads(5, 1, 32), 3, 129),
+        // So many parts that several invocations merge them.
+        (heads(2, 1, 32), 1, 2111),
     ] {
         kernels.push(("random", shared(Decode::new(heads, sequences, kv_len))));
     }
