@@ -196,15 +196,12 @@ fn main(
             }
             total += p;
             for (var j = 0u; j < KEYS; j++) {
-                var w = array<f32, EACH>();
-                for (var i = 0u; i < EACH; i++) {
-                    w[i] = weight[(heads_at + (i + turn) % EACH) * KEYS + j];
-                }
                 for (var d = 0u; d < COLUMNS; d++) {
                     if d * LANES < LATENT {
                         let x = widen(tile[j * WIDTH + column(d, lane)]);
                         for (var i = 0u; i < EACH; i++) {
-                            sum[i][d] = fma(vec4(w[i]), x, sum[i][d]);
+                            let p = weight[(heads_at + (i + turn) % EACH) * KEYS + j];
+                            sum[i][d] = fma(vec4(p), x, sum[i][d]);
                         }
                     }
                 }
