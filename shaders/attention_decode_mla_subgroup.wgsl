@@ -1,8 +1,9 @@
-// Multi-head latent attention of one query per sequence, in absorbed form. The cache is split; one lane computes one
-// head. All heads share the latent, which is both key and value. Lane i loads entries i % 8 and 8 + i % 8 of each block
-// and broadcasts them. A lane keeps its output in workgroup memory; no other lane reads it, so there are no barriers.
-// It needs subgroups of at least 8 lanes. Each part writes its largest score, its sum of exponentials and its
-// unnormalised output. attention_reduce.wgsl merges the parts.
+// Multi-head latent attention of one query per sequence, in absorbed form. The cache is in blocks, found through a block
+// table; a contiguous cache is one block per sequence. It is split; one lane computes one head. All heads share the latent,
+// which is both key and value. Lane i loads entries i % 8 and 8 + i % 8 of each 16 and broadcasts them. A lane keeps its
+// output in workgroup memory; no other lane reads it, so there are no barriers. It needs subgroups of at least 8 lanes.
+// Each part writes its largest score, its sum of exponentials and its unnormalised output. attention_reduce.wgsl merges
+// the parts.
 //   out[h, :] = sum over j of softmax_j(scale * q[h] . cache[j]) * cache[j, :latent_dim]
 alias Element = f32;
 alias Element4 = vec4<Element>;
@@ -11,6 +12,7 @@ fn narrow(x: vec4<f32>) -> Element4 { return Element4(x); }
 
 override LATENT_DIM4: u32 = 128u; // latent_dim / 4
 override ROPE_DIM4: u32 = 16u;    // rope_dim / 4
+override BLOCK: u32 = 16u;        // entries per block
 override WORKGROUP: u32 = 8u;
 
 const KEYS: u32 = 16u;
@@ -21,16 +23,23 @@ struct Params {
     kv_len: u32,
     heads: u32,
     splits: u32,
+    table_width: u32,
     scale: f32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<Element4>;                 // [sequences, heads, latent_dim + rope_dim]
-@group(0) @binding(2) var<storage, read> cache: array<Element4>;             // [sequences, kv_len, latent_dim + rope_dim]
-@group(0) @binding(3) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
-@group(0) @binding(4) var<storage, read_write> part_out: array<vec4<f32>>;   // [sequences, heads, splits, latent_dim]
+@group(0) @binding(2) var<storage, read> cache: array<Element4>;             // [blocks * BLOCK, latent_dim + rope_dim]
+@group(0) @binding(3) var<storage, read> block_table: array<u32>;            // [sequences, table_width]: physical block
+@group(0) @binding(4) var<storage, read_write> part_state: array<vec2<f32>>; // [sequences, heads, splits]: largest, sum
+@group(0) @binding(5) var<storage, read_write> part_out: array<vec4<f32>>;   // [sequences, heads, splits, latent_dim]
 
 var<workgroup> sum: array<vec4<f32>, LATENT_DIM4 * WORKGROUP>;
+
+// The row of a key of a sequence, found through the block table.
+fn row_of(sequence: u32, key: u32) -> u32 {
+    return block_table[sequence * params.table_width + key / BLOCK] * BLOCK + key % BLOCK;
+}
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(
@@ -54,8 +63,8 @@ fn main(
     var largest = LOWEST;
     var total = 0.0;
     for (var first = begin; first < end; first += KEYS) {
-        let own_at0 = (sequence * params.kv_len + min(first + lane % 8u, end - 1u)) * dim4;
-        let own_at1 = (sequence * params.kv_len + min(first + 8u + lane % 8u, end - 1u)) * dim4;
+        let own_at0 = row_of(sequence, min(first + lane % 8u, end - 1u)) * dim4;
+        let own_at1 = row_of(sequence, min(first + 8u + lane % 8u, end - 1u)) * dim4;
         var score = array<f32, KEYS>();
         for (var d = 0u; d < dim4; d++) {
             let x = widen(q[q_at + d]);

@@ -1,6 +1,6 @@
 // Attention of one query per sequence over its paged KV cache. The cache is split; one workgroup computes up to 16 query
 // heads of one (sequence, KV head, split), and reads each of its keys and values once. Keys come in tiles. Four
-// neighbouring invocations share a key: each multiplies every fourth 16 bytes of its keys with all queries. Then an
+// neighbouring invocations share a key: each multiplies every fourth piece of its keys with all queries. Then an
 // invocation takes the softmax of one head over eight keys. Last, it adds the values of one vec4 column over some of the
 // keys. Each part writes its largest score, its sum of exponentials and its unnormalised output. attention_reduce.wgsl
 // merges the parts.
@@ -14,7 +14,7 @@ override BLOCK: u32 = 16u;     // keys per block
 const GROUP: u32 = 8u;         // query heads of a workgroup, at most 16
 
 const HALVES: u32 = 1u; // 2: an invocation adds the values of half of the heads
-const WIDTH: u32 = 1u;  // Element4 in 16 bytes
+const WIDTH: u32 = 1u;  // vec4 of a key that an invocation reads at once
 const KEYS: u32 = 64u;  // of a tile
 const INVOCATIONS: u32 = KEYS * HALVES;
 const PARTS: u32 = 4u;  // invocations that share a key

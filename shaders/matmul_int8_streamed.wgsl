@@ -1,6 +1,7 @@
-// Grouped GEMM in int8 for few rows per expert (decode). At most ROWS rows share each weight. A weight is read once,
-// with 15 others, by one of SPLIT_K invocations. These divide k between them and add their sums through workgroup
-// memory.
+// Grouped GEMM in int8 for few rows per expert (decode). A weight is read with 15 others by one of SPLIT_K invocations,
+// which divide k between them and add their sums through workgroup memory. An invocation multiplies it with ROWS rows. With
+// more rows, GROUPS invocations read it at about the same time, so that it comes from memory once. All rows of `a` pass
+// through workgroup memory, CHUNK_K16 of k at a time.
 //
 //   c[row, :] = a_scale * b_scale * (a[source(row), :] * b[expert(row)])     SWIGLU = false
 //   c[row, :] = silu(the same of gate) .* (the same of up)                   SWIGLU = true
@@ -14,8 +15,12 @@
 override SWIGLU: bool = false;
 override WIDTH: u32 = 32u;  // invocations along the columns; each owns two vec4
 override SPLIT_K: u32 = 8u; // invocations that share the k of a column
+override GROUPS: u32 = 1u;  // invocations along the rows
 
-const ROWS: u32 = 8u; // per workgroup
+const ROWS: u32 = 8u; // per invocation: 2 or 8
+override TILE_ROWS: u32 = ROWS * GROUPS;
+override INVOCATIONS: u32 = WIDTH * SPLIT_K * GROUPS;
+override CHUNK_K16: u32 = 2u * INVOCATIONS / TILE_ROWS;
 const NONE: u32 = 0xFFFFFFFFu;
 
 struct Params {
@@ -34,8 +39,8 @@ struct Params {
 @group(0) @binding(6) var<storage, read> b_scale: array<vec4<f32>>; // [experts, panels, 2, WIDTH]
 @group(0) @binding(7) var<storage, read_write> c: array<vec2<u32>>; // [rows, n]
 
-var<workgroup> tile_expert: u32;
-var<workgroup> partial: array<vec4<i32>, WIDTH * SPLIT_K>;
+var<workgroup> tile: array<vec4<u32>, 2u * INVOCATIONS>; // [rows, CHUNK_K16]
+var<workgroup> partial: array<vec4<i32>, INVOCATIONS>; // [GROUPS, SPLIT_K, WIDTH]
 
 // bfloat16, to the nearest, ties to even.
 fn narrow(x: vec4<f32>) -> vec2<u32> {
@@ -82,67 +87,132 @@ fn add_dots(x: u32, y: vec4<u32>, sum: vec4<i32>) -> vec4<i32> {
     return sum + vec4(dot4I8Packed(x, y.x), dot4I8Packed(x, y.y), dot4I8Packed(x, y.z), dot4I8Packed(x, y.w));
 }
 
-// The sum of `value` over the SPLIT_K invocations of a column; valid where local.y = 0.
+// The same for sixteen k.
+fn add_sixteen_dots(
+    x: vec4<u32>,
+    y0: vec4<u32>,
+    y1: vec4<u32>,
+    y2: vec4<u32>,
+    y3: vec4<u32>,
+    sum: vec4<i32>,
+) -> vec4<i32> {
+    return add_dots(x.w, y3, add_dots(x.z, y2, add_dots(x.y, y1, add_dots(x.x, y0, sum))));
+}
+
+// The sum of `value` over the SPLIT_K invocations of a column and group; valid where local.y = 0.
 fn add_up(local: vec3<u32>, value: vec4<i32>) -> vec4<i32> {
+    let first = local.z * SPLIT_K * WIDTH + local.x;
     workgroupBarrier();
-    partial[local.y * WIDTH + local.x] = value;
+    partial[first + local.y * WIDTH] = value;
     workgroupBarrier();
     var sum = vec4<i32>();
     if local.y == 0u {
         for (var part = 0u; part < SPLIT_K; part++) {
-            sum += partial[part * WIDTH + local.x];
+            sum += partial[first + part * WIDTH];
         }
     }
     return sum;
 }
 
-@compute @workgroup_size(WIDTH, SPLIT_K, 1)
+// Adds up, scales and stores the sums of a row.
+fn finish_row(
+    panel: u32,
+    local: vec3<u32>,
+    row: u32,
+    sum0: vec4<i32>,
+    sum1: vec4<i32>,
+    scale0: vec4<f32>,
+    scale1: vec4<f32>,
+) {
+    let total0 = vec4<f32>(add_up(local, sum0)) * scale0;
+    let total1 = vec4<f32>(add_up(local, sum1)) * scale1;
+    if local.y == 0u {
+        let scale = a_scale[source(row)];
+        store(panel, local.x, row, total0 * scale, total1 * scale);
+    }
+}
+
+@compute @workgroup_size(WIDTH, SPLIT_K, GROUPS)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_id) local: vec3<u32>,
     @builtin(local_invocation_index) index: u32,
 ) {
-    if index == 0u {
-        tile_expert = block_expert[group.x];
-    }
-    let expert = workgroupUniformLoad(&tile_expert);
+    let expert = block_expert[group.x];
     if expert == NONE {
         return;
     }
-    let first_row = group.x * ROWS;
-    var a_at = array<u32, ROWS>();
-    for (var i = 0u; i < ROWS; i++) {
-        a_at[i] = source(first_row + i) * params.k16;
-    }
-    var sum0 = array<vec4<i32>, ROWS>();
-    var sum1 = array<vec4<i32>, ROWS>();
-    let begin = (expert * params.panels + group.y) * params.k16 * 8u * WIDTH + local.x;
-    for (var k = local.y; k < params.k16; k += SPLIT_K) {
-        var at = begin + k * 8u * WIDTH;
-        let left0 = b[at];
-        let right0 = b[at + WIDTH];
-        let left1 = b[at + 2u * WIDTH];
-        let right1 = b[at + 3u * WIDTH];
-        let left2 = b[at + 4u * WIDTH];
-        let right2 = b[at + 5u * WIDTH];
-        let left3 = b[at + 6u * WIDTH];
-        let right3 = b[at + 7u * WIDTH];
-        at += 8u * WIDTH;
-        for (var i = 0u; i < ROWS; i++) {
-            let x = a[a_at[i] + k];
-            sum0[i] = add_dots(x.w, left3, add_dots(x.z, left2, add_dots(x.y, left1, add_dots(x.x, left0, sum0[i]))));
-            sum1[i] = add_dots(x.w, right3, add_dots(x.z, right2, add_dots(x.y, right1, add_dots(x.x, right0, sum1[i]))));
+    // Each invocation loads two vec4 of every chunk, of rows that are half a tile apart.
+    let a_k16 = index % CHUNK_K16;
+    let a_row = group.x * TILE_ROWS + index / CHUNK_K16;
+    let a_at0 = source(a_row) * params.k16;
+    let a_at1 = source(a_row + TILE_ROWS / 2u) * params.k16;
+    let b_at = (expert * params.panels + group.y) * params.k16 * 8u * WIDTH + local.x;
+    let rows = local.z * ROWS * CHUNK_K16;
+
+    var sum0 = array<vec4<i32>, 8>();
+    var sum1 = array<vec4<i32>, 8>();
+    for (var begin = 0u; begin < params.k16; begin += CHUNK_K16) {
+        // Loads past the end of k are not used.
+        let a_k = min(begin + a_k16, params.k16 - 1u);
+        let first = a[a_at0 + a_k];
+        let second = a[a_at1 + a_k];
+        workgroupBarrier();
+        tile[index] = first;
+        tile[index + INVOCATIONS] = second;
+        workgroupBarrier();
+        let end = min(begin + CHUNK_K16, params.k16);
+        for (var k = begin + local.y; k < end; k += SPLIT_K) {
+            let at = b_at + k * 8u * WIDTH;
+            let left0 = b[at];
+            let right0 = b[at + WIDTH];
+            let left1 = b[at + 2u * WIDTH];
+            let right1 = b[at + 3u * WIDTH];
+            let left2 = b[at + 4u * WIDTH];
+            let right2 = b[at + 5u * WIDTH];
+            let left3 = b[at + 6u * WIDTH];
+            let right3 = b[at + 7u * WIDTH];
+            let x = rows + k - begin;
+            let row0 = tile[x];
+            sum0[0] = add_sixteen_dots(row0, left0, left1, left2, left3, sum0[0]);
+            sum1[0] = add_sixteen_dots(row0, right0, right1, right2, right3, sum1[0]);
+            let row1 = tile[x + CHUNK_K16];
+            sum0[1] = add_sixteen_dots(row1, left0, left1, left2, left3, sum0[1]);
+            sum1[1] = add_sixteen_dots(row1, right0, right1, right2, right3, sum1[1]);
+            if ROWS > 2u {
+                let row2 = tile[x + 2u * CHUNK_K16];
+                sum0[2] = add_sixteen_dots(row2, left0, left1, left2, left3, sum0[2]);
+                sum1[2] = add_sixteen_dots(row2, right0, right1, right2, right3, sum1[2]);
+                let row3 = tile[x + 3u * CHUNK_K16];
+                sum0[3] = add_sixteen_dots(row3, left0, left1, left2, left3, sum0[3]);
+                sum1[3] = add_sixteen_dots(row3, right0, right1, right2, right3, sum1[3]);
+                let row4 = tile[x + 4u * CHUNK_K16];
+                sum0[4] = add_sixteen_dots(row4, left0, left1, left2, left3, sum0[4]);
+                sum1[4] = add_sixteen_dots(row4, right0, right1, right2, right3, sum1[4]);
+                let row5 = tile[x + 5u * CHUNK_K16];
+                sum0[5] = add_sixteen_dots(row5, left0, left1, left2, left3, sum0[5]);
+                sum1[5] = add_sixteen_dots(row5, right0, right1, right2, right3, sum1[5]);
+                let row6 = tile[x + 6u * CHUNK_K16];
+                sum0[6] = add_sixteen_dots(row6, left0, left1, left2, left3, sum0[6]);
+                sum1[6] = add_sixteen_dots(row6, right0, right1, right2, right3, sum1[6]);
+                let row7 = tile[x + 7u * CHUNK_K16];
+                sum0[7] = add_sixteen_dots(row7, left0, left1, left2, left3, sum0[7]);
+                sum1[7] = add_sixteen_dots(row7, right0, right1, right2, right3, sum1[7]);
+            }
         }
     }
     let scale_at = (expert * params.panels + group.y) * 2u * WIDTH + local.x;
     let scale0 = b_scale[scale_at];
     let scale1 = b_scale[scale_at + WIDTH];
-    for (var i = 0u; i < ROWS; i++) {
-        let scale = a_scale[source(first_row + i)];
-        let total0 = vec4<f32>(add_up(local, sum0[i])) * scale0 * scale;
-        let total1 = vec4<f32>(add_up(local, sum1[i])) * scale1 * scale;
-        if local.y == 0u {
-            store(group.y, local.x, first_row + i, total0, total1);
-        }
+    let row = group.x * TILE_ROWS + local.z * ROWS;
+    finish_row(group.y, local, row, sum0[0], sum1[0], scale0, scale1);
+    finish_row(group.y, local, row + 1u, sum0[1], sum1[1], scale0, scale1);
+    if ROWS > 2u {
+        finish_row(group.y, local, row + 2u, sum0[2], sum1[2], scale0, scale1);
+        finish_row(group.y, local, row + 3u, sum0[3], sum1[3], scale0, scale1);
+        finish_row(group.y, local, row + 4u, sum0[4], sum1[4], scale0, scale1);
+        finish_row(group.y, local, row + 5u, sum0[5], sum1[5], scale0, scale1);
+        finish_row(group.y, local, row + 6u, sum0[6], sum1[6], scale0, scale1);
+        finish_row(group.y, local, row + 7u, sum0[7], sum1[7], scale0, scale1);
     }
 }

@@ -1,8 +1,8 @@
-// Grouped GEMM for few rows per expert (decode). Each weight is read as part of a vec4, by one of SPLIT_K invocations, which
-// divide k between them and add their sums through workgroup memory. An invocation multiplies it with ROWS rows. With more
-// rows, GROUPS invocations read it at about the same time, so that it comes from memory once. All rows of `a` pass through
-// workgroup memory, CHUNK_K4 of k at a time. Rows are written out, since compilers may keep an array in memory when a loop
-// indexes it.
+// Grouped GEMM for few rows per expert (decode). Each weight is read as part of a vec4, by one of SPLIT_K invocations.
+// These divide k between them and add their sums through workgroup memory. An invocation multiplies a weight with ROWS
+// rows. With more rows, GROUPS invocations read it at about the same time, so that it comes from memory once. All rows
+// of `a` pass through workgroup memory, CHUNK_K4 of k at a time. Rows are written out, since compilers may keep an
+// array in memory when a loop indexes it.
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true

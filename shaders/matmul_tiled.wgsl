@@ -1,7 +1,7 @@
-// Grouped GEMM through workgroup memory. A workgroup computes ROWS * HEIGHT rows x 16 * ROWS columns and takes 16 of k at
-// a time. Each of its invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill, training).
-// Operands are widened on their way into workgroup memory. Rows are written out, since compilers may keep an array in
-// memory when a loop indexes it. No load runs ahead: that took registers, and so waves, and saved no instruction.
+// Grouped GEMM through workgroup memory. A workgroup computes ROWS * HEIGHT rows x 16 * ROWS columns and takes 16 of k
+// at a time. Each of its invocations computes ROWS rows x 8 columns. It suits compute-bound work on GPUs (prefill,
+// training). Operands are widened on their way into workgroup memory. Sums are in matrices, since compilers may keep an
+// array in memory when a loop indexes it. No load runs ahead: that took registers, and so waves, and saved nothing.
 //
 //   c[row, :] = a[source(row), :] * b[expert(row)]               SWIGLU = false
 //   c[row, :] = silu(a * b_gate) .* (a * b_up)                   SWIGLU = true
@@ -75,16 +75,33 @@ fn store(panel: u32, column: u32, row: u32, sum0: vec4<f32>, sum1: vec4<f32>) {
     }
 }
 
-// sum + x.x * y0 + x.y * y1 + x.z * y2 + x.w * y3
-fn add_four_products(
-    x: vec4<f32>,
-    y0: vec4<f32>,
-    y1: vec4<f32>,
-    y2: vec4<f32>,
-    y3: vec4<f32>,
-    sum: vec4<f32>,
-) -> vec4<f32> {
-    return fma(vec4(x.w), y3, fma(vec4(x.z), y2, fma(vec4(x.y), y1, fma(vec4(x.x), y0, sum))));
+// sum + the products of a column of four rows and a row of four columns
+fn add_outer(x: vec4<f32>, y: vec4<f32>, sum: mat4x4<f32>) -> mat4x4<f32> {
+    return mat4x4(
+        fma(vec4(x.x), y, sum[0]),
+        fma(vec4(x.y), y, sum[1]),
+        fma(vec4(x.z), y, sum[2]),
+        fma(vec4(x.w), y, sum[3]),
+    );
+}
+
+// Four rows of tile_a at one vec4 of k: [k], four rows each. The rows are HEIGHT apart.
+fn four_rows(first: u32, k4: u32) -> mat4x4<f32> {
+    let at = first * STRIDE + k4;
+    return transpose(mat4x4(
+        tile_a[at],
+        tile_a[at + HEIGHT * STRIDE],
+        tile_a[at + 2u * HEIGHT * STRIDE],
+        tile_a[at + 3u * HEIGHT * STRIDE],
+    ));
+}
+
+// Stores the sums of four rows.
+fn store_rows(panel: u32, column: u32, first: u32, sum0: mat4x4<f32>, sum1: mat4x4<f32>) {
+    store(panel, column, first, sum0[0], sum1[0]);
+    store(panel, column, first + HEIGHT, sum0[1], sum1[1]);
+    store(panel, column, first + 2u * HEIGHT, sum0[2], sum1[2]);
+    store(panel, column, first + 3u * HEIGHT, sum0[3], sum1[3]);
 }
 
 @compute @workgroup_size(WIDTH, HEIGHT, 1)
@@ -110,17 +127,15 @@ fn main(
     let b_last = b_begin + params.k4 * 8u * WIDTH - 1u;
     let b_at = b_begin + index;
 
-    var sum0 = array<vec4<f32>, 8>();
-    var sum1 = array<vec4<f32>, 8>();
+    // The sums of the first and of the last four rows, in both vec4 of columns.
+    var first0 = mat4x4<f32>();
+    var first1 = mat4x4<f32>();
+    var last0 = mat4x4<f32>();
+    var last1 = mat4x4<f32>();
     for (var k4 = 0u; k4 < params.k4; k4 += TILE_K4) {
-        // Beyond k, `a` counts as zero, and any weight will do.
         let k = min(k4 + a_k4, params.k4 - 1u);
-        var x0 = a[a_at0 + k];
-        var x1 = a[a_at1 + k];
-        if k4 + a_k4 >= params.k4 {
-            x0 = Element4();
-            x1 = Element4();
-        }
+        let x0 = a[a_at0 + k];
+        let x1 = a[a_at1 + k];
         let at = b_at + k4 * 8u * WIDTH;
         let y0 = b[min(at, b_last)];
         let y1 = b[min(at + INVOCATIONS, b_last)];
@@ -138,58 +153,60 @@ fn main(
             tile_b[b_k + 8u][b_column] = widen(y2);
             tile_b[b_k + 12u][b_column] = widen(y3);
         }
+        // Beyond k, `a` counts as zero, and any weight will do. Selecting zeros above would make each load wait.
+        if k4 + a_k4 >= params.k4 {
+            tile_a[a_tile] = vec4<f32>();
+            tile_a[a_tile + TILE_ROWS / 2u * STRIDE] = vec4<f32>();
+        }
         workgroupBarrier();
         // Not all compilers unroll four turns at once.
         for (var i = 0u; i < TILE_K4; i += 2u) {
             for (var j = 0u; j < 2u; j++) {
                 let at_k4 = i + j;
+                let first_rows = four_rows(local.y, at_k4);
+                var last_rows = mat4x4<f32>();
+                if ROWS > 4u {
+                    last_rows = four_rows(local.y + 4u * HEIGHT, at_k4);
+                }
                 let left0 = tile_b[at_k4 * 4u][local.x];
                 let right0 = tile_b[at_k4 * 4u][local.x + WIDTH];
+                first0 = add_outer(first_rows[0], left0, first0);
+                first1 = add_outer(first_rows[0], right0, first1);
+                if ROWS > 4u {
+                    last0 = add_outer(last_rows[0], left0, last0);
+                    last1 = add_outer(last_rows[0], right0, last1);
+                }
                 let left1 = tile_b[at_k4 * 4u + 1u][local.x];
                 let right1 = tile_b[at_k4 * 4u + 1u][local.x + WIDTH];
+                first0 = add_outer(first_rows[1], left1, first0);
+                first1 = add_outer(first_rows[1], right1, first1);
+                if ROWS > 4u {
+                    last0 = add_outer(last_rows[1], left1, last0);
+                    last1 = add_outer(last_rows[1], right1, last1);
+                }
                 let left2 = tile_b[at_k4 * 4u + 2u][local.x];
                 let right2 = tile_b[at_k4 * 4u + 2u][local.x + WIDTH];
+                first0 = add_outer(first_rows[2], left2, first0);
+                first1 = add_outer(first_rows[2], right2, first1);
+                if ROWS > 4u {
+                    last0 = add_outer(last_rows[2], left2, last0);
+                    last1 = add_outer(last_rows[2], right2, last1);
+                }
                 let left3 = tile_b[at_k4 * 4u + 3u][local.x];
                 let right3 = tile_b[at_k4 * 4u + 3u][local.x + WIDTH];
-                let row0 = tile_a[local.y * STRIDE + at_k4];
-                sum0[0] = add_four_products(row0, left0, left1, left2, left3, sum0[0]);
-                sum1[0] = add_four_products(row0, right0, right1, right2, right3, sum1[0]);
-                let row1 = tile_a[(local.y + HEIGHT) * STRIDE + at_k4];
-                sum0[1] = add_four_products(row1, left0, left1, left2, left3, sum0[1]);
-                sum1[1] = add_four_products(row1, right0, right1, right2, right3, sum1[1]);
-                let row2 = tile_a[(local.y + 2u * HEIGHT) * STRIDE + at_k4];
-                sum0[2] = add_four_products(row2, left0, left1, left2, left3, sum0[2]);
-                sum1[2] = add_four_products(row2, right0, right1, right2, right3, sum1[2]);
-                let row3 = tile_a[(local.y + 3u * HEIGHT) * STRIDE + at_k4];
-                sum0[3] = add_four_products(row3, left0, left1, left2, left3, sum0[3]);
-                sum1[3] = add_four_products(row3, right0, right1, right2, right3, sum1[3]);
+                first0 = add_outer(first_rows[3], left3, first0);
+                first1 = add_outer(first_rows[3], right3, first1);
                 if ROWS > 4u {
-                    let row4 = tile_a[(local.y + 4u * HEIGHT) * STRIDE + at_k4];
-                    sum0[4] = add_four_products(row4, left0, left1, left2, left3, sum0[4]);
-                    sum1[4] = add_four_products(row4, right0, right1, right2, right3, sum1[4]);
-                    let row5 = tile_a[(local.y + 5u * HEIGHT) * STRIDE + at_k4];
-                    sum0[5] = add_four_products(row5, left0, left1, left2, left3, sum0[5]);
-                    sum1[5] = add_four_products(row5, right0, right1, right2, right3, sum1[5]);
-                    let row6 = tile_a[(local.y + 6u * HEIGHT) * STRIDE + at_k4];
-                    sum0[6] = add_four_products(row6, left0, left1, left2, left3, sum0[6]);
-                    sum1[6] = add_four_products(row6, right0, right1, right2, right3, sum1[6]);
-                    let row7 = tile_a[(local.y + 7u * HEIGHT) * STRIDE + at_k4];
-                    sum0[7] = add_four_products(row7, left0, left1, left2, left3, sum0[7]);
-                    sum1[7] = add_four_products(row7, right0, right1, right2, right3, sum1[7]);
+                    last0 = add_outer(last_rows[3], left3, last0);
+                    last1 = add_outer(last_rows[3], right3, last1);
                 }
             }
         }
         workgroupBarrier();
     }
     let row = first_row + local.y;
-    store(group.y, local.x, row, sum0[0], sum1[0]);
-    store(group.y, local.x, row + HEIGHT, sum0[1], sum1[1]);
-    store(group.y, local.x, row + 2u * HEIGHT, sum0[2], sum1[2]);
-    store(group.y, local.x, row + 3u * HEIGHT, sum0[3], sum1[3]);
+    store_rows(group.y, local.x, row, first0, first1);
     if ROWS > 4u {
-        store(group.y, local.x, row + 4u * HEIGHT, sum0[4], sum1[4]);
-        store(group.y, local.x, row + 5u * HEIGHT, sum0[5], sum1[5]);
-        store(group.y, local.x, row + 6u * HEIGHT, sum0[6], sum1[6]);
-        store(group.y, local.x, row + 7u * HEIGHT, sum0[7], sum1[7]);
+        store_rows(group.y, local.x, row + 4u * HEIGHT, last0, last1);
     }
 }

@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
+use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, PagedMlaDecode, Prefill};
 use supernode_bench::kernels::gating::{Gate, Logits, Sort, TopK};
 use supernode_bench::kernels::routing::Load;
 use supernode_bench::kernels::{Kernel, KernelCase, StorageType};
@@ -99,17 +99,29 @@ fn paged_decode_is_right_at_any_shape_and_block() {
     check(shapes);
 }
 
+prop_compose! {
+    fn latent()(
+        heads in 1..40usize,
+        (latent_dim, rope_dim) in prop_oneof![
+            (1..9usize, 1..2usize).prop_map(|(l, r)| (64 * l, 64 * r)),
+            (1..99usize, 1..17usize).prop_map(|(l, r)| (4 * l, 4 * r))
+        ],
+        key_dim in prop_oneof![Just(192), Just(4)],
+        sequences in 1..3usize,
+        kv_len in 1..200usize,
+    ) -> MlaDecode {
+        MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len }
+    }
+}
+
 #[test]
 fn latent_decode_is_right_at_any_shape() {
-    let dims = prop_oneof![
-        (1..9usize, 1..2usize).prop_map(|(l, r)| (64 * l, 64 * r)),
-        (1..99usize, 1..17usize).prop_map(|(l, r)| (4 * l, 4 * r))
-    ];
-    let shapes =
-        (1..40usize, dims, 1..3usize, 1..200usize).prop_map(|(heads, (latent_dim, rope_dim), sequences, kv_len)| {
-            MlaDecode { heads, latent_dim, rope_dim, key_dim: 192, sequences, kv_len }
-        });
-    check(shapes);
+    check(latent());
+}
+
+#[test]
+fn paged_latent_decode_is_right_at_any_shape_and_block() {
+    check((latent(), 1..70usize).prop_map(|(decode, block)| PagedMlaDecode { decode, block }));
 }
 
 #[test]

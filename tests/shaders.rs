@@ -94,7 +94,15 @@ fn cooperative_matrices_of_either_size_can_be_written_as_spirv() {
         written.insert(format!("{}_{}", launch.shader, launch.constants["SIZE"]), words);
     }
     let names: Vec<&str> = written.keys().map(String::as_str).collect();
-    let shaders = ["attention_prefill_matrix", "matmul_matrix", "matmul_matrix_streamed", "probe_matrix"];
+    let shaders = [
+        "attention_decode_mla_matrix",
+        "attention_prefill_matrix",
+        "matmul_int8_matrix",
+        "matmul_int8_matrix_streamed",
+        "matmul_matrix",
+        "matmul_matrix_streamed",
+        "probe_matrix",
+    ];
     let wanted: Vec<String> =
         shaders.iter().flat_map(|shader| [16, 8].map(|size| format!("{shader}_{size}"))).collect();
     assert_eq!(names, wanted);
@@ -136,8 +144,9 @@ fn used(module: &Module) -> BTreeSet<Need> {
     }
     let entries = module.entry_points.iter().map(|entry| &entry.function);
     let mut functions = module.functions.iter().map(|(_, function)| function).chain(entries);
-    let is_dot =
-        |expression: &Expression| matches!(expression, Expression::Math { fun: MathFunction::Dot4I8Packed, .. });
+    let is_dot = |expression: &Expression| {
+        matches!(expression, Expression::Math { fun: MathFunction::Dot4I8Packed | MathFunction::Dot4U8Packed, .. })
+    };
     let has_dot = |function: &Function| function.expressions.iter().any(|(_, expression)| is_dot(expression));
     if functions.any(has_dot) {
         needs.insert(Need::PackedDot);

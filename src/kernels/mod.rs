@@ -7,6 +7,7 @@
 
 pub mod attention;
 pub mod cases;
+pub mod compilers;
 mod dequantise;
 mod gate;
 pub mod gating;

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::kernels::sources::{wgsl, with_constant, with_matrices_of_16};
 use crate::kernels::tensor::TensorType;
 use crate::kernels::types::{Operation, StorageType, Work};
@@ -274,6 +276,21 @@ impl Launch {
 }
 
 impl Launch {
+    /// Shader, type, constants and overrides in one line: what a driver compiles, by name.
+    pub fn name(&self) -> String {
+        let constants = self.constants.iter().map(|(name, value)| format!(" {name}={value}"));
+        let overrides = self.overrides.iter().map(|(name, value)| format!(" {name}={value}"));
+        format!("{} {}{}", self.shader, self.element, constants.chain(overrides).collect::<String>())
+    }
+
+    /// A hash of what a driver compiles: the shader's text and the values of its overrides. It names a row of the results
+    /// that `make lab` writes.
+    pub fn fingerprint(&self) -> String {
+        let text = self.wgsl().unwrap_or_default();
+        let hash = Sha256::digest(format!("{:?}\n{text}", self.overrides));
+        hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// The text of the shader for this launch's type, matrix size and constants; `None` if there is no such file.
     pub fn wgsl(&self) -> Option<Cow<'static, str>> {
         let mut text = wgsl(self.shader, self.element)?;

@@ -31,6 +31,7 @@ macro_rules! shaders {
 
 shaders![
     "attention_decode_group",
+    "attention_decode_mla_matrix",
     "attention_decode_mla_subgroup",
     "attention_decode_mla_tiled",
     "attention_decode_paged_group",
@@ -56,8 +57,13 @@ shaders![
     "matmul_dequant_subgroup",
     "matmul_dequant_tiled",
     "matmul_int8_blocked",
+    "matmul_int8_matrix",
+    "matmul_int8_matrix_streamed",
     "matmul_int8_streamed",
+    "matmul_int8_streamed_widened",
     "matmul_int8_subgroup",
+    "matmul_int8_tiled",
+    "matmul_int8_tiled_widened",
     "matmul_matrix",
     "matmul_matrix_streamed",
     "matmul_packed",

@@ -127,10 +127,8 @@ pub fn pipelines<'a>(cases: impl IntoIterator<Item = &'a CaseSpec>) -> Vec<Shade
 
 impl ShaderPipeline {
     fn new(launch: &Launch, plan: &Plan, family: Family) -> Self {
-        let constants = launch.constants.iter().map(|(name, value)| format!(" {name}={value}"));
-        let overrides = launch.overrides.iter().map(|(name, value)| format!(" {name}={value}"));
         Self {
-            name: format!("{} {}{}", launch.shader, launch.element, constants.chain(overrides).collect::<String>()),
+            name: launch.name(),
             family,
             shader: launch.shader,
             element: launch.element,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::features;
 use crate::kernels::cases::{Capacity, CaseSpec, preset_cases, preset_models};
-use crate::kernels::{DeviceClass, Family, Kernel, KernelCase, KernelPhase, Plan, StorageType, Target};
+use crate::kernels::{DeviceClass, Family, Kernel, KernelCase, KernelPhase, Plan, StorageType, Target, compilers};
 use crate::record::{CacheState, Ceiling, CeilingKind, Device, DeviceType, Preset, Record, Selection};
 use crate::specs::{Model, SpecError};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond};
@@ -85,7 +85,8 @@ pub(super) fn best_known(
     });
     let nearest = known.min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, variant)| variant);
     let among: Vec<&'static str> = part.variants().iter().copied().filter(|name| suits(name)).collect();
-    nearest.or_else(|| first_possible(part, element, &part.candidates(target, &among), record))
+    let among = || compilers::cheapest_first(target, part, element, part.candidates(target, &among));
+    nearest.or_else(|| first_possible(part, element, &among(), record))
 }
 
 /// The first that this device has the features for.
@@ -151,7 +152,10 @@ pub fn target(device: &Device) -> Target {
         DeviceType::Unknown => DeviceClass::Unknown,
     };
     let lanes = device.subgroup_sizes().and_then(|(least, _)| u32::try_from(least).ok());
-    Target { class, lanes: lanes.filter(|lanes| *lanes > 0), driver: device.driver.to_lowercase() }
+    let driver = device.driver.to_lowercase();
+    // Honeykrisp gives a number of its own for Apple's GPUs.
+    let vendor = if class == DeviceClass::Apple { "apple".to_owned() } else { device.vendor.to_lowercase() };
+    Target { class, lanes: lanes.filter(|lanes| *lanes > 0), driver, vendor }
 }
 
 /// The variant's place in an id where a trial chooses it.
@@ -207,7 +211,10 @@ fn groups(specs: Vec<CaseSpec>) -> Vec<Vec<CaseSpec>> {
 
 fn select(mut group: Vec<CaseSpec>, selection: &Selection, target: &Target) -> Vec<PlannedCase> {
     let names: Vec<&'static str> = group.iter().map(|spec| spec.variant).collect();
-    let names = group.first().map_or_else(Vec::new, |spec| spec.kernel.candidates(target, &names));
+    let names = group.first().map_or_else(Vec::new, |spec| {
+        let kernel = spec.kernel.as_ref();
+        compilers::cheapest_first(target, kernel, spec.element, kernel.candidates(target, &names))
+    });
     let rank = |spec: &CaseSpec| names.iter().position(|name| *name == spec.variant).unwrap_or(names.len());
     // The sort is stable: the most promising first, then the rest in the kernel's own order.
     group.sort_by_key(rank);

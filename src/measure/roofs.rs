@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn int8_is_shown_against_the_dot_product_whichever_unit_multiplies() {
         let record = record();
-        for (variant, unit) in [("blocked_64x64", CeilingKind::DotI8), ("subgroup_16x256", CeilingKind::FmaF32)] {
+        for (variant, unit) in [("blocked_8x64", CeilingKind::DotI8), ("subgroup_16x64", CeilingKind::FmaF32)] {
             let plan = Matmul::dense(64, 256, 256).plan(variant, StorageType::Int8);
             let operations = plan.operations();
             let limits = Limits::of_case(&plan, &operations, CacheState::Cold);

@@ -152,6 +152,7 @@ const SHARES: &[(&str, f64)] = &[
     ("matmul_tiled", 0.45),
     ("streamed", 0.7),
     ("attention_decode_group", 0.6),
+    ("attention_decode_mla_matrix", 0.25),
     ("attention_decode_mla_tiled", 0.15),
     ("attention_prefill_tiled", 0.15),
     ("matmul_subgroup", 0.2),

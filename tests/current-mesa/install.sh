@@ -7,7 +7,7 @@
 # this machine's apt sources, or from DEBIAN_MIRROR, and apt checks their signatures.
 set -eu
 
-packages="mesa-vulkan-drivers mesa-drm-shim libvulkan1 spirv-tools"
+packages="mesa-vulkan-drivers mesa-drm-shim libvulkan1 spirv-tools glslc"
 folder=${1:-${CURRENT_MESA:-${CARGO_TARGET_DIR:-target}/current-mesa}}
 list=$folder/packages.txt # written last, so it stands for a whole folder
 

@@ -210,3 +210,26 @@ impl Kernel for Prefill {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_and_keys_of_a_window_are_those_counted_one_by_one() {
+        let heads = Heads { heads: 1, kv_heads: 1, head_dim: 4 };
+        for (q_len, kv_len) in [(1, 1), (5, 5), (7, 20), (20, 21)] {
+            for window in [None, Some(1), Some(4), Some(13), Some(40)] {
+                let prefill = Prefill { window, ..Prefill::causal(heads, q_len, kv_len) };
+                let (mut pairs, mut first) = (0, kv_len);
+                for position in kv_len - q_len..kv_len {
+                    let seen = window.map_or(position + 1, |window| window.min(position + 1));
+                    pairs += seen;
+                    first = first.min(position + 1 - seen);
+                }
+                assert_eq!(prefill.pairs(), f64::from(word(pairs)), "{prefill:?}");
+                assert_eq!(prefill.keys_seen(), kv_len - first, "{prefill:?}");
+            }
+        }
+    }
+}

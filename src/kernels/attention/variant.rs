@@ -245,11 +245,12 @@ fn passes(heads: &Heads) -> usize {
 }
 
 /// The constants of the group variant. More heads than 8 want more invocations, since an invocation holds their outputs in
-/// registers; an Apple GPU has 128 of them.
+/// registers; an Apple GPU has 128 of them. An invocation reads 16 bytes of f32 or f16 at once, but 8 of bf16: widening
+/// takes more registers.
 fn group_constants(heads: &Heads, keys: u32, element: StorageType) -> [(&'static str, u32); 4] {
     let group = heads.group().div_ceil(passes(heads));
     let halves = if group > 8 { 2 } else { 1 };
-    let width = if element == StorageType::F32 { 1 } else { 2 };
+    let width = if element == StorageType::F16 { 2 } else { 1 };
     [("GROUP", word(group)), ("HALVES", halves), ("KEYS", keys), ("WIDTH", width)]
 }
 
@@ -257,34 +258,42 @@ fn group_constants(heads: &Heads, keys: u32, element: StorageType) -> [(&'static
 #[derive(Debug)]
 pub(super) struct MlaVariant {
     name: &'static str,
-    shader: &'static str,
-    needs: &'static [Need],
-    overrides: &'static [(&'static str, f64)],
+    technique: MlaTechnique,
     /// Heads per workgroup.
     pub(super) heads: usize,
-    /// The latent and the rotary dimension must be multiples of this.
-    multiple: usize,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MlaTechnique {
+    /// Entries of the cache through workgroup memory; so many heads per row of invocations.
+    Tiled(u32),
+    /// Entries shared by broadcast, a head per lane. It is shaped for subgroups of 8.
+    Subgroup,
+    /// Square cooperative matrices of this size: f16 operands, f32 sums. They too go through workgroup memory.
+    Matrix(usize),
+}
+
+const fn mla(name: &'static str, technique: MlaTechnique, heads: usize) -> MlaVariant {
+    MlaVariant { name, technique, heads }
+}
+
+/// All variants of latent decode. Two heads per row of invocations take half the registers of four, for GPUs that have
+/// few. More heads per workgroup read the cache less often; 32 exceed the registers of RDNA3, which stores each tile of
+/// the queries twice.
 const MLA: &[MlaVariant] = &[
-    // An invocation of the tiled shader holds every sixteenth vec4.
-    MlaVariant {
-        name: "tiled",
-        shader: "attention_decode_mla_tiled",
-        needs: &[],
-        overrides: &[],
-        heads: 16,
-        multiple: 64,
-    },
-    MlaVariant {
-        name: "subgroup",
-        shader: "attention_decode_mla_subgroup",
-        needs: &[Need::Subgroup],
-        overrides: &[("WORKGROUP", SUBGROUP_HEADS as f64)],
-        heads: SUBGROUP_HEADS,
-        multiple: 4,
-    },
+    mla("tiled", MlaTechnique::Tiled(4), 16),
+    mla("tiled_8x2", MlaTechnique::Tiled(2), 16),
+    mla("subgroup", MlaTechnique::Subgroup, SUBGROUP_HEADS),
+    mla("matrix16_16x16", MlaTechnique::Matrix(16), 16),
+    mla("matrix16_32x16", MlaTechnique::Matrix(16), 32),
+    mla("matrix8_16x16", MlaTechnique::Matrix(8), 16),
+    mla("matrix8_32x16", MlaTechnique::Matrix(8), 32),
 ];
+
+/// The largest latent and rotary dimension of the variants that keep them in registers.
+const MAX_LATENT: [usize; 2] = [512, 64];
+/// The least numbers of an entry whose room in workgroup memory holds what the matrix variants load of the queries at once.
+const MATRIX_ENTRY: usize = 128;
 
 /// The names of all variants of latent decode.
 pub(super) static MLA_NAMES: Names = LazyLock::new(|| MLA.iter().map(|variant| variant.name).collect());
@@ -295,13 +304,42 @@ impl MlaVariant {
         MLA.iter().find(|variant| variant.name == name).unwrap_or(&MLA[0])
     }
 
-    /// Whether it can compute latents of these sizes.
-    pub(super) fn suits(&self, latent_dim: usize, rope_dim: usize) -> bool {
-        latent_dim.is_multiple_of(self.multiple) && rope_dim.is_multiple_of(self.multiple)
+    /// The storage types that it exists for.
+    pub(super) fn elements(&self) -> &'static [StorageType] {
+        if matches!(self.technique, MlaTechnique::Matrix(_)) { &[StorageType::F16] } else { StorageType::FLOATS }
     }
 
-    /// The launch of its shader; dimensions, parameters, buffers and grid are still missing.
-    pub(super) fn launch(&self, element: StorageType) -> Launch {
-        Launch::of(self.shader, element).needs(self.needs).overrides(self.overrides.iter().copied())
+    /// Whether it can compute latents of these sizes.
+    pub(super) fn suits(&self, latent_dim: usize, rope_dim: usize) -> bool {
+        let dims = [latent_dim, rope_dim];
+        let divides = |size: usize| dims.iter().all(|dim| dim.is_multiple_of(size));
+        let fits = dims.iter().zip(MAX_LATENT).all(|(dim, most)| *dim <= most);
+        match self.technique {
+            MlaTechnique::Tiled(_) => divides(4) && fits,
+            MlaTechnique::Subgroup => divides(4),
+            MlaTechnique::Matrix(size) => divides(size) && fits && latent_dim + rope_dim >= MATRIX_ENTRY,
+        }
+    }
+
+    /// The launch of its shader for latents of these sizes; blocks, parameters, buffers and grid are still missing.
+    pub(super) fn launch(&self, element: StorageType, latent_dim: usize, rope_dim: usize) -> Launch {
+        let dims4 = [("LATENT_DIM4", (latent_dim / 4) as f64), ("ROPE_DIM4", (rope_dim / 4) as f64)];
+        match self.technique {
+            MlaTechnique::Tiled(each) => {
+                // What f32 needs in workgroup memory for 4 entries, types of 16 bits need for 8.
+                let (keys, pair) = if element == StorageType::F32 { (4, 1) } else { (8, 2) };
+                Launch::of("attention_decode_mla_tiled", element)
+                    .constants([("EACH", each), ("KEYS", keys), ("PAIR", pair)])
+                    .overrides(dims4)
+            }
+            MlaTechnique::Subgroup => Launch::of("attention_decode_mla_subgroup", element)
+                .needs(&[Need::Subgroup])
+                .overrides(dims4)
+                .overrides([("WORKGROUP", SUBGROUP_HEADS as f64)]),
+            MlaTechnique::Matrix(size) => Launch::of("attention_decode_mla_matrix", element)
+                .matrices(size)
+                .constant("HEADS", word(self.heads))
+                .overrides([("LATENT_DIM", latent_dim as f64), ("ROPE_DIM", rope_dim as f64)]),
+        }
     }
 }

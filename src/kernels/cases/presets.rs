@@ -14,7 +14,7 @@ use std::sync::Arc;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, Prefill};
+use crate::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, PagedMlaDecode, Prefill};
 use crate::kernels::cases::capacity::Capacity;
 use crate::kernels::cases::spec::{CaseGroup, CaseSpec};
 use crate::kernels::gate::Gate;
@@ -262,6 +262,8 @@ fn moe_layers(moe: &Moe, hidden: usize, rows: usize, scale: &Scale) -> Vec<OfFam
 
 /// Keys per block of the paged cache: vLLM's default.
 const BLOCK: usize = 16;
+/// Entries per block of the paged latent cache: FlashMLA's.
+const LATENT_BLOCK: usize = 64;
 
 /// The windows of a model's layers: none, and one in addition if some layers attend within it.
 fn windows(model: &Model) -> impl Iterator<Item = Option<usize>> {
@@ -304,7 +306,8 @@ fn attention_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<Of
                 sequences,
                 kv_len,
             };
-            vec![of(Family::Attention, decode)]
+            let paged = PagedMlaDecode { decode: decode.clone(), block: LATENT_BLOCK };
+            vec![of(Family::Attention, decode), of(Family::Attention, paged)]
         }
     }
 }

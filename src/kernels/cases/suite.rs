@@ -1,6 +1,6 @@
 //! The suite of `verify`: at least eight shapes of every kernel in every variant and type.
 
-use crate::kernels::attention::{Decode, HeadMatmul, Heads, JoinKeys, MlaDecode, PagedDecode, Prefill};
+use crate::kernels::attention::{Decode, HeadMatmul, Heads, JoinKeys, MlaDecode, PagedDecode, PagedMlaDecode, Prefill};
 use crate::kernels::cases::layer_suite::layer_suite;
 use crate::kernels::cases::spec::{CaseGroup, CaseSpec, Labelled, shared};
 use crate::kernels::gate::Gate;
@@ -276,9 +276,23 @@ fn attention_suite() -> Vec<Labelled> {
         kernels.push(("random", shared(PagedDecode::new(heads, sequences, kv_len, block))));
     }
     kernels.extend(windows_and_sinks());
+    kernels.extend(latent_suite());
     kernels.extend(latent_projections());
-    // heads, latent_dim, rope_dim, key_dim, sequences, kv_len
-    for (heads, latent_dim, rope_dim, key_dim, sequences, kv_len) in [
+    kernels
+}
+
+fn latent_suite() -> Vec<Labelled> {
+    let decode = |(heads, latent_dim, rope_dim, key_dim, sequences, kv_len)| MlaDecode {
+        heads,
+        latent_dim,
+        rope_dim,
+        key_dim,
+        sequences,
+        kv_len,
+    };
+    let mut kernels = Vec::new();
+    // With a small key_dim scores are far apart, so that outputs are rescaled again and again.
+    for shape in [
         (1, 512, 64, 192, 1, 1),
         (16, 512, 64, 192, 1, 63),
         (16, 512, 64, 192, 2, 65),
@@ -289,8 +303,24 @@ fn attention_suite() -> Vec<Labelled> {
         (24, 64, 64, 64, 2, 256),
         (3, 36, 20, 28, 2, 70),
         (9, 192, 64, 96, 1, 7),
+        (33, 512, 64, 4, 2, 250),
+        (16, 256, 32, 4, 3, 144),
     ] {
-        kernels.push(("random", shared(MlaDecode { heads, latent_dim, rope_dim, key_dim, sequences, kv_len })));
+        kernels.push(("random", shared(decode(shape))));
+    }
+    for (shape, block) in [
+        ((1, 512, 64, 192, 1, 1), 64),
+        ((16, 512, 64, 192, 1, 63), 16),
+        ((16, 512, 64, 192, 2, 130), 64),
+        ((17, 512, 64, 192, 1, 200), 1),
+        ((8, 512, 64, 192, 1, 129), 7),
+        ((128, 64, 64, 96, 1, 40), 16),
+        ((5, 128, 64, 96, 3, 77), 64),
+        ((24, 64, 64, 64, 2, 256), 64),
+        ((3, 36, 20, 28, 2, 70), 16),
+        ((33, 512, 64, 4, 2, 250), 7),
+    ] {
+        kernels.push(("random", shared(PagedMlaDecode { decode: decode(shape), block })));
     }
     kernels
 }

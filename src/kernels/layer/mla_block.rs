@@ -186,6 +186,7 @@ impl MlaBlock {
             let buffers = [
                 ("q", "q_absorbed", Output),
                 ("cache", "cache", Input),
+                ("block_table", "block_table", Input),
                 ("part_state", "part_state", Scratch),
                 ("part_out", "part_out", Scratch),
                 ("sinks", "sinks", Input),
@@ -312,6 +313,7 @@ impl Kernel for MlaBlock {
         if self.is_decode() {
             let mut attention = self.attention().inputs(variant, element, seed ^ 0x1000);
             take(&mut inputs, &mut attention, "cache", "cache");
+            take(&mut inputs, &mut attention, "block_table", "block_table");
         }
         inputs
     }

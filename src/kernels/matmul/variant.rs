@@ -33,10 +33,14 @@ enum Technique {
     Subgroup,
     /// Operands through workgroup memory, as f32.
     Tiled,
+    /// The same, with codes multiplied as f32: where a device has no packed dot product of its own.
+    TiledWidened,
     /// Operands through workgroup memory, as they are stored.
     Packed,
     /// Few rows, with k divided among invocations.
     Streamed,
+    /// The same, with codes multiplied as f32.
+    StreamedWidened,
     /// Cooperative matrices of `size` x `size`, for subgroups of `lanes`.
     Matrix { size: usize, lanes: usize },
     /// Few rows with cooperative matrices, for subgroups of `lanes`.
@@ -70,14 +74,20 @@ const fn variant(
     split_k: usize,
     most_rows_per_expert: usize,
 ) -> Variant {
-    use StorageType::{Bf16, F16, F32, Fp8, Int4, Mxfp4, Nvfp4};
+    use StorageType::{F16, F32, Fp8, Int4, Int8, Mxfp4, Nvfp4};
     let elements: &[StorageType] = match technique {
-        Technique::Tiled => &[F32, F16, Bf16, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::Tiled => &StorageType::ALL,
         Technique::Packed => &[F16],
-        Technique::Matrix { size: 8, .. } | Technique::MatrixStreamed { size: 8, .. } => {
-            &[F32, F16, Int4, Fp8, Mxfp4, Nvfp4]
-        }
-        Technique::Matrix { .. } | Technique::MatrixStreamed { .. } => &[F16, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::TiledWidened | Technique::StreamedWidened => &[Int8],
+        Technique::Matrix { size: 8, .. } => &[F32, F16, Int8, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::Matrix { .. } => &[F16, Int8, Int4, Fp8, Mxfp4, Nvfp4],
+        // With one row of matrices, the packed dot product needs fewer instructions in int8.
+        Technique::MatrixStreamed { size: 8, .. } if row_tile == 8 => &[F32, F16, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::MatrixStreamed { size: 8, .. } => &[F32, F16, Int8, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::MatrixStreamed { size, .. } if row_tile == size => &[F16, Int4, Fp8, Mxfp4, Nvfp4],
+        Technique::MatrixStreamed { .. } => &[F16, Int8, Int4, Fp8, Mxfp4, Nvfp4],
+        // For codes it spills on GPUs, whose tiled and streamed variants are better; narrow ones win elsewhere.
+        Technique::Blocked if row_tile > invocation_rows => StorageType::FLOATS,
         _ => &StorageType::ALL,
     };
     Variant { name, technique, elements, row_tile, invocation_rows, width, split_k, most_rows_per_expert }
@@ -89,15 +99,15 @@ const ANY: usize = usize::MAX;
 /// All variants. Narrow workgroups without barriers suit software adapters, where each invocation runs to its end.
 pub(super) const VARIANTS: &[Variant] = &[
     variant("blocked_8x64", Technique::Blocked, [8, 8], 8, 1, ANY),
-    variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY).not_for_quantised_weights(),
+    variant("blocked_64x64", Technique::Blocked, [64, 8], 8, 1, ANY),
     variant("subgroup_8x64", Technique::Subgroup, [8, 8], 8, 1, 64),
     variant("subgroup_16x64", Technique::Subgroup, [16, 16], 8, 1, ANY),
     variant("subgroup_32x64", Technique::Subgroup, [32, 32], 8, 1, ANY),
-    variant("subgroup_16x256", Technique::Subgroup, [16, 16], 32, 1, ANY).for_int8(),
     variant("tiled_64x64", Technique::Tiled, [64, 4], 8, 1, ANY),
     variant("tiled_64x128", Technique::Tiled, [64, 8], 16, 1, ANY),
     variant("tiled_128x128", Technique::Tiled, [128, 8], 16, 1, ANY),
     variant("packed_128x128", Technique::Packed, [128, 8], 16, 1, ANY),
+    variant("tiled_widened_64x128", Technique::TiledWidened, [64, 4], 16, 1, ANY),
     variant("matrix8_32x64", MATRIX8, [32, 16], 8, 1, ANY),
     variant("matrix8_64x64", MATRIX8, [64, 32], 8, 1, ANY),
     variant("matrix16_64x128", MATRIX16, [64, 32], 16, 1, ANY),
@@ -112,8 +122,10 @@ pub(super) const VARIANTS: &[Variant] = &[
     variant("matrix16_32x128_lanes64", MATRIX16_STREAMED_LANES64, [32, 32], 16, 1, 64),
     variant("streamed_2x256", Technique::Streamed, [2, 2], 32, 8, 4),
     variant("streamed_8x256", Technique::Streamed, [8, 8], 32, 8, 64),
-    variant("streamed_16x256", Technique::Streamed, [16, 8], 32, 4, 64).not_for_int8(),
-    variant("streamed_32x256", Technique::Streamed, [32, 8], 32, 2, 128).not_for_int8(),
+    variant("streamed_16x256", Technique::Streamed, [16, 8], 32, 4, 64),
+    variant("streamed_32x256", Technique::Streamed, [32, 8], 32, 2, 128),
+    variant("streamed_widened_2x256", Technique::StreamedWidened, [2, 2], 32, 8, 4),
+    variant("streamed_widened_8x256", Technique::StreamedWidened, [8, 8], 32, 8, 64),
 ];
 
 static NAMES: LazyLock<Vec<&'static str>> = LazyLock::new(|| VARIANTS.iter().map(|variant| variant.name).collect());
@@ -123,20 +135,6 @@ pub(super) fn named_variants() -> &'static [&'static str] {
 }
 
 impl Variant {
-    const fn not_for_int8(self) -> Self {
-        use StorageType::{Bf16, F16, F32, Fp8, Int4, Mxfp4, Nvfp4};
-        Self { elements: &[F32, F16, Bf16, Int4, Fp8, Mxfp4, Nvfp4], ..self }
-    }
-
-    /// Without the types that quantise only the weights: for them another variant is the better one of its kind.
-    const fn not_for_quantised_weights(self) -> Self {
-        Self { elements: &[StorageType::F32, StorageType::F16, StorageType::Bf16, StorageType::Int8], ..self }
-    }
-
-    const fn for_int8(self) -> Self {
-        Self { elements: &[StorageType::Int8], ..self }
-    }
-
     /// The variant of a name that [`named_variants`] lists; the first for any other.
     pub(super) fn of(name: &str) -> &'static Self {
         VARIANTS.iter().find(|variant| variant.name == name).unwrap_or(&VARIANTS[0])
@@ -160,10 +158,15 @@ impl Variant {
             (Technique::Streamed, StorageType::Int8) => "matmul_int8_streamed",
             (Technique::Streamed, _) if quantised => "matmul_dequant_streamed",
             (Technique::Streamed, _) => "matmul_streamed",
+            (Technique::Tiled, StorageType::Int8) => "matmul_int8_tiled",
             (Technique::Tiled, _) if quantised => "matmul_dequant_tiled",
             (Technique::Tiled, _) => "matmul_tiled",
+            (Technique::TiledWidened, _) => "matmul_int8_tiled_widened",
+            (Technique::StreamedWidened, _) => "matmul_int8_streamed_widened",
             (Technique::Packed, _) => "matmul_packed",
+            (Technique::Matrix { .. }, StorageType::Int8) => "matmul_int8_matrix",
             (Technique::Matrix { .. }, _) => "matmul_matrix",
+            (Technique::MatrixStreamed { .. }, StorageType::Int8) => "matmul_int8_matrix_streamed",
             (Technique::MatrixStreamed { .. }, _) => "matmul_matrix_streamed",
         }
     }
@@ -176,19 +179,22 @@ impl Variant {
         }
         let width = ("WIDTH", self.width as f64);
         let rows = ("ROWS", u32::try_from(self.invocation_rows).unwrap_or(1));
-        // The subgroup technique multiplies codes as f32; the other two take the packed dot product.
-        let dots: &[Need] = if element == StorageType::Int8 { &[Need::PackedDot] } else { &[] };
         let groups = ("GROUPS", (self.row_tile / self.invocation_rows) as f64);
+        let dots: &[Need] = match (element, self.technique) {
+            (StorageType::Int8, Technique::Blocked | Technique::Tiled | Technique::Streamed) => &[Need::PackedDot],
+            _ => &[],
+        };
         match self.technique {
             Technique::Blocked => launch.constants([rows]).overrides([width, groups]).needs(dots),
             Technique::Subgroup => launch.constants([rows]).overrides([width]).needs(&[Need::Subgroup]),
-            Technique::Streamed => {
+            Technique::Streamed | Technique::StreamedWidened => {
                 let launch = launch.constants([rows]).overrides([width, ("SPLIT_K", self.split_k as f64)]).needs(dots);
-                // The shader of int8 has no invocations along the rows.
+                // Not all of these shaders have invocations along the rows.
                 if groups.1 > 1.0 { launch.overrides([groups]) } else { launch }
             }
-            Technique::Tiled | Technique::Packed => {
-                launch.constants([rows, ("HEIGHT", word(self.row_tile / self.invocation_rows))])
+            Technique::Tiled | Technique::TiledWidened | Technique::Packed => {
+                let height = u32::try_from(self.row_tile / self.invocation_rows).unwrap_or(1);
+                launch.constants([rows, ("HEIGHT", height)]).needs(dots)
             }
             Technique::Matrix { size, lanes } => {
                 let shares = self.row_tile / self.invocation_rows;
@@ -231,7 +237,9 @@ impl Variant {
             return ("steps", step);
         }
         match (element, self.technique) {
-            (StorageType::Int8, Technique::Blocked | Technique::Streamed) => ("k16", 16),
+            (StorageType::Int8, Technique::Subgroup | Technique::StreamedWidened) => ("k4", 4),
+            (StorageType::Int8, Technique::TiledWidened) => ("k8", 8),
+            (StorageType::Int8, _) => ("k16", 16),
             _ => ("k4", 4),
         }
     }

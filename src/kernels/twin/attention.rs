@@ -143,7 +143,7 @@ pub fn decode_paged(q: &Tensor, pages: &Pages, kv_len: usize, sequence: usize, h
 
 /// The cache of latent attention in absorbed form.
 pub struct LatentCache<'a> {
-    /// Keys [sequences, kv_len, latent_dim + rope_dim].
+    /// Entries [sequences, kv_len, latent_dim + rope_dim], or [blocks * block, latent_dim + rope_dim].
     pub entries: &'a Tensor,
     /// Numbers of an entry, from the first on, that are its value.
     pub latent_dim: usize,
@@ -153,15 +153,44 @@ pub struct LatentCache<'a> {
 
 /// The output of one head of one sequence: `q` [sequences, heads, latent_dim + rope_dim] over a latent cache.
 pub fn mla_decode(q: &Tensor, latent: &LatentCache, sequence: usize, head: usize) -> Vec<f64> {
-    let LatentCache { entries: cache, latent_dim, key_dim } = *latent;
-    let (kv_len, entry) = (cache.dims()[1], cache.dims()[2]);
-    let root = (key_dim as f64).sqrt();
+    let cache = latent.entries;
+    attend_to_latent(q, latent, [sequence, head], cache.dims()[1], |j, d| cache.at(&[sequence, j, d]))
+}
+
+/// A paged cache of latent attention.
+pub struct LatentPages<'a> {
+    /// The entries of all blocks.
+    pub latent: LatentCache<'a>,
+    /// Physical blocks of each sequence in the order of its keys: [sequences * table width].
+    pub block_table: &'a Tensor,
+    /// Entries per block.
+    pub block: usize,
+}
+
+/// The output of one head of one sequence over `kv_len` entries of a paged latent cache.
+pub fn mla_decode_paged(q: &Tensor, pages: &LatentPages, kv_len: usize, sequence: usize, head: usize) -> Vec<f64> {
+    let table_width = pages.block_table.dims()[0] / q.dims()[0];
+    attend_to_latent(q, &pages.latent, [sequence, head], kv_len, |j, d| {
+        let block = pages.block_table.index_at(&[sequence * table_width + j / pages.block]) as usize;
+        pages.latent.entries.at(&[block * pages.block + j % pages.block, d])
+    })
+}
+
+/// The output of one (sequence, head), where `entry(j, d)` is number d of the j-th entry.
+fn attend_to_latent(
+    q: &Tensor,
+    latent: &LatentCache,
+    [sequence, head]: [usize; 2],
+    kv_len: usize,
+    entry: impl Fn(usize, usize) -> f64,
+) -> Vec<f64> {
+    let root = (latent.key_dim as f64).sqrt();
     attend(
         0..kv_len,
         None,
-        latent_dim,
-        |j| dot(entry, |d| q.at(&[sequence, head, d]), |d| cache.at(&[sequence, j, d])) / root,
-        |j, d| cache.at(&[sequence, j, d]),
+        latent.latent_dim,
+        |j| dot(q.dims()[2], |d| q.at(&[sequence, head, d]), |d| entry(j, d)) / root,
+        &entry,
     )
 }
 

@@ -14,7 +14,7 @@ use super::super::throttling::{self, Watch};
 use super::super::tuning::{self, Choice, TrialError};
 use super::super::verify::{CaseProtocol, RunError};
 use super::state::{Event, RunState, SessionError};
-use crate::kernels::{Kernel, Plan};
+use crate::kernels::{Kernel, Plan, compilers};
 use crate::record::{Caveat, LeftOut, Reading, Record, Rejected, Tuning};
 use crate::units::Seconds;
 
@@ -337,6 +337,9 @@ fn device_error(id: &str, error: LaunchError) -> SessionError {
 fn unfit(case: &PlannedCase, variant: &str, plan: &Plan, record: &Record) -> Option<String> {
     let device = &record.device;
     if let Some(reason) = planning::target(device).refuses(case.spec.kernel.name(), variant) {
+        return Some(reason);
+    }
+    if let Some(reason) = compilers::unfit(&planning::target(device), plan) {
         return Some(reason);
     }
     if let Some(reason) = features::missing(plan, device) {

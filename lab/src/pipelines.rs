@@ -1,0 +1,37 @@
+//! Every pipeline that the suite, the presets and the probes launch, once.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use supernode_bench::kernels::Launch;
+use supernode_bench::kernels::cases::{Capacity, CaseSpec, Preset, preset_cases, preset_models, verification_cases};
+use supernode_bench::specs::Model;
+
+use crate::row::Pipeline;
+
+/// All cases of the suite and the presets.
+pub fn cases() -> Result<Vec<CaseSpec>> {
+    let mut cases = verification_cases();
+    for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
+        let models: Result<Vec<Model>, _> = preset_models(preset).iter().map(|name| Model::load(name)).collect();
+        cases.extend(preset_cases(preset, &models?, &Capacity::unlimited()));
+    }
+    Ok(cases)
+}
+
+/// The different pipelines among them, by name.
+pub fn pipelines() -> Result<Vec<Pipeline>> {
+    let mut found: BTreeMap<String, Pipeline> = BTreeMap::new();
+    for launch in cases()?.iter().flat_map(|case| case.case().plan().launches) {
+        let pipeline = pipeline(launch);
+        found.entry(pipeline.key.clone()).or_insert(pipeline);
+    }
+    let mut pipelines: Vec<Pipeline> = found.into_values().collect();
+    pipelines.sort_by(|a, b| (&a.name, &a.key).cmp(&(&b.name, &b.key)));
+    Ok(pipelines)
+}
+
+/// A launch with its key and its name.
+pub fn pipeline(launch: Launch) -> Pipeline {
+    Pipeline { key: launch.fingerprint(), name: launch.name(), launch }
+}
