@@ -59,25 +59,14 @@ pub(super) fn take(inputs: &mut Tensors, from: &mut Tensors, name: &'static str,
     }
 }
 
-/// The storage types of layers that are among `all`. Every kernel of a layer exists in them.
+/// The storage types of layers that are among `all`. Every kernel of a layer exists in them. Quantised weights would need
+/// rows of whole scale groups between two matmuls, which those of the first one do not have.
 pub(super) fn floats_of(all: &[StorageType]) -> &'static [StorageType] {
     match [StorageType::F32, StorageType::F16].map(|element| all.contains(&element)) {
         [true, true] => &[StorageType::F32, StorageType::F16],
         [true, false] => &[StorageType::F32],
         [false, true] => &[StorageType::F16],
         [false, false] => &[],
-    }
-}
-
-/// As [`floats_of`], and the types that the weights of a model's experts ship in. A technique has all of them or none.
-pub(super) fn expert_types_of(all: &[StorageType]) -> &'static [StorageType] {
-    use StorageType::{F16, F32, Fp8, Mxfp4};
-    match (floats_of(all), all.contains(&Fp8) && all.contains(&Mxfp4)) {
-        (floats, false) => floats,
-        ([F32, F16], true) => &[F32, F16, Fp8, Mxfp4],
-        ([F32], true) => &[F32, Fp8, Mxfp4],
-        ([F16], true) => &[F16, Fp8, Mxfp4],
-        (_, true) => &[Fp8, Mxfp4],
     }
 }
 

@@ -9,7 +9,7 @@ use crate::kernels::gate::Gate;
 use crate::kernels::gating::{Logits, LogitsOf, Sort, TopK, TopkCheck, judge_topk};
 use crate::kernels::kernel::{BestVariant, Kernel};
 use crate::kernels::kernel_case::KernelCase;
-use crate::kernels::layer::append::{append, expert_types_of, stored, take};
+use crate::kernels::layer::append::{append, floats_of, stored, take};
 use crate::kernels::layer::shared_expert::{SharedExpert, SharedParts};
 use crate::kernels::matmul::{Combine, Matmul, MatmulRole};
 use crate::kernels::plan::{Output, Plan, Role};
@@ -139,12 +139,12 @@ impl Kernel for MoeLayer {
     }
 
     fn elements(&self) -> &'static [StorageType] {
-        &[StorageType::F32, StorageType::F16, StorageType::Fp8, StorageType::Mxfp4]
+        &[StorageType::F32, StorageType::F16]
     }
 
     fn variant_elements(&self, variant: &str) -> &'static [StorageType] {
         let matmul = self.matmul(MatmulRole::GateUp, self.hidden, self.intermediate);
-        expert_types_of(matmul.variant_elements(variant))
+        floats_of(matmul.variant_elements(variant))
     }
 
     fn suits(&self, variant: &str) -> bool {
@@ -203,12 +203,9 @@ impl Kernel for MoeLayer {
         ];
         append(&mut plan, case(&parts.sort, first(&parts.sort), StorageType::F32), &buffers);
         let routing = [("block_expert", "block_expert", Scratch), ("slot_of_row", "slot_of_row", Scratch)];
-        let scales = ("b_scale", "gate_up_b_scale", Input);
-        let buffers = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1], scales];
+        let buffers = [("a", x, Input), ("b", "gate_up_b", Input), ("c", "h", Scratch), routing[0], routing[1]];
         append(&mut plan, case(&parts.gate_up, variant, element), &buffers);
-        let scales = ("b_scale", "down_b_scale", Input);
-        let buffers =
-            [("a", "h", Scratch), ("b", "down_b", Input), ("c", "y", Scratch), routing[0], routing[1], scales];
+        let buffers = [("a", "h", Scratch), ("b", "down_b", Input), ("c", "y", Scratch), routing[0], routing[1]];
         append(&mut plan, case(&parts.down, variant, element), &buffers);
         if let Some(shared) = &parts.shared {
             shared.append(&mut plan, variant, element, [x, x_router], self.router_variant(&parts));
@@ -219,7 +216,7 @@ impl Kernel for MoeLayer {
                 ("row_of_slot", "row_of_slot", Scratch),
                 ("out", "out", Output),
             ];
-            append(&mut plan, case(&parts.combine, first(&parts.combine), element.result()), &buffers);
+            append(&mut plan, case(&parts.combine, first(&parts.combine), element), &buffers);
         }
         plan.work = self.work(&plan, element);
         plan.issued_flop = plan.issued_flop.max(plan.work.flop);
@@ -240,9 +237,7 @@ impl Kernel for MoeLayer {
         take(&mut inputs, &mut gate, "bias", "bias");
         take(&mut inputs, &mut gate_up, "a", x);
         take(&mut inputs, &mut gate_up, "b", "gate_up_b");
-        take(&mut inputs, &mut gate_up, "b_scale", "gate_up_b_scale");
         take(&mut inputs, &mut down, "b", "down_b");
-        take(&mut inputs, &mut down, "b_scale", "down_b_scale");
         if let Some(shared) = &parts.shared {
             shared.inputs(&mut inputs, variant, element, seed, self.router_variant(&parts));
         }
@@ -257,12 +252,7 @@ impl Kernel for MoeLayer {
         let slots = [self.tokens, self.gate.top_k];
         vec![
             Output::new("expert_of_slot", &slots, &slots, TensorType::Index),
-            Output::new(
-                "out",
-                &[self.tokens, self.hidden],
-                &[self.tokens, self.hidden.next_multiple_of(4)],
-                element.result(),
-            ),
+            Output::new("out", &[self.tokens, self.hidden], &[self.tokens, self.hidden.next_multiple_of(4)], element),
         ]
     }
 
@@ -335,14 +325,12 @@ impl MoeLayer {
             let weight = twin::gating::weight(&self.gate, scores, chosen, expert);
             let h: Vec<f64> = (0..self.intermediate)
                 .into_par_iter()
-                .map(|i| {
-                    stored(twin::matmul::swiglu(&inputs["x"], &inputs["gate_up_b"], token, expert, i), element.result())
-                })
+                .map(|i| stored(twin::matmul::swiglu(&inputs["x"], &inputs["gate_up_b"], token, expert, i), element))
                 .collect();
             let down = &inputs["down_b"];
             out.par_iter_mut().enumerate().for_each(|(column, out)| {
                 let y: f64 = h.iter().enumerate().map(|(i, h)| h * down.at(&[expert, i, column])).sum();
-                *out += weight * stored(y, element.result());
+                *out += weight * stored(y, element);
             });
         }
         if let Some(expert) = self.shared {

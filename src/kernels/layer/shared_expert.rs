@@ -89,20 +89,13 @@ impl SharedParts {
         }
         let routing = [("block_expert", "shared_block_expert", Input), ("slot_of_row", "shared_slot_of_row", Input)];
         let own = |kernel| KernelCase { kernel, variant: self.variant(variant), storage: element };
-        let buffers = [
-            ("a", x, Input),
-            ("b", "shared_gate_up_b", Input),
-            ("c", "shared_h", Scratch),
-            routing[0],
-            routing[1],
-            ("b_scale", "shared_gate_up_b_scale", Input),
-        ];
+        let buffers =
+            [("a", x, Input), ("b", "shared_gate_up_b", Input), ("c", "shared_h", Scratch), routing[0], routing[1]];
         append(plan, own(&self.gate_up), &buffers);
         let buffers = [
             ("a", "shared_h", Scratch),
             ("b", "shared_down_b", Input),
             ("c", "shared_y", Scratch),
-            ("b_scale", "shared_down_b_scale", Input),
             routing[0],
             routing[1],
         ];
@@ -117,7 +110,7 @@ impl SharedParts {
             ("out", "out", Output),
         ];
         let first = self.combine.default_variant(&Target::default());
-        append(plan, KernelCase { kernel: &self.combine, variant: first, storage: element.result() }, &buffers);
+        append(plan, KernelCase { kernel: &self.combine, variant: first, storage: element }, &buffers);
     }
 
     /// Adds its operands to those of the layer.
@@ -127,10 +120,7 @@ impl SharedParts {
         take(inputs, &mut gate_up, "b", "shared_gate_up_b");
         take(inputs, &mut gate_up, "block_expert", "shared_block_expert");
         take(inputs, &mut gate_up, "slot_of_row", "shared_slot_of_row");
-        take(inputs, &mut gate_up, "b_scale", "shared_gate_up_b_scale");
-        let mut down = self.down.inputs(variant, element, seed ^ 0x600);
-        take(inputs, &mut down, "b", "shared_down_b");
-        take(inputs, &mut down, "b_scale", "shared_down_b_scale");
+        take(inputs, &mut self.down.inputs(variant, element, seed ^ 0x600), "b", "shared_down_b");
         if self.expert.gated {
             take(inputs, &mut self.logit.inputs(router, StorageType::F32, seed ^ 0x700), "b", "shared_logit_b");
         } else {
@@ -154,14 +144,12 @@ impl SharedParts {
         let weight = twin::matmul::shared_weight(logit, self.expert.gated);
         let h: Vec<f64> = (0..self.gate_up.n)
             .into_par_iter()
-            .map(|i| {
-                stored(twin::matmul::swiglu(&inputs["x"], &inputs["shared_gate_up_b"], token, 0, i), element.result())
-            })
+            .map(|i| stored(twin::matmul::swiglu(&inputs["x"], &inputs["shared_gate_up_b"], token, 0, i), element))
             .collect();
         let down = &inputs["shared_down_b"];
         out.par_iter_mut().enumerate().for_each(|(column, out)| {
             let y: f64 = h.iter().enumerate().map(|(i, h)| h * down.at(&[0, i, column])).sum();
-            *out += weight * stored(y, element.result());
+            *out += weight * stored(y, element);
         });
     }
 }
