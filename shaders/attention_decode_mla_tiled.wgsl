@@ -74,7 +74,7 @@ const STAGED: u32 = KEYS * MAX_LATENT4 / INVOCATIONS; // columns of the latent t
 
 // What an invocation carries of KEYS entries: columns of the latent, then one of the rotary part. Where it has none of its
 // own, it carries what another one carries too, so that no load needs a branch.
-fn fetch(index: u32, staged: ptr<function, array<Element4, STAGED + 1u>>) {
+fn fetch_columns(index: u32, staged: ptr<function, array<Element4, STAGED + 1u>>) {
     let own = min(index % MAX_LATENT4, LATENT_DIM4 - 1u);
     for (var i = 0u; i < STAGED; i++) {
         (*staged)[i] = cache[entry_at[index / MAX_LATENT4 + i * (INVOCATIONS / MAX_LATENT4)] + own];
@@ -82,7 +82,7 @@ fn fetch(index: u32, staged: ptr<function, array<Element4, STAGED + 1u>>) {
     (*staged)[STAGED] = cache[entry_at[index / ROPE % KEYS] + LATENT_DIM4 + min(index % ROPE, ROPE_DIM4 - 1u)];
 }
 
-fn put(index: u32, staged: ptr<function, array<Element4, STAGED + 1u>>) {
+fn put_columns(index: u32, staged: ptr<function, array<Element4, STAGED + 1u>>) {
     let own = min(index % MAX_LATENT4, LATENT_DIM4 - 1u);
     for (var i = 0u; i < STAGED; i++) {
         tile[(index / MAX_LATENT4 + i * (INVOCATIONS / MAX_LATENT4)) * WIDTH + own] = (*staged)[i];
@@ -142,14 +142,14 @@ fn main(
             entry_at[index] = row_of(sequence, min(first + index, end - 1u)) * dim4;
         }
         workgroupBarrier();
-        fetch(index, &staged);
+        fetch_columns(index, &staged);
         var row = row_of(sequence, min(first + KEYS + index % KEYS, end - 1u));
         loop {
             if first >= end {
                 break;
             }
             workgroupBarrier();
-            put(index, &staged);
+            put_columns(index, &staged);
             if index < KEYS {
                 entry_at[index] = row * dim4;
             }
@@ -174,7 +174,7 @@ fn main(
                 }
             }
             workgroupBarrier();
-            fetch(index, &staged);
+            fetch_columns(index, &staged);
             row = row_of(sequence, min(first + 2u * KEYS + index % KEYS, end - 1u));
             var p = 0.0;
             if index < SCORES {
