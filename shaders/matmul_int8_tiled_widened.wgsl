@@ -95,7 +95,7 @@ fn widen(x: vec2<u32>) -> vec4<f32> {
 }
 
 // sum + the products of two k with four columns.
-fn add_two_products(x: u32, y: vec4<u32>, sum: vec4<f32>) -> vec4<f32> {
+fn add_two_codes(x: u32, y: vec4<u32>, sum: vec4<f32>) -> vec4<f32> {
     let both = unpack2x16float(x);
     return fma(vec4(both.y), widen(y.zw), fma(vec4(both.x), widen(y.xy), sum));
 }
@@ -171,14 +171,14 @@ fn main(
                 for (var pair = 0u; pair < 4u; pair++) {
                     let left = tile_b[step * 4u + pair][local.x];
                     let right = tile_b[step * 4u + pair][local.x + WIDTH];
-                    sum0[0] = add_two_products(row0[pair], left, sum0[0]);
-                    sum1[0] = add_two_products(row0[pair], right, sum1[0]);
-                    sum0[1] = add_two_products(row1[pair], left, sum0[1]);
-                    sum1[1] = add_two_products(row1[pair], right, sum1[1]);
-                    sum0[2] = add_two_products(row2[pair], left, sum0[2]);
-                    sum1[2] = add_two_products(row2[pair], right, sum1[2]);
-                    sum0[3] = add_two_products(row3[pair], left, sum0[3]);
-                    sum1[3] = add_two_products(row3[pair], right, sum1[3]);
+                    sum0[0] = add_two_codes(row0[pair], left, sum0[0]);
+                    sum1[0] = add_two_codes(row0[pair], right, sum1[0]);
+                    sum0[1] = add_two_codes(row1[pair], left, sum0[1]);
+                    sum1[1] = add_two_codes(row1[pair], right, sum1[1]);
+                    sum0[2] = add_two_codes(row2[pair], left, sum0[2]);
+                    sum1[2] = add_two_codes(row2[pair], right, sum1[2]);
+                    sum0[3] = add_two_codes(row3[pair], left, sum0[3]);
+                    sum1[3] = add_two_codes(row3[pair], right, sum1[3]);
                 }
             }
             workgroupBarrier();

@@ -101,7 +101,10 @@ pub fn file(documents: &[Document]) -> Result<String> {
         }
         class.source += &format!("{separator}{device}: {driver}, {driver_version}");
         for row in &document.pipelines {
-            let is_lack = row.why.as_deref().is_some_and(|why| why.starts_with("the device has no"));
+            let is_lack = row
+                .why
+                .as_deref()
+                .is_some_and(|why| why.starts_with("the device has no") || why.starts_with("the driver"));
             let verdict = match &row.figures {
                 Some(figures) => verdict(&document.device, figures),
                 None if is_lack => None,

@@ -1,6 +1,6 @@
 //! Every pipeline that the suite, the presets and the probes launch, once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use supernode_bench::kernels::Launch;
@@ -22,9 +22,12 @@ pub fn cases() -> Result<Vec<CaseSpec>> {
 /// The different pipelines among them, by name.
 pub fn pipelines() -> Result<Vec<Pipeline>> {
     let mut found: BTreeMap<String, Pipeline> = BTreeMap::new();
-    for launch in cases()?.iter().flat_map(|case| case.case().plan().launches) {
-        let pipeline = pipeline(launch);
-        found.entry(pipeline.key.clone()).or_insert(pipeline);
+    for case in cases()? {
+        for launch in case.case().plan().launches {
+            let pipeline = pipeline(launch);
+            let known = found.entry(pipeline.key.clone()).or_insert(pipeline);
+            known.users.insert((case.kernel.name(), case.variant));
+        }
     }
     let mut pipelines: Vec<Pipeline> = found.into_values().collect();
     pipelines.sort_by(|a, b| (&a.name, &a.key).cmp(&(&b.name, &b.key)));
@@ -33,5 +36,5 @@ pub fn pipelines() -> Result<Vec<Pipeline>> {
 
 /// A launch with its key and its name.
 pub fn pipeline(launch: Launch) -> Pipeline {
-    Pipeline { key: launch.fingerprint(), name: launch.name(), launch }
+    Pipeline { key: launch.fingerprint(), name: launch.name(), launch, users: BTreeSet::new() }
 }

@@ -1,5 +1,7 @@
 //! What is kept of a pipeline on a device: the fields of the results.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use supernode_bench::kernels::Launch;
 
@@ -79,6 +81,8 @@ pub struct Pipeline {
     pub name: String,
     /// The launch.
     pub launch: Launch,
+    /// The kernels and variants that launch it.
+    pub users: BTreeSet<(&'static str, &'static str)>,
 }
 
 /// Reads a driver's statistics by its own names.

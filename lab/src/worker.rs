@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use supernode_bench::kernels::Need;
+use supernode_bench::kernels::{Need, Target};
 
 use crate::assembly::{Mix, hottest};
 use crate::ggml::Kernel;
@@ -92,6 +92,12 @@ impl Job {
         match self {
             Self::Ours(pipeline) => {
                 let needs = |need| pipeline.launch.needs.contains(&need);
+                let target = Target { driver: facts.driver.to_lowercase(), ..Target::default() };
+                let refused = |(kernel, variant): &(&str, &str)| target.refuses(kernel, variant);
+                // A driver that needs half a minute for a pipeline is known by now, and the tool does not ask it.
+                if pipeline.users.iter().all(|user| refused(user).is_some()) {
+                    return pipeline.users.iter().find_map(refused);
+                }
                 lack(needs(Need::Matrix8), has_8, &name_8)
                     .or_else(|| lack(needs(Need::Matrix16), has_16, &name_16))
                     .or_else(|| lack(needs(Need::ShaderF16), facts.f16, "arithmetic in f16"))

@@ -52,8 +52,15 @@ pub fn unfit(target: &Target, plan: &Plan) -> Option<String> {
     })
 }
 
+/// A variant that costs this many times the cheapest is not tried. Estimates may be wrong by a factor of two, and memory
+/// may hide it: the cheapest few are tried all the same.
+const HOPELESS: f64 = 4.0;
+/// As many of the cheapest are tried, whatever they cost.
+const ALWAYS: usize = 3;
+
 /// `names` with the cheapest variant first, as the vendor's compiler sees them; for a GPU of another vendor, as all of them
-/// do on average. Those without a figure, and those that are unfit, come last in their order.
+/// do on average. Those without a figure come last in their order. Those that are unfit, or cost many times as much as the
+/// cheapest, are left out if another is there.
 pub fn cheapest_first(
     target: &Target,
     kernel: &dyn Kernel,
@@ -68,10 +75,19 @@ pub fn cheapest_first(
     let mean = |name: &str| {
         let plan = kernel.plan(name, storage);
         let costs: Vec<f64> = vendors.iter().filter_map(|vendor| cost(vendor, &plan)).collect();
-        if costs.is_empty() { f64::INFINITY } else { costs.iter().sum::<f64>() / costs.len() as f64 }
+        (!costs.is_empty()).then(|| costs.iter().sum::<f64>() / costs.len() as f64)
     };
-    let costs: BTreeMap<&str, f64> = names.iter().map(|name| (*name, mean(name))).collect();
-    names.sort_by(|a, b| costs[a].total_cmp(&costs[b]));
+    let costs: BTreeMap<&str, Option<f64>> = names.iter().map(|name| (*name, mean(name))).collect();
+    let known = |name: &str| costs[name].unwrap_or(f64::INFINITY);
+    names.sort_by(|a, b| known(a).total_cmp(&known(b)));
+    let most = names.first().map_or(f64::INFINITY, |name| known(name) * HOPELESS);
+    let mut place = 0;
+    if most.is_finite() {
+        names.retain(|name| {
+            place += 1;
+            costs[name].is_none_or(|cost| cost.is_finite() && (cost <= most || place <= ALWAYS))
+        });
+    }
     names
 }
 

@@ -182,7 +182,7 @@ impl Target {
         match self.class {
             DeviceClass::Software => lanes >= LEAST_LANES && variant == "row" && ROW_BY_ROW.contains(&kernel),
             // On narrower subgroups half of them would repeat what the others do.
-            _ if variant.ends_with("_lanes64") => lanes < 64,
+            _ if variant.ends_with("_lanes64") => (1..64).contains(&lanes),
             _ => lanes >= WIDE && is_narrow(kernel, variant),
         }
     }
