@@ -64,9 +64,10 @@ fn read(path: &str) -> String {
 
 fn seen() -> Vec<Seen> {
     let one = |name: &'static str| {
-        let listed: Vec<Device> = serde_json::from_str(&read(&format!("tests/data/devices/{name}.json"))).unwrap();
-        let mut device = listed.into_iter().next().unwrap();
-        let results: Results = serde_json::from_str(&read(&format!("lab/results/{name}.json"))).unwrap();
+        let listed: Vec<Device> =
+            serde_json::from_str(&read(&format!("tests/data/devices/{name}.json"))).expect("devices");
+        let mut device = listed.into_iter().next().expect("a device");
+        let results: Results = serde_json::from_str(&read(&format!("lab/results/{name}.json"))).expect("results");
         // A device that is there would run a probe. RDNA's compiler takes 64 lanes for each full workgroup.
         let widths = results.pipelines.iter().filter_map(|row| row.figures.as_ref());
         device.subgroup_sizes_seen = widths.map(|figures| figures.lanes).max().into_iter().collect();
@@ -79,7 +80,8 @@ fn seen() -> Vec<Seen> {
 fn cases() -> Vec<CaseSpec> {
     let mut cases = verification_cases();
     for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
-        let models: Vec<Model> = preset_models(preset).iter().map(|name| Model::load(name).unwrap()).collect();
+        let models: Vec<Model> =
+            preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
         cases.extend(preset_cases(preset, &models, &Capacity::unlimited()));
     }
     cases

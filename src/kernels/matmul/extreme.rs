@@ -87,7 +87,7 @@ fn group_scale(group: usize, column: usize, element: StorageType) -> (f32, i32) 
     let group = i32::try_from(group).unwrap_or_default();
     if element == StorageType::Mxfp4 {
         let exponent = group % 21 - 10;
-        return (power(exponent) * if column % 2 == 0 { 1.0 } else { 2.0 }, exponent);
+        return (power(exponent) * if column.is_multiple_of(2) { 1.0 } else { 2.0 }, exponent);
     }
     // e4m3 has eight numbers of each exponent. Those of the lowest are subnormal.
     let exponent = (group % 15 - 7).max(-6);

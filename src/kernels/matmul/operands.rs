@@ -138,7 +138,7 @@ impl Weights {
         let mut axes = vec![
             axis(0, 1, self.experts),
             axis(last, columns, self.panels(variant)),
-            axis(1, per_word, k.next_multiple_of(per_word) / per_word),
+            axis(1, per_word, k.div_ceil(per_word)),
         ];
         if self.matrices == 2 {
             axes.push(axis(2, 1, 2));
