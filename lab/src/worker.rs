@@ -100,6 +100,8 @@ impl Job {
                 }
                 lack(needs(Need::Matrix8), has_8, &name_8)
                     .or_else(|| lack(needs(Need::Matrix16), has_16, &name_16))
+                    // No driver of a current Mesa lists them; Metal does.
+                    .or_else(|| lack(needs(Need::Matrix8F32), false, "f32 matrices of 8 x 8"))
                     .or_else(|| lack(needs(Need::ShaderF16), facts.f16, "arithmetic in f16"))
             }
             Self::Ggml(kernel) => lack(kernel.matrices, has_16, &name_16),
