@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
-use crate::row::{Document, Figures};
+use crate::row::Figures;
+use crate::tables::Named;
 use crate::vulkan::Facts;
 
 /// A pipeline that compiles longer is not offered.
@@ -87,10 +88,10 @@ pub fn verdict(facts: &Facts, figures: &Figures) -> Option<Verdict> {
 }
 
 /// The file for `specs/compilers.json`: for each class the mean cost over its devices, and unfit where one finds it so.
-pub fn file(documents: &[Document]) -> Result<String> {
+pub fn file(documents: &[Named]) -> Result<String> {
     let mut classes: BTreeMap<&str, Class> = BTreeMap::new();
     let mut costs: BTreeMap<(&str, &str), Vec<f64>> = BTreeMap::new();
-    for document in documents {
+    for (_, document) in documents {
         let name = class(&document.device);
         let class = classes.entry(name).or_default();
         let separator = if class.source.is_empty() { "" } else { "; " };
@@ -101,10 +102,9 @@ pub fn file(documents: &[Document]) -> Result<String> {
         }
         class.source += &format!("{separator}{device}: {driver}, {driver_version}");
         for row in &document.pipelines {
-            let is_lack = row
-                .why
-                .as_deref()
-                .is_some_and(|why| why.starts_with("the device has no") || why.starts_with("the driver"));
+            let is_lack = row.why.as_deref().is_some_and(|why| {
+                ["the device has no", "the driver", "not offered"].iter().any(|lack| why.starts_with(lack))
+            });
             let verdict = match &row.figures {
                 Some(figures) => verdict(&document.device, figures),
                 None if is_lack => None,

@@ -114,7 +114,8 @@ fn write(results: &Path, costs: &Path, document: &Path) -> Result<()> {
         hash.update(&bytes);
         let parsed: Document = serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?;
         let is_ggml = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ggml-"));
-        if is_ggml { ggml.push(parsed) } else { ours.push(parsed) }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        if is_ggml { ggml.push((name, parsed)) } else { ours.push((name, parsed)) }
     }
     std::fs::write(costs, cost::file(&ours)?)?;
     let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();

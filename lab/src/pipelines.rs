@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use supernode_bench::kernels::Launch;
 use supernode_bench::kernels::cases::{Capacity, CaseSpec, Preset, preset_cases, preset_models, verification_cases};
+use supernode_bench::kernels::{DeviceClass, Launch, Target};
 use supernode_bench::specs::Model;
 
 use crate::row::Pipeline;
@@ -22,11 +22,16 @@ pub fn cases() -> Result<Vec<CaseSpec>> {
 /// The different pipelines among them, by name.
 pub fn pipelines() -> Result<Vec<Pipeline>> {
     let mut found: BTreeMap<String, Pipeline> = BTreeMap::new();
+    let wide = Target { class: DeviceClass::Discrete, lanes: Some(32), ..Target::default() };
+    let wider = Target { lanes: Some(64), ..wide.clone() };
     for case in cases()? {
+        let offers = |target| case.kernel.candidates(target, case.kernel.variants()).contains(&case.variant);
+        let is_for_wide = offers(&wide) || offers(&wider);
         for launch in case.case().plan().launches {
             let pipeline = pipeline(launch);
             let known = found.entry(pipeline.key.clone()).or_insert(pipeline);
             known.users.insert((case.kernel.name(), case.variant));
+            known.is_for_wide |= is_for_wide;
         }
     }
     let mut pipelines: Vec<Pipeline> = found.into_values().collect();
@@ -36,5 +41,5 @@ pub fn pipelines() -> Result<Vec<Pipeline>> {
 
 /// A launch with its key and its name.
 pub fn pipeline(launch: Launch) -> Pipeline {
-    Pipeline { key: launch.fingerprint(), name: launch.name(), launch, users: BTreeSet::new() }
+    Pipeline { key: launch.fingerprint(), name: launch.name(), launch, users: BTreeSet::new(), is_for_wide: false }
 }

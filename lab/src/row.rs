@@ -83,6 +83,8 @@ pub struct Pipeline {
     pub launch: Launch,
     /// The kernels and variants that launch it.
     pub users: BTreeSet<(&'static str, &'static str)>,
+    /// Whether a GPU with wide subgroups is offered one of them.
+    pub is_for_wide: bool,
 }
 
 /// Reads a driver's statistics by its own names.

@@ -21,7 +21,7 @@ struct Pair {
 }
 
 /// The document with its tables made anew.
-pub fn replaced(text: &str, ours: &[Document], ggml: &[Document], hash: &str) -> Result<String> {
+pub fn replaced(text: &str, ours: &[Named], ggml: &[Named], hash: &str) -> Result<String> {
     let (before, rest) = text.split_once(BEGIN).context("no place for the tables")?;
     let (_, after) = rest.split_once(END).context("the place for the tables has no end")?;
     Ok(format!(
@@ -30,23 +30,19 @@ pub fn replaced(text: &str, ours: &[Document], ggml: &[Document], hash: &str) ->
     ))
 }
 
-fn tables(ours: &[Document], ggml: &[Document]) -> Result<String> {
+fn tables(ours: &[Named], ggml: &[Named]) -> Result<String> {
     let mut text = devices(ours)?;
     let pairs: Vec<Pair> = serde_json::from_str(include_str!("../pairs.json"))?;
-    for document in ours {
-        let peers = ggml.iter().find(|peer| peer.device.device == document.device.device);
-        writeln!(
-            text,
-            "\n### {} ({}, {})\n",
-            document.device.device, document.device.driver, document.device.driver_version
-        )?;
+    for (name, document) in ours {
+        let peers = ggml.iter().find(|(peer, _)| peer.strip_prefix("ggml-") == Some(name));
+        writeln!(text, "\n### {name} ({}, {})\n", document.device.driver, document.device.driver_version)?;
         writeln!(
             text,
             "| pair | kernel | lanes | registers | workgroup memory | occupancy | multiply-adds | instructions each | cycles each | LDS bytes each | math share |"
         )?;
         writeln!(text, "|---|---|---|---|---|---|---|---|---|---|---|")?;
         for pair in &pairs {
-            let theirs = peers.iter().flat_map(|peer| &peer.pipelines);
+            let theirs = peers.iter().flat_map(|(_, peer)| &peer.pipelines);
             for row in theirs.filter(|row| row.name.starts_with(&format!("{}: ", pair.pair))) {
                 let name = row.name.rsplit_once(": ").map_or("", |(_, name)| name);
                 text += &line(&pair.pair, &format!("ggml {name}"), row)?;
@@ -60,12 +56,15 @@ fn tables(ours: &[Document], ggml: &[Document]) -> Result<String> {
     Ok(text)
 }
 
+/// The results of a device, with its name in `run.sh`.
+pub type Named = (String, Document);
+
 /// A line for each device: how many pipelines compile, spill, and how long.
-fn devices(ours: &[Document]) -> Result<String> {
+fn devices(ours: &[Named]) -> Result<String> {
     let mut text = String::new();
     writeln!(text, "| device | compiler | pipelines | compiled | with spills or scratch | over 2 s | slowest (s) |")?;
     writeln!(text, "|---|---|---|---|---|---|---|")?;
-    for Document { device, pipelines } in ours {
+    for (name, Document { device, pipelines }) in ours {
         let figures: Vec<_> = pipelines.iter().filter_map(|row| row.figures.as_ref()).collect();
         let spill = figures.iter().filter(|f| f.spills > 0.0 || f.scratch_bytes > 0.0).count();
         let slow = figures.iter().filter(|f| f.seconds > 2.0).count();
@@ -73,8 +72,8 @@ fn devices(ours: &[Document]) -> Result<String> {
         let (all, done) = (pipelines.len(), figures.len());
         writeln!(
             text,
-            "| {} | {}, {} | {all} | {done} | {spill} | {slow} | {slowest:.1} |",
-            device.device, device.driver, device.driver_version
+            "| {name} | {}, {} | {all} | {done} | {spill} | {slow} | {slowest:.1} |",
+            device.driver, device.driver_version
         )?;
     }
     Ok(text)
@@ -83,6 +82,9 @@ fn devices(ours: &[Document]) -> Result<String> {
 fn line(pair: &str, name: &str, row: &Row) -> Result<String> {
     let mut text = String::new();
     let Some(figures) = &row.figures else {
+        if row.why.as_deref().is_some_and(|why| why.starts_with("the device has no")) {
+            return Ok(text);
+        }
         writeln!(text, "| {pair} | {name} | {} ||||||||", row.why.as_deref().unwrap_or_default())?;
         return Ok(text);
     };

@@ -51,6 +51,9 @@ pub fn run(first: usize, list: Option<&Path>) -> Result<()> {
     Ok(())
 }
 
+/// Subgroups from this width on are offered no variants made for eight invocations.
+const WIDE: u32 = 16;
+
 /// What a worker compiles.
 #[derive(Debug)]
 pub enum Job {
@@ -92,6 +95,9 @@ impl Job {
         match self {
             Self::Ours(pipeline) => {
                 let needs = |need| pipeline.launch.needs.contains(&need);
+                if !pipeline.is_for_wide && facts.subgroup[0] >= WIDE {
+                    return Some(format!("not offered to subgroups of {} and more", facts.subgroup[0]));
+                }
                 let target = Target { driver: facts.driver.to_lowercase(), ..Target::default() };
                 let refused = |(kernel, variant): &(&str, &str)| target.refuses(kernel, variant);
                 // A driver that needs half a minute for a pipeline is known by now, and the tool does not ask it.
