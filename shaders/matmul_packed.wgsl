@@ -86,7 +86,7 @@ fn add_outer(x: vec4<f32>, y: vec4<f32>, sum: mat4x4<f32>) -> mat4x4<f32> {
 }
 
 // Four rows of tile_a at one vec4 of k: [k], four rows each. The rows are HEIGHT apart.
-fn four_rows(first: u32, k4: u32) -> mat4x4<f32> {
+fn four_stored_rows(first: u32, k4: u32) -> mat4x4<f32> {
     let at = first * STRIDE + k4;
     return transpose(mat4x4(
         widen(tile_a[at]),
@@ -153,10 +153,10 @@ fn main(
         for (var i = 0u; i < TILE_K4; i += 2u) {
             for (var j = 0u; j < 2u; j++) {
                 let at_k4 = i + j;
-                let first_rows = four_rows(local.y, at_k4);
+                let first_rows = four_stored_rows(local.y, at_k4);
                 var last_rows = mat4x4<f32>();
                 if ROWS > 4u {
-                    last_rows = four_rows(local.y + 4u * HEIGHT, at_k4);
+                    last_rows = four_stored_rows(local.y + 4u * HEIGHT, at_k4);
                 }
                 let left0 = widen(tile_b[at_k4 * 4u][local.x]);
                 let right0 = widen(tile_b[at_k4 * 4u][local.x + WIDTH]);
