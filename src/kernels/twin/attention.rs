@@ -64,7 +64,7 @@ pub fn prefill(q: &Tensor, keys: &Keys, row: usize, head: usize) -> Vec<f64> {
 pub struct Seen<'a> {
     /// Keys that it sees, the last ones; `None`: all.
     pub window: Option<usize>,
-    /// One logit per query head that joins the softmax without a value: [heads].
+    /// One logit per query head that joins the softmax without a value: `[heads]`.
     pub sinks: Option<&'a Tensor>,
 }
 
