@@ -6,11 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde::Deserialize;
-use supernode_bench::kernels::cases::{Capacity, CaseSpec, Preset, preset_cases, preset_models, verification_cases};
+use supernode_bench::kernels::cases::CaseSpec;
 use supernode_bench::kernels::{Family, StorageType, Target, compilers};
-use supernode_bench::measure::{features, planning};
+use supernode_bench::measure::{compile, features, planning};
 use supernode_bench::record::Device;
-use supernode_bench::specs::Model;
 
 /// The devices that are not there, as `tests/current-mesa/run.sh` names them.
 const DEVICES: [&str; 6] = ["adreno-740", "apple-m1", "nvidia-ampere", "nvidia-turing", "rdna4", "rx-7900-xtx"];
@@ -77,14 +76,9 @@ fn seen() -> Vec<Seen> {
     DEVICES.map(one).into_iter().collect()
 }
 
+/// Those of all presets and of the verification suite.
 fn cases() -> Vec<CaseSpec> {
-    let mut cases = verification_cases();
-    for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
-        let models: Vec<Model> =
-            preset_models(preset).iter().map(|name| Model::load(name).expect("built in")).collect();
-        cases.extend(preset_cases(preset, &models, &Capacity::unlimited()));
-    }
-    cases
+    compile::cases(None).expect("built-in models")
 }
 
 /// Whether a case is offered on a device; whether a compiler finds it unfit is another question.

@@ -3,19 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
 use crate::kernels::attention::mla::{Blocks, MlaDecode};
 use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal};
+use crate::kernels::attention::pool::BlockPool;
 use crate::kernels::attention::seen::sink_logits;
 use crate::kernels::attention::variant::{MLA_NAMES, MlaVariant};
 use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan};
-use crate::kernels::tensor::{Tensor, Tensors};
+use crate::kernels::tensor::Tensors;
 use crate::kernels::twin;
-use crate::kernels::types::{Extent, StorageType, named, word};
+use crate::kernels::types::{Extent, StorageType, named};
 use crate::kernels::verification::Verification;
 
 /// Latent attention of one query per sequence over its blocks, which are scattered over the pool.
@@ -28,27 +25,12 @@ pub struct PagedMlaDecode {
 }
 
 impl PagedMlaDecode {
-    /// Blocks per sequence; the last may be partly filled.
-    fn table_width(&self) -> usize {
-        self.decode.kv_len.div_ceil(self.block)
-    }
-
-    /// Blocks of the pool: those of the sequences, and one unused block per eight of them.
-    fn pool_blocks(&self) -> usize {
-        let used = self.decode.sequences * self.table_width();
-        used + used.div_ceil(8)
+    fn pool(&self) -> BlockPool {
+        BlockPool { sequences: self.decode.sequences, kv_len: self.decode.kv_len, block: self.block }
     }
 
     fn pool_dims(&self) -> [usize; 2] {
-        [self.pool_blocks() * self.block, self.decode.entry()]
-    }
-
-    /// A random choice of blocks of the pool without repetition: [sequences, table_width].
-    fn block_table(&self, seed: u64) -> Vec<u32> {
-        let mut blocks: Vec<u32> = (0..word(self.pool_blocks())).collect();
-        blocks.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        blocks.truncate(self.decode.sequences * self.table_width());
-        blocks
+        [self.pool().tokens(), self.decode.entry()]
     }
 
     fn with(&self, decode: Option<MlaDecode>) -> Option<Box<dyn Kernel>> {
@@ -101,7 +83,7 @@ impl Kernel for PagedMlaDecode {
 
     fn plan(&self, variant: &str, element: StorageType) -> Plan {
         let cache_bytes = bytes_of(&self.pool_dims(), element);
-        let blocks = Blocks { cache_bytes, block: self.block, table_width: self.table_width() };
+        let blocks = Blocks { cache_bytes, block: self.block, table_width: self.pool().table_width() };
         self.decode.plan_over(&blocks, variant, element)
     }
 
@@ -109,7 +91,7 @@ impl Kernel for PagedMlaDecode {
         Tensors::from([
             ("q", self.decode.queries(element, seed)),
             ("cache", normal(&self.pool_dims(), element, seed ^ 0xB)),
-            ("block_table", Tensor::indices(&self.block_table(seed ^ 0xD))),
+            ("block_table", self.pool().table(seed ^ 0xD)),
             ("sinks", sink_logits(self.decode.heads, false, seed)),
         ])
     }

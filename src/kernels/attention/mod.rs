@@ -9,6 +9,7 @@ mod mla;
 mod mla_paged;
 mod operands;
 mod paged;
+mod pool;
 mod prefill;
 mod seen;
 mod split;

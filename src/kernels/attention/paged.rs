@@ -3,19 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-
 use crate::kernels::attention::decode::work;
 use crate::kernels::attention::heads::{Heads, halved, shrink};
 use crate::kernels::attention::operands::{TwinBudget, bytes_of, compare_rows, normal, scale_bits};
+use crate::kernels::attention::pool::BlockPool;
 use crate::kernels::attention::seen::{shown, sink_logits, visible, window_word};
 use crate::kernels::attention::split::SplitBuffers;
 use crate::kernels::attention::variant::{DecodeVariant, PAGED_NAMES};
 use crate::kernels::kernel::{Kernel, if_smaller};
 use crate::kernels::plan::{Output, Plan, Role};
-use crate::kernels::tensor::{Tensor, Tensors};
+use crate::kernels::tensor::Tensors;
 use crate::kernels::twin;
 use crate::kernels::types::{Extent, StorageType, named, word};
 use crate::kernels::verification::Verification;
@@ -52,27 +49,12 @@ impl PagedDecode {
         [self.sequences, self.heads.heads, self.heads.head_dim]
     }
 
-    /// Blocks per sequence; the last may be partly filled.
-    fn table_width(&self) -> usize {
-        self.kv_len.div_ceil(self.block)
-    }
-
-    /// Blocks of the pool: those of the sequences, and one unused block per eight of them.
-    fn pool_blocks(&self) -> usize {
-        let used = self.sequences * self.table_width();
-        used + used.div_ceil(8)
+    fn pool(&self) -> BlockPool {
+        BlockPool { sequences: self.sequences, kv_len: self.kv_len, block: self.block }
     }
 
     fn pool_dims(&self) -> [usize; 3] {
-        [self.pool_blocks() * self.block, self.heads.kv_heads, self.heads.head_dim]
-    }
-
-    /// A random choice of blocks of the pool without repetition: [sequences, table_width].
-    fn block_table(&self, seed: u64) -> Vec<u32> {
-        let mut blocks: Vec<u32> = (0..word(self.pool_blocks())).collect();
-        blocks.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-        blocks.truncate(self.sequences * self.table_width());
-        blocks
+        [self.pool().tokens(), self.heads.kv_heads, self.heads.head_dim]
     }
 }
 
@@ -126,7 +108,7 @@ impl Kernel for PagedDecode {
         let q = plan.buffer("q", Role::Input, bytes_of(&self.q_dims(), element));
         let k = plan.buffer("k", Role::Input, pool_bytes);
         let v = plan.buffer("v", Role::Input, pool_bytes);
-        let block_table = plan.buffer("block_table", Role::Input, self.sequences * self.table_width() * 4);
+        let block_table = plan.buffer("block_table", Role::Input, self.sequences * self.pool().table_width() * 4);
         let parts = SplitBuffers::new(&mut plan, self.q_dims(), splits);
         let out = plan.buffer("out", Role::Output, bytes_of(&self.q_dims(), element));
         plan.launch(
@@ -140,7 +122,7 @@ impl Kernel for PagedDecode {
                     ("kv_heads", word(kv_heads)),
                     ("splits", word(splits)),
                     ("window", window_word(self.window)),
-                    ("table_width", word(self.table_width())),
+                    ("table_width", word(self.pool().table_width())),
                     ("scale", scale_bits(head_dim)),
                 ])
                 .bindings([q, k, v, block_table, parts.state, parts.out]),
@@ -154,7 +136,7 @@ impl Kernel for PagedDecode {
             ("q", normal(&self.q_dims(), element, seed ^ 0xA)),
             ("k", normal(&self.pool_dims(), element, seed ^ 0xB)),
             ("v", normal(&self.pool_dims(), element, seed ^ 0xC)),
-            ("block_table", Tensor::indices(&self.block_table(seed ^ 0xD))),
+            ("block_table", self.pool().table(seed ^ 0xD)),
             ("sinks", sink_logits(self.heads.heads, self.sinks, seed ^ 0xE)),
         ])
     }

@@ -336,10 +336,11 @@ fn device_error(id: &str, error: LaunchError) -> SessionError {
 /// Why the device cannot run this variant of the case, if it cannot.
 fn unfit(case: &PlannedCase, variant: &str, plan: &Plan, record: &Record) -> Option<String> {
     let device = &record.device;
-    if let Some(reason) = planning::target(device).refuses(case.spec.kernel.name(), variant) {
+    let target = planning::target(device);
+    if let Some(reason) = target.refuses(case.spec.kernel.name(), variant) {
         return Some(reason);
     }
-    if let Some(reason) = compilers::unfit(&planning::target(device), plan) {
+    if let Some(reason) = compilers::unfit(&target, plan) {
         return Some(reason);
     }
     if let Some(reason) = features::missing(plan, device) {
