@@ -1,0 +1,112 @@
+//! What a page without a GPU asks: projections, comparisons, sections and downloads of records.
+//!
+//! Strings go in and out: JSON, HTML whose texts are escaped, or plain text. Every error is one line that says what to do.
+
+mod offer;
+mod projected;
+mod records;
+
+use wasm_bindgen::prelude::{JsError, wasm_bindgen};
+
+/// A line for whoever called.
+fn thrown(line: String) -> JsError {
+    JsError::new(&line)
+}
+
+/// What can be asked for: JSON with the names of models, chips, fabrics, phases and types, and the defaults.
+#[wasm_bindgen]
+pub fn catalogue() -> String {
+    offer::catalogue()
+}
+
+/// A model of the caller's own from the text of its `config.json`: JSON with its name and its parameters in words.
+///
+/// # Errors
+/// One line: the text is no model that can be projected.
+#[wasm_bindgen]
+pub fn describe_model(config_json: &str, name: &str) -> Result<String, JsError> {
+    offer::describe_model(config_json, name).map_err(thrown)
+}
+
+/// Answers a question as `supernode project --json` does. The JSON has that answer, its words, and its sections as a report
+/// has them.
+///
+/// # Errors
+/// One line: the question cannot be asked so.
+#[wasm_bindgen]
+pub fn project(request_json: &str) -> Result<String, JsError> {
+    projected::project(request_json).map_err(thrown)
+}
+
+/// Throughput over factors on the fabric's bandwidth, for the question of `project`: JSON with points and a baseline.
+///
+/// # Errors
+/// One line: the question cannot be asked so.
+#[wasm_bindgen]
+pub fn bandwidth_curve(request_json: &str) -> Result<String, JsError> {
+    projected::bandwidth_curve(request_json).map_err(thrown)
+}
+
+/// A record in a few words, as JSON.
+///
+/// # Errors
+/// One line: the text is no record, or not a sound one.
+#[wasm_bindgen]
+pub fn read_record(text: &str, name: &str) -> Result<String, JsError> {
+    records::read(text, name).map_err(thrown)
+}
+
+/// How far a run is, from its journal: JSON with its summary, its last cases, and figures for the roofline.
+///
+/// # Errors
+/// One line: the text is no record, or not a sound one.
+#[wasm_bindgen]
+pub fn progress(text: &str) -> Result<String, JsError> {
+    records::progress(text).map_err(thrown)
+}
+
+/// The sections of a report about records: JSON with HTML and the figures of its charts. `records_json` is a list of
+/// objects with `name` and `text`, here and below.
+///
+/// # Errors
+/// One line: a text is no sound record.
+#[wasm_bindgen]
+pub fn record_sections(records_json: &str) -> Result<String, JsError> {
+    records::sections(records_json).map_err(thrown)
+}
+
+/// The first record compared with the others: HTML.
+///
+/// # Errors
+/// One line: a text is no sound record, or there is only one.
+#[wasm_bindgen]
+pub fn compare(records_json: &str) -> Result<String, JsError> {
+    records::compare(records_json).map_err(thrown)
+}
+
+/// The report page of records with the projections of the first device: one HTML document.
+///
+/// # Errors
+/// One line: a text is no sound record.
+#[wasm_bindgen]
+pub fn report_html(records_json: &str) -> Result<String, JsError> {
+    records::report_html(records_json).map_err(thrown)
+}
+
+/// The cases of records as CSV.
+///
+/// # Errors
+/// One line: a text is no sound record.
+#[wasm_bindgen]
+pub fn csv(records_json: &str) -> Result<String, JsError> {
+    records::csv(records_json).map_err(thrown)
+}
+
+/// A record in one line of plain text, to be sent to somebody.
+///
+/// # Errors
+/// One line: the text is no record, or not a sound one.
+#[wasm_bindgen]
+pub fn headline(text: &str) -> Result<String, JsError> {
+    records::headline(text).map_err(thrown)
+}
