@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::projection::on_network::NetworkAnswer;
 use crate::projection::model_table::ModelTable;
+use crate::projection::on_network::NetworkAnswer;
 use crate::projection::{self, ChipModel, Comparison, Infeasible, Phase, Projection, Request};
 use crate::report::numbers::{grouped_digits, plan_text};
 use crate::report::words;

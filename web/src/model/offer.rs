@@ -54,13 +54,10 @@ pub(super) fn parse_model(name: &str, text: &str) -> Result<Model, String> {
 pub(super) fn describe_model(text: &str, name: &str) -> Result<String, String> {
     let model = parse_model(name, text)?;
     let billions = |count: f64| format!("{:.1} billion", count / 1e9);
-    let active = model.moe.is_some().then(|| format!(", of which {} meet a token", billions(model.active_parameters())));
-    let words = format!(
-        "{} layers, {} parameters{}",
-        model.layers,
-        billions(model.parameters()),
-        active.unwrap_or_default()
-    );
+    let active =
+        model.moe.is_some().then(|| format!(", of which {} meet a token", billions(model.active_parameters())));
+    let words =
+        format!("{} layers, {} parameters{}", model.layers, billions(model.parameters()), active.unwrap_or_default());
     Ok(json!({
         "name": model.name,
         "parameters": model.parameters(),

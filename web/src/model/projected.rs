@@ -137,9 +137,8 @@ fn chip(name: &str, record: Option<&Named>) -> Result<ChipModel, String> {
         return Ok(ChipModel::from_spec(&Chip::load(name).map_err(|error| error.to_string())?));
     }
     let record = record.ok_or("chip `measured` needs a record: measure this device, or open a record")?;
-    let known = LAST_RECORD.with_borrow(|last| {
-        last.as_ref().filter(|(text, _)| *text == record.text).map(|(_, chip)| chip.clone())
-    });
+    let known = LAST_RECORD
+        .with_borrow(|last| last.as_ref().filter(|(text, _)| *text == record.text).map(|(_, chip)| chip.clone()));
     if let Some(chip) = known {
         return Ok(chip);
     }
