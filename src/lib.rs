@@ -50,6 +50,7 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
+#[cfg(not(target_arch = "wasm32"))]
 pub mod cli;
 mod files;
 pub mod kernels;

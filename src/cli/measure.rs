@@ -141,9 +141,7 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
 /// The device that was lost, and no other that answers in its place.
 fn reopened(device: &DeviceArgs, before: &Device) -> Result<Box<dyn Executor>, String> {
     let gpu = device.open_again().map_err(|error| format!("it cannot be opened again ({error})"))?;
-    // What was seen the first time holds, whether it could be seen again or not.
-    let same = Device { subgroup_sizes_seen: before.subgroup_sizes_seen.clone(), ..gpu.info.clone() };
-    if same == *before {
+    if gpu.is(before) {
         return Ok(Box::new(gpu));
     }
     Err(format!("it is gone, and {} answers in its place", gpu.info.name))
@@ -163,10 +161,9 @@ fn prepare_folder(path: &Path, given: bool) -> Result<(), Error> {
 }
 
 fn as_cli_error(error: &SessionError) -> Error {
-    match error {
-        SessionError::Interrupted => Error::Interrupted(error.to_string()),
-        other => Error::Input(other.to_string()),
-    }
+    let advice = if error.is_resumable() { "; finished cases are kept, go on with --resume" } else { "" };
+    let message = format!("{error}{advice}");
+    if matches!(error, SessionError::Interrupted) { Error::Interrupted(message) } else { Error::Input(message) }
 }
 
 fn show(event: &Event, progress: &mut Progress) {

@@ -10,10 +10,8 @@ use crate::cli::interrupt::interrupt_flag;
 use crate::cli::output::{print, print_json};
 use crate::cli::progress::{Progress, Shown};
 use crate::kernels::cases::{CaseSpec, verification_cases};
-use crate::kernels::{Kernel, KernelCase};
-use crate::measure::verify::RunError;
-use crate::measure::verify::accuracy;
-use crate::measure::{features, gpu::Gpu};
+use crate::measure::gpu::Gpu;
+use crate::measure::verify::{RunError, Verdict, verdict};
 use crate::record::Preset;
 use crate::report::terminal::verify::{VerifiedCase, verified};
 
@@ -44,9 +42,6 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 }
-
-/// Small shapes are compared element by element.
-const ALL: u64 = u64::MAX;
 
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     let interrupted = interrupt_flag()?;
@@ -90,32 +85,26 @@ fn chosen(mut cases: Vec<CaseSpec>, parts: &[String]) -> Result<Vec<CaseSpec>, E
 }
 
 fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> VerifiedCase {
-    let kernel: &dyn Kernel = case.kernel.as_ref();
-    let plan = kernel.plan(case.variant, case.element);
     let mut line = VerifiedCase {
         id: case.id(),
         passed: false,
-        problem: features::missing(&plan, &gpu.info),
+        problem: None,
         left_out: false,
         verification: None,
         error_of_type: None,
         family: case.family,
         element: case.element,
     };
-    if line.problem.is_some() {
-        line.left_out = true;
-        return line;
-    }
-    let as_launched = KernelCase { kernel, variant: case.variant, storage: case.element };
-    match accuracy(gpu, &as_launched, seed, ALL) {
-        Ok(compared) => {
+    match verdict(gpu, &gpu.info, case, seed) {
+        Verdict::LeftOut(problem) => (line.problem, line.left_out) = (Some(problem), true),
+        Verdict::Compared(compared) => {
             let verification = compared.verification;
             line.passed = verification.passed();
             line.problem = (!line.passed).then(|| RunError::Wrong(Box::new(verification.clone())).to_string());
             line.error_of_type = Some(compared.error_of_type);
             line.verification = Some(verification);
         }
-        Err(error) => line.problem = Some(error.to_string()),
+        Verdict::Failed(error) => line.problem = Some(error.to_string()),
     }
     line
 }

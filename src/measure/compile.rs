@@ -3,9 +3,9 @@
 //! execute.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use serde::Serialize;
+use web_time::Instant;
 
 use super::executor::LaunchError;
 use super::gpu::Gpu;

@@ -1,11 +1,13 @@
 //! The computer around the device.
 
+#[cfg(not(target_arch = "wasm32"))]
 use sysinfo::System;
 
 use crate::record::Host;
 use crate::units::Seconds;
 
 /// Operating system, CPU and memory; what the system does not report is `unknown` or 0.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn describe() -> Host {
     let unknown = || "unknown".to_owned();
     let os = System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned());
@@ -22,11 +24,24 @@ pub fn describe() -> Host {
     }
 }
 
+/// As far as the browser tells.
+#[cfg(target_arch = "wasm32")]
+pub fn describe() -> Host {
+    super::browser::host()
+}
+
 /// Main memory in bytes; `None` where the system does not report it.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn memory_bytes() -> Option<u64> {
     let mut system = System::new().ok()?;
     system.refresh_memory();
     Some(system.total_memory()).filter(|bytes| *bytes > 0)
+}
+
+/// A browser rounds the memory that it reports, so that no device's can be told from it.
+#[cfg(target_arch = "wasm32")]
+pub fn memory_bytes() -> Option<u64> {
+    None
 }
 
 /// CPU time of this process so far, over all threads.

@@ -50,6 +50,9 @@ pub(super) fn document(device: &Device, protocol: Protocol, reference: Option<Re
     if device.device_type == DeviceType::Software {
         caveats.push(Caveat::SoftwareAdapter);
     }
+    if device.is_of_a_browser() {
+        caveats.push(Caveat::Browser);
+    }
     if protocol.clock == Clock::Wall {
         caveats.push(Caveat::WallClock);
     }

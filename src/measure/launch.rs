@@ -5,15 +5,19 @@ mod pipeline;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+#[cfg(not(target_arch = "wasm32"))]
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use self::buffers::{params_buffer, poison, read_mapped, storage_buffer, upload, wait};
+use web_time::Instant;
+
+use self::buffers::{Owned, params_buffer, poison, read_mapped, storage_buffer, upload};
 use self::pipeline::Scopes;
 pub(super) use self::pipeline::compile;
 use super::executor::{Executor, Lap, LaunchError, Prepared};
 use super::gpu::Gpu;
 use super::host::process_cpu_time;
+use super::waiting;
 use crate::kernels::{Launch, Plan, Role, Tensors};
 use crate::record::DeviceType;
 use crate::units::Seconds;
@@ -32,6 +36,8 @@ struct GpuPlan<'a> {
     steps: Vec<Step>,
     selected: Range<usize>,
     buffers: BTreeMap<&'static str, wgpu::Buffer>,
+    /// All of them, each copy included.
+    _owned: Owned,
     timestamps: Option<Timestamps>,
     sets: u32,
     next_set: u32,
@@ -62,10 +68,12 @@ impl<'a> GpuPlan<'a> {
         // Inputs have a copy per set; other buffers are shared, which also keeps runs of one sample in order.
         let mut copies: Vec<Vec<wgpu::Buffer>> = Vec::new();
         let mut poisoned = Vec::new();
+        let mut owned = Owned::default();
         for buffer in &plan.buffers {
             let count = if matches!(buffer.role, Role::Input | Role::Rotated) { sets } else { 1 };
             let all: Vec<wgpu::Buffer> =
                 (0..count).map(|_| storage_buffer(&gpu.device, buffer.name, buffer.size_bytes)).collect();
+            owned.add(&all);
             match inputs.get(buffer.name) {
                 Some(tensor) if buffer.role == Role::Input => upload(gpu, &all, tensor.bytes())?,
                 _ => poisoned.extend(all.iter().cloned()),
@@ -79,11 +87,15 @@ impl<'a> GpuPlan<'a> {
             let begin = Instant::now();
             let pipeline = compile(gpu, launch)?;
             compilation += begin.elapsed();
-            steps.push(Step::new(gpu, launch, pipeline, &copies, sets));
+            let params = params_buffer(gpu, launch);
+            owned.add(&params);
+            steps.push(Step::new(gpu, launch, pipeline, params.as_ref(), &copies, sets));
         }
         let timestamps = gpu.timestamp_period_ns.map(|period_ns| Timestamps::new(&gpu.device, period_ns));
+        owned.add(timestamps.iter().flat_map(|t| [&t.resolved, &t.readable]));
         let selected = 0..steps.len();
-        Ok(Self { gpu, steps, selected, buffers, timestamps, sets, next_set: 0, compilation, each: None })
+        let (next_set, each) = (0, None);
+        Ok(Self { gpu, steps, selected, buffers, _owned: owned, timestamps, sets, next_set, compilation, each })
     }
 
     fn encode(&mut self, runs: u32) -> wgpu::CommandBuffer {
@@ -138,7 +150,7 @@ impl Prepared for GpuPlan<'_> {
         let cpu_before = process_cpu_time();
         let start = Instant::now();
         self.gpu.queue.submit([commands]);
-        let waited = wait(self.gpu);
+        let waited = waiting::submitted(self.gpu);
         let wall = Seconds::new(start.elapsed().as_secs_f64());
         let cpu = cpu_before.and_then(|before| process_cpu_time().map(|after| after - before));
         scopes.close()?;
@@ -167,13 +179,17 @@ impl Prepared for GpuPlan<'_> {
         encoder.copy_buffer_to_buffer(source, 0, &readable, 0, source.size());
         self.gpu.queue.submit([encoder.finish()]);
         scopes.close()?;
-        read_mapped(self.gpu, &readable)
+        let bytes = read_mapped(self.gpu, &readable);
+        readable.destroy();
+        bytes
     }
 
     fn compilation(&self) -> Seconds {
         Seconds::new(self.compilation.as_secs_f64())
     }
 
+    /// A browser has one thread for both.
+    #[cfg(not(target_arch = "wasm32"))]
     fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
         // A CPU that poses as a GPU would take its time from the work.
         if self.gpu.info.device_type == DeviceType::Software {
@@ -189,8 +205,10 @@ impl Prepared for GpuPlan<'_> {
     }
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 struct SetOnDrop<'a>(&'a AtomicBool);
 
+#[cfg(not(target_arch = "wasm32"))]
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
@@ -198,8 +216,10 @@ impl Drop for SetOnDrop<'_> {
 }
 
 /// Submissions that keep the device busy are about this long.
+#[cfg(not(target_arch = "wasm32"))]
 const BUSY: Seconds = Seconds::new(5e-3);
 
+#[cfg(not(target_arch = "wasm32"))]
 impl GpuPlan<'_> {
     /// Runs the plan until the flag is set. An error is dropped here: it comes up again in the next run that counts.
     fn keep_busy(&self, done: &AtomicBool) {
@@ -208,7 +228,7 @@ impl GpuPlan<'_> {
         let runs = (BUSY / each).clamp(1.0, 1000.0) as u32;
         while !done.load(Ordering::Relaxed) && self.gpu.lost().is_none() {
             self.gpu.queue.submit([self.encode_from(0, runs)]);
-            if wait(self.gpu).is_err() {
+            if waiting::submitted(self.gpu).is_err() {
                 return;
             }
         }
@@ -220,18 +240,18 @@ impl Step {
         gpu: &Gpu,
         launch: &Launch,
         pipeline: wgpu::ComputePipeline,
+        params: Option<&wgpu::Buffer>,
         copies: &[Vec<wgpu::Buffer>],
         sets: u32,
     ) -> Self {
         let layout = pipeline.get_bind_group_layout(0);
-        let params = params_buffer(gpu, launch);
         let mut groups = Vec::new();
         for set in 0..sets as usize {
             let storage = launch.bindings.iter().map(|&index| {
                 let all = &copies[index];
                 all.get(set).unwrap_or(&all[0]).as_entire_binding()
             });
-            let resources = params.iter().map(wgpu::Buffer::as_entire_binding).chain(storage);
+            let resources = params.into_iter().map(wgpu::Buffer::as_entire_binding).chain(storage);
             let entries: Vec<wgpu::BindGroupEntry> =
                 (0..).zip(resources).map(|(binding, resource)| wgpu::BindGroupEntry { binding, resource }).collect();
             groups.push(gpu.device.create_bind_group(&wgpu::BindGroupDescriptor {

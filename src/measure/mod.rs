@@ -5,6 +5,8 @@
 //! statistics and journal are tested with a fake one.
 
 pub mod ceilings;
+#[cfg(any(target_arch = "wasm32", test))]
+mod browser;
 pub mod compile;
 pub mod criterion;
 pub mod estimate;
@@ -30,5 +32,6 @@ mod time_spent;
 pub mod tuning;
 pub mod tuning_cache;
 pub mod verify;
+pub mod waiting;
 
 pub use executor::{Executor, Lap, LaunchError, Prepared};

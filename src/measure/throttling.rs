@@ -1,7 +1,9 @@
 //! A fixed kernel that is timed between the cases. It shows throttling even where a device reports no clocks.
 
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use super::executor::{Executor, LaunchError, Prepared};
 use super::sampling::{SamplingError, until_steady};

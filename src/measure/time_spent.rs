@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::rc::Rc;
-use std::time::Instant;
+
+use web_time::Instant;
 
 use super::{Executor, Lap, LaunchError, Prepared};
 use crate::kernels::{Plan, Tensors};

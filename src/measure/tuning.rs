@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+
+use web_time::Instant;
 
 use super::executor::{Executor, Lap, LaunchError, Prepared};
 use super::host::process_cpu_time;

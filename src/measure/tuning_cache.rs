@@ -47,6 +47,7 @@ struct Trial {
 
 /// The directory for the files: `supernode-bench` under `$XDG_CACHE_HOME`, `~/.cache` or the system's equivalent. `None`
 /// where there is no home.
+#[cfg(not(target_arch = "wasm32"))]
 pub fn directory() -> Option<PathBuf> {
     use etcetera::BaseStrategy as _;
     etcetera::base_strategy::choose_base_strategy().ok().map(|base| base.cache_dir().join(env!("CARGO_PKG_NAME")))

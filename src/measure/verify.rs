@@ -4,9 +4,10 @@ use std::sync::atomic::AtomicBool;
 
 use super::sampling::{Sampled, Sampling, SamplingError, sample};
 use super::time_spent::verifying;
-use super::{Executor, Lap, LaunchError, Prepared};
+use super::{Executor, Lap, LaunchError, Prepared, features};
+use crate::kernels::cases::CaseSpec;
 use crate::kernels::{Computed, KernelCase, Made, Plan, StorageType, Tensor, Tensors, Verification};
-use crate::record::Timing;
+use crate::record::{Device, Timing};
 
 /// A result that was right and was then timed.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +95,30 @@ pub fn accuracy(executor: &dyn Executor, case: &KernelCase<'_>, seed: u64, effor
     let exact = case.kernel.inputs(case.variant, StorageType::F32, seed);
     let error_of_type = case.verify(&exact, &computed.outputs, effort).value;
     Ok(Accuracy { verification, error_of_type })
+}
+
+/// What became of a case of the verification suite.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Verdict {
+    /// The device lacks what it needs, in words.
+    LeftOut(String),
+    /// It ran, and every element was compared.
+    Compared(Accuracy),
+    /// It did not run.
+    Failed(RunError),
+}
+
+/// Compares every element of a case of the verification suite with its twin's, where the device can run it.
+pub fn verdict(executor: &dyn Executor, device: &Device, case: &CaseSpec, seed: u64) -> Verdict {
+    let kernel = case.kernel.as_ref();
+    if let Some(problem) = features::missing(&kernel.plan(case.variant, case.element), device) {
+        return Verdict::LeftOut(problem);
+    }
+    let as_launched = KernelCase { kernel, variant: case.variant, storage: case.element };
+    match accuracy(executor, &as_launched, seed, u64::MAX) {
+        Ok(compared) => Verdict::Compared(compared),
+        Err(error) => Verdict::Failed(error),
+    }
 }
 
 /// How much to verify and how to sample.

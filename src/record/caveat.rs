@@ -13,6 +13,8 @@ use super::ceiling::CeilingKind;
 pub enum Caveat {
     /// A CPU posed as the GPU.
     SoftwareAdapter,
+    /// Measured by a page of a browser.
+    Browser,
     /// No timestamp queries: samples include submission and wait.
     WallClock,
     /// The second half of the samples is slower or faster than the first.
@@ -71,6 +73,10 @@ impl fmt::Display for Caveat {
             Self::SoftwareAdapter => {
                 write!(f, "software adapter: a CPU posed as the GPU, so these figures say nothing about a GPU")
             }
+            Self::Browser => write!(
+                f,
+                "browser: it keeps bounds checks of its own in every shader, so a native run may be faster"
+            ),
             Self::WallClock => {
                 write!(f, "wall clock: the adapter has no timestamp queries, so times include submission and wait")
             }

@@ -66,11 +66,18 @@ pub fn load(path: &Path) -> Result<Record, RecordError> {
 /// # Errors
 /// [`RecordError::Unsound`] for a document that [`load`] would refuse, [`RecordError::Write`] for a full or closed disk.
 pub fn save(path: &Path, record: &Record) -> Result<(), RecordError> {
-    validate::check(record).map_err(|problem| problem.kept_from(path))?;
-    let mut bytes = serde_json::to_vec_pretty(record)
-        .map_err(|error| RecordError::Write { path: path.to_path_buf(), source: error.into() })?;
-    bytes.push(b'\n');
-    write_atomically(path, &bytes)
+    write_atomically(path, as_text(path, record)?.as_bytes())
+}
+
+/// A document as a file holds it. `place` is named in errors and not opened.
+///
+/// # Errors
+/// [`RecordError::Unsound`] for a document that [`parse`] would refuse.
+pub(super) fn as_text(place: &Path, record: &Record) -> Result<String, RecordError> {
+    validate::check(record).map_err(|problem| problem.kept_from(place))?;
+    let text = serde_json::to_string_pretty(record)
+        .map_err(|error| RecordError::Write { path: place.to_path_buf(), source: error.into() })?;
+    Ok(text + "\n")
 }
 
 /// Replaces the content of `path` in one step that survives a crash. A device or pipe is written to.

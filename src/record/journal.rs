@@ -1,22 +1,22 @@
-//! A document that grows on disk: after each case the whole of it is written, so a kill at any point loses one case.
+//! A document that grows where it is kept: after each case the whole of it is written, so a kill at any point loses one case.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::case::{Case, LeftOut, Rejected};
 use super::check::MAX_TEXT;
 use super::document::Record;
 use super::error::RecordError;
-use super::io::{load, save};
+use super::place::JournalPlace;
 use super::protocol::{Protocol, Reading, Selection, TimeSpent};
 use super::validate::done_ids;
 use crate::kernels::Verification;
 use crate::printable::printable;
 
-/// A record in progress and the file that holds it. The file is a valid document at every moment.
+/// A record in progress and the place that holds it. What is there is a valid document at every moment.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
+    place: JournalPlace,
     record: Record,
     done: BTreeSet<String>,
 }
@@ -41,31 +41,35 @@ pub enum ResumeError {
 }
 
 impl Journal {
-    /// Starts a document: writes `record` to `path` at once, in place of what was there.
+    /// Starts a document: writes `record` to `place` at once, instead of what was there.
     ///
     /// # Errors
     /// [`RecordError`] for a closed or full disk, found before anything is measured.
-    pub fn create(path: &Path, record: Record) -> Result<Self, RecordError> {
-        let record = tidy(record);
-        save(path, &record)?;
-        Ok(Self::over(path, record))
+    pub fn create(place: impl Into<JournalPlace>, record: Record) -> Result<Self, RecordError> {
+        let (mut place, record) = (place.into(), tidy(record));
+        place.keep(&record)?;
+        Ok(Self::over(place, record))
     }
 
-    /// Takes up the document at `path`, if it is one of the run that `expected` starts.
+    /// Takes up the document at `place`, if it is one of the run that `expected` starts.
     ///
     /// # Errors
-    /// [`ResumeError::Differs`] when device, tool, protocol or plan are others; [`ResumeError::Record`] when the file
-    /// cannot be read.
-    pub fn resume(path: &Path, expected: &Record) -> Result<Self, ResumeError> {
-        let found = load(path)?;
+    /// [`ResumeError::Differs`] when device, tool, protocol or plan are others; [`ResumeError::Record`] when there is none
+    /// that can be read.
+    pub fn resume(place: impl Into<JournalPlace>, expected: &Record) -> Result<Self, ResumeError> {
+        let place = place.into();
+        let found = place.found()?.ok_or_else(|| RecordError::Read {
+            path: place.name().to_path_buf(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })?;
         let differs = differences(&found, &tidy(expected.clone()));
         if differs.is_empty() {
-            return Ok(Self::over(path, found));
+            return Ok(Self::over(place, found));
         }
-        Err(ResumeError::Differs { path: path.to_path_buf(), differs: differs.join(", ") })
+        Err(ResumeError::Differs { path: place.name().to_path_buf(), differs: differs.join(", ") })
     }
 
-    /// The document as it is on disk.
+    /// The document as it is where it is kept.
     pub fn record(&self) -> &Record {
         &self.record
     }
@@ -129,16 +133,16 @@ impl Journal {
         self.change(None, |record| record.time_spent = Some(record.time_spent.map_or(time, |before| before + time)))
     }
 
-    fn over(path: &Path, record: Record) -> Self {
+    fn over(place: JournalPlace, record: Record) -> Self {
         let done = done_ids(&record).map(str::to_owned).collect();
-        Self { path: path.to_path_buf(), record, done }
+        Self { place, record, done }
     }
 
-    /// Memory follows the disk: a change that could not be written did not happen.
+    /// Memory follows the place: a change that could not be written did not happen.
     fn change(&mut self, id: Option<String>, edit: impl FnOnce(&mut Record)) -> Result<(), RecordError> {
         let mut next = self.record.clone();
         edit(&mut next);
-        save(&self.path, &next)?;
+        self.place.keep(&next)?;
         self.record = next;
         self.done.extend(id);
         Ok(())

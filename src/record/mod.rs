@@ -5,8 +5,8 @@
 //! way to write down a speed without saying that the result was right.
 //!
 //! From the ground up: `timing`, `ceiling`, `caveat`, `case`, `device`, `protocol` and `document` are the layout;
-//! `validate` says what a document may hold, `io` reads and writes one, `journal` grows one during a run, and `lock`
-//! keeps two runs off one file.
+//! `validate` says what a document may hold, `io` reads and writes one, `place` says where one is kept, `journal` grows
+//! one during a run, and `lock` keeps two runs off one file.
 
 mod case;
 mod caveat;
@@ -18,6 +18,7 @@ mod error;
 mod io;
 mod journal;
 mod lock;
+mod place;
 mod protocol;
 mod timing;
 mod validate;
@@ -31,6 +32,7 @@ pub use error::RecordError;
 pub use io::{load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
 pub use lock::{Lock, Locked};
+pub use place::{JournalPlace, Receiver};
 pub use protocol::{Protocol, Reading, Reference, Selection, TimeSpent};
 pub use timing::{Clock, Timing};
 

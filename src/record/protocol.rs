@@ -22,7 +22,8 @@ pub struct Protocol {
     pub seed: u64,
     /// What the samples were timed with.
     pub clock: Clock,
-    /// Whether the shaders ran with wgpu's bounds and loop checks.
+    /// Whether the shaders ran with wgpu's bounds and loop checks. True in a browser, which has checks of its own that cannot
+    /// be turned off.
     pub runtime_checks: bool,
     /// Inputs rotate over buffer sets until at least this much memory is touched between two uses of one set.
     pub rotation_bytes: u64,

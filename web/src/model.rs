@@ -8,10 +8,7 @@ mod records;
 
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
-/// A line for whoever called.
-fn thrown(line: String) -> JsError {
-    JsError::new(&line)
-}
+use crate::errors::thrown;
 
 /// What can be asked for: JSON with the names of models, chips, fabrics, phases and types, and the defaults.
 #[wasm_bindgen]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::describe::describe;
 use super::types::{AdapterChoice, Backend, GpuError, Listed};
+use crate::measure::waiting;
 use crate::record::{Device, DeviceType};
 
 /// Allocations beyond this share of the memory that the system grants fail. Without a limit, drivers silently move buffers to
@@ -32,7 +33,7 @@ fn enumerate(backends: wgpu::Backends) -> Vec<Listed> {
     // Validation layers only on request (WGPU_VALIDATION=1): they change what is measured.
     descriptor.flags = wgpu::InstanceFlags::empty().with_env();
     descriptor.memory_budget_thresholds.for_resource_creation = Some(MOST_OF_BUDGET_PERCENT);
-    let adapters = pollster::block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends));
+    let adapters = adapters(&wgpu::Instance::new(descriptor), backends);
     let mut listed: Vec<Listed> = adapters
         .into_iter()
         .filter(can_compute)
@@ -45,6 +46,19 @@ fn enumerate(backends: wgpu::Backends) -> Vec<Listed> {
         listed.into_iter().zip(keep).filter_map(|(entry, keep)| keep.then_some(entry)).collect();
     kept.sort_by_key(|entry| type_rank(entry.device.device_type));
     kept
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn adapters(instance: &wgpu::Instance, backends: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    waiting::block_on(instance.enumerate_adapters(backends))
+}
+
+/// A browser shows one adapter. Of two GPUs it would show the slower one, unless it is asked for the faster.
+#[cfg(target_arch = "wasm32")]
+fn adapters(instance: &wgpu::Instance, _: wgpu::Backends) -> Vec<wgpu::Adapter> {
+    let power_preference = wgpu::PowerPreference::HighPerformance;
+    let asked = instance.request_adapter(&wgpu::RequestAdapterOptions { power_preference, ..Default::default() });
+    waiting::block_on(asked).ok().into_iter().collect()
 }
 
 /// The adapter of the user's choice.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::types::{Gpu, GpuError, Listed, MATRIX, PATIENCE, WANTED};
 use crate::kernels::Tensors;
 use crate::kernels::probes::subgroup;
-use crate::measure::{Executor, LaunchError};
+use crate::measure::{Executor, LaunchError, waiting};
 
 /// The probe runs for microseconds, its compilation not counted.
 const PROBE_PATIENCE: Duration = Duration::from_secs(10);
@@ -24,7 +24,7 @@ impl Listed {
     fn open_unseen(&self, runtime_checks: bool) -> Result<Gpu, GpuError> {
         let wanted = WANTED.iter().fold(wgpu::Features::empty(), |all, (feature, _)| all | *feature);
         let request = |features| {
-            pollster::block_on(self.adapter.request_device(&wgpu::DeviceDescriptor {
+            waiting::block_on(self.adapter.request_device(&wgpu::DeviceDescriptor {
                 label: Some("supernode"),
                 required_features: features,
                 required_limits: self.adapter.limits(),
@@ -44,6 +44,10 @@ impl Listed {
             let _ = reason_lost.set(if message.is_empty() { format!("{reason:?}") } else { message });
         });
         let mut info = self.device.clone();
+        #[cfg(target_arch = "wasm32")]
+        {
+            info = crate::measure::browser::complete(info, self.adapter.get_info().device_type, &device);
+        }
         if !features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
             info.features.retain(|feature| !feature.starts_with(MATRIX));
         }

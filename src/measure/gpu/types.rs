@@ -37,13 +37,21 @@ pub enum Backend {
     Gl,
 }
 
+/// What to do where there is no adapter.
+const ADVICE: &str = if cfg!(target_arch = "wasm32") {
+    "this browser offers none to pages; update the browser and the GPU's driver, turn on \"use graphics acceleration\" in \
+     the browser's settings, or use another browser (Chrome or Edge)"
+} else {
+    "install a Vulkan driver (Debian and Ubuntu: `apt-get install mesa-vulkan-drivers` gives a software one), or check that \
+     this user may open the GPU's device files"
+};
+
 /// Why no adapter was opened.
 #[derive(Debug, thiserror::Error)]
 pub enum GpuError {
     /// No adapter at all.
     #[error(
-        "no GPU adapter found{}: install a Vulkan driver (Debian and Ubuntu: `apt-get install mesa-vulkan-drivers` gives \
-         a software one), or check that this user may open the GPU's device files",
+        "no GPU adapter found{}: {ADVICE}",
         .backend.map_or(String::new(), |backend| format!(" for backend {backend:?}"))
     )]
     None {
@@ -109,6 +117,12 @@ impl Gpu {
     /// Whether samples can be timed on the device's own clock.
     pub fn has_timestamps(&self) -> bool {
         self.timestamp_period_ns.is_some()
+    }
+
+    /// Whether this is the device that was opened `before`, and no other that answers in its place. What was seen of it the
+    /// first time holds, whether it could be seen again or not.
+    pub fn is(&self, before: &Device) -> bool {
+        Device { subgroup_sizes_seen: before.subgroup_sizes_seen.clone(), ..self.info.clone() } == *before
     }
 
     /// Ends the device, as a driver that resets it would: whatever runs on it from now on fails.

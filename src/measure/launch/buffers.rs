@@ -1,16 +1,31 @@
 //! Buffers of a plan: made, poisoned, filled, read back.
 
-use std::sync::mpsc;
-use std::time::Duration;
-
 use super::super::executor::LaunchError;
 use super::super::gpu::Gpu;
+use super::super::waiting;
 use crate::kernels::{Launch, POISON_WORD};
-use crate::units::Seconds;
 
 /// Bytes of the block that buffers are poisoned from. It is small enough to upload for each plan, and large enough that the
 /// largest buffers take a few hundred copies.
 pub(super) const POISON_BLOCK: u64 = 4 << 20;
+
+/// Buffers that end with their owner. A browser keeps what is only dropped until its collector runs, which may be after the
+/// memory ran out.
+#[derive(Default)]
+pub(super) struct Owned(Vec<wgpu::Buffer>);
+
+impl Owned {
+    pub(super) fn add<'b>(&mut self, buffers: impl IntoIterator<Item = &'b wgpu::Buffer>) {
+        self.0.extend(buffers.into_iter().cloned());
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // What was submitted still runs to its end.
+        self.0.iter().for_each(wgpu::Buffer::destroy);
+    }
+}
 
 pub(super) fn params_buffer(gpu: &Gpu, launch: &Launch) -> Option<wgpu::Buffer> {
     if launch.params.is_empty() {
@@ -54,6 +69,7 @@ pub(super) fn poison(gpu: &Gpu, buffers: &[wgpu::Buffer]) {
         }
     }
     gpu.queue.submit([encoder.finish()]);
+    block.destroy();
 }
 
 /// Writes the first copy from the host and the others from the first. The host writes in pieces, so that memory is not needed
@@ -64,7 +80,7 @@ pub(super) fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) -> Result
     for (index, piece) in bytes.chunks(PIECE).enumerate() {
         gpu.queue.write_buffer(first, (index * PIECE) as u64, piece);
         gpu.queue.submit([]);
-        wait(gpu)?;
+        waiting::submitted(gpu)?;
     }
     if copies.len() > 1 {
         let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
@@ -76,27 +92,10 @@ pub(super) fn upload(gpu: &Gpu, copies: &[wgpu::Buffer], bytes: &[u8]) -> Result
     Ok(())
 }
 
-pub(super) fn wait(gpu: &Gpu) -> Result<(), LaunchError> {
-    let patience = Some(gpu.patience);
-    match gpu.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: patience }) {
-        Ok(_) => Ok(()),
-        Err(wgpu::PollError::Timeout) => Err(LaunchError::Hung(Seconds::new(gpu.patience.as_secs_f64()))),
-        Err(error) => Err(LaunchError::Device(error.to_string())),
-    }
-}
-
 pub(super) fn read_mapped(gpu: &Gpu, buffer: &wgpu::Buffer) -> Result<Vec<u8>, LaunchError> {
-    let (sender, receiver) = mpsc::channel();
-    buffer.slice(..).map_async(wgpu::MapMode::Read, move |result| {
-        // The receiver is gone only if this function returned early, and then nobody waits.
-        let _ = sender.send(result);
-    });
-    wait(gpu)?;
-    let lost = |message: String| LaunchError::Device(message);
-    // The work is done; the callback may be on its way in another thread that polls the same device.
-    let mapped = receiver.recv_timeout(Duration::from_secs(5)).map_err(|error| lost(error.to_string()))?;
-    mapped.map_err(|error| lost(error.to_string()))?;
-    let bytes = buffer.slice(..).get_mapped_range().map_err(|error| lost(error.to_string()))?.to_vec();
+    waiting::mapped(gpu, buffer)?;
+    let range = buffer.slice(..).get_mapped_range();
+    let bytes = range.map_err(|error| LaunchError::Device(error.to_string()))?.to_vec();
     buffer.unmap();
     Ok(bytes)
 }

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use super::super::executor::LaunchError;
 use super::super::gpu::Gpu;
-use crate::kernels::Launch;
+use super::super::waiting;
+use crate::kernels::{Launch, Need};
 
 /// The pipeline of a launch, compiled at its first use.
 ///
@@ -18,7 +19,7 @@ pub(in crate::measure) fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::Co
         LaunchError::TooLarge(message) => LaunchError::TooLarge(format!("shader {}: {message}", launch.shader)),
         other => other,
     };
-    let source = launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?;
+    let source = with_extensions(launch, launch.wgsl().ok_or_else(|| refuse("no such file".to_owned()))?);
     let key = format!("{:?}\n{source}", launch.overrides);
     if let Some(pipeline) = gpu.pipelines.lock().ok().and_then(|pipelines| pipelines.get(&key).cloned()) {
         return Ok(pipeline);
@@ -44,6 +45,14 @@ pub(in crate::measure) fn compile(gpu: &Gpu, launch: &Launch) -> Result<wgpu::Co
         pipelines.insert(key, pipeline.clone());
     }
     Ok(pipeline)
+}
+
+/// WGSL wants subgroups to be enabled, and browsers insist; naga, which compiles natively, knows no such line.
+fn with_extensions(launch: &Launch, source: Cow<'static, str>) -> Cow<'static, str> {
+    if cfg!(target_arch = "wasm32") && launch.needs.contains(&Need::Subgroup) {
+        return Cow::Owned(format!("enable subgroups;\n{source}"));
+    }
+    source
 }
 
 /// Runtime checks bound every index and every loop, which halves the rate of tight loops and is no part of a kernel.
@@ -73,9 +82,11 @@ impl<'a> Scopes<'a> {
     }
 
     pub(super) fn close(self) -> Result<(), LaunchError> {
+        // All are popped before the first is waited for: in a browser, each answer comes from another process.
+        let popped: Vec<_> = self.guards.into_iter().rev().map(wgpu::ErrorScopeGuard::pop).collect();
         let mut first = None;
-        for guard in self.guards.into_iter().rev() {
-            first = first.or(pollster::block_on(guard.pop()));
+        for error in popped {
+            first = first.or(waiting::block_on(error));
         }
         // A lost device refuses every later call, and its reasons name the call and not the loss.
         if let Some(why) = self.gpu.lost() {

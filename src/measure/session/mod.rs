@@ -6,7 +6,6 @@ mod cases;
 mod open;
 mod state;
 
-use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
@@ -22,12 +21,12 @@ use super::planning::PlannedCase;
 use super::throttling;
 use super::time_spent::{Account, Accounted};
 use super::tuning_cache::TuningCache;
-use crate::record::{Record, Rejected};
+use crate::record::{JournalPlace, Record, Rejected};
 
 /// So many losses of the device without a finished case between them, and it is not the kernels.
 const MOST_LOSSES: usize = 3;
 
-/// Measures everything that is not in the document at `path` yet.
+/// Measures everything that is not in the document at `place` yet.
 ///
 /// A case in which the device is lost or hangs is listed as rejected, with the reason; the device is opened again, and
 /// the run goes on with the next.
@@ -37,7 +36,7 @@ const MOST_LOSSES: usize = 3;
 pub fn run(
     device: OpenDevice,
     options: &Options,
-    path: &Path,
+    place: impl Into<JournalPlace>,
     interrupted: &AtomicBool,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Record, SessionError> {
@@ -46,7 +45,7 @@ pub fn run(
     let OpenDevice { info, has_device_clock, executor, reopen } = device;
     let mut reopen = || reopen().map(accounted);
     let mut device = OpenDevice { info, has_device_clock, executor: accounted(executor), reopen: &mut reopen };
-    let (mut journal, planned) = Opening { device: &mut device, options, interrupted, tell }.journal(path)?;
+    let (mut journal, planned) = Opening { device: &mut device, options, interrupted, tell }.journal(place.into())?;
     let (mut cache, note) = match &options.tuning_cache {
         Some(directory) => TuningCache::open(directory, info, options.runtime_checks),
         None => (TuningCache::in_memory(), None),

@@ -1,6 +1,5 @@
 //! The beginning of a run: roofs, preset, plan, and the document that all cases go into.
 
-use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use super::super::ceilings::{self, Ceilings};
@@ -14,7 +13,7 @@ use super::super::sampling::{Pace, Sampling};
 use super::super::throttling;
 use super::super::verify::{CaseProtocol, RunError};
 use super::state::{Event, SessionError};
-use crate::record::{CeilingKind, Clock, Device, DeviceType, Journal, Preset, Record, load};
+use crate::record::{CeilingKind, Clock, Device, DeviceType, Journal, JournalPlace, Preset, Record};
 use crate::units::Seconds;
 
 /// A device, and a way to open it again after it was lost.
@@ -38,13 +37,12 @@ pub(super) struct Opening<'a, 'd> {
 }
 
 impl Opening<'_, '_> {
-    /// The document at `path`, new or taken up again, and the cases of the run.
+    /// The document at `place`, new or taken up again, and the cases of the run.
     ///
     /// # Errors
     /// [`SessionError`]; nothing is written before the roofs are measured.
-    pub(super) fn journal(mut self, path: &Path) -> Result<(Journal, Vec<PlannedCase>), SessionError> {
-        let resuming = self.options.resume && path.exists();
-        let before = if resuming { Some(load(path)?) } else { None };
+    pub(super) fn journal(mut self, place: JournalPlace) -> Result<(Journal, Vec<PlannedCase>), SessionError> {
+        let before = if self.options.resume { place.found()? } else { None };
         let ceilings = match before.as_ref().filter(|record| !record.ceilings.is_empty()) {
             Some(record) => Ceilings { found: record.ceilings.clone(), left_out: Vec::new() },
             None => self.ceilings()?,
@@ -69,7 +67,8 @@ impl Opening<'_, '_> {
         let mut fresh = self.empty(chosen.preset, &reason, &ceilings);
         fresh.planned = planned.iter().map(|case| case.id.clone()).collect();
         fresh.left_out = ceilings.left_out;
-        let journal = if resuming { Journal::resume(path, &fresh)? } else { Journal::create(path, fresh)? };
+        let journal =
+            if before.is_some() { Journal::resume(place, &fresh)? } else { Journal::create(place, fresh)? };
         let (cases, done) = (planned.len(), planned.iter().filter(|case| journal.done(&case.id)).count());
         let preset = chosen.preset;
         (self.tell)(Event::Planned { cases, done, preset, reason: &reason, estimate: &chosen.estimate });

@@ -62,7 +62,7 @@ pub enum SessionError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// The device is gone.
-    #[error("{id}: {error}; finished cases are kept, go on with --resume")]
+    #[error("{id}: {error}")]
     Device {
         /// The case, or the variant of it.
         id: String,
@@ -70,7 +70,7 @@ pub enum SessionError {
         error: LaunchError,
     },
     /// The device is gone, and opening it again is no way out.
-    #[error("{id}: {error}; {problem}; finished cases are kept, go on with --resume")]
+    #[error("{id}: {error}; {problem}")]
     NotReopened {
         /// The case, or the variant of it.
         id: String,
@@ -80,8 +80,15 @@ pub enum SessionError {
         problem: String,
     },
     /// Ctrl-C.
-    #[error("interrupted; finished cases are kept, go on with --resume")]
+    #[error("interrupted")]
     Interrupted,
+}
+
+impl SessionError {
+    /// Whether the run can be taken up again where it ended.
+    pub fn is_resumable(&self) -> bool {
+        matches!(self, Self::Device { .. } | Self::NotReopened { .. } | Self::Interrupted)
+    }
 }
 
 /// What outlives a device.

@@ -111,7 +111,7 @@ pub(in crate::report) fn wrapped(head: &str, below: &str, text: &str, columns: u
 /// A table without lines or heads, whose columns are aligned as given.
 pub(in crate::report) fn plain(alignments: &[CellAlignment]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).force_no_tty();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(vec![""; alignments.len()]);
     for (column, alignment) in table.column_iter_mut().zip(alignments) {
         column.set_cell_alignment(*alignment);

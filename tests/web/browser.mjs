@@ -1,0 +1,60 @@
+// What every test of the page in a browser needs: a server of a static folder on loopback, and headless Chromium with its
+// software GPU, which is told to reach nothing else.
+import { createServer } from 'node:http';
+import { createReadStream, existsSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { extname, join, normalize } from 'node:path';
+
+const { chromium } = createRequire(new URL('../browser/', import.meta.url))('playwright-core');
+
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.json': 'application/json',
+  '.wasm': 'application/wasm',
+};
+
+// Serves a folder as any static host would; `/blank` is an empty page of the same origin.
+export async function serve(folder) {
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url, 'http://host');
+    if (pathname === '/blank') {
+      response.writeHead(200, { 'content-type': TYPES['.html'] });
+      response.end('<!doctype html><title>blank</title>');
+      return;
+    }
+    const path = join(folder, normalize(pathname === '/' ? '/index.html' : pathname));
+    if (!existsSync(path) || !statSync(path).isFile()) {
+      response.writeHead(404).end();
+      return;
+    }
+    response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream' });
+    createReadStream(path).pipe(response);
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return { url: `http://127.0.0.1:${server.address().port}`, close: () => server.close() };
+}
+
+// Chromium; without a software GPU where `gpu` is false.
+export function launch(executablePath, { gpu = true } = {}) {
+  const args = ['--no-sandbox', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'];
+  if (gpu) args.push('--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader');
+  return chromium.launch({ executablePath, args });
+}
+
+// A page that keeps the addresses of all requests, those of its workers included, and every message of its console.
+export async function watched(browser, options = {}) {
+  const context = await browser.newContext(options);
+  const requests = [];
+  context.on('request', (request) => requests.push(request.url()));
+  const page = await context.newPage();
+  const complaints = [];
+  page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  return { page, requests, complaints };
+}
+
+// The requests that went anywhere but to the server.
+export const foreign = (requests, url) =>
+  requests.filter((address) => !address.startsWith(`${url}/`) && !/^(data|blob):/.test(address));

@@ -1,0 +1,14 @@
+#!/bin/sh
+# The whole tool in headless Chromium on its software GPU: run.sh [FOLDER]. FOLDER is a page that `make web` has built; without
+# one it is built first. Without Chromium and node, which are installed where that is possible, it says so and succeeds, unless
+# REQUIRE_BROWSER is set.
+set -eu
+here=$(dirname "$0")
+folder=$here/../browser
+. "$folder/setup.sh"
+page=${1:-}
+if [ -z "$page" ]; then
+    page=out/web
+    sh "$here/../../web/build.sh"
+fi
+node "$here/tool.mjs" "$page" "$CHROMIUM" ${RECORD:+"$RECORD"}
