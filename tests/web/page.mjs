@@ -33,10 +33,10 @@ const { origin, close } = await serve(folder, { "/worker.js": join(here, "fake-w
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] });
 
 /** The page in a window of its own, which notes whatever it complains about or asks for. */
-async function open({ path = "/", init, expectErrors = false, ...options } = {}) {
+async function open({ path = "/", init, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, acceptDownloads: true, permissions: ["clipboard-read", "clipboard-write"], ...options });
   const page = await context.newPage();
-  page.on("console", (message) => check(expectErrors || !["error", "warning"].includes(message.type()) || /^Failed to create WebGPU|powerPreference/.test(message.text()), `console: ${message.text()}`));
+  page.on("console", (message) => check(!["error", "warning"].includes(message.type()) || /^Failed to create WebGPU|powerPreference/.test(message.text()), `console: ${message.text()}`));
   page.on("pageerror", (error) => check(false, `page: ${error.message}`));
   context.on("request", (request) => check(request.url().startsWith(`${origin}/`) || /^(blob|data):/.test(request.url()), `asked for ${request.url()}`));
   if (init) await page.addInitScript(init);
@@ -151,7 +151,7 @@ async function hostileFiles() {
   truncateSync(huge, 70 * 2 ** 20);
   const bad = {
     [write("empty.json", "")]: /./, [write("broken.json", "{\"schema_version\": 4,")]: /broken\.json/,
-    [write("newer.json", "{\"schema_version\": 99}")]: /newer\.json.*newer/, [write("foreign.json", "{\"a\": 1}")]: /config\.json/,
+    [write("newer.json", "{\"schema_version\": 99}")]: /newer\.json: has schema version 99/, [write("foreign.json", "{\"a\": 1}")]: /config\.json/,
     [huge]: /64 MiB/, [write("config.json", `{"x": "${"y".repeat(5 * 2 ** 20)}"}`)]: /4 MiB/,
     [write("<img src=x onerror=alert(1)>.json", "{\"schema_version\": \"<b>\"}")]: /onerror/,
   };
@@ -160,7 +160,7 @@ async function hostileFiles() {
   const said = await page.locator("#file-problems li").allTextContents();
   for (const [i, expected] of Object.values(bad).entries()) check(expected.test(said[i]), `file ${i}: ${said[i]}`);
   await dropAll(page, [write("hostile.json", record), OTHER]);
-  await page.waitForFunction(() => document.querySelectorAll("#records li").length === 4 && document.querySelector("#comparison table"));
+  await page.waitForFunction(() => document.querySelectorAll("#records li").length === 3 && document.querySelector("#comparison table"));
   check((await page.locator("#records").textContent()).includes("<img src=x"), "a hostile name is not shown as it is");
   await page.locator("#records li", { hasText: "<img" }).locator("button").click();
   await page.waitForSelector("#record-sections section");
@@ -175,7 +175,7 @@ async function compares() {
   await ready(page);
   for (const box of await page.locator("#records input").all()) await box.check();
   await page.waitForSelector("#comparison table");
-  const html = execFileSync(supernode, ["compare", RECORD, OTHER, "--format", "html"], { encoding: "utf8" });
+  const html = execFileSync(supernode, ["compare", RECORD, OTHER, "--format", "html"], { encoding: "utf8" }).replace(/<style>.*?<\/style>/s, "");
   const [shown, expected] = await page.evaluate((html) => {
     const main = new DOMParser().parseFromString(html, "text/html").querySelector("main");
     return [document.querySelector("#comparison").textContent, main.textContent];

@@ -84,7 +84,9 @@ async function showRecords(list) {
 
 async function add(name, text, chosen) {
   const summary = JSON.parse(await ask("read_record", text, name));
-  records.set(name, { name, text, summary, chosen });
+  // Another file of the same name stands next to the first; the same file again is no other.
+  const key = name === OWN || (records.get(name)?.text ?? text) === text ? name : `${name}, opened ${records.size}`;
+  records.set(key, { name: key, text, summary, chosen });
 }
 
 /** Shows what a run has left behind. */

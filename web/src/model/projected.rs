@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use supernode_bench::projection::catalogue::{MEASURED, Subject};
 use supernode_bench::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
-use supernode_bench::projection::{ChipModel, ExpertLoad, Phase, Request, estimate, surface};
+use supernode_bench::projection::{ChipModel, ExpertLoad, Infeasible, Phase, Request, estimate, surface};
 use supernode_bench::report::{Fragment, Page, ProjectedJson, ProjectedRow, ProjectedWords, fragment};
 use supernode_bench::specs::{Chip, Fabric, Model, Point};
 
@@ -82,17 +82,24 @@ pub(super) fn project(request: &str) -> Result<String, String> {
 /// One line.
 pub(super) fn bandwidth_curve(request: &str) -> Result<String, String> {
     let (request, baseline) = read(request)?;
-    let rate = |request: &Request| estimate(request).ok().map(|(plan, outcome)| outcome.throughput(&plan));
-    let unlimited = request.without_limit();
     let points: Vec<Value> = (0..CURVE_POINTS)
         .map(|i| {
             let factor = 10f64.powf(f64::from(2 * i) / f64::from(CURVE_POINTS - 1) - 1.0);
             let fabric = surface::scaled(&request.fabric, &request.chip.scale_up, factor, 1.0);
-            json!({"factor": factor, "rate": rate(&unlimited.on(fabric))})
+            json!({"factor": factor, "rate": rate(&request.on(fabric))})
         })
         .collect();
-    let below = rate(&unlimited.on(baseline.clone()));
+    let below = rate(&request.on(baseline.clone()));
     Ok(json!({"points": points, "baseline": baseline.name, "baseline_rate": below}).to_string())
+}
+
+/// The central throughput under the limits that the projection itself keeps; `None` where no plan fits.
+fn rate(request: &Request) -> Option<f64> {
+    let found = match estimate(request) {
+        Err(Infeasible::Latency { .. }) if !request.workload.tpot_limit_binds => estimate(&request.without_limit()),
+        other => other,
+    };
+    found.ok().map(|(plan, outcome)| outcome.throughput(&plan))
 }
 
 /// The question and the fabric that it is compared with.
@@ -210,6 +217,8 @@ mod tests {
         request["bandwidth_factor"] = json!(10.0);
         assert!(rate(&request) >= before);
         let curve: Value = serde_json::from_str(&bandwidth_curve(&request.to_string()).unwrap()).unwrap();
-        assert_eq!(curve["points"].as_array().unwrap().len(), 21);
+        // The middle is the fabric as it is, where the curve goes through the answer.
+        let middle = curve["points"][10]["rate"].as_f64().unwrap();
+        assert!((middle / before - 1.0).abs() < 1e-9, "{middle} {before}");
     }
 }
