@@ -19,6 +19,7 @@ use super::gpu::Gpu;
 use super::host::process_cpu_time;
 use super::waiting;
 use crate::kernels::{Launch, Plan, Role, Tensors};
+#[cfg(not(target_arch = "wasm32"))]
 use crate::record::DeviceType;
 use crate::units::Seconds;
 

@@ -9,4 +9,5 @@ mod errors;
 #[cfg(feature = "model")]
 mod model;
 #[cfg(feature = "tool")]
+#[expect(deprecated, reason = "that is how wasm-bindgen marks JSPI as new; the worker asks for it before it starts")]
 mod tool;

@@ -15,7 +15,7 @@ use crate::units::Seconds;
 #[wasm_bindgen]
 extern "C" {
     #[wasm_bindgen(js_name = setTimeout)]
-    fn set_timeout(call: &Function, milliseconds: f64) -> JsValue;
+    fn set_timeout(call: &Function, milliseconds: f64, argument: &JsValue) -> JsValue;
     #[wasm_bindgen(js_name = clearTimeout)]
     fn clear_timeout(timer: &JsValue);
 }
@@ -51,7 +51,7 @@ pub(in crate::measure) fn block_on<T: 'static>(future: impl Future<Output = T> +
 pub fn pause(time: Duration) {
     let milliseconds = time.as_secs_f64() * 1e3;
     let over = Promise::new(&mut |resolve, _| {
-        set_timeout(&resolve, milliseconds);
+        set_timeout(&resolve, milliseconds, &JsValue::UNDEFINED);
     });
     // A timer is never refused, and an early end of a pause does no harm.
     let _ = suspend(&over);
@@ -61,8 +61,7 @@ pub fn pause(time: Duration) {
 fn within(promise: &Promise, limit: Duration) -> Result<(), LaunchError> {
     let timer = OnceCell::new();
     let late = Promise::new(&mut |resolve, _| {
-        let call = resolve.bind1(&JsValue::UNDEFINED, &JsValue::from_str(TOO_LATE));
-        let _ = timer.set(set_timeout(&call, limit.as_secs_f64() * 1e3));
+        let _ = timer.set(set_timeout(&resolve, limit.as_secs_f64() * 1e3, &JsValue::from_str(TOO_LATE)));
     });
     let first = suspend(&Promise::race(&Array::of2(promise, &late)));
     if let Some(timer) = timer.get() {

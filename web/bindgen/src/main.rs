@@ -12,6 +12,7 @@ fn main() -> anyhow::Result<()> {
         bail!("give three arguments: the module, the folder to write to, and the name without ending");
     };
     let mut bindgen = Bindgen::new();
-    bindgen.input_path(module).out_name(name).typescript(false).remove_producers_section(true).web(true)?;
+    bindgen.input_path(module).out_name(name).typescript(false).remove_producers_section(true);
+    bindgen.omit_default_module_path(false).web(true)?;
     bindgen.generate(folder).with_context(|| format!("{module} cannot be made loadable from JavaScript"))
 }
