@@ -6,12 +6,11 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { serve } from "./server.mjs";
+import { launch, serve } from "./browser.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
 const require = createRequire(join(root, "tests/browser/package.json"));
-const { chromium } = require("playwright-core");
 const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const [, , folder, executablePath, supernode, ...parts] = process.argv;
 const RECORD = join(root, "results/google-swiftshader-device-subzero-vulkan.json");
@@ -29,8 +28,8 @@ const write = (name, text) => {
 };
 const fake = (settings) => write("fake.json", JSON.stringify({ pause_ms: 5, ...settings }));
 fake({});
-const { origin, close } = await serve(folder, { "/worker.js": join(here, "fake-worker.js"), "/fake-record.json": RECORD, "/fake.json": join(desk, "fake.json") });
-const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader"] });
+const { url: origin, close } = await serve(folder, { "/worker.js": join(here, "fake-worker.js"), "/fake-record.json": RECORD, "/fake.json": join(desk, "fake.json") });
+const browser = await launch(executablePath);
 
 /** The page in a window of its own, which notes whatever it complains about or asks for. */
 async function open({ path = "/", init, ...options } = {}) {

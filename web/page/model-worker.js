@@ -1,7 +1,7 @@
 // The model module behind a queue of questions: { id, call, args } in, { id, answer } or { id, error } out.
 import init, * as model from "./model.js";
 
-const ready = init({ module_or_path: new URL("model_bg.wasm", import.meta.url) });
+const ready = init();
 // Each question says that the module could not be loaded; nobody needs to hear it before.
 ready.catch(() => {});
 
