@@ -1,7 +1,8 @@
 // Drives the page in headless Chromium, with the real model and a played device, and compares it with the native program.
-// Usage: node page.mjs FOLDER CHROMIUM SUPERNODE [PART ...]; SCREENSHOTS=FOLDER leaves pictures there.
+// Usage: node page.mjs FOLDER CHROMIUM SUPERNODE [PART ...]; SCREENSHOTS=FOLDER leaves pictures there,
+// RECORD=FILE the record of the real run.
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -32,14 +33,14 @@ const { url: origin, close } = await serve(folder, { "/worker.js": join(here, "f
 const browser = await launch(executablePath);
 
 /** The page in a window of its own, which notes whatever it complains about or asks for. */
-async function open({ path = "/", init, ...options } = {}) {
+async function open({ path = "/", from = origin, init, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, acceptDownloads: true, permissions: ["clipboard-read", "clipboard-write"], ...options });
   const page = await context.newPage();
   page.on("console", (message) => check(!["error", "warning"].includes(message.type()) || /^Failed to create WebGPU|powerPreference/.test(message.text()), `console: ${message.text()}`));
   page.on("pageerror", (error) => check(false, `page: ${error.message}`));
-  context.on("request", (request) => check(request.url().startsWith(`${origin}/`) || /^(blob|data):/.test(request.url()), `asked for ${request.url()}`));
+  context.on("request", (request) => check(request.url().startsWith(`${from}/`) || /^(blob|data):/.test(request.url()), `asked for ${request.url()}`));
   if (init) await page.addInitScript(init);
-  await page.goto(origin + path);
+  await page.goto(from + path);
   return page;
 }
 
@@ -312,11 +313,47 @@ async function looks() {
   }
 }
 
+/** The real thing: a whole run of the preset `phone`, with a reload in the middle. Its record goes to RECORD, where that is named. */
+async function measures() {
+  if (!existsSync(join(folder, "tool_bg.wasm"))) {
+    console.log("measures: NOT RUN, the folder has no module that measures");
+    return;
+  }
+  const server = await serve(folder);
+  const page = await open({ from: server.url });
+  await ready(page);
+  page.on("dialog", (dialog) => dialog.accept());
+  await page.click("#start");
+  const reached = (share) => page.waitForFunction((share) => {
+    const [bar, problem] = [document.querySelector("#bar"), document.querySelector("#run-problem").textContent];
+    return problem || bar.value >= share * bar.max || document.querySelector("#status").textContent === "The run is complete.";
+  }, share, { timeout: 1_200_000 });
+  await reached(0.3);
+  await shot(page, "running");
+  await page.reload();
+  await page.waitForSelector("#kept:not([hidden])");
+  console.log(`measures: ${await text(page, "#kept-text")}`);
+  await page.click("#go-on");
+  await reached(2);
+  check((await text(page, "#run-problem")) === "", `a run ended early: ${await text(page, "#run-problem")}`);
+  await page.waitForSelector("#record-sections section");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("[data-save=json]")]);
+  const record = readFileSync(await download.path(), "utf8");
+  const saved = process.env.RECORD ?? join(desk, "measured.json");
+  writeFileSync(saved, record);
+  execFileSync(supernode, ["schema", "--check", saved]);
+  const { cases, planned, device } = JSON.parse(record);
+  console.log(`measures: ${cases.length} of ${planned.length} cases on ${device.name}, ${device.backend}`);
+  check(cases.length > 0 && device.backend === "browser_webgpu", "the record is not of a browser");
+  await page.context().close();
+  server.close();
+}
+
 async function shot(page, name) {
   if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
 }
 
-const all = { projections, hostileFiles, compares, runs, lacking, looks };
+const all = { projections, hostileFiles, compares, runs, lacking, looks, measures };
 for (const [name, part] of Object.entries(all).filter(([name]) => parts.length === 0 || parts.includes(name))) {
   const began = Date.now();
   try {

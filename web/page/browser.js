@@ -4,9 +4,9 @@ const GIB = 2 ** 30;
 
 /** Runs that fit a browser: what each takes at most. */
 export const PRESETS = [
-  { name: "phone", title: "Phone", minutes: 2, gib: 1, words: "the smallest shapes" },
-  { name: "laptop", title: "Laptop", minutes: 4, gib: 2, words: "larger shapes, more of them" },
-  { name: "desktop", title: "Desktop", minutes: 6, gib: 4, words: "the largest shapes that a browser bears" },
+  { name: "phone", title: "Phone", minutes: 2, gib: 1, words: "layers of Qwen3-30B" },
+  { name: "laptop", title: "Laptop", minutes: 4, gib: 2, words: "more tokens and types, and gpt-oss-120b" },
+  { name: "desktop", title: "Desktop", minutes: 6, gib: 4, words: "layers of DeepSeek-V3 and other large models" },
 ];
 
 const hasJspi = () => typeof WebAssembly === "object" && typeof WebAssembly.Suspending === "function";
