@@ -105,6 +105,7 @@ async function start(journal) {
   byId("kept").hidden = true;
   byId("progress").hidden = false;
   byId("latest").replaceChildren();
+  byId("live").hidden = true;
   byId("bar").removeAttribute("value");
   say("progress-text", "The module is loaded, the device is opened, its ceilings are measured.");
   say("status", "The run has begun.");
@@ -165,10 +166,11 @@ async function complete(record) {
 function showProgress({ summary, figures }) {
   run.summary = summary;
   tell();
-  stopDrawing();
   const data = JSON.parse(figures);
-  stopDrawing = window.drawCharts(byId("live"), data);
   const cases = data.records[0].cases.slice(-LATEST).reverse();
+  byId("live").hidden = cases.length === 0;
+  stopDrawing();
+  if (cases.length > 0) stopDrawing = window.drawCharts(byId("live"), data);
   byId("latest").replaceChildren(...cases.map(({ label, tip }) => {
     const [, setting, time, fraction] = tip.split("\n");
     return element("li", {}, element("div", {}, label, element("br"), element("small", { textContent: setting })),

@@ -48,6 +48,7 @@ function refresh() {
   const before = byId("base").value;
   byId("base").replaceChildren(...chosen.map((record) => element("option", { value: record.name, textContent: describe(record).title })));
   if (chosen.some(({ name }) => name === before)) byId("base").value = before;
+  byId("base-field").hidden = chosen.length < 2;
   compare();
   changed();
 }
@@ -167,7 +168,7 @@ async function saveAs(kind) {
   const name = fileName(shown[0].summary.device);
   if (kind === "json") save(`${name}.json`, "application/json", shown[0].text);
   if (kind === "csv") save(`${name}.csv`, "text/csv", await ask("csv", JSON.stringify(parts)));
-  if (kind === "html") save(`${name}.html`, "text/html", await ask("report_html", JSON.stringify(parts)));
+  if (kind === "html") save(`${name}.html`, "text/html", await ask("report_html", JSON.stringify(parts), await (await fetch("plot.js")).text()));
 }
 
 async function share() {

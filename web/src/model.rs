@@ -81,13 +81,13 @@ pub fn compare(records_json: &str) -> Result<String, JsError> {
     records::compare(records_json).map_err(thrown)
 }
 
-/// The report page of records with the projections of the first device: one HTML document.
+/// The report page of records with the projections of the first device: one HTML document. `plot` is the text of plot.js.
 ///
 /// # Errors
 /// One line: a text is no sound record.
 #[wasm_bindgen]
-pub fn report_html(records_json: &str) -> Result<String, JsError> {
-    records::report_html(records_json).map_err(thrown)
+pub fn report_html(records_json: &str, plot: &str) -> Result<String, JsError> {
+    records::report_html(records_json, plot).map_err(thrown)
 }
 
 /// The cases of records as CSV.

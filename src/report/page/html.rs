@@ -34,6 +34,11 @@ pub struct Fragment {
 
 /// The page as HTML. Every text of a record is escaped.
 pub fn page(page: &Page<'_>) -> String {
+    page_with(page, PLOT)
+}
+
+/// The same with the text of Observable Plot from elsewhere: a program that has it at hand need not carry it twice.
+pub fn page_with(page: &Page<'_>, plot: &str) -> String {
     let names: Vec<String> = page.records.iter().map(|record| clean(&record.device.name)).collect();
     let heading = if names.is_empty() { "Projections".to_owned() } else { names.join(" · ") };
     html! {
@@ -41,7 +46,7 @@ pub fn page(page: &Page<'_>) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy());
+                meta http-equiv="Content-Security-Policy" content=(policy(plot));
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { "supernode-bench: " (heading) }
@@ -54,7 +59,7 @@ pub fn page(page: &Page<'_>) -> String {
                 footer { p { (footer(page.records)) } }
                 (json("data", &data::data(page)))
                 @for (i, record) in page.records.iter().enumerate() { (json(&format!("record-{i}-json"), record)) }
-                script { (PreEscaped(PLOT)) }
+                script { (PreEscaped(plot)) }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -81,11 +86,11 @@ pub fn fragment(page: &Page<'_>) -> Fragment {
 }
 
 /// Nothing is loaded from anywhere, and no script but these two runs, whatever a record says.
-fn policy() -> String {
+fn policy(plot: &str) -> String {
     let hash = |script: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script)));
     format!(
         "default-src 'none'; script-src {} {}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-        hash(PLOT),
+        hash(plot),
         hash(SCRIPT)
     )
 }

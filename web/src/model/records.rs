@@ -100,13 +100,13 @@ pub(super) fn compare(list: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// One line.
-pub(super) fn report_html(list: &str) -> Result<String, String> {
+pub(super) fn report_html(list: &str, plot: &str) -> Result<String, String> {
     let records = only_records(list)?;
     let table = ModelTable::load(&[], None, None, None).map_err(|error| error.to_string())?;
     let chip = records.first().and_then(|record| ChipModel::from_record(record).ok());
     let rows = chip.map_or_else(Vec::new, |chip| ProjectedRow::table(&table, &chip));
     let pairs: Vec<ProjectionPair> = rows.iter().filter_map(ProjectedRow::pair).collect();
-    Ok(report::page(&Page { records: &records, projections: &pairs, ..Page::default() }))
+    Ok(report::page_with(&Page { records: &records, projections: &pairs, ..Page::default() }, plot))
 }
 
 /// The cases as CSV.
@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_report_has_the_device_and_its_projections() {
-        let page = report_html(&json!([{"name": "a.json", "text": SWIFTSHADER}]).to_string()).unwrap();
-        assert!(page.contains("id=\"record-0\"") && page.contains("id=\"projections\""));
+        let page = report_html(&json!([{"name": "a.json", "text": SWIFTSHADER}]).to_string(), "/* plot */").unwrap();
+        assert!(page.contains("/* plot */") && page.contains("id=\"record-0\"") && page.contains("id=\"projections\""));
     }
 }
