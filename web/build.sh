@@ -34,5 +34,5 @@ module() {
 
 mkdir -p "$out"
 for name in ${MODULES:-model tool}; do module "$name"; done
-cp "$WEB"/page/* "$out/"
+node "$WEB/assemble.mjs" "$out"
 say "the page is in $out"

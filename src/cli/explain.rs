@@ -2,8 +2,9 @@
 
 use crate::cli::error::Error;
 use crate::cli::output::{print, to_json};
-use crate::cli::question::{QuestionArgs, TABLE_PHASES};
+use crate::cli::question::QuestionArgs;
 use crate::projection::explain::explain;
+use crate::projection::model_table::TABLE_PHASES;
 use crate::report::terminal::explain::text;
 use crate::report::words;
 use crate::specs::Model;

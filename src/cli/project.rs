@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::error::Error;
 use crate::cli::output::{print, to_json};
 use crate::cli::progress::Progress;
-use crate::cli::question::{QuestionArgs, TABLE_MODELS, TABLE_PHASES};
+use crate::cli::question::QuestionArgs;
 use crate::projection::fabric::exchange::ExchangeError;
 use crate::projection::fabric::faults::FabricFault;
+use crate::projection::model_table::{TABLE_MODELS, TABLE_PHASES};
 use crate::projection::on_network::{self, NetworkAnswer, OnNetworkError};
 use crate::projection::{self, Comparison, Request};
 use crate::record;
@@ -64,8 +65,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     for model in &models {
         for phase in phases.iter().copied() {
             let request = question.request(model.clone(), chip.clone(), fabric.clone(), phase)?;
-            let comparison = projection::compare(&request, &baseline);
-            rows.push(ProjectedRow { request, baseline: baseline.name.clone(), comparison });
+            rows.push(ProjectedRow::ask(request, &baseline));
         }
     }
     match rows.as_slice() {

@@ -7,19 +7,12 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use crate::cli::error::Error;
 use crate::cli::expert_load::ExpertLoadFlag;
 use crate::cli::parse::{self, flag_enum};
-use crate::projection::{self, ChipModel, Phase, Pins, PipelineSchedule, Request, Workload};
+use crate::projection::catalogue::Subject;
+use crate::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
+use crate::projection::{ChipModel, Phase, PipelineSchedule, Request};
 use crate::record::{self, Record};
-use crate::report::ProjectedRow;
-use crate::specs::grid::PIPELINES;
-use crate::specs::{Chip, Fabric, Model, NumberType, SpecError};
-
-/// The chip of the Supernode 384.
-pub(super) const DEFAULT_CHIP: &str = "ascend-910c";
-const DEFAULT_FABRIC: &str = "cloudmatrix384";
-const DEFAULT_BASELINE: &str = "roce-cluster";
-const DEFAULT_CHIPS: u32 = 384;
-pub(super) const TABLE_MODELS: [&str; 3] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3"];
-pub(super) const TABLE_PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];
+use crate::specs::grid::{GridValue, PIPELINES};
+use crate::specs::{Chip, Fabric, Model, NumberType, Point};
 
 flag_enum! {
     /// What is done with the model.
@@ -152,41 +145,47 @@ impl QuestionArgs {
         fabric: Fabric,
         phase: Phase,
     ) -> Result<Request, Error> {
-        let workload = Workload {
-            prompt_len: self.prompt_len,
-            kv_len: self.kv_len.unwrap_or(self.prompt_len + self.output_len / 2.0),
-            tpot_limit_s: self.tpot_limit_ms.map_or(Workload::default().tpot_limit_s, |ms| ms / 1e3),
-            tpot_limit_binds: self.tpot_limit_ms.is_some(),
-            mtp_tokens: self.mtp,
-            mtp_acceptance: self.mtp_acceptance,
-            sequence_len: self.sequence_len,
-            global_batch_tokens: self.global_batch_tokens,
-            chunk_tokens: self.chunk_tokens.unwrap_or(f64::INFINITY),
-            expert_load: self.expert_load.of(&model)?,
-            skew: 1.0,
-            pipeline: self.pipeline,
-            overlap: !self.no_overlap,
-        };
-        let pins = Pins {
-            tp: self.tp,
-            pp: self.pp,
-            // A dense model in a table of several has no experts to share.
-            ep: if self.model.is_none() && model.moe.is_none() { None } else { self.ep },
-            dp: self.dp,
-            cp: self.cp,
-            microbatches: self.microbatches,
-            batch_per_chip: self.batch_per_chip,
-        };
-        Ok(Request {
-            model,
-            chip,
-            fabric,
-            chips: self.chips,
-            phase,
-            number_type: self.number_type.map(Into::into),
-            workload,
-            pins,
-        })
+        let expert_load = self.expert_load.of(&model)?;
+        let is_dense = model.moe.is_none();
+        let mut request = Subject { model, chip, fabric, expert_load }.request(phase, &self.point(), self.chips);
+        request.workload.overlap = !self.no_overlap;
+        // A dense model in a table of several has no experts to share.
+        if self.model.is_none() && is_dense {
+            request.pins.ep = None;
+        }
+        Ok(request)
+    }
+
+    /// The flags as the point of a grid that asks the same; what is left out of the plan is searched.
+    fn point(&self) -> Point {
+        let number_type = self.number_type.map(|flag| NumberType::from(flag).name().to_owned());
+        let pipeline = PIPELINES.iter().find(|name| PipelineSchedule::named(name) == Some(self.pipeline));
+        let texts = [("type", number_type), ("workload.pipeline", pipeline.map(|name| (*name).to_owned()))];
+        let counts = [
+            ("workload.mtp", Some(self.mtp)),
+            ("plan.tp", self.tp),
+            ("plan.pp", self.pp),
+            ("plan.ep", self.ep),
+            ("plan.dp", self.dp),
+            ("plan.cp", self.cp),
+            ("plan.microbatches", self.microbatches),
+        ];
+        let numbers = [
+            ("workload.prompt_len", Some(self.prompt_len)),
+            ("workload.kv_len", self.kv_len),
+            ("workload.output_len", Some(self.output_len)),
+            ("workload.tpot_limit_ms", self.tpot_limit_ms),
+            ("workload.mtp_acceptance", Some(self.mtp_acceptance)),
+            ("workload.sequence_len", Some(self.sequence_len)),
+            ("workload.global_batch_tokens", Some(self.global_batch_tokens)),
+            ("workload.chunk_tokens", self.chunk_tokens),
+            ("plan.batch_per_chip", self.batch_per_chip),
+        ];
+        let texts = texts.into_iter().map(|(key, value)| (key, value.map(GridValue::Text)));
+        let counts = counts.into_iter().map(|(key, value)| (key, value.map(|count| GridValue::Integer(count.into()))));
+        let numbers = numbers.into_iter().map(|(key, value)| (key, value.map(GridValue::Number)));
+        let all = texts.chain(counts).chain(numbers);
+        Point(all.filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
     }
 
     /// The chip that the flags name.
@@ -216,51 +215,6 @@ impl QuestionArgs {
             chip.set_capacity(gb * 1e9);
         }
         Ok(chip)
-    }
-}
-
-/// Several models in all phases on a fabric, each compared with a baseline.
-pub(super) struct ModelTable {
-    pub(super) models: Vec<Model>,
-    pub(super) fabric: Fabric,
-    pub(super) baseline: Fabric,
-    pub(super) chips: u32,
-}
-
-impl ModelTable {
-    /// The models that are named, or three; the fabrics and the number of chips that are named, or the Supernode's.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for a name or file that cannot be read.
-    pub(super) fn load(
-        models: &[String],
-        fabric: Option<&str>,
-        baseline: Option<&str>,
-        chips: Option<u32>,
-    ) -> Result<Self, Error> {
-        let named: Vec<&str> = models.iter().map(String::as_str).collect();
-        let names = if named.is_empty() { TABLE_MODELS.to_vec() } else { named };
-        Ok(Self {
-            models: names.into_iter().map(Model::load).collect::<Result<_, SpecError>>()?,
-            fabric: Fabric::load(fabric.unwrap_or(DEFAULT_FABRIC))?,
-            baseline: Fabric::load(baseline.unwrap_or(DEFAULT_BASELINE))?,
-            chips: chips.unwrap_or(DEFAULT_CHIPS),
-        })
-    }
-
-    /// What is asked of a chip about one model and phase.
-    pub(super) fn request(&self, chip: &ChipModel, model: &Model, phase: Phase) -> Request {
-        Request::new(model.clone(), chip.clone(), self.fabric.clone(), self.chips, phase)
-    }
-
-    /// What the chip would deliver.
-    pub(super) fn rows(&self, chip: &ChipModel) -> Vec<ProjectedRow> {
-        let questions = self.models.iter().flat_map(|model| TABLE_PHASES.map(|phase| self.request(chip, model, phase)));
-        let row = |request: Request| {
-            let comparison = projection::compare(&request, &self.baseline);
-            ProjectedRow { request, baseline: self.baseline.name.clone(), comparison }
-        };
-        questions.map(row).collect()
     }
 }
 

@@ -7,8 +7,9 @@ use crate::cli::documents::load_all;
 use crate::cli::error::Error;
 use crate::cli::output::print;
 use crate::cli::progress::{Progress, Shown};
-use crate::cli::question::{DEFAULT_CHIP, ModelTable, chip_of};
+use crate::cli::question::chip_of;
 use crate::projection::claims::{Judged, judge};
+use crate::projection::model_table::{DEFAULT_CHIP, ModelTable};
 use crate::projection::outlook::{Outlook, outlook};
 use crate::projection::{ChipModel, Phase};
 use crate::record::{self, Record};
@@ -132,7 +133,7 @@ impl<'a> Report<'a> {
         let chips = chips(records, asked)?;
         let progress = Progress::new(chips.len() + 2, Shown::UnlessQuiet);
         let rows = |chip: &ChipModel| {
-            let rows = table.rows(chip);
+            let rows = ProjectedRow::table(&table, chip);
             progress.step_silently();
             rows
         };

@@ -11,10 +11,12 @@ pub mod export;
 mod numbers;
 mod page;
 mod projected;
+mod record_summary;
 pub mod terminal;
 mod text;
 pub(crate) mod words;
 
 pub use cases::shape;
-pub use page::{Page, page};
-pub use projected::{ProjectedJson, ProjectedRow, ProjectionPair};
+pub use page::{Fragment, Page, fragment, headline_text, page, page_with};
+pub use projected::{ProjectedJson, ProjectedRow, ProjectedWords, ProjectionPair};
+pub use record_summary::RecordSummary;

@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
+use crate::projection::model_table::ModelTable;
 use crate::projection::on_network::NetworkAnswer;
-use crate::projection::{Comparison, Infeasible, Phase, Projection, Request};
+use crate::projection::{self, ChipModel, Comparison, Infeasible, Phase, Projection, Request};
+use crate::report::numbers::{grouped_digits, plan_text};
 use crate::report::words;
+use crate::specs::Fabric;
 
 /// The same question asked of two fabrics, where the first has a feasible plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -45,7 +48,60 @@ enum FabricAnswer<'a> {
     Infeasible { model: &'a str, phase: Phase, chip: &'a str, fabric: &'a str, infeasible: String },
 }
 
+/// The figures of an answer that a reader looks for first, as all formats show them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ProjectedWords {
+    /// Tokens per second and chip.
+    pub rate: String,
+    /// The interval of it.
+    pub band: String,
+    /// What the time of a step means in this phase: to the first token, per output token, or of a step.
+    pub time_of: &'static str,
+    /// That time.
+    pub time: String,
+    /// Tokens per second of all chips together.
+    pub total: String,
+    /// The rate over that of the baseline; `-` where the baseline has no plan.
+    pub speedup: String,
+    /// What to improve first.
+    pub bound_by: String,
+    /// The degrees of the plan.
+    pub plan: String,
+}
+
 impl ProjectedRow {
+    /// The answer in words; `None` where the fabric has no feasible plan.
+    pub fn words(&self) -> Option<ProjectedWords> {
+        let on = self.comparison.on.as_ref().ok()?;
+        let (time_of, time) = match (on.ttft_s, on.tpot_s) {
+            (Some(time), _) => ("time to first token", time),
+            (None, Some(time)) => ("time per output token", time),
+            (None, None) => ("time of a step", on.step_s),
+        };
+        let rate = &on.tokens_per_s_per_chip;
+        Some(ProjectedWords {
+            rate: grouped_digits(rate.median),
+            band: format!("{} to {}", grouped_digits(rate.low), grouped_digits(rate.high)),
+            time_of,
+            time: time.to_string(),
+            total: format!("{} tokens/s", grouped_digits(rate.median * f64::from(on.plan.chips))),
+            speedup: self.comparison.speedup.map_or("-".to_owned(), |ratio| format!("{} times", grouped_digits(ratio))),
+            bound_by: on.bound_by.to_string(),
+            plan: plan_text(&on.plan),
+        })
+    }
+
+    /// Asks a question on its fabric and on a baseline.
+    pub fn ask(request: Request, baseline: &Fabric) -> Self {
+        let comparison = projection::compare(&request, baseline);
+        Self { request, baseline: baseline.name.clone(), comparison }
+    }
+
+    /// What a chip would deliver: a row for each model and phase of a table.
+    pub fn table(table: &ModelTable, chip: &ChipModel) -> Vec<Self> {
+        table.requests(chip).map(|request| Self::ask(request, &table.baseline)).collect()
+    }
+
     /// Model, phase, chips and fabric in one line.
     pub fn title(&self) -> String {
         let request = &self.request;

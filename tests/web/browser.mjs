@@ -15,8 +15,9 @@ const TYPES = {
   '.wasm': 'application/wasm',
 };
 
-// Serves a folder as any static host would; `/blank` is an empty page of the same origin.
-export async function serve(folder) {
+// Serves a folder as any static host would; `/blank` is an empty page of the same origin. `replaced` maps a path to a file that
+// stands in the place of the folder's.
+export async function serve(folder, replaced = {}) {
   const server = createServer((request, response) => {
     const { pathname } = new URL(request.url, 'http://host');
     if (pathname === '/blank') {
@@ -24,7 +25,7 @@ export async function serve(folder) {
       response.end('<!doctype html><title>blank</title><link rel="icon" href="data:,">');
       return;
     }
-    const path = join(folder, normalize(pathname === '/' ? '/index.html' : pathname));
+    const path = replaced[pathname] ?? join(folder, normalize(pathname === '/' ? '/index.html' : pathname));
     if (!existsSync(path) || !statSync(path).isFile()) {
       response.writeHead(404).end();
       return;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The whole tool in headless Chromium on its software GPU: run.sh [FOLDER]. FOLDER is a page that `make web` has built; without
 # one it is built first. Without Chromium and node, which are installed where that is possible, it says so and succeeds, unless
-# REQUIRE_BROWSER is set.
+# REQUIRE_BROWSER is set. SUPERNODE names a native program to compare with, which is built otherwise; SCREENSHOTS=FOLDER leaves
+# pictures of the page there.
 set -eu
 here=$(dirname "$0")
 folder=$here/../browser
@@ -11,4 +12,10 @@ if [ -z "$page" ]; then
     page=out/web
     sh "$here/../../web/build.sh"
 fi
+cargo=${CARGO:-cargo}
+if [ -z "${SUPERNODE:-}" ]; then
+    $cargo build --locked
+    SUPERNODE=${CARGO_TARGET_DIR:-target}/debug/supernode
+fi
+node "$here/page.mjs" "$page" "$CHROMIUM" "$SUPERNODE"
 node "$here/tool.mjs" "$page" "$CHROMIUM" ${RECORD:+"$RECORD"}

@@ -3,6 +3,8 @@
 //! `model` answers questions from specifications and records; it runs in every browser. `tool` measures, in a worker. Both take
 //! and give strings, most of them JSON, and throw an `Error` whose message is one line for a person.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
 mod errors;
 #[cfg(feature = "model")]
 mod model;

@@ -1,55 +1,109 @@
-//! What the page asks of specifications and of the projection.
+//! What a page without a GPU asks: projections, comparisons, sections and downloads of records.
+//!
+//! Strings go in and out: JSON, HTML whose texts are escaped, or plain text. Every error is one line that says what to do.
 
-use serde::{Deserialize, Serialize};
-use supernode_bench::projection::{self, ChipModel, Phase, Request};
-use supernode_bench::report::ProjectedRow;
-use supernode_bench::specs::{Chip, Fabric, Model};
-use wasm_bindgen::prelude::*;
+mod offer;
+mod projected;
+mod records;
+
+use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::errors::thrown;
 
-#[derive(Serialize)]
-struct Catalogue {
-    models: Vec<&'static str>,
-    chips: Vec<&'static str>,
-    fabrics: Vec<&'static str>,
+/// What can be asked for: JSON with the names of models, chips, fabrics, phases and types, and the defaults.
+#[wasm_bindgen]
+pub fn catalogue() -> String {
+    offer::catalogue()
 }
 
-/// The names of the built-in models, chips and fabrics, as JSON.
+/// A model of the caller's own from the text of its `config.json`: JSON with its name and its parameters in words.
 ///
 /// # Errors
-/// Where they cannot be written as JSON.
+/// One line: the text is no model that can be projected.
 #[wasm_bindgen]
-pub fn catalogue() -> Result<String, JsError> {
-    let catalogue =
-        Catalogue { models: Model::builtin_names(), chips: Chip::builtin_names(), fabrics: Fabric::builtin_names() };
-    serde_json::to_string(&catalogue).map_err(thrown)
+pub fn describe_model(config_json: &str, name: &str) -> Result<String, JsError> {
+    offer::describe_model(config_json, name).map_err(thrown)
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Question {
-    model: String,
-    chip: String,
-    fabric: String,
-    baseline: String,
-    phase: Phase,
-    chips: u32,
-}
-
-/// What a chip would deliver on a fabric, as `supernode project --json` prints it.
+/// Answers a question as `supernode project --json` does. The JSON has that answer, its words, and its sections as a report
+/// has them.
 ///
 /// # Errors
-/// For a question that cannot be read, and for names that nothing built in has.
+/// One line: the question cannot be asked so.
 #[wasm_bindgen]
-pub fn project(question: &str) -> Result<String, JsError> {
-    let asked: Question = serde_json::from_str(question).map_err(thrown)?;
-    let model = Model::load(&asked.model).map_err(thrown)?;
-    let chip = ChipModel::from_spec(&Chip::load(&asked.chip).map_err(thrown)?);
-    let fabric = Fabric::load(&asked.fabric).map_err(thrown)?;
-    let baseline = Fabric::load(&asked.baseline).map_err(thrown)?;
-    let request = Request::new(model, chip, fabric, asked.chips, asked.phase);
-    let comparison = projection::compare(&request, &baseline);
-    let row = ProjectedRow { request, baseline: baseline.name, comparison };
-    serde_json::to_string_pretty(&row.json()).map_err(thrown)
+pub fn project(request_json: &str) -> Result<String, JsError> {
+    projected::project(request_json).map_err(thrown)
+}
+
+/// Throughput over factors on the fabric's bandwidth, for the question of `project`: JSON with points and a baseline.
+///
+/// # Errors
+/// One line: the question cannot be asked so.
+#[wasm_bindgen]
+pub fn bandwidth_curve(request_json: &str) -> Result<String, JsError> {
+    projected::bandwidth_curve(request_json).map_err(thrown)
+}
+
+/// A record in a few words, as JSON.
+///
+/// # Errors
+/// One line: the text is no record, or not a sound one.
+#[wasm_bindgen]
+pub fn read_record(text: &str, name: &str) -> Result<String, JsError> {
+    records::read(text, name).map_err(thrown)
+}
+
+/// How far a run is, from its journal: JSON with its summary, its last cases, and figures for the roofline.
+///
+/// # Errors
+/// One line: the text is no record, or not a sound one.
+#[wasm_bindgen]
+pub fn progress(text: &str) -> Result<String, JsError> {
+    records::progress(text).map_err(thrown)
+}
+
+/// The sections of a report about records: JSON with HTML and the figures of its charts. `records_json` is a list of
+/// objects with `name` and `text`, here and below.
+///
+/// # Errors
+/// One line: a text is no sound record.
+#[wasm_bindgen]
+pub fn record_sections(records_json: &str) -> Result<String, JsError> {
+    records::sections(records_json).map_err(thrown)
+}
+
+/// The first record compared with the others: HTML.
+///
+/// # Errors
+/// One line: a text is no sound record, or there is only one.
+#[wasm_bindgen]
+pub fn compare(records_json: &str) -> Result<String, JsError> {
+    records::compare(records_json).map_err(thrown)
+}
+
+/// The report page of records with the projections of the first device: one HTML document. `plot` is the text of plot.js.
+///
+/// # Errors
+/// One line: a text is no sound record.
+#[wasm_bindgen]
+pub fn report_html(records_json: &str, plot: &str) -> Result<String, JsError> {
+    records::report_html(records_json, plot).map_err(thrown)
+}
+
+/// The cases of records as CSV.
+///
+/// # Errors
+/// One line: a text is no sound record.
+#[wasm_bindgen]
+pub fn csv(records_json: &str) -> Result<String, JsError> {
+    records::csv(records_json).map_err(thrown)
+}
+
+/// A record in one line of plain text, to be sent to somebody.
+///
+/// # Errors
+/// One line: the text is no record, or not a sound one.
+#[wasm_bindgen]
+pub fn headline(text: &str) -> Result<String, JsError> {
+    records::headline(text).map_err(thrown)
 }

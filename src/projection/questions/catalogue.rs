@@ -64,6 +64,37 @@ pub struct Question {
     pub baseline: Option<Request>,
 }
 
+/// What a point asks about, loaded already.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// The model.
+    pub model: Model,
+    /// The chip.
+    pub chip: ChipModel,
+    /// The fabric.
+    pub fabric: Fabric,
+    /// How tokens spread over the model's experts.
+    pub expert_load: ExpertLoad,
+}
+
+impl Subject {
+    /// The question that a point asks about it: lengths, limits and plan are the point's, defaults where it has none.
+    /// Names in the point play no part. `chips` is the number where the point has none.
+    pub fn request(self, phase: Phase, point: &Point, chips: u32) -> Request {
+        let Self { model, chip, fabric, expert_load } = self;
+        Request {
+            model,
+            chip,
+            fabric,
+            chips: point.count("chips").unwrap_or(chips),
+            phase,
+            number_type: point.text("type").and_then(NumberType::named),
+            workload: workload(point, Workload { expert_load, ..Workload::default() }),
+            pins: pins(point),
+        }
+    }
+}
+
 /// One part of a grid, for loading.
 #[derive(Clone, Copy)]
 struct Part<'a> {
@@ -198,18 +229,8 @@ impl Catalogue {
         let chip = self.chip(point.text("chip").unwrap_or(defaults.chip), &point.settings(SettingTarget::Chip))?;
         let fabric =
             self.fabric(point.text("fabric").unwrap_or(defaults.fabric), &point.settings(SettingTarget::Fabric))?;
-        let mut default = Workload::default();
-        default.expert_load = self.expert_loads.get(name).cloned().unwrap_or(default.expert_load);
-        let request = Request {
-            model: model.clone(),
-            chip,
-            fabric,
-            chips: point.count("chips").unwrap_or(defaults.chips),
-            phase,
-            number_type: point.text("type").and_then(NumberType::named),
-            workload: workload(point, default),
-            pins: pins(point),
-        };
+        let expert_load = self.expert_loads.get(name).cloned().unwrap_or(ExpertLoad::Replicated);
+        let request = Subject { model: model.clone(), chip, fabric, expert_load }.request(phase, point, defaults.chips);
         let baseline = match point.text("baseline") {
             Some(name) => {
                 let fabric = self.fabric(name, &point.settings(SettingTarget::Baseline))?;

@@ -1,6 +1,7 @@
 //! Questions that ask many projections.
 //!
 //! - [`catalogue`]: from a point of a grid to a request. [`sweep`] answers grids, [`scaling`] series of machines.
+//! - [`model_table`]: what a report asks where nothing is named.
 //! - [`explain`]: why one fabric is faster than another.
 //! - [`claims`]: announced figures against the model.
 //! - [`surface`]: what-ifs over bandwidth, latency, chips and batch. [`outlook`]: one model's decode in depth.
@@ -8,6 +9,7 @@
 pub mod catalogue;
 pub mod claims;
 pub mod explain;
+pub mod model_table;
 pub mod outlook;
 pub mod scaling;
 pub mod surface;

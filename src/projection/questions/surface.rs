@@ -122,7 +122,7 @@ fn asked(request: &Request, plan: &ParallelPlan, (chips, batch, bandwidth, laten
 
 /// A fabric with factors on its tiers' bandwidths, and on their latencies, overheads and fixed costs: the properties
 /// that `explain` calls bandwidth and latency.
-fn scaled(fabric: &Fabric, scale_up: &Sourced, bandwidth: f64, latency: f64) -> Fabric {
+pub fn scaled(fabric: &Fabric, scale_up: &Sourced, bandwidth: f64, latency: f64) -> Fabric {
     let mut fabric = fabric.clone();
     for tier in &mut fabric.tiers {
         times(tier.bandwidth_bytes_per_s.get_or_insert_with(|| scale_up.clone()), bandwidth);

@@ -19,7 +19,7 @@ pub use comparison::{Against, ComparedRecord, RecordComparison, Regression, Spee
 pub use differences::Missing;
 pub use llama_bench::{LlamaBench, LlamaBenchError, LlamaRow};
 pub use markdown::markdown;
-pub use page::html;
+pub use page::{html, html_sections};
 pub use portability::{FamilyPortability, Portability, question_of};
 pub use ratio::{Mean, Ratio, RatioVerdict};
 pub use text::text;

@@ -23,16 +23,25 @@ pub fn html(comparison: &RecordComparison) -> String {
             }
             body {
                 header.top { p.brand { "supernode-bench" } h1 { "Compared with " (comparison.base.device) } }
-                main {
-                    @if !comparison.against.is_empty() { (portability(comparison)) }
-                    @for against in &comparison.against { (one(&comparison.base, against)) }
-                    @if let Some(theirs) = &comparison.llama_bench { (llama_bench(theirs)) }
-                }
+                main { (sections(comparison)) }
                 footer { p { "Medians with 95 % intervals of the noise within the runs; above 1, B is faster." } }
             }
         }
     }
     .into_string()
+}
+
+fn sections(comparison: &RecordComparison) -> Markup {
+    html! {
+        @if !comparison.against.is_empty() { (portability(comparison)) }
+        @for against in &comparison.against { (one(&comparison.base, against)) }
+        @if let Some(theirs) = &comparison.llama_bench { (llama_bench(theirs)) }
+    }
+}
+
+/// The sections alone, for a document that brings the style; every text is escaped.
+pub fn html_sections(comparison: &RecordComparison) -> String {
+    sections(comparison).into_string()
 }
 
 fn one(base: &ComparedRecord, against: &Against) -> Markup {

@@ -1,9 +1,8 @@
 //! The page as HTML: the headline first, then a section for each device, the projections, the what-ifs and the claims.
 //!
-//! Tables and words are written here. `page.js` draws the charts and the what-ifs with Observable Plot, from figures that
+//! Tables and words are written in Rust. `page.js` draws the charts and the what-ifs with Observable Plot, from figures that
 //! lie in the page. The content policy names both scripts by their hashes, so that nothing else runs and nothing is
-//! fetched or sent. Without a script the tables still have every figure. Of each section the essence is in view; the
-//! rest opens.
+//! fetched or sent. Without a script the tables still have every figure.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,30 +10,35 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::kernels::Family;
-use crate::projection::claims::Judged;
-use crate::projection::outlook::Outlook;
-use crate::projection::{Phase, Projection, ProjectionCaveat, Provenance};
-use crate::record::{CeilingKind, Record};
-use crate::report::cases::best;
-use crate::report::ceilings::{ceiling_value, tool};
-use crate::report::claims;
-use crate::report::numbers::{grouped_digits, percent};
+use crate::record::Record;
+use crate::report::ceilings::tool;
+use crate::report::page::data;
 use crate::report::page::input::Page;
+use crate::report::page::sections::{announced, headline, in_depth, measured, projected, side_by_side};
 use crate::report::page::style::STYLE;
-use crate::report::page::{data, figures, tables};
-use crate::report::projected::ProjectionPair;
 use crate::report::text::clean;
-use crate::report::words;
-use crate::units::Bytes;
 
 /// Observable Plot, as `vendor/build.sh` bundles it.
 const PLOT: &str = include_str!("vendor/plot.js");
 /// Draws the charts and answers the sliders.
 const SCRIPT: &str = include_str!("page.js");
 
+/// Sections of a page, and the figures of their charts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fragment {
+    /// HTML: one `section` after another.
+    pub html: String,
+    /// JSON for `page.js`.
+    pub figures: String,
+}
+
 /// The page as HTML. Every text of a record is escaped.
 pub fn page(page: &Page<'_>) -> String {
+    page_with(page, PLOT)
+}
+
+/// The same with the text of Observable Plot from elsewhere: a program that has it at hand need not carry it twice.
+pub fn page_with(page: &Page<'_>, plot: &str) -> String {
     let names: Vec<String> = page.records.iter().map(|record| clean(&record.device.name)).collect();
     let heading = if names.is_empty() { "Projections".to_owned() } else { names.join(" · ") };
     html! {
@@ -42,7 +46,7 @@ pub fn page(page: &Page<'_>) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy());
+                meta http-equiv="Content-Security-Policy" content=(policy(plot));
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { "supernode-bench: " (heading) }
@@ -51,18 +55,11 @@ pub fn page(page: &Page<'_>) -> String {
             body {
                 header.top { p.brand { "supernode-bench" } h1 { (heading) } }
                 (contents(page))
-                main {
-                    (headline(page))
-                    @if page.records.len() > 1 { (side_by_side(page.records)) }
-                    @for (i, record) in page.records.iter().enumerate() { (measured(record, i)) }
-                    @if !page.projections.is_empty() { (projected(page.projections)) }
-                    @if let Some(outlook) = page.outlook { (in_depth(outlook)) }
-                    @if !page.claims.is_empty() { (announced(page.claims)) }
-                }
+                main { (sections(page)) }
                 footer { p { (footer(page.records)) } }
                 (json("data", &data::data(page)))
                 @for (i, record) in page.records.iter().enumerate() { (json(&format!("record-{i}-json"), record)) }
-                script { (PreEscaped(PLOT)) }
+                script { (PreEscaped(plot)) }
                 script { (PreEscaped(SCRIPT)) }
             }
         }
@@ -70,12 +67,30 @@ pub fn page(page: &Page<'_>) -> String {
     .into_string()
 }
 
+/// All sections that have something to show.
+fn sections(page: &Page<'_>) -> Markup {
+    html! {
+        (headline(page))
+        @if page.records.len() > 1 { (side_by_side(page.records)) }
+        @for (i, record) in page.records.iter().enumerate() { (measured(record, i)) }
+        @if !page.projections.is_empty() { (projected(page.projections)) }
+        @if let Some(outlook) = page.outlook { (in_depth(outlook)) }
+        @if !page.claims.is_empty() { (announced(page.claims)) }
+    }
+}
+
+/// The sections alone, for a document that brings the style and the scripts. Every text of a record is escaped.
+pub fn fragment(page: &Page<'_>) -> Fragment {
+    let figures = serde_json::to_string(&data::data(page)).unwrap_or_else(|_| "null".to_owned());
+    Fragment { html: sections(page).into_string(), figures }
+}
+
 /// Nothing is loaded from anywhere, and no script but these two runs, whatever a record says.
-fn policy() -> String {
+fn policy(plot: &str) -> String {
     let hash = |script: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script)));
     format!(
         "default-src 'none'; script-src {} {}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-        hash(PLOT),
+        hash(plot),
         hash(SCRIPT)
     )
 }
@@ -104,53 +119,6 @@ fn contents(page: &Page<'_>) -> Markup {
     html! { nav.contents aria-label="Sections" { div { @for (target, name) in links { a href=(target) { (name) } } } } }
 }
 
-/// A part of a section that opens.
-fn opens(title: &str, content: Markup) -> Markup {
-    html! { details.part { summary { h3 { (title) } } (content) } }
-}
-
-/// What a reader wants first: how near the devices come to their rooflines, and what a chip would deliver.
-fn headline(page: &Page<'_>) -> Markup {
-    let chip = page.projections.first().map(|pair| &pair.on_fabric.chip);
-    let of_chip: Vec<&ProjectionPair> =
-        page.projections.iter().filter(|pair| Some(&pair.on_fabric.chip) == chip).collect();
-    html! {
-        section #headline {
-            h2 { "In short" }
-            @for record in page.records { (in_short(record)) }
-            @if let Some(chip) = chip {
-                p.sub {
-                    span.badge.projected { "projected" } " " (clean(chip))
-                    ", tokens per second and chip, with the interval of 90 % of the draws of the uncertain inputs"
-                }
-                ul.headlines { @for pair in of_chip { li { (projected_line(pair)) } } }
-            }
-        }
-    }
-}
-
-/// One device in a paragraph.
-fn in_short(record: &Record) -> Markup {
-    let cases = record.planned.len().max(record.cases.len());
-    let fractions = best_fractions(record);
-    html! {
-        p {
-            span.badge.measured { "measured" } " " strong { (clean(&record.device.name)) } ", a "
-            (words::device_type(record.device.device_type)) ": " (record.cases.len()) " of " (cases)
-            " cases verified and timed"
-            @if !fractions.is_empty() {
-                ". Nearest to the roofline: "
-                @for (i, (name, fraction)) in fractions.iter().enumerate() {
-                    @if i > 0 { ", " }
-                    (name) " " (percent(*fraction))
-                }
-            }
-            "."
-        }
-        (warnings(record))
-    }
-}
-
 fn footer(records: &[Record]) -> String {
     let mut tools: Vec<String> = records.iter().map(tool).collect();
     if tools.is_empty() {
@@ -162,247 +130,4 @@ fn footer(records: &[Record]) -> String {
         "Written by {}. Medians with 95 % intervals; GB = 1e9 bytes. Charts: Observable Plot and D3, ISC license.",
         tools.join(", ")
     )
-}
-
-fn side_by_side(records: &[Record]) -> Markup {
-    html! {
-        section #devices {
-            h2 { "Side by side " span.badge.measured { "measured" } }
-            p.sub {
-                "How near each device comes to its own roofline. " code { "supernode compare" }
-                " gives ratios with intervals."
-            }
-            (opens("All questions that two devices answered", figures::devices(records)))
-        }
-    }
-}
-
-/// One model's decode: what-ifs, latency against throughput, the schedule.
-fn in_depth(outlook: &Outlook) -> Markup {
-    html! {
-        section #outlook {
-            h2 { "What if " span.badge.projected { "projected" } }
-            p.sub { (clean(&outlook.model)) " decode on " (clean(&outlook.chip)) ", " (clean(&outlook.fabric)) }
-            (figures::what_if(outlook))
-            (opens("Latency against throughput", figures::front(outlook)))
-            (opens("A few layers in time", figures::timeline(outlook)))
-        }
-    }
-}
-
-/// The announcement against the model.
-fn announced(judged: &[Judged]) -> Markup {
-    html! {
-        section #claims {
-            h2 { "Claims " span.badge.projected { "projected" } }
-            p.sub {
-                "What was announced about the Supernode 384, against the model under every reading of it, with published "
-                "figures of the chip. Nothing is fitted to a claim; the readings that fit are found."
-            }
-            (tables::claims(&claims::rows(judged)))
-        }
-    }
-}
-
-/// Everything about one record: its ceilings and its roofline in view, the rest opens.
-fn measured(record: &Record, index: usize) -> Markup {
-    html! {
-        section id={ "record-" (index) } {
-            h2 { (clean(&record.device.name)) " " span.badge.measured { "measured" } }
-            p.sub {
-                (words::device_type(record.device.device_type)) ", " (clean(&record.device.backend)) ", "
-                (clean(&record.device.driver)) " " (clean(&record.device.driver_info)) ", " (clean(&record.created_at))
-            }
-            (tiles(record))
-            h3 { "Kernels under the roofline" }
-            (figures::roofline(record, index))
-            (opens("How near each kernel comes", figures::bars(record, index)))
-            (opens("How steady it was", figures::samples(record, index)))
-            (opens("All figures", all_figures(record)))
-            (opens("How it was measured", circumstances(record)))
-            p { button type="button" data-download=(index) { "Download the record (JSON)" } }
-        }
-    }
-}
-
-/// The tables of a record.
-fn all_figures(record: &Record) -> Markup {
-    html! {
-        @if !record.cases.is_empty() { (tables::cases(record)) }
-        @if record.cases.iter().any(|case| !case.caveats.is_empty()) { (tables::case_caveats(record)) }
-        @if !record.left_out.is_empty() || !record.rejected.is_empty() { (tables::absent(record)) }
-        @if !record.ceilings.is_empty() { (tables::ceilings(record)) }
-    }
-}
-
-/// What bounds the whole record, before any figure.
-fn warnings(record: &Record) -> Markup {
-    if record.complete && record.caveats.is_empty() {
-        return html! {};
-    }
-    html! {
-        ul.caveats {
-            @if !record.complete { li { "not complete: some planned cases are missing" } }
-            @for caveat in &record.caveats { li { (caveat) } }
-        }
-    }
-}
-
-/// The few figures that a reader looks for first.
-fn tiles(record: &Record) -> Markup {
-    let kinds = [
-        (CeilingKind::FmaF32, "f32 ceiling"),
-        (CeilingKind::FmaF16, "f16 ceiling"),
-        (CeilingKind::MemoryRead, "memory read"),
-        (CeilingKind::Launch, "empty launch"),
-    ];
-    let ceilings = kinds.into_iter().filter_map(|(kind, name)| Some((record.ceilings.get(&kind)?, kind, name)));
-    html! {
-        dl.tiles {
-            @for (ceiling, kind, name) in ceilings { div { dt { (name) } dd { (ceiling_value(kind, ceiling.value)) } } }
-            @for (name, fraction) in best_fractions(record) {
-                div { dt { (name) ", best" } dd { (percent(fraction)) small { " of roofline" } } }
-            }
-            div {
-                dt { "verified and timed" }
-                dd { (record.cases.len()) small { " of " (record.planned.len().max(record.cases.len())) " cases" } }
-            }
-        }
-    }
-}
-
-fn best_fractions(record: &Record) -> Vec<(&'static str, f64)> {
-    let best = best(record);
-    let of = |family| {
-        let best = &best;
-        let cases = record.cases.iter().filter(move |case| case.family == family && best.all.contains(&*case.id));
-        cases.map(|case| case.achieved.fraction_of_roofline).reduce(f64::max)
-    };
-    [Family::Gating, Family::ExpertMatmul, Family::Attention]
-        .into_iter()
-        .filter_map(|family| Some((words::family(family), of(family)?)))
-        .collect()
-}
-
-fn circumstances(record: &Record) -> Markup {
-    let (protocol, device, host) = (&record.protocol, &record.device, &record.host);
-    let rows = [
-        ("Preset", format!("{} ({})", words::preset(protocol.preset), clean(&protocol.preset_reason))),
-        ("Clock", words::clock(protocol.clock).to_owned()),
-        ("Seed of inputs", protocol.seed.to_string()),
-        ("Inputs rotate over", Bytes::from_count(protocol.rotation_bytes).to_string()),
-        ("Stops at", format!("±{} or {}", percent(protocol.target_relative_ci), protocol.sample_budget_s)),
-        ("Runtime checks", if protocol.runtime_checks { "on" } else { "off" }.to_owned()),
-        ("Vendor and ids", format!("{}, {:04x}:{:04x}", clean(&device.vendor), device.vendor_id, device.device_id)),
-        ("Features", device.features.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ")),
-        ("Limits", device.limits.iter().map(|(name, n)| format!("{} {n}", clean(name))).collect::<Vec<_>>().join(", ")),
-        ("Host", format!("{}, {} ({} logical CPUs)", clean(&host.os), clean(&host.cpu), host.logical_cpus)),
-        ("Host memory", Bytes::from_count(host.memory_bytes).to_string()),
-        ("Tool", tool(record)),
-    ];
-    html! { dl.facts { @for (name, value) in rows { div { dt { (name) } dd { (value) } } } } }
-}
-
-/// What the records mean on a fabric.
-fn projected(pairs: &[ProjectionPair]) -> Markup {
-    let all: Vec<&Projection> =
-        pairs.iter().flat_map(|pair| std::iter::once(&pair.on_fabric).chain(&pair.on_baseline)).collect();
-    html! {
-        section #projections {
-            h2 { "On a fabric " span.badge.projected { "projected" } }
-            p.sub { "Figures for the fabric are computed from models of chip and network, never measured." }
-            @for (index, phase) in [Phase::Prefill, Phase::Decode, Phase::Training].into_iter().enumerate() {
-                @let of_phase: Vec<&ProjectionPair> = pairs.iter().filter(|pair| pair.on_fabric.phase == phase).collect();
-                @let title = format!("{}: where a chip's time goes", words::capitalised(words::phase(phase)));
-                @if !of_phase.is_empty() {
-                    details.part open[phase == Phase::Decode] {
-                        summary { h3 { (title) } }
-                        (figures::terms(&of_phase, index, phase))
-                    }
-                }
-            }
-            (opens("All projected figures", all_projected(&all)))
-            (opens("What they rest on", html! { @for group in by_inputs(&all) { (foundation(&group)) } }))
-        }
-    }
-}
-
-/// The tables of some projections.
-fn all_projected(all: &[&Projection]) -> Markup {
-    html! {
-        (tables::projections(all))
-        (tables::plans(all))
-        (tables::terms(all))
-    }
-}
-
-/// One question in one line.
-fn projected_line(pair: &ProjectionPair) -> Markup {
-    let Projection { model, phase, fabric, tokens_per_s_per_chip: rate, .. } = &pair.on_fabric;
-    html! {
-        strong { (clean(model)) " " (words::phase(*phase)) } ": "
-        (grouped_digits(rate.median)) " tokens/s per chip on " (clean(fabric)) " (" (tables::band(rate)) ")"
-        @if let Some(baseline) = &pair.on_baseline {
-            @let ratio = rate.median / baseline.tokens_per_s_per_chip.median;
-            ", " @if ratio.is_finite() { (grouped_digits(ratio)) " times " (clean(&baseline.fabric)) }
-            @else { "compared with " (clean(&baseline.fabric)) }
-        }
-    }
-}
-
-/// Projections that rest on the same inputs, in the order of the first of each.
-fn by_inputs<'a>(all: &[&'a Projection]) -> Vec<Vec<&'a Projection>> {
-    let mut groups: Vec<Vec<&Projection>> = Vec::new();
-    for &one in all {
-        let same = |group: &&mut Vec<&Projection>| {
-            let first = group.first();
-            first.is_some_and(|first| {
-                first.provenance == one.provenance && (&first.chip, &first.fabric) == (&one.chip, &one.fabric)
-            })
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.push(one),
-            None => groups.push(vec![one]),
-        }
-    }
-    groups
-}
-
-/// Caveats and sources of projections that rest on the same inputs, folded away.
-fn foundation(group: &[&Projection]) -> Markup {
-    let Some(first) = group.first() else { return html! {} };
-    let count = |kind| first.provenance.iter().filter(|cost| cost.provenance == kind).count();
-    let kinds = [Provenance::Measured, Provenance::Published, Provenance::Assumed, Provenance::Derived];
-    let counts: Vec<String> = kinds
-        .into_iter()
-        .filter(|kind| count(*kind) > 0)
-        .map(|kind| format!("{} {}", count(kind), words::provenance(kind)))
-        .collect();
-    let question = |one: &Projection| format!("{} {}", clean(&one.model), words::phase(one.phase));
-    let questions: Vec<String> = group.iter().map(|one| question(one)).collect();
-    let mut caveats: Vec<(&ProjectionCaveat, Vec<String>)> = Vec::new();
-    for one in group {
-        for caveat in &one.caveats {
-            match caveats.iter_mut().find(|(known, _)| *known == caveat) {
-                Some((_, of)) => of.push(question(one)),
-                None => caveats.push((caveat, vec![question(one)])),
-            }
-        }
-    }
-    html! {
-        details {
-            summary {
-                (clean(&first.chip)) " on " (clean(&first.fabric)) ": " (questions.join(", "))
-                span.sub { " " (counts.join(", ")) }
-            }
-            @if !caveats.is_empty() {
-                ul.caveats {
-                    @for (caveat, of) in &caveats {
-                        li { (clean(&caveat.to_string())) @if of.len() < group.len() { " (" (of.join(", ")) ")" } }
-                    }
-                }
-            }
-            (tables::provenance(first))
-        }
-    }
 }

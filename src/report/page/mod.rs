@@ -4,8 +4,10 @@ mod data;
 mod figures;
 mod html;
 mod input;
+mod sections;
 pub(super) mod style;
 mod tables;
 
-pub use html::page;
+pub use html::{Fragment, fragment, page, page_with};
 pub use input::Page;
+pub use sections::headline_text;

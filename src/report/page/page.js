@@ -1,8 +1,12 @@
 // Draws the charts of the page and answers its sliders. Everything comes from the JSON in the page; texts only ever
 // become text nodes. Colours are names of the style sheet, so that they follow light and dark.
 "use strict";
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+
+/**
+ * Draws the charts below a root from the figures that Rust wrote. Calls `whenDrawn` once all are drawn. Returns a function that
+ * stops watching the root: call it before what is below it is replaced.
+ */
+function drawCharts(root, data, whenDrawn = () => {}) {
   const FAMILY = { gating: "var(--gating)", expert_matmul: "var(--expert)", attention: "var(--attention)", layer: "var(--launch)" };
   const SYMBOL = { gating: "circle", expert_matmul: "square", attention: "triangle", layer: "diamond" };
   const TERM = {
@@ -316,7 +320,8 @@
     say("what-if-total", rate ? `${count(Math.round(rate * chips))} tokens/s` : "-");
   }
 
-  const places = [...document.querySelectorAll(".chart")];
+  const places = [...root.querySelectorAll(".chart")];
+  const watch = new AbortController();
   const CHARTS = { roofline, bars, samples, devices, terms, front, timeline, what_if: whatIf };
   const EMPTY = "No figures to draw here.";
   const FAULT = "This chart could not be drawn; the tables have its figures.";
@@ -368,9 +373,10 @@
   const later = () => {
     const [place] = pending;
     if (place === undefined) {
-      document.documentElement.dataset.drawn = "all";
+      whenDrawn();
       return;
     }
+    if (watch.signal.aborted) return;
     pending.delete(place);
     draw(place);
     setTimeout(later, 0);
@@ -379,13 +385,13 @@
   // Paper shows everything: what was closed is open while the page is printed.
   let closed = [];
   window.addEventListener("beforeprint", () => {
-    closed = [...document.querySelectorAll("details:not([open])")];
+    closed = [...root.querySelectorAll("details:not([open])")];
     for (const details of closed) details.open = true;
     drawPending(() => true);
-  });
+  }, { signal: watch.signal });
   window.addEventListener("afterprint", () => {
     for (const details of closed) details.open = false;
-  });
+  }, { signal: watch.signal });
   const resize = new ResizeObserver((entries) => {
     for (const { target } of entries) {
       if (target.clientWidth >= 40 && target.dataset.width !== undefined && Math.abs(target.clientWidth - Number(target.dataset.width)) > 1) draw(target);
@@ -393,7 +399,9 @@
   });
   places.forEach((place) => resize.observe(place));
 
-  const panel = document.getElementById("what-if");
+  watch.signal.addEventListener("abort", () => resize.disconnect());
+
+  const panel = root.querySelector("#what-if");
   if (panel) {
     const update = () => {
       answer();
@@ -405,6 +413,11 @@
     answer();
   }
 
+  return () => watch.abort();
+}
+
+/** Binds the buttons that save a record which lies in the page. */
+function bindDownloads(data) {
   for (const button of document.querySelectorAll("[data-download]")) {
     button.addEventListener("click", () => {
       const index = button.dataset.download;
@@ -416,4 +429,14 @@
       setTimeout(() => URL.revokeObjectURL(link.href), 1000);
     });
   }
-})();
+}
+
+// A document that brings no figures calls the functions itself.
+const figures = document.getElementById("data");
+if (figures) {
+  const data = JSON.parse(figures.textContent);
+  drawCharts(document, data, () => {
+    document.documentElement.dataset.drawn = "all";
+  });
+  bindDownloads(data);
+}

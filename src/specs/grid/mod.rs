@@ -35,6 +35,18 @@ pub struct GridAxis {
 pub struct Point(pub Vec<(String, GridValue)>);
 
 impl Point {
+    /// From a JSON object with the keys of [`KEYS`], nested at their dots, one value each. `from` is named in errors.
+    ///
+    /// # Errors
+    /// [`SpecError`], one line.
+    pub fn from_json(from: &str, object: serde_json::Value) -> Result<Self, SpecError> {
+        let no_table = |error: serde_json::Error| bad(from, "the question", error, "give each key one value");
+        let table: Table = serde_json::from_value(object).map_err(no_table)?;
+        let grid = Grid::from_table(from, &table, &[])?;
+        let only = grid.point(0).filter(|_| grid.len() == 1);
+        only.ok_or_else(|| bad(from, "the question", "several questions", "give each key one value"))
+    }
+
     /// The value of a key.
     pub fn get(&self, key: &str) -> Option<&GridValue> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value)

@@ -1,0 +1,369 @@
+// Drives the page in headless Chromium, with the real model and a played device, and compares it with the native program.
+// Usage: node page.mjs FOLDER CHROMIUM SUPERNODE [PART ...]; SCREENSHOTS=FOLDER leaves pictures there,
+// RECORD=FILE the record of the real run.
+import { execFileSync, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { launch, serve } from "./browser.mjs";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const root = dirname(dirname(here));
+const require = createRequire(join(root, "tests/browser/package.json"));
+const AXE = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const [, , folder, executablePath, supernode, ...parts] = process.argv;
+const RECORD = join(root, "results/google-swiftshader-device-subzero-vulkan.json");
+const OTHER = join(root, "results/mesa-llvmpipe-llvm-15-0-6-256-bits-vulkan.json");
+const HOSTILE = "<img src=x onerror=\"window.owned=1\"><script>window.owned=2</script>";
+const failures = [];
+const check = (is, words) => {
+  if (!is) failures.push(words);
+};
+
+const desk = mkdtempSync(join(tmpdir(), "page-"));
+const write = (name, text) => {
+  writeFileSync(join(desk, name), text);
+  return join(desk, name);
+};
+const fake = (settings) => write("fake.json", JSON.stringify({ pause_ms: 5, ...settings }));
+fake({});
+const { url: origin, close } = await serve(folder, { "/worker.js": join(here, "fake-worker.js"), "/fake-record.json": RECORD, "/fake.json": join(desk, "fake.json") });
+const browser = await launch(executablePath);
+
+/** The page in a window of its own, which notes whatever it complains about or asks for. */
+async function open({ path = "/", from = origin, init, ...options } = {}) {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 900 }, acceptDownloads: true, permissions: ["clipboard-read", "clipboard-write"], ...options });
+  const page = await context.newPage();
+  page.on("console", (message) => check(!["error", "warning"].includes(message.type()) || /^Failed to create WebGPU|powerPreference/.test(message.text()), `console: ${message.text()}`));
+  page.on("pageerror", (error) => check(false, `page: ${error.message}`));
+  context.on("request", (request) => check(request.url().startsWith(`${from}/`) || /^(blob|data):/.test(request.url()), `asked for ${request.url()}`));
+  if (init) await page.addInitScript(init);
+  await page.goto(from + path);
+  return page;
+}
+
+const ready = (page) => page.waitForFunction(() => document.querySelector("#answer").getAttribute("aria-busy") === "false" && document.querySelectorAll("#records li").length >= 2);
+const text = (page, selector) => page.locator(selector).textContent();
+const asks = (page, call, ...args) => page.evaluate(async ([call, args]) => {
+  const { ask } = await import("./ask.js");
+  try {
+    return { answer: await ask(call, ...args) };
+  } catch (error) {
+    return { error: error.message };
+  }
+}, [call, args]);
+
+/** The same value, numbers to twelve digits: more than is ever shown, and less than two mathematical libraries differ by. */
+function same(a, b) {
+  if (typeof a === "number" && typeof b === "number") return a === b || a.toPrecision(12) === b.toPrecision(12);
+  if (a === null || b === null || typeof a !== "object" || typeof b !== "object") return a === b;
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => key in b && same(a[key], b[key]));
+}
+
+function native(question) {
+  const flags = Object.entries(question).flatMap(([key, value]) => [`--${key}`, String(value)]);
+  const { status, stdout, stderr } = spawnSync(supernode, ["project", ...flags, "--json"], { encoding: "utf8" });
+  return status === 0 ? { answer: JSON.parse(stdout) } : { error: stderr };
+}
+
+/** Fifty questions over all models, phases, fabrics and chips. */
+function questions({ models, phases, fabrics, chips }) {
+  return Array.from({ length: 50 }, (_, i) => {
+    const fabric = fabrics[i % fabrics.length];
+    return {
+      model: models[i % models.length], phase: phases[i % phases.length], fabric: fabric.name, chip: chips[i % chips.length].name,
+      baseline: fabrics[(i * 5 + 2) % fabrics.length].name, chips: Math.min([384, 64, 128, 256][i % 4], fabric.max_chips),
+    };
+  });
+}
+
+async function projections() {
+  const page = await open();
+  await ready(page);
+  const catalogue = JSON.parse((await asks(page, "catalogue")).answer);
+  const times = [];
+  let [equal, without] = [0, 0];
+  for (const question of questions(catalogue)) {
+    const began = Date.now();
+    const { answer, error } = await asks(page, "project", JSON.stringify({ question }));
+    times.push(Date.now() - began);
+    const expected = native(question);
+    const words = JSON.stringify(question);
+    check(!error, `${words}: ${error}`);
+    if (error) continue;
+    const read = JSON.parse(answer);
+    if (expected.error) {
+      without += 1;
+      check(read.infeasible && expected.error.includes(read.infeasible), `${words}: the page says ${read.infeasible}, the program ${expected.error}`);
+    } else if (same(read.answer, expected.answer)) equal += 1;
+    else check(false, `${words}: the page says ${JSON.stringify(read.answer).slice(0, 300)}, the program ${JSON.stringify(expected.answer).slice(0, 300)}`);
+  }
+  times.sort((a, b) => a - b);
+  console.log(`projections: ${equal} equal, ${without} without a plan in both; ${times[25]} ms in the median, ${times[49]} ms at most`);
+  check(equal >= 25, `only ${equal} questions had a plan`);
+  await formAnswers(page);
+  await page.context().close();
+}
+
+/** What the form shows is the answer of the program, also for a record's chip and a model of one's own. */
+async function formAnswers(page) {
+  const settled = () => page.waitForFunction(() => document.querySelector("#answer").getAttribute("aria-busy") === "false");
+  await page.selectOption("#q-model", "qwen3-30b-a3b");
+  await page.selectOption("#q-chip", { index: 7 });
+  await page.locator("#q-chips").fill("4");
+  await settled();
+  await page.waitForTimeout(100);
+  await settled();
+  const shown = JSON.parse(await page.locator("#answer").evaluate((one) => one.dataset.answer));
+  const chips = await text(page, "#q-chips-value");
+  const expected = JSON.parse(execFileSync(supernode, ["project", RECORD, "--model", "qwen3-30b-a3b", "--phase", "decode", "--chips", chips, "--json"], { encoding: "utf8" }));
+  check(same(shown, expected), `the form shows ${JSON.stringify(shown).slice(0, 200)}, the program ${JSON.stringify(expected).slice(0, 200)}`);
+  const before = Number((await text(page, "#a-rate")).replaceAll(",", ""));
+  await page.locator("#q-bandwidth").fill("1");
+  await page.waitForTimeout(100);
+  await settled();
+  check(Number((await text(page, "#a-rate")).replaceAll(",", "")) >= before, "ten times the bandwidth is slower");
+  check((await page.locator("#curve svg").count()) === 1, "there is no curve");
+  await page.locator("#own-model summary").click();
+  await page.fill("#config", readFileSync(join(root, "specs/models/mixtral-8x7b.json"), "utf8"));
+  await page.click("#use-config");
+  await page.waitForFunction(() => /46.7 billion/.test(document.querySelector("#config-text").textContent));
+  await settled();
+  check(/^my-model decode/.test(await text(page, "#answer-title")), `own model: ${await text(page, "#answer-title")}`);
+  await page.fill("#config", "{\"model_type\": \"<b>\"}");
+  await page.click("#use-config");
+  await page.waitForFunction(() => /not supported|missing/.test(document.querySelector("#config-text").textContent));
+  await page.locator("#question button[type=reset]").click();
+  await settled();
+}
+
+const dropAll = (page, files) => page.locator("#files").setInputFiles(files);
+
+async function hostileFiles() {
+  const page = await open();
+  await ready(page);
+  const name = JSON.parse(readFileSync(RECORD, "utf8")).device.name;
+  const record = readFileSync(RECORD, "utf8").replaceAll(JSON.stringify(name), JSON.stringify(HOSTILE));
+  const huge = write("huge.json", "");
+  truncateSync(huge, 70 * 2 ** 20);
+  const bad = {
+    [write("empty.json", "")]: /./, [write("broken.json", "{\"schema_version\": 4,")]: /broken\.json/,
+    [write("newer.json", "{\"schema_version\": 99}")]: /newer\.json: has schema version 99/, [write("foreign.json", "{\"a\": 1}")]: /config\.json/,
+    [huge]: /64 MiB/, [write("config.json", `{"x": "${"y".repeat(5 * 2 ** 20)}"}`)]: /4 MiB/,
+    [write("<img src=x onerror=alert(1)>.json", "{\"schema_version\": \"<b>\"}")]: /onerror/,
+  };
+  await dropAll(page, Object.keys(bad));
+  await page.waitForFunction((count) => document.querySelectorAll("#file-problems li").length === count, Object.keys(bad).length);
+  const said = await page.locator("#file-problems li").allTextContents();
+  for (const [i, expected] of Object.values(bad).entries()) check(expected.test(said[i]), `file ${i}: ${said[i]}`);
+  await dropAll(page, [write("hostile.json", record), OTHER]);
+  await page.waitForFunction(() => document.querySelectorAll("#records li").length === 3 && document.querySelector("#comparison table"));
+  check((await page.locator("#records").textContent()).includes("<img src=x"), "a hostile name is not shown as it is");
+  await page.locator("#records li", { hasText: "<img" }).locator("button").click();
+  await page.waitForSelector("#record-sections section");
+  await page.waitForTimeout(300);
+  check((await page.evaluate(() => window.owned)) === undefined, "a record's text ran");
+  check((await page.locator("main img, main script, main iframe").count()) === 0, "an element came out of a record");
+  await page.context().close();
+}
+
+async function compares() {
+  const page = await open();
+  await ready(page);
+  for (const box of await page.locator("#records input").all()) await box.check();
+  await page.waitForSelector("#comparison table");
+  const html = execFileSync(supernode, ["compare", RECORD, OTHER, "--format", "html"], { encoding: "utf8" }).replace(/<style>.*?<\/style>/s, "");
+  const [shown, expected] = await page.evaluate((html) => {
+    const main = new DOMParser().parseFromString(html, "text/html").querySelector("main");
+    return [document.querySelector("#comparison").textContent, main.textContent];
+  }, html);
+  // The program names files by their paths.
+  check(shown.length > 2000 && shown === expected.replaceAll(dirname(RECORD) + "/", ""), "the comparison is not the program's");
+  await page.context().close();
+}
+
+/** A run with a reload in the middle, a lost device, a stop, and all that can be saved of it. */
+async function runs() {
+  fake({ lost_after: 10 });
+  const page = await open();
+  await ready(page);
+  await page.click("#start");
+  await page.waitForFunction(() => /lost/.test(document.querySelector("#run-problem").textContent));
+  check(/Go on/.test(await text(page, "#run-problem")), `lost device: ${await text(page, "#run-problem")}`);
+  await page.waitForSelector("#kept:not([hidden])");
+  fake({ pause_ms: 60 });
+  await page.click("#go-on");
+  await page.waitForFunction(() => Number(document.querySelector("#bar").value) >= 14);
+  check((await page.locator("#live [data-layer=dot] > *").count()) >= 5, "the roofline does not fill in");
+  check((await page.locator("#latest li").count()) >= 3, "the latest cases are not listed");
+  await page.click("#pause");
+  await page.waitForTimeout(200);
+  const held = await page.locator("#bar").evaluate((bar) => bar.value);
+  await page.waitForTimeout(400);
+  check(held === (await page.locator("#bar").evaluate((bar) => bar.value)), "a paused run goes on");
+  await page.click("#pause");
+  await page.waitForFunction((held) => document.querySelector("#bar").value > held, held);
+  page.on("dialog", (dialog) => dialog.accept());
+  await page.reload();
+  await page.waitForSelector("#kept:not([hidden])");
+  const kept = Number(/with (\d+) of/.exec(await text(page, "#kept-text"))?.[1]);
+  check(kept >= held, `after a reload ${kept} of ${held} cases are kept`);
+  await page.click("#go-on");
+  await page.waitForFunction((kept) => document.querySelector("#bar").value > kept, kept);
+  await page.click("#stop");
+  await page.waitForSelector("#kept:not([hidden])");
+  check(/stopped/.test(await text(page, "#status")), `stop: ${await text(page, "#status")}`);
+  fake({ pause_ms: 0 });
+  await page.click("#go-on");
+  await page.waitForFunction(() => /complete/.test(document.querySelector("#status").textContent));
+  await page.waitForSelector("#record-sections section");
+  await saves(page);
+  await shares(page);
+  await page.reload();
+  await page.waitForSelector("#record-sections section");
+  await page.context().close();
+}
+
+async function saves(page) {
+  const saved = async (kind) => {
+    const [download] = await Promise.all([page.waitForEvent("download"), page.click(`[data-save=${kind}]`)]);
+    check(new RegExp(`^[a-z0-9-]+\\.${kind}$`).test(download.suggestedFilename()), `saved as ${download.suggestedFilename()}`);
+    return readFileSync(await download.path(), "utf8");
+  };
+  check((await saved("json")) === readFileSync(RECORD, "utf8"), "the record came back changed");
+  const csv = execFileSync(supernode, ["export", RECORD, "--format", "csv"], { encoding: "utf8" });
+  check((await saved("csv")).split("\n").length === csv.split("\n").length, "the CSV has other lines than the program's");
+  const html = await saved("html");
+  check(html.includes("id=\"projections\"") && html.includes("id=\"record-0\""), "the report lacks a section");
+}
+
+async function shares(page) {
+  await page.click("#share");
+  await page.waitForFunction(() => document.querySelector("#share-text").textContent !== "");
+  const link = await page.evaluate(() => navigator.clipboard.readText());
+  check(link.startsWith(`${origin}/#shared=`), `shared: ${link}`);
+  for (const [hash, expected] of [[new URL(link).hash, "cases verified and timed"], [`#shared=${encodeURIComponent(HOSTILE)}`, HOSTILE], ["#shared=%E0%A4%A", ""], [`#shared=${"x".repeat(5000)}`, "xxx"]]) {
+    const other = await open({ path: `/${hash}` });
+    const shown = (await text(other, "#shared-text")) ?? "";
+    check(expected === "" ? shown === "" : shown.includes(expected), `${hash.slice(0, 80)} shows ${shown}`);
+    check(shown.length <= 401, "a long text is shown whole");
+    check((await other.evaluate(() => window.owned)) === undefined, "a link's text ran");
+    await other.context().close();
+  }
+}
+
+/** Browsers that lack something: a sentence that says what to do, and the rest works. */
+async function lacking() {
+  const cases = [
+    ["no WebGPU", () => Object.defineProperty(navigator, "gpu", { value: undefined }), "#obstacles", /no WebGPU\. Take/],
+    ["no adapter", () => Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => null } }), "#obstacles", /hardware acceleration/],
+    ["no JSPI", () => delete WebAssembly.Suspending, "#obstacles", /JSPI.*Chrome or Edge/],
+  ];
+  for (const [name, init, place, expected] of cases) {
+    const page = await open({ init });
+    await ready(page);
+    check(expected.test(await text(page, place)), `${name}: ${await text(page, place)}`);
+    check(await page.locator("#start").isDisabled(), `${name}: the button can be pressed`);
+    check((await text(page, "#a-rate")) !== "-", `${name}: nothing is projected`);
+    await page.context().close();
+  }
+  fake({ pause_ms: 20 });
+  const page = await open({ init: () => Object.defineProperty(indexedDB, "open", { value: () => { throw new DOMException("no", "SecurityError"); } }) });
+  await ready(page);
+  await page.click("#start");
+  await page.waitForSelector("#attention:not([hidden])");
+  check(/reload loses it/.test(await text(page, "#attention")), `storage: ${await text(page, "#attention")}`);
+  await page.waitForFunction(() => /complete/.test(document.querySelector("#status").textContent));
+  await page.click("#verification summary");
+  await page.click("#verify");
+  await page.waitForFunction(() => /3 right, 0 wrong/.test(document.querySelector("#verify-text").textContent));
+  await page.context().close();
+}
+
+/** Width, colour schemes, accessibility, and how soon something is seen; pictures where SCREENSHOTS names a folder. */
+async function looks() {
+  fake({ pause_ms: 0 });
+  for (const [label, options] of [
+    ["light", { colorScheme: "light" }],
+    ["dark", { colorScheme: "dark" }],
+    ["phone", { colorScheme: "light", viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }],
+    ["phone-dark", { colorScheme: "dark", viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true }],
+  ]) {
+    const page = await open(options);
+    await ready(page);
+    const paint = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
+    console.log(`${label}: first paint after ${Math.round(paint)} ms`);
+    check(paint < 1000, `${label}: first paint after ${paint} ms`);
+    await shot(page, `${label}-start`);
+    await page.click("#start");
+    await page.waitForSelector("#record-sections section");
+    for (const box of await page.locator("#records input").all()) await box.check();
+    await page.waitForSelector("#comparison table");
+    await page.locator("details").evaluateAll((all) => all.filter((one) => !one.closest("#record-sections, #comparison, #answer-sections")).forEach((one) => (one.open = true)));
+    await page.waitForTimeout(800);
+    await shot(page, `${label}-done`);
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+    check(wide <= 0, `${label}: ${wide} pixels wider than the window`);
+    const { violations } = await page.evaluate(`${AXE}; axe.run({ resultTypes: ["violations"] })`);
+    for (const { id, help, nodes } of violations) check(false, `${label}: ${id}: ${help}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`);
+    await page.context().close();
+  }
+}
+
+/** The real thing: a whole run of the preset `phone`, with a reload in the middle. Its record goes to RECORD, where that is named. */
+async function measures() {
+  if (!existsSync(join(folder, "tool_bg.wasm"))) {
+    console.log("measures: NOT RUN, the folder has no module that measures");
+    return;
+  }
+  const server = await serve(folder);
+  const page = await open({ from: server.url });
+  await ready(page);
+  page.on("dialog", (dialog) => dialog.accept());
+  await page.click("#start");
+  const reached = (share) => page.waitForFunction((share) => {
+    const [bar, problem] = [document.querySelector("#bar"), document.querySelector("#run-problem").textContent];
+    return problem || bar.value >= share * bar.max || document.querySelector("#status").textContent === "The run is complete.";
+  }, share, { timeout: 1_200_000 });
+  await reached(0.3);
+  await shot(page, "running");
+  await page.reload();
+  await page.waitForSelector("#kept:not([hidden])");
+  console.log(`measures: ${await text(page, "#kept-text")}`);
+  await page.click("#go-on");
+  await reached(2);
+  check((await text(page, "#run-problem")) === "", `a run ended early: ${await text(page, "#run-problem")}`);
+  await page.waitForSelector("#record-sections section");
+  const [download] = await Promise.all([page.waitForEvent("download"), page.click("[data-save=json]")]);
+  const record = readFileSync(await download.path(), "utf8");
+  const saved = process.env.RECORD ?? join(desk, "measured.json");
+  writeFileSync(saved, record);
+  execFileSync(supernode, ["schema", "--check", saved]);
+  const { cases, planned, device } = JSON.parse(record);
+  console.log(`measures: ${cases.length} of ${planned.length} cases on ${device.name}, ${device.backend}`);
+  check(cases.length > 0 && device.backend === "browser_webgpu", "the record is not of a browser");
+  await page.context().close();
+  server.close();
+}
+
+async function shot(page, name) {
+  if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
+}
+
+const all = { projections, hostileFiles, compares, runs, lacking, looks, measures };
+for (const [name, part] of Object.entries(all).filter(([name]) => parts.length === 0 || parts.includes(name))) {
+  const began = Date.now();
+  try {
+    await part();
+  } catch (error) {
+    check(false, `${name}: ${error.message}`);
+  }
+  console.log(`${name}: ${((Date.now() - began) / 1e3).toFixed(1)} s`);
+}
+await browser.close();
+close();
+for (const failure of failures) console.error(`FAILED ${failure}`);
+process.exit(failures.length === 0 ? 0 : 1);
