@@ -5,6 +5,7 @@
 //! statistics and journal are tested with a fake one.
 
 pub mod ceilings;
+mod clocks;
 pub mod compile;
 pub mod criterion;
 pub mod estimate;
