@@ -5,7 +5,7 @@ mod fixture;
 
 use assert_cmd::Command;
 use proptest::prelude::*;
-use supernode_bench::record::{Clock, Preset, Record, save};
+use supernode_bench::record::{Browser, Clock, Preset, Record, RuntimeChecks, save};
 use supernode_bench::report::compare::{RatioVerdict, RecordComparison, compare, text};
 
 fn fast() -> Record {
@@ -47,6 +47,20 @@ fn a_record_does_not_differ_from_itself() {
     assert!(all().all(|case| case.ratio.verdict == RatioVerdict::NoDifferenceShown && case.ratio.speedup == 1.0));
     assert!(same.geometric_mean.values().all(|mean| (mean.mean - 1.0).abs() < 1e-12));
     assert_eq!(against(&fast(), &fast()).regressions(0.0), []);
+}
+
+#[test]
+fn a_record_of_a_browser_says_what_differs_and_keeps_its_cases() {
+    let mut other = fast();
+    other.host.browser = Some(Browser { name: "Chromium".to_owned(), version: "156.0".to_owned() });
+    other.device.backend = "browser_webgpu".to_owned();
+    other.protocol.runtime_checks = RuntimeChecks::Browser;
+    let there = &against(&fast(), &other).against[0];
+    assert_eq!(there.cases.len(), fast().cases.len());
+    assert_eq!(there.differs[0], "backend: vulkan | browser_webgpu");
+    assert!(there.differs[1].starts_with("browser: none | Chromium 156.0 ("), "{:?}", there.differs);
+    assert!(there.differs[2].starts_with("runtime checks: off | the browser's own ("), "{:?}", there.differs);
+    assert_eq!(there.differs.len(), 3);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::measure::sampling::{Pace, Sampling};
 use supernode_bench::measure::verify::{self, CaseProtocol};
 use supernode_bench::measure::{Executor, features};
+use supernode_bench::record::ClockSteps;
 use supernode_bench::units::Seconds;
 
 fn open(runtime_checks: bool) -> Gpu {
@@ -90,7 +91,13 @@ fn streams_over_several_sets_of_buffers_are_right_and_timed() {
     let gpu = open(false);
     let interrupted = AtomicBool::new(false);
     let (budget, pace) = (Seconds::ZERO, Pace::SOFTWARE);
-    let sampling = Sampling { target_relative_ci: 1.0, budget, runs_per_sample: Some(5), pace };
+    let sampling = Sampling {
+        target_relative_ci: 1.0,
+        budget,
+        runs_per_sample: Some(5),
+        pace,
+        clock_steps: ClockSteps::default(),
+    };
     let protocol = CaseProtocol { seed: 3, sets: 3, effort: u64::MAX, sampling, interrupted: &interrupted };
     let bytes = 8 << 20;
     let probes: [Box<dyn Kernel>; 3] =

@@ -9,9 +9,9 @@ use std::path::Path;
 use proptest::prelude::*;
 use supernode_bench::kernels::Operation;
 use supernode_bench::record::{
-    Bound, CachePoint, CacheState, Candidate, Case, Ceiling, CeilingKind, FmaForm, Journal, LastLevelCache, LayerPart,
-    LeftOut, MemorySource, Reading, Record, RecordError, Reference, Rejected, ResumeError, SCHEMA_VERSION, Second,
-    Selection, Tuning, load, parse, save, schema, write_atomically,
+    Bound, Browser, CachePoint, CacheState, Candidate, Case, Caveat, Ceiling, CeilingKind, Clock, ClockSteps, FmaForm,
+    Journal, LastLevelCache, LayerPart, LeftOut, MemorySource, Reading, Record, RecordError, Reference, Rejected,
+    ResumeError, RuntimeChecks, SCHEMA_VERSION, Second, Selection, Tuning, load, parse, save, schema, write_atomically,
 };
 use supernode_bench::units::{Bytes, BytesPerSecond, Flop, Seconds};
 
@@ -548,4 +548,65 @@ proptest! {
         bytes[at] = byte;
         let _ = parse(&bytes, Path::new("damaged.json"));
     }
+}
+
+/// As a browser would write it, with everything that version 5 added.
+fn of_a_browser() -> Record {
+    let mut record = small();
+    record.host.browser = Some(Browser { name: "Chromium".to_owned(), version: "156.0.7000.1".to_owned() });
+    record.device.backend = "browser_webgpu".to_owned();
+    record.protocol.runtime_checks = RuntimeChecks::Browser;
+    let [device_s, wall_s] = [100e-6, 5e-6].map(|step| Some(Seconds::new(step)));
+    record.protocol.clock_steps = Some(ClockSteps { device_s, wall_s });
+    let (clock, used) = (Clock::Device, Clock::Wall);
+    record.caveats = vec![Caveat::CoarseClock { clock, step_s: 1e-3, used }];
+    record.cases[0].caveats = vec![Caveat::HostPaused { seconds: 1.5 }, Caveat::ShortBatch { share: 0.05 }];
+    record
+}
+
+#[test]
+fn what_version_5_added_is_written_and_read() {
+    let document = serde_json::to_value(of_a_browser()).unwrap();
+    assert_eq!(document["protocol"]["runtime_checks"], "browser");
+    assert_eq!(parse(document.to_string().as_bytes(), Path::new("a.json")).unwrap(), of_a_browser());
+    assert!(jsonschema::validator_for(&schema()).unwrap().is_valid(&document));
+    // A version before wrote flags, as a run outside of browsers still does.
+    for (written, read) in [(false, RuntimeChecks::Off), (true, RuntimeChecks::On)] {
+        let mut old = serde_json::to_value(small()).unwrap();
+        assert_eq!(old["protocol"]["runtime_checks"], false);
+        (old["schema_version"], old["protocol"]["runtime_checks"]) = (4.into(), written.into());
+        let found = parse(old.to_string().as_bytes(), Path::new("old.json")).unwrap();
+        assert_eq!((found.protocol.runtime_checks, found.host.browser, found.protocol.clock_steps), (read, None, None));
+    }
+}
+
+#[test]
+fn a_browser_that_cannot_be_is_refused() {
+    let told = |edit: fn(&mut Record)| refusal_of(of_a_browser(), edit);
+    assert!(told(|r| r.host.browser = None).contains("protocol.runtime_checks"));
+    assert!(told(|r| r.protocol.runtime_checks = RuntimeChecks::Off).contains("protocol.runtime_checks"));
+    assert!(told(|r| r.host.browser.as_mut().unwrap().name = " ".to_owned()).contains("host.browser.name"));
+    assert!(
+        told(|r| r.host.browser.as_mut().unwrap().version = "\u{1b}[31m".to_owned()).contains("host.browser.version")
+    );
+    let no_step =
+        |r: &mut Record| r.protocol.clock_steps = Some(ClockSteps { device_s: None, wall_s: Some(Seconds::ZERO) });
+    assert!(told(no_step).contains("protocol.clock_steps.wall_s"));
+    let mut odd = serde_json::to_value(of_a_browser()).unwrap();
+    odd["protocol"]["runtime_checks"] = "nobody".into();
+    let line = self::told(odd.to_string().as_bytes());
+    assert!(line.contains("true, false or \"browser\""), "{line}");
+}
+
+#[test]
+fn what_is_measured_anew_does_not_keep_a_run_from_going_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.json");
+    let begun = Record { complete: false, ..of_a_browser() };
+    save(&path, &begun).unwrap();
+    let mut expected = begun.clone();
+    expected.protocol.clock_steps = None;
+    Journal::resume(&path, &expected).unwrap();
+    expected.protocol.runtime_checks = RuntimeChecks::On;
+    assert!(matches!(Journal::resume(&path, &expected), Err(ResumeError::Differs { .. })));
 }

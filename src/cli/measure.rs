@@ -185,6 +185,7 @@ fn show(event: &Event, progress: &mut Progress) {
         Event::Repeated(id, ratio) => {
             progress.line(&format!("again {id}: the reference kernel took {ratio:.2} times its usual time"));
         }
+        Event::Paused(id, pause) => progress.line(&format!("again {id}: the host stood still for {pause}")),
         Event::Note(text) => progress.line(&format!("note: {text}")),
         Event::Measured(case) => progress.step(&format!(
             "case {} {} {} {:.0} % of the roofline",

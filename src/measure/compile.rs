@@ -88,7 +88,7 @@ impl Compilation {
 /// Where a built-in model does not load.
 pub fn cases(preset: Option<Preset>) -> Result<Vec<CaseSpec>, SpecError> {
     let mut cases = if preset.is_none() { verification_cases() } else { Vec::new() };
-    for each in [Preset::Smoke, Preset::Quick, Preset::Full] {
+    for each in Preset::ALL {
         if preset.is_none_or(|preset| preset == each) {
             let models: Result<Vec<Model>, SpecError> =
                 preset_models(each).iter().map(|name| Model::load(name)).collect();

@@ -1,6 +1,8 @@
 //! The seam between schedule and device: whatever runs kernel plans.
 
 use std::ops::Range;
+use std::sync::LazyLock;
+use web_time::Instant;
 
 use crate::kernels::{Plan, Tensors};
 use crate::units::Seconds;
@@ -38,6 +40,12 @@ pub trait Prepared {
     /// What the driver took to compile the plan's pipelines when it was prepared; nothing for those it had before.
     fn compilation(&self) -> Seconds {
         Seconds::ZERO
+    }
+
+    /// The host's clock, since some moment of this process.
+    fn now(&self) -> Seconds {
+        static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
+        Seconds::new(BEGAN.elapsed().as_secs_f64())
     }
 
     /// Does the host's work while the device goes on running the plan, so that it keeps its clocks. The plan's outputs

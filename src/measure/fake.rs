@@ -156,6 +156,13 @@ pub(super) struct Fake {
     pub(super) broken: Vec<(&'static str, LaunchError, Cell<usize>)>,
     /// Subgroups of a workgroup.
     pub(super) subgroups: u32,
+    /// The steps of the device's clock and of the host's; fine ones where zero.
+    pub(super) clock_steps_s: [f64; 2],
+    /// For how long the host stands still before a run, given the kernel and the number of runs that it has made.
+    pub(super) pause: Box<dyn Fn(&str, usize) -> f64>,
+    /// Runs made so far, by the plan's last buffer, and the host's time.
+    pub(super) runs: RefCell<BTreeMap<&'static str, usize>>,
+    pub(super) now: Cell<f64>,
     /// The buffer sets that each shader was last prepared with ...
     pub(super) sets: RefCell<BTreeMap<&'static str, u32>>,
     /// ... and the bytes of one set of the last plan.
@@ -193,9 +200,26 @@ impl Fake {
             wrong_probes: Vec::new(),
             broken: Vec::new(),
             subgroups: 4,
+            clock_steps_s: [0.0; 2],
+            pause: Box::new(|_, _| 0.0),
+            runs: RefCell::default(),
+            now: Cell::new(0.0),
             sets: RefCell::default(),
             set_bytes: Rc::default(),
         }
+    }
+
+    /// What the clocks show of a run that takes `device` seconds, `wall` with submission and wait.
+    fn lap(&self, device: f64, wall: f64) -> Lap {
+        let begin = self.now.get();
+        self.now.set(begin + wall);
+        let [device, wall] = [(device, self.clock_steps_s[0]), (wall, self.clock_steps_s[1])].map(|(time, step)| {
+            // Without a step it is the very time that was given.
+            let shown = |at: f64| (at / step).floor() * step;
+            Seconds::new(if step > 0.0 { shown(begin + time) - shown(begin) } else { time })
+        });
+        // A clock that has not moved shows nothing.
+        Lap { device: Some(device).filter(|device| device.is_positive()), wall, cpu: None }
     }
 
     fn fail(&self, plan: &Plan, step: ScriptStep) -> Result<(), LaunchError> {
@@ -254,8 +278,17 @@ impl Prepared for Ready<'_> {
         let once: f64 = launches.iter().map(|launch| time(launch.shader, launch.grid[0]) * share(launch)).sum();
         let compiling = if self.has_run { 0.0 } else { self.fake.first_run_s };
         self.has_run = true;
-        let device = Seconds::new(once * f64::from(runs) + compiling);
-        Ok(Lap { device: Some(device), wall: device + Seconds::new(1e-4), cpu: Some(device) })
+        let device = once * f64::from(runs) + compiling;
+        let name = self.plan.buffers.last().map_or("", |buffer| buffer.name);
+        let mut made = self.fake.runs.borrow_mut();
+        let made = made.entry(name).or_default();
+        *made += 1;
+        self.fake.now.set(self.fake.now.get() + (self.fake.pause)(name, *made));
+        Ok(Lap { cpu: Some(Seconds::new(device)), ..self.fake.lap(device, device + 1e-4) })
+    }
+
+    fn now(&self) -> Seconds {
+        Seconds::new(self.fake.now.get())
     }
 
     fn select(&mut self, launches: Option<Range<usize>>) {

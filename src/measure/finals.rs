@@ -6,7 +6,7 @@
 use super::executor::{Executor, Lap, LaunchError};
 use super::planning::{PlannedCase, buffer_sets};
 use super::sampling::until_steady;
-use super::tuning::{Judge, is_limit, runs_of_a_lap};
+use super::tuning::{Judge, is_limit};
 use super::verify::{self, CaseProtocol, ComputedOnce, RunError, Verified, while_busy};
 use crate::kernels::{Made, Verification};
 use crate::record::{Record, Rejected, Second};
@@ -217,8 +217,9 @@ impl<'s, 'a> Side<'s, 'a> {
         if !judge.is_software() {
             until_steady(verified.prepared.as_mut(), WARM_UP, protocol.interrupted)?;
         }
-        let first = (verified.prepared.run(1)?, 1);
-        Ok(Self { verified, runs: runs_of_a_lap(judge.time(&[first])), laps: Vec::new() })
+        let first = verified.prepared.run(1)?;
+        let runs = judge.runs_of_a_lap(verified.prepared.as_mut(), first)?;
+        Ok(Self { verified, runs, laps: Vec::new() })
     }
 
     fn lap(&mut self) -> Result<Seconds, RunError> {

@@ -12,7 +12,7 @@ pub fn describe() -> Host {
     let unknown = || "unknown".to_owned();
     let os = System::long_os_version().unwrap_or_else(|_| std::env::consts::OS.to_owned());
     let Ok(mut system) = System::new() else {
-        return Host { os, cpu: unknown(), logical_cpus: 0, memory_bytes: 0 };
+        return Host { os, cpu: unknown(), logical_cpus: 0, memory_bytes: 0, browser: None };
     };
     system.refresh_memory();
     system.refresh_cpu_all();
@@ -21,6 +21,7 @@ pub fn describe() -> Host {
         cpu: system.cpus().first().map_or_else(unknown, |cpu| cpu.brand().trim().to_owned()),
         logical_cpus: u32::try_from(system.cpus().len()).unwrap_or(u32::MAX),
         memory_bytes: system.total_memory(),
+        browser: None,
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use super::host;
 use super::options::Options;
-use super::planning::{PlannedCase, rotation_bytes};
+use super::planning::{PlannedCase, rotation_bytes, within};
 use super::roofs::{Limits, int8_flop};
 use super::verify::MeasuredCase;
 use crate::kernels::{PartOf, Plan};
 use crate::record::{
     Bound, CacheState, Case, Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, LayerPart, Preset, Protocol,
-    Record, Reference, SCHEMA_VERSION, Selection, Timing, Tool, Tuning,
+    Record, Reference, RuntimeChecks, SCHEMA_VERSION, Selection, Timing, Tool, Tuning,
 };
 use crate::units::Seconds;
 
@@ -31,14 +31,15 @@ pub(super) fn protocol(
         selection: options.selection.clone(),
         seed: options.seed,
         clock,
-        runtime_checks: options.runtime_checks,
-        rotation_bytes: rotation_bytes(device, cache),
+        clock_steps: None,
+        runtime_checks: RuntimeChecks::native(options.runtime_checks),
+        rotation_bytes: rotation_bytes(&within(Some(preset), device), cache),
         target_relative_ci: if software { 0.05 } else { 0.01 },
         sample_budget_s: Seconds::new(match preset {
             // Many times as many cases in the same minutes.
             Preset::Smoke if options.selection == Selection::AllVariants => 0.12,
-            Preset::Smoke => 0.4,
-            Preset::Quick => 0.5,
+            Preset::Smoke | Preset::Phone | Preset::Laptop => 0.4,
+            Preset::Quick | Preset::Desktop => 0.5,
             Preset::Full => 1.0,
         }),
     }
@@ -56,12 +57,16 @@ pub(super) fn document(device: &Device, protocol: Protocol, reference: Option<Re
     if protocol.clock == Clock::Wall {
         caveats.push(Caveat::WallClock);
     }
+    let host = host::describe();
+    // A browser takes no wish about checks.
+    let own = host.browser.as_ref().map(|_| RuntimeChecks::Browser);
+    let protocol = Protocol { runtime_checks: own.unwrap_or(protocol.runtime_checks), ..protocol };
     Record {
         schema_version: SCHEMA_VERSION,
         complete: false,
         created_at: jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
         tool: Tool::this(),
-        host: host::describe(),
+        host,
         device: device.clone(),
         protocol,
         caveats,

@@ -7,6 +7,7 @@
 #[cfg(any(target_arch = "wasm32", test))]
 mod browser;
 pub mod ceilings;
+mod clocks;
 pub mod compile;
 pub mod criterion;
 pub mod estimate;

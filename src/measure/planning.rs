@@ -140,6 +140,14 @@ const CASE_BYTES: u64 = 1 << 30;
 /// shares, so half of the memory is left to others.
 const CASES_IN_MEMORY: u64 = 8;
 
+/// The device as a preset may use it: with no more memory than that plans with. Rotations and cases take shares of it that
+/// add up to the whole, with what the host holds of them.
+pub(super) fn within(preset: Option<Preset>, device: &Device) -> Device {
+    let most = preset.and_then(Preset::most_memory);
+    let memory_bytes = device.memory_bytes.into_iter().chain(most).min();
+    Device { memory_bytes, ..device.clone() }
+}
+
 /// What decides the order in which variants are tried on a device.
 pub fn target(device: &Device) -> Target {
     let class = match device.device_type {
@@ -306,7 +314,7 @@ mod tests {
     #[test]
     fn ids_are_unique_whatever_is_selected() {
         for selection in ALL {
-            for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
+            for preset in Preset::ALL {
                 let planned = cases(preset, &selection, &[], &PlannedFor::anything()).unwrap();
                 let ids: BTreeSet<&str> = planned.iter().map(|case| &*case.id).collect();
                 assert_eq!(ids.len(), planned.len(), "{preset:?} {selection:?}");

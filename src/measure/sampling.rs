@@ -2,8 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::clocks;
 use super::executor::{Lap, LaunchError, Prepared};
-use crate::record::{Caveat, Clock, Timing};
+use crate::record::{Caveat, Clock, ClockSteps, Timing};
 use crate::statistics::{self, Summary};
 use crate::units::Seconds;
 
@@ -18,6 +19,8 @@ pub struct Sampling {
     pub runs_per_sample: Option<u32>,
     /// How long the device is kept busy before and during the samples.
     pub pace: Pace,
+    /// By how much the clocks move at once.
+    pub clock_steps: ClockSteps,
 }
 
 /// How long a device must be busy before its times count, and how long it is sampled at least.
@@ -58,6 +61,8 @@ pub struct Sampled {
     pub timing: Timing,
     /// Wall clock, drift, noise, disagreeing clocks.
     pub caveats: Vec<Caveat>,
+    /// The longest time for which the host stood still, where it did.
+    pub paused: Option<Seconds>,
 }
 
 /// Why there are no samples.
@@ -87,7 +92,13 @@ const LONGEST_WARM_UP: f64 = 4.0;
 const DEVICE_SAMPLE: Seconds = Seconds::new(1e-3);
 /// ... and one by the wall clock this long, so that submission and wait are negligible.
 const WALL_SAMPLE: Seconds = Seconds::new(20e-3);
-const MAX_RUNS_PER_SAMPLE: u32 = 1000;
+pub(super) const MAX_RUNS_PER_SAMPLE: u32 = 1000;
+/// Where a clock is coarse, short kernels need longer batches.
+pub(super) const MAX_RUNS_BY_COARSE_CLOCK: u32 = 10_000;
+/// A batch is made longer this often: the times of short ones by a coarse clock say little.
+const LENGTHENINGS: usize = 4;
+/// The host does little between two laps, and waits little longer than the device works. What takes longer is a pause.
+const PAUSE: Seconds = Seconds::new(0.25);
 /// Device time over wall time at most, with a tick and a rounding to spare ...
 const MOST_DEVICE_SHARE: f64 = 1.05;
 /// ... and at least, in a batch that is long enough.
@@ -106,21 +117,36 @@ pub fn sample(
     sampling: &Sampling,
     interrupted: &AtomicBool,
 ) -> Result<Sampled, SamplingError> {
-    let first = prepared.run(1)?;
-    let runs = sampling.runs_per_sample.unwrap_or_else(|| runs_per_sample(&first));
-    let warmup_runs = 1 + warm_up(prepared, runs, sampling, interrupted)?;
+    if clocks::used(Clock::Device, sampling.clock_steps) == Clock::Wall {
+        // The record's caveat says why.
+        return by_wall(prepared, sets, 0, sampling, interrupted);
+    }
+    let (runs, lengthening_runs) = batch_of(prepared, sampling)?;
+    let warmup_runs = lengthening_runs + warm_up(prepared, runs, sampling, interrupted)?;
     let taken = laps(prepared, runs, sampling, interrupted)?;
-    let Some(ratio) = disagreement(prepared, &taken, runs, sampling)? else {
-        let (taken, clock) = by_one_clock(taken);
-        return Ok(sampled(&taken, clock, runs, sets, warmup_runs, sampling));
+    let Some(ratio) = disagreement(prepared, &taken.laps, runs, sampling)? else {
+        return Ok(sampled(taken, runs, sets, warmup_runs, sampling));
     };
-    let wall = Lap { device: None, ..prepared.run(1)? };
-    let by_wall = sampling.runs_per_sample.unwrap_or_else(|| runs_per_sample(&wall));
-    let mut blind = Blind(prepared);
-    let taken = laps(&mut blind, by_wall, sampling, interrupted)?;
-    let mut sampled = sampled(&taken, Clock::Wall, by_wall, sets, warmup_runs + runs, sampling);
-    sampled.caveats.retain(|caveat| *caveat != Caveat::WallClock);
+    let mut sampled = by_wall(prepared, sets, warmup_runs + runs, sampling, interrupted)?;
     sampled.caveats.push(Caveat::ClocksDisagree { ratio });
+    Ok(sampled)
+}
+
+/// Samples by the wall clock alone, without a caveat about it.
+fn by_wall(
+    prepared: &mut dyn Prepared,
+    sets: u32,
+    warmup_runs: u32,
+    sampling: &Sampling,
+    interrupted: &AtomicBool,
+) -> Result<Sampled, SamplingError> {
+    let mut blind = Blind(prepared);
+    let (runs, lengthening_runs) = batch_of(&mut blind, sampling)?;
+    // A device that was sampled before is warm.
+    let more = if warmup_runs == 0 { warm_up(&mut blind, runs, sampling, interrupted)? } else { 0 };
+    let taken = laps(&mut blind, runs, sampling, interrupted)?;
+    let mut sampled = sampled(taken, runs, sets, warmup_runs + lengthening_runs + more, sampling);
+    sampled.caveats.retain(|caveat| *caveat != Caveat::WallClock);
     Ok(sampled)
 }
 
@@ -154,6 +180,10 @@ impl Prepared for Blind<'_> {
         self.0.compilation()
     }
 
+    fn now(&self) -> Seconds {
+        self.0.now()
+    }
+
     fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
         self.0.meanwhile(work);
     }
@@ -181,18 +211,50 @@ fn disagreement(
     if wall >= WALL_SAMPLE {
         return Ok(Some(ratio));
     }
-    let longer = whole(f64::from(runs) * (2.0 * (WALL_SAMPLE / wall.max(Seconds::new(1e-6)))));
+    let longer = whole(f64::from(runs) * (2.0 * (WALL_SAMPLE / wall.max(Seconds::new(1e-6)))), MAX_RUNS_PER_SAMPLE);
     let lap = prepared.run(longer)?;
     let ratio = lap.device.map(|device| device / lap.wall);
     Ok(ratio.filter(|ratio| lap.wall >= WALL_SAMPLE && *ratio < LEAST_DEVICE_SHARE))
 }
 
-fn runs_per_sample(lap: &Lap) -> u32 {
-    let wanted = match lap.device {
-        Some(device) => DEVICE_SAMPLE / device.max(Seconds::new(1e-7)),
-        None => WALL_SAMPLE / lap.wall.max(Seconds::new(1e-6)),
+/// The runs of a sample that is long enough for its clock, and the runs that it took to find out.
+fn batch_of(prepared: &mut dyn Prepared, sampling: &Sampling) -> Result<(u32, u32), SamplingError> {
+    let steps = sampling.clock_steps;
+    let mut lap = prepared.run(1)?;
+    if let Some(runs) = sampling.runs_per_sample {
+        return Ok((runs, 1));
+    }
+    let (mut runs, mut made) = (runs_per_sample(&lap, 1, steps), 1);
+    if clocks::caveat(clock_of(&lap), steps, FINE_SAMPLES).is_none() {
+        return Ok((runs, made));
+    }
+    for _ in 0..LENGTHENINGS {
+        lap = prepared.run(runs)?;
+        made += runs;
+        let longer = runs_per_sample(&lap, runs, steps);
+        if longer <= runs {
+            break;
+        }
+        runs = longer;
+    }
+    Ok((runs, made))
+}
+
+/// Samples by a fine clock of the device, and by a fine one of the host.
+pub(super) const FINE_SAMPLES: [Seconds; 2] = [DEVICE_SAMPLE, WALL_SAMPLE];
+
+fn clock_of(lap: &Lap) -> Clock {
+    if lap.device.is_some() { Clock::Device } else { Clock::Wall }
+}
+
+fn runs_per_sample(lap: &Lap, runs: u32, steps: ClockSteps) -> u32 {
+    let each = |time: Seconds, least| (time / f64::from(runs)).max(Seconds::new(least));
+    let (fine, wanted, each) = match lap.device {
+        Some(device) => (DEVICE_SAMPLE, clocks::batch(DEVICE_SAMPLE, steps.device_s), each(device, 1e-7)),
+        None => (WALL_SAMPLE, clocks::batch(WALL_SAMPLE, steps.wall_s), each(lap.wall, 1e-6)),
     };
-    whole(wanted)
+    let most = if wanted > fine { MAX_RUNS_BY_COARSE_CLOCK } else { MAX_RUNS_PER_SAMPLE };
+    whole(wanted / each, most)
 }
 
 /// The time that a lap counts as.
@@ -245,7 +307,7 @@ pub(super) fn until_steady(
             if interrupted.load(Ordering::Relaxed) {
                 return Err(SamplingError::Interrupted);
             }
-            let batch = whole(WINDOW_LAP.min(length) / each.max(Seconds::new(1e-7)));
+            let batch = whole(WINDOW_LAP.min(length) / each.max(Seconds::new(1e-7)), MAX_RUNS_PER_SAMPLE);
             let lap = prepared.run(batch)?;
             // What the host waits counts towards the end, so that a clock that shows nothing cannot hold the run.
             window += time(&lap).max(lap.wall * 0.1);
@@ -270,10 +332,27 @@ fn agree(windows: &[Seconds]) -> bool {
 }
 
 /// A number of runs, at least one.
-fn whole(runs: f64) -> u32 {
+pub(super) fn whole(runs: f64, most: u32) -> u32 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
     {
-        runs.ceil().clamp(1.0, f64::from(MAX_RUNS_PER_SAMPLE)) as u32
+        runs.ceil().clamp(1.0, f64::from(most)) as u32
+    }
+}
+
+/// Laps, and the longest pause of the host between two of them.
+struct Taken {
+    laps: Vec<Lap>,
+    apart: Seconds,
+}
+
+impl Taken {
+    /// The longest time for which the host stood still, where it is a pause: between two laps, or in one that took longer
+    /// than the device explains, or than the others where the device tells no time.
+    fn paused(&self) -> Option<Seconds> {
+        let usual = summary(&self.laps, 1, |lap| lap.wall).map_or(Seconds::ZERO, |summary| summary.median);
+        let waits = self.laps.iter().map(|lap| lap.wall - lap.device.map_or(usual, |device| device.max(usual)));
+        let longest = waits.fold(self.apart, Seconds::max);
+        (longest > PAUSE).then_some(longest)
     }
 }
 
@@ -282,8 +361,9 @@ fn laps(
     runs: u32,
     sampling: &Sampling,
     interrupted: &AtomicBool,
-) -> Result<Vec<Lap>, SamplingError> {
+) -> Result<Taken, SamplingError> {
     let mut laps: Vec<Lap> = Vec::new();
+    let (mut apart, mut ended) = (Seconds::ZERO, prepared.now());
     let (mut spent, mut sampled) = (Seconds::ZERO, Seconds::ZERO);
     while laps.len() < MAX_SAMPLES {
         if interrupted.load(Ordering::Relaxed) {
@@ -296,11 +376,14 @@ fn laps(
             break;
         }
         let lap = prepared.run(runs)?;
+        let now = prepared.now();
+        apart = apart.max(now - ended - lap.wall);
+        ended = now;
         spent += lap.wall;
         sampled += time(&lap);
         laps.push(lap);
     }
-    Ok(laps)
+    Ok(Taken { laps, apart })
 }
 
 fn per_run(laps: &[Lap], runs: u32, clock: impl Fn(&Lap) -> Seconds) -> Vec<Seconds> {
@@ -311,7 +394,10 @@ fn summary(laps: &[Lap], runs: u32, clock: impl Fn(&Lap) -> Seconds) -> Option<S
     statistics::summarise(&per_run(laps, runs, clock))
 }
 
-fn sampled(laps: &[Lap], clock: Clock, runs: u32, sets: u32, warmup_runs: u32, sampling: &Sampling) -> Sampled {
+fn sampled(taken: Taken, runs: u32, sets: u32, warmup_runs: u32, sampling: &Sampling) -> Sampled {
+    let paused = taken.paused();
+    let (laps, clock) = by_one_clock(taken.laps);
+    let laps = &laps;
     let samples = per_run(laps, runs, if clock == Clock::Device { time } else { |lap: &Lap| lap.wall });
     let cpu: Option<Vec<Seconds>> = laps.iter().map(|lap| lap.cpu.map(|cpu| cpu / f64::from(runs))).collect();
     let median = |summary: Summary| summary.median;
@@ -325,13 +411,20 @@ fn sampled(laps: &[Lap], clock: Clock, runs: u32, sets: u32, warmup_runs: u32, s
         ..Timing::of(samples)
     };
     let caveats = caveats(&timing, sampling);
-    Sampled { timing, caveats }
+    Sampled { timing, caveats, paused }
 }
 
 fn caveats(timing: &Timing, sampling: &Sampling) -> Vec<Caveat> {
     let mut caveats = Vec::new();
     if timing.clock == Clock::Wall {
         caveats.push(Caveat::WallClock);
+    }
+    let steps = sampling.clock_steps;
+    let step = if timing.clock == Clock::Device { steps.device_s } else { steps.wall_s };
+    let share = step.map_or(0.0, |step| step / (timing.median_s * f64::from(timing.runs_per_sample)));
+    // A batch of a hundred steps may read as one of 99.
+    if share > clocks::MOST_SHARE * 1.1 {
+        caveats.push(Caveat::ShortBatch { share });
     }
     if let Some(ratio) = statistics::drift(&timing.samples_s) {
         caveats.push(Caveat::Drift { ratio });

@@ -358,6 +358,10 @@ impl Prepared for Ready<'_> {
         Seconds::new(self.compilation)
     }
 
+    fn now(&self) -> Seconds {
+        Seconds::new(self.machine.now())
+    }
+
     fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
         work();
         // The host verifies once and then compares whole outputs, while the device stays busy.

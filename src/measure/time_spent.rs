@@ -105,6 +105,10 @@ impl Prepared for AccountedPlan<'_> {
         self.inner.compilation()
     }
 
+    fn now(&self) -> Seconds {
+        self.inner.now()
+    }
+
     fn meanwhile(&mut self, work: &mut (dyn FnMut() + Send)) {
         self.inner.meanwhile(work);
     }

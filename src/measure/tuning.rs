@@ -5,16 +5,17 @@ use std::sync::atomic::Ordering;
 
 use web_time::Instant;
 
+use super::clocks;
 use super::executor::{Executor, Lap, LaunchError, Prepared};
 use super::host::process_cpu_time;
 use super::planning::{PlannedCase, buffer_sets};
 use super::roofs::Limits;
-use super::sampling::until_steady;
+use super::sampling::{MAX_RUNS_BY_COARSE_CLOCK, MAX_RUNS_PER_SAMPLE, until_steady, whole};
 use super::time_spent::verifying;
 use super::verify::{self, CaseProtocol, RunError};
 use crate::kernels::{Extent, Kernel, KernelCase, Made, Plan, StorageType};
 use crate::printable::printable;
-use crate::record::{Candidate, Record, Rejected, Tuning};
+use crate::record::{Candidate, Clock, Record, Rejected, Tuning};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
 /// The most time of device and compiler in one trial. A trial that ends early is made again in the next run, so the limit
@@ -70,12 +71,39 @@ const SLICE: Seconds = Seconds::new(1.5e-3);
 pub struct Judge {
     /// Threads of a software adapter; `None` for a device of its own.
     threads: Option<f64>,
+    /// The least time of a lap.
+    lap: Seconds,
 }
 
 impl Judge {
     /// For the device of the document `on`.
     pub fn of(on: &Record) -> Self {
-        Self { threads: on.is_software().then(|| f64::from(on.host.logical_cpus.max(1))) }
+        let steps = on.protocol.clock_steps.unwrap_or_default();
+        let step = if on.protocol.clock == Clock::Device { steps.device_s } else { steps.wall_s };
+        Self {
+            threads: on.is_software().then(|| f64::from(on.host.logical_cpus.max(1))),
+            lap: clocks::batch(LAP, step),
+        }
+    }
+
+    /// Whether short laps show little but the steps of a coarse clock.
+    fn is_coarse(self) -> bool {
+        self.lap > LAP
+    }
+
+    /// The runs of a lap, from a lap of one run; by a coarse clock from a longer one as well.
+    pub(super) fn runs_of_a_lap(self, prepared: &mut dyn Prepared, first: Lap) -> Result<u32, LaunchError> {
+        let runs = self.runs_like((first, 1));
+        if !self.is_coarse() {
+            return Ok(runs);
+        }
+        let lap = prepared.run(runs)?;
+        Ok(self.runs_like((lap, runs)).max(runs))
+    }
+
+    fn runs_like(self, lap: (Lap, u32)) -> u32 {
+        let most = if self.is_coarse() { MAX_RUNS_BY_COARSE_CLOCK } else { MAX_RUNS_PER_SAMPLE };
+        whole(self.lap / self.time(&[lap]).max(Seconds::new(1e-7)), most)
     }
 
     /// Whether a CPU poses as the device.
@@ -350,9 +378,11 @@ impl Laps<'_> {
             until_steady(self.prepared, WARM_UP, protocol.interrupted)?;
             self.spent += WARM_UP;
         }
-        let mut laps = vec![self.lap(1)?];
-        let runs = runs_of_a_lap(self.judge.time(&laps));
-        let mut wall = laps[0].0.wall;
+        let first = self.lap(1)?;
+        let mut wall = first.0.wall;
+        let runs = self.judge.runs_of_a_lap(self.prepared, first.0)?;
+        // By a coarse clock the first lap is too short to count.
+        let mut laps = if self.judge.is_coarse() { vec![self.lap(runs)?] } else { vec![first] };
         for _ in 0..LAPS {
             let hopeless = best.is_some_and(|best| self.judge.time(&laps) > best * HOPELESS);
             if wall > LAPS_TIME || (hopeless && wall > DOUBT_TIME) {
@@ -369,13 +399,5 @@ impl Laps<'_> {
         let lap = self.prepared.run(runs)?;
         self.spent += self.judge.cost(&lap);
         Ok((lap, runs))
-    }
-}
-
-/// The number of runs that together last for a lap.
-pub(super) fn runs_of_a_lap(run: Seconds) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before the cast")]
-    {
-        (LAP / run.max(Seconds::new(1e-7))).ceil().clamp(1.0, 1000.0) as u32
     }
 }

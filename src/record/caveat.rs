@@ -6,6 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ceiling::CeilingKind;
+use super::timing::Clock;
+use crate::units::Seconds;
 
 /// A caveat. It travels with the record into comparison, projection and report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -60,6 +62,26 @@ pub enum Caveat {
         /// Time of the reference over its median.
         ratio: f64,
     },
+    /// A clock moves in steps that short batches would show, as in a browser that rounds times.
+    CoarseClock {
+        /// Which clock.
+        clock: Clock,
+        /// Its step.
+        step_s: f64,
+        /// What the samples were timed with instead, or all the same in longer batches.
+        used: Clock,
+    },
+    /// A batch of as many runs as there may be is still short for the clock.
+    ShortBatch {
+        /// One step of the clock over the batch.
+        share: f64,
+    },
+    /// The host stood still for a while during the samples, and again when the case was repeated: a tab in the background,
+    /// or a computer that slept.
+    HostPaused {
+        /// The longest pause.
+        seconds: f64,
+    },
     /// The driver took long to compile the kernel: a program that uses it seems to hang at its first use.
     SlowCompilation {
         /// Until the pipeline was there.
@@ -106,6 +128,26 @@ impl fmt::Display for Caveat {
                 f,
                 "above the ceiling: {fraction:.2} of the measured {}; that ceiling is too low, or the input was cached",
                 ceiling.label()
+            ),
+            Self::CoarseClock { clock, step_s, used } => {
+                let whose =
+                    if *clock == Clock::Device { "the device's timestamps move" } else { "the host's clock moves" };
+                let answer = if clock == used {
+                    "so batches are long enough that a step is at most 1 % of one"
+                } else {
+                    "so the wall clock timed the samples"
+                };
+                write!(f, "coarse clock: {whose} in steps of {}, {answer}", Seconds::new(*step_s))
+            }
+            Self::ShortBatch { share } => write!(
+                f,
+                "short batch: one step of the clock is {:.0} % of a batch, so the time is known no better",
+                share * 100.0
+            ),
+            Self::HostPaused { seconds } => write!(
+                f,
+                "host paused: the host stood still for {seconds:.1} s during the samples, and again after a repeat; keep the \
+                 window in front and the computer awake"
             ),
             Self::SlowCompilation { seconds } => {
                 write!(f, "slow compilation: the driver took {seconds:.1} s to compile this kernel")

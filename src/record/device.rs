@@ -109,6 +109,19 @@ pub struct Host {
     pub logical_cpus: u32,
     /// Main memory.
     pub memory_bytes: u64,
+    /// The browser that ran the program; absent where none did, and in documents of versions 1 to 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub browser: Option<Browser>,
+}
+
+/// A browser, as it names itself. It stands between the program and the driver, and checks every shader by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Browser {
+    /// Its name, e.g. `Chromium`; `unknown` where it does not tell.
+    pub name: String,
+    /// Its version; `unknown` where it does not tell.
+    pub version: String,
 }
 
 /// Name, version and commit of the program.

@@ -24,7 +24,9 @@ use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 /// - Version 3 added the routing of the cases that make one ([`Case::tokens_per_expert`]; before: empty) and where the
 ///   time of the run went ([`Record::time_spent`]).
 /// - Version 4 added compilation times and the duel of the two best variants (before: not recorded).
-pub const SCHEMA_VERSION: u32 = 4;
+/// - Version 5 added runs in a browser ([`Host::browser`], checks that are the browser's own) and the steps of the clocks
+///   ([`Protocol::clock_steps`]; before: no browser, steps not recorded).
+pub const SCHEMA_VERSION: u32 = 5;
 
 /// A result document.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

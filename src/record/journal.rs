@@ -162,7 +162,8 @@ fn tidy(mut record: Record) -> Record {
         &mut device.backend,
         &mut protocol.preset_reason,
     ];
-    for text in texts {
+    let browser = host.browser.iter_mut().flat_map(|browser| [&mut browser.name, &mut browser.version]);
+    for text in texts.into_iter().chain(browser) {
         *text = printable(text, MAX_TEXT).trim().to_owned();
     }
     record
@@ -226,7 +227,7 @@ fn commit(record: &Record) -> String {
     record.tool.git_commit.clone().unwrap_or_else(|| "none".to_owned())
 }
 
-/// The protocol without the words on why its preset was chosen, which may quote a measurement.
+/// The protocol without what was measured: the steps of the clocks, and the words on why its preset was chosen.
 fn comparable(protocol: &Protocol) -> Protocol {
-    Protocol { preset_reason: String::new(), ..protocol.clone() }
+    Protocol { preset_reason: String::new(), clock_steps: None, ..protocol.clone() }
 }

@@ -26,14 +26,14 @@ mod validate;
 pub use case::{Achieved, Bound, CacheState, Candidate, Case, LayerPart, LeftOut, Rejected, Second, Tuning};
 pub use caveat::Caveat;
 pub use ceiling::{CachePoint, Ceiling, CeilingKind, LastLevelCache, Quantity};
-pub use device::{Device, DeviceType, Host, MemorySource, Tool};
+pub use device::{Browser, Device, DeviceType, Host, MemorySource, Tool};
 pub use document::{Record, SCHEMA_VERSION};
 pub use error::RecordError;
 pub use io::{load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
 pub use lock::{Lock, Locked};
 pub use place::{JournalPlace, Receiver};
-pub use protocol::{Protocol, Reading, Reference, Selection, TimeSpent};
+pub use protocol::{ClockSteps, Protocol, Reading, Reference, RuntimeChecks, Selection, TimeSpent};
 pub use timing::{Clock, Timing};
 
 pub use crate::kernels::cases::Preset;

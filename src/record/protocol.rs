@@ -22,15 +22,81 @@ pub struct Protocol {
     pub seed: u64,
     /// What the samples were timed with.
     pub clock: Clock,
-    /// Whether the shaders ran with wgpu's bounds and loop checks. True in a browser, which has checks of its own that cannot
-    /// be turned off.
-    pub runtime_checks: bool,
+    /// By how much the clocks move at once, measured at the start of the run; absent in documents of versions 1 to 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_steps: Option<ClockSteps>,
+    /// Whether the shaders ran with wgpu's bounds and loop checks, or with a browser's.
+    pub runtime_checks: RuntimeChecks,
     /// Inputs rotate over buffer sets until at least this much memory is touched between two uses of one set.
     pub rotation_bytes: u64,
     /// A case stops when the 95 % interval of its median is within this fraction of the median on either side ...
     pub target_relative_ci: f64,
     /// ... or when this much time went into its samples.
     pub sample_budget_s: Seconds,
+}
+
+/// Bounds and loop checks in the shaders, in a document `true`, `false` or `"browser"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(from = "WrittenChecks", into = "WrittenChecks")]
+pub enum RuntimeChecks {
+    /// Without any.
+    Off,
+    /// With wgpu's.
+    On,
+    /// With those of the browser, which nobody can turn off.
+    Browser,
+}
+
+impl RuntimeChecks {
+    /// wgpu's checks, where they were asked for.
+    pub const fn native(asked: bool) -> Self {
+        if asked { Self::On } else { Self::Off }
+    }
+}
+
+/// [`RuntimeChecks`] in a document. Versions 1 to 4 knew a flag alone.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "true, false or \"browser\"")]
+enum WrittenChecks {
+    Native(bool),
+    Foreign(ForeignChecks),
+}
+
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ForeignChecks {
+    Browser,
+}
+
+impl From<WrittenChecks> for RuntimeChecks {
+    fn from(written: WrittenChecks) -> Self {
+        match written {
+            WrittenChecks::Native(asked) => Self::native(asked),
+            WrittenChecks::Foreign(ForeignChecks::Browser) => Self::Browser,
+        }
+    }
+}
+
+impl From<RuntimeChecks> for WrittenChecks {
+    fn from(checks: RuntimeChecks) -> Self {
+        match checks {
+            RuntimeChecks::Off => Self::Native(false),
+            RuntimeChecks::On => Self::Native(true),
+            RuntimeChecks::Browser => Self::Foreign(ForeignChecks::Browser),
+        }
+    }
+}
+
+/// The steps of the clocks: every time that they show is a multiple of it. Steps below 40 ns are not told apart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClockSteps {
+    /// Of the device's timestamps; absent where it has none, or where they did not show a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_s: Option<Seconds>,
+    /// Of the host's clock; absent where it did not show a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wall_s: Option<Seconds>,
 }
 
 /// Which variants of a kernel are timed in full.

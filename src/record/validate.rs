@@ -11,7 +11,7 @@ use super::check::{
 };
 use super::device::{Device, Host};
 use super::document::Record;
-use super::protocol::{Protocol, Reference, Selection, TimeSpent};
+use super::protocol::{Protocol, Reference, RuntimeChecks, Selection, TimeSpent};
 use super::timing::Timing;
 use crate::kernels::{Verification, Work};
 use crate::printable::printable;
@@ -38,6 +38,7 @@ pub(super) fn check(record: &Record) -> Sound {
     host(&record.host)?;
     device(&record.device).map_err(|p| p.within("device"))?;
     protocol(&record.protocol).map_err(|p| p.within("protocol"))?;
+    in_a_browser(record)?;
     caveats(&record.caveats)?;
     for (kind, roof) in &record.ceilings {
         ceiling(*kind, roof).map_err(|p| p.within(&format!("ceilings.{kind:?}")))?;
@@ -54,7 +55,10 @@ pub(super) fn check(record: &Record) -> Sound {
 
 fn host(host: &Host) -> Sound {
     text("host.os", &host.os)?;
-    text("host.cpu", &host.cpu)
+    text("host.cpu", &host.cpu)?;
+    let Some(browser) = &host.browser else { return Ok(()) };
+    named("host.browser.name", &browser.name)?;
+    named("host.browser.version", &browser.version)
 }
 
 fn device(device: &Device) -> Sound {
@@ -93,8 +97,22 @@ fn protocol(protocol: &Protocol) -> Sound {
     if let Selection::Named { variant } = &protocol.selection {
         named("selection.variant", variant)?;
     }
+    let steps = protocol.clock_steps.unwrap_or_default();
+    for (at, step) in [("clock_steps.device_s", steps.device_s), ("clock_steps.wall_s", steps.wall_s)] {
+        step.map_or(Ok(()), |step| positive(at, step.get()))?;
+    }
     number("target_relative_ci", protocol.target_relative_ci)?;
     number("sample_budget_s", protocol.sample_budget_s.get())
+}
+
+/// A browser checks shaders by itself, and nothing else does.
+fn in_a_browser(record: &Record) -> Sound {
+    let checks = record.protocol.runtime_checks == RuntimeChecks::Browser;
+    match (&record.host.browser, checks) {
+        (Some(_), false) => Err(Problem::new("protocol.runtime_checks", "not \"browser\", but host.browser names one")),
+        (None, true) => Err(Problem::new("protocol.runtime_checks", "a browser's, but there is no host.browser")),
+        _ => Ok(()),
+    }
 }
 
 /// The parts exclude each other; the clocks' ticks may make them a little more than the whole.
@@ -133,6 +151,9 @@ fn caveats(caveats: &[Caveat]) -> Sound {
         | Caveat::AboveRoofline { fraction: value }
         | Caveat::AboveCeiling { fraction: value, .. }
         | Caveat::ReferenceMoved { ratio: value }
+        | Caveat::CoarseClock { step_s: value, .. }
+        | Caveat::ShortBatch { share: value }
+        | Caveat::HostPaused { seconds: value }
         | Caveat::SlowCompilation { seconds: value } => number("caveats", *value),
         Caveat::SoftwareAdapter
         | Caveat::Browser

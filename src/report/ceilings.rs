@@ -33,6 +33,12 @@ pub(super) fn ceiling_note(ceiling: &Ceiling) -> Option<String> {
     (!words.is_empty()).then(|| words.join(", "))
 }
 
+/// The browser that ran the program with its version; `None` where none did.
+pub(super) fn browser(record: &Record) -> Option<String> {
+    let browser = record.host.browser.as_ref()?;
+    Some(format!("{} {}", clean(&browser.name), clean(&browser.version)))
+}
+
 /// Tool with version and commit.
 pub(super) fn tool(record: &Record) -> String {
     let commit = record.tool.git_commit.as_deref().map_or(String::new(), |commit| format!(" ({})", clean(commit)));

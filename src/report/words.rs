@@ -4,7 +4,7 @@
 
 use crate::kernels::Family;
 use crate::projection::{Phase, Provenance};
-use crate::record::{Bound, CeilingKind, Clock, DeviceType, Preset};
+use crate::record::{Bound, CeilingKind, Clock, DeviceType, Preset, RuntimeChecks};
 use crate::report::compare::ratio::RatioVerdict;
 
 /// What a ceiling is the roof of.
@@ -50,6 +50,18 @@ pub(crate) const fn preset(preset: Preset) -> &'static str {
         Preset::Smoke => "smoke",
         Preset::Quick => "quick",
         Preset::Full => "full",
+        Preset::Phone => "phone",
+        Preset::Laptop => "laptop",
+        Preset::Desktop => "desktop",
+    }
+}
+
+/// Whether shaders check bounds and loops.
+pub(crate) const fn runtime_checks(checks: RuntimeChecks) -> &'static str {
+    match checks {
+        RuntimeChecks::Off => "off",
+        RuntimeChecks::On => "on",
+        RuntimeChecks::Browser => "the browser's own",
     }
 }
 

@@ -3,6 +3,7 @@
 //! Shapes come from the models in specs/models. `full` and `quick` use the true sizes of a layer. `smoke` divides the
 //! hidden, intermediate and head counts by 8, so that a software adapter finishes in minutes. The router keeps all its
 //! experts, since its cost depends on them. Expert matmuls have 8 experts, those of one chip under expert parallelism.
+//! `phone`, `laptop` and `desktop` are for browsers: few kernels and types, at true sizes as far as their memory goes.
 //!
 //! gpt-oss: the biases of its matmuls and the clamp in its SwiGLU are left out. Qwen3-Next:
 //! three of four layers have linear attention, for which there are no kernels. The others have heads of 256: decode by group
@@ -36,6 +37,27 @@ pub enum Preset {
     Quick,
     /// True layer sizes of all models.
     Full,
+    /// A few layers at their true sizes, within 1 GB of memory and 2 minutes of a phone.
+    Phone,
+    /// The same with more tokens and types, within 2 GB and 4 minutes of a laptop.
+    Laptop,
+    /// Layers of more models, within 4 GB and 6 minutes of a desktop.
+    Desktop,
+}
+
+impl Preset {
+    /// All, in the order of their declaration.
+    pub const ALL: [Self; 6] = [Self::Smoke, Self::Quick, Self::Full, Self::Phone, Self::Laptop, Self::Desktop];
+
+    /// The most memory that a run plans with, in bytes, device and host together; `None` where the device alone decides.
+    pub const fn most_memory(self) -> Option<u64> {
+        match self {
+            Self::Smoke | Self::Quick | Self::Full => None,
+            Self::Phone => Some(1_000_000_000),
+            Self::Laptop => Some(2_000_000_000),
+            Self::Desktop => Some(4_000_000_000),
+        }
+    }
 }
 
 /// The sizes of a preset.
@@ -56,7 +78,12 @@ struct Scale {
     /// Whether it has what came after the first records: latent attention with its projections, shared experts, and the
     /// type that a model ships in. They would make `smoke` longer.
     is_current: bool,
+    /// The types of [`FEW_TYPES`], and of each model the kernels that its time goes to.
+    is_brief: bool,
 }
+
+/// The types of a brief preset: what every device computes in, what most have, and what large models are quantised to.
+const FEW_TYPES: &[StorageType] = &[StorageType::F32, StorageType::F16, StorageType::Int4, StorageType::Mxfp4];
 
 /// A number for each phase.
 struct ByPhase {
@@ -89,6 +116,7 @@ fn scale(preset: Preset) -> Scale {
             sequences: 8,
             kv_len: 1024,
             is_current: false,
+            is_brief: false,
         },
         Preset::Quick => Scale {
             models: &["llama-3.1-70b", "qwen3-235b-a22b", "deepseek-v3", "gpt-oss-120b"],
@@ -99,6 +127,7 @@ fn scale(preset: Preset) -> Scale {
             sequences: 32,
             kv_len: 4096,
             is_current: true,
+            is_brief: false,
         },
         Preset::Full => Scale {
             models: &[
@@ -118,6 +147,40 @@ fn scale(preset: Preset) -> Scale {
             sequences: 64,
             kv_len: 8192,
             is_current: true,
+            is_brief: false,
+        },
+        Preset::Phone => Scale {
+            models: &["qwen3-30b-a3b"],
+            divisor: 1,
+            rows: ByPhase { prefill: 128, decode: 4 },
+            routed_tokens: ByPhase { prefill: 1024, decode: 32 },
+            prompt: 1024,
+            sequences: 8,
+            kv_len: 2048,
+            is_current: true,
+            is_brief: true,
+        },
+        Preset::Laptop => Scale {
+            models: &["qwen3-30b-a3b", "gpt-oss-120b"],
+            divisor: 1,
+            rows: ByPhase { prefill: 256, decode: 8 },
+            routed_tokens: ByPhase { prefill: 2048, decode: 64 },
+            prompt: 2048,
+            sequences: 16,
+            kv_len: 2048,
+            is_current: true,
+            is_brief: true,
+        },
+        Preset::Desktop => Scale {
+            models: &["qwen3-235b-a22b", "deepseek-v3", "gpt-oss-120b"],
+            divisor: 1,
+            rows: ByPhase { prefill: 512, decode: 16 },
+            routed_tokens: ByPhase { prefill: 4096, decode: 128 },
+            prompt: 2048,
+            sequences: 32,
+            kv_len: 4096,
+            is_current: true,
+            is_brief: true,
         },
     }
 }
@@ -156,6 +219,9 @@ const IN_NVFP4: &str = "deepseek-v3";
 /// the first records had if it was in them. A kernel that exists in f32 alone is measured in it.
 fn has_type(model: &Model, case: &CaseSpec, scale: &Scale) -> bool {
     let ships_in = |checkpoint| scale.is_current && model.checkpoint == checkpoint;
+    if scale.is_brief && !FEW_TYPES.contains(&case.element) {
+        return false;
+    }
     match case.element {
         StorageType::F16 | StorageType::Bf16 => true,
         StorageType::F32 if case.kernel.elements() == [StorageType::F32] => true,
@@ -178,6 +244,9 @@ fn size(value: u64) -> usize {
 }
 
 fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
+    if scale.is_brief {
+        return brief_kernels(model, phase, scale);
+    }
     let mut kernels = Vec::new();
     let hidden = size(model.hidden) / scale.divisor;
     let rows = scale.rows.of(phase);
@@ -197,6 +266,21 @@ fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFami
     kernels.extend(attention_kernels(model, phase, scale));
     kernels.extend(attention_blocks(model, hidden, phase, scale));
     kernels.extend(model.moe.iter().flat_map(|moe| moe_layers(moe, hidden, rows.div_ceil(4), scale)));
+    kernels
+}
+
+/// What most of a model's time goes to: gate, experts and attention in both phases, and one whole layer in decode.
+fn brief_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
+    let (hidden, rows) = (size(model.hidden), scale.rows.of(phase));
+    let mut kernels = Vec::new();
+    if let Some(moe) = &model.moe {
+        let experts = Ffn { experts: LOCAL_EXPERTS, rows, hidden, intermediate: size(moe.intermediate) };
+        kernels.extend(gating_kernels(moe, hidden, scale.routed_tokens.of(phase)));
+        kernels.extend(experts.kernels());
+        kernels.extend(moe_layers(moe, hidden, rows, scale).pop().filter(|_| phase == KernelPhase::Decode));
+    }
+    // The first is the one without a window, on a cache in one piece.
+    kernels.extend(attention_kernels(model, phase, scale).into_iter().take(1));
     kernels
 }
 
@@ -408,7 +492,7 @@ mod tests {
 
     #[test]
     fn ids_are_unique_in_every_preset() {
-        for preset in [Preset::Smoke, Preset::Quick, Preset::Full] {
+        for preset in Preset::ALL {
             let cases = cases_of(preset);
             let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
             assert_eq!(ids.len(), cases.len(), "{preset:?}");

@@ -4,7 +4,7 @@ use js_sys::{Function, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
 use super::user_agent::{self, UserAgent};
-use crate::record::{Device, Host};
+use crate::record::{Browser, Device, Host};
 
 /// Vendors under WebGPU's names, with the names and PCI ids that native records have.
 const VENDORS: [(&str, &str, u32); 11] = [
@@ -45,11 +45,13 @@ fn agent() -> UserAgent {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small count, and a cast saturates")]
 pub(in crate::measure) fn host() -> Host {
     let navigator = navigator();
+    let UserAgent { browser, version, os } = agent();
     Host {
-        os: agent().os,
+        os,
         cpu: "unknown".to_owned(),
         logical_cpus: number(&navigator, "hardwareConcurrency") as u32,
         memory_bytes: (number(&navigator, "deviceMemory") * f64::from(1 << 30)) as u64,
+        browser: Some(Browser { name: browser, version }),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::super::clocks;
 use super::super::executor::{Executor, LaunchError, Prepared};
+use super::super::sampling::FINE_SAMPLES;
 use super::super::verify::{self, CaseProtocol, RunError};
 use crate::kernels::{Kernel, KernelCase, Made, StorageType};
-use crate::record::{Ceiling, CeilingKind, Device, DeviceType, Quantity};
+use crate::record::{Ceiling, CeilingKind, Clock, Device, DeviceType, Quantity};
 use crate::units::Seconds;
 
 /// Whether no other form of a probe can be tried after this error.
@@ -55,7 +57,12 @@ impl ProbeBench<'_> {
         let Attempt { probe, sets } = attempt;
         let mut protocol = CaseProtocol { sets, ..self.protocol };
         protocol.sampling.runs_per_sample = match kind {
-            CeilingKind::Launch => Some(100),
+            // By a coarse clock that many would be too short.
+            CeilingKind::Launch
+                if clocks::caveat(Clock::Device, protocol.sampling.clock_steps, FINE_SAMPLES).is_none() =>
+            {
+                Some(100)
+            }
             CeilingKind::Submit => Some(1),
             _ => None,
         };

@@ -7,8 +7,8 @@ use super::super::sampling::{Pace, Sampling};
 use super::*;
 use crate::kernels::Work;
 use crate::kernels::probes::FmaForm;
-use crate::record::DeviceType;
 use crate::record::LastLevelCache;
+use crate::record::{ClockSteps, DeviceType};
 use crate::units::{Bytes, Seconds};
 
 /// A GPU with f16 and matrices whose buffers are small, so that tests are short.
@@ -54,7 +54,8 @@ fn go_on(fake: Fake, device: &Device) -> Outcome {
     };
     let interrupted = AtomicBool::new(false);
     let (budget, pace) = (Seconds::new(0.05), Pace::SOFTWARE);
-    let sampling = Sampling { target_relative_ci: 0.02, budget, runs_per_sample: None, pace };
+    let sampling =
+        Sampling { target_relative_ci: 0.02, budget, runs_per_sample: None, pace, clock_steps: ClockSteps::default() };
     let protocol = CaseProtocol { seed: 1, sets: 1, effort: u64::MAX, sampling, interrupted: &interrupted };
     let mut executor: Box<dyn Executor> = Box::new(Rc::clone(&fake));
     let mut told = Vec::new();

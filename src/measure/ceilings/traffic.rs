@@ -13,6 +13,8 @@ use crate::units::{Bytes, BytesPerSecond, Seconds};
 
 /// The most bytes of a memory probe's buffer.
 const MEMORY_BYTES: u64 = 256 << 20;
+/// At least so many buffers of one are within the share of memory that probes may take: those of a copy, twice.
+const LEAST_SETS: u64 = 4;
 /// The bytes that are touched between two uses of the same memory: more than any cache holds.
 const MEMORY_APART: u64 = 2 << 30;
 /// The smallest working set for the cache's roof: more than the caches of single cores hold ...
@@ -36,7 +38,7 @@ impl ProbeBench<'_> {
 
     /// A stream over more sets of buffers than any cache holds, or over fewer if memory runs out.
     pub(super) fn memory(&self, kind: CeilingKind) -> Result<Ceiling, RunError> {
-        let bytes = self.buffer_bytes(MEMORY_BYTES);
+        let bytes = self.buffer_bytes(MEMORY_BYTES.min((memory_share(self.device) / LEAST_SETS) >> 20 << 20));
         let probe: Box<dyn Kernel> = match kind {
             CeilingKind::MemoryWrite => Box::new(WriteProbe { bytes }),
             CeilingKind::MemoryCopy => Box::new(CopyProbe { bytes }),
@@ -73,7 +75,7 @@ impl ProbeBench<'_> {
     /// The fastest of several working sets, with the list of all of them and the size where the cache ends.
     pub(super) fn cache(&self) -> Result<Ceiling, RunError> {
         let most = if self.is_software() { MOST_CACHE_BYTES_SOFTWARE } else { MOST_CACHE_BYTES };
-        let most = self.buffer_bytes(most as u64);
+        let most = self.buffer_bytes((most as u64).min(memory_share(self.device)));
         let memory = self.memory_rate();
         let (mut points, mut best): (Vec<CachePoint>, Option<Ceiling>) = (Vec::new(), None);
         let sizes = std::iter::successors(Some(LEAST_CACHE_BYTES), |bytes| Some(bytes * 2));

@@ -7,11 +7,24 @@ struct Script {
     runs: Vec<u32>,
     /// What the device's clock shows for a second.
     rate: f64,
+    /// The host's time, and how long the host stands still before the laps with these numbers.
+    now: f64,
+    pauses: Vec<(usize, f64)>,
+    /// Time that a lap takes the host longer, likewise.
+    waits: Vec<(usize, f64)>,
 }
 
 impl Script {
     fn new(device_s: &[f64]) -> Self {
-        Self { device_s: device_s.iter().copied().map(Some).collect(), next: 0, runs: Vec::new(), rate: 1.0 }
+        Self {
+            device_s: device_s.iter().copied().map(Some).collect(),
+            next: 0,
+            runs: Vec::new(),
+            rate: 1.0,
+            now: 0.0,
+            pauses: Vec::new(),
+            waits: Vec::new(),
+        }
     }
 }
 
@@ -21,11 +34,19 @@ impl Prepared for Script {
         self.next += 1;
         self.runs.push(runs);
         let time = device.unwrap_or(1e-3) * f64::from(runs);
+        let of_lap = |all: &[(usize, f64)]| all.iter().filter(|(lap, _)| *lap == self.next).map(|(_, time)| time).sum();
+        let (pause, wait): (f64, f64) = (of_lap(&self.pauses), of_lap(&self.waits));
+        let wall = time + 1e-4 + wait;
+        self.now += pause + wall;
         Ok(Lap {
             device: device.map(|_| Seconds::new(time * self.rate)),
-            wall: Seconds::new(time + 1e-4),
+            wall: Seconds::new(wall),
             cpu: Some(Seconds::new(time)),
         })
+    }
+
+    fn now(&self) -> Seconds {
+        Seconds::new(self.now)
     }
 
     fn select(&mut self, _launches: Option<std::ops::Range<usize>>) {}
@@ -71,8 +92,13 @@ fn a_clock_that_takes_a_quarter_of_a_second_to_rise_is_waited_for() {
     }
 }
 
-const SAMPLING: Sampling =
-    Sampling { target_relative_ci: 0.02, budget: Seconds::new(0.5), runs_per_sample: None, pace: Pace::SOFTWARE };
+const SAMPLING: Sampling = Sampling {
+    target_relative_ci: 0.02,
+    budget: Seconds::new(0.5),
+    runs_per_sample: None,
+    pace: Pace::SOFTWARE,
+    clock_steps: ClockSteps { device_s: None, wall_s: None },
+};
 
 fn go(script: &mut Script) -> Sampled {
     sample(script, 3, &SAMPLING, &AtomicBool::new(false)).unwrap()
@@ -166,4 +192,25 @@ fn a_short_kernel_in_a_slow_queue_keeps_the_device_clock() {
 fn an_interrupt_ends_sampling() {
     let result = sample(&mut Script::new(&[1e-3]), 1, &SAMPLING, &AtomicBool::new(true));
     assert_eq!(result.unwrap_err(), SamplingError::Interrupted);
+}
+
+#[test]
+fn a_pause_of_the_host_is_seen_between_laps_and_within_one_and_a_slow_device_is_none() {
+    let paused = |pauses: &[(usize, f64)], waits: &[(usize, f64)], device_s: &[f64]| {
+        let mut script = Script::new(device_s);
+        (script.pauses, script.waits) = (pauses.to_vec(), waits.to_vec());
+        go(&mut script).paused.map(Seconds::get)
+    };
+    let steady = [2e-3; 20];
+    let mut slow = steady;
+    slow[6] = 1.5;
+    assert_eq!(paused(&[], &[], &steady), None);
+    assert_eq!(paused(&[], &[], &slow), None, "the device explains it");
+    let near = |found: Option<f64>| found.is_some_and(|found| (found - 1.0).abs() < 1e-3);
+    assert!(near(paused(&[(6, 1.0)], &[], &steady)));
+    assert!(near(paused(&[], &[(6, 1.0)], &steady)));
+    assert_eq!(paused(&[(6, 0.1)], &[(7, 0.1)], &steady), None, "a busy computer");
+    // Without a device clock the other laps tell what is usual.
+    let mut blind = Script { device_s: vec![None; 20], waits: vec![(6, 1.0)], ..Script::new(&[]) };
+    assert!(near(go(&mut blind).paused.map(Seconds::get)));
 }

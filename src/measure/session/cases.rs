@@ -12,7 +12,7 @@ use super::super::roofs::Limits;
 use super::super::sampling::{Pace, Sampling, SamplingError};
 use super::super::throttling::{self, Watch};
 use super::super::tuning::{self, Choice, TrialError};
-use super::super::verify::{CaseProtocol, RunError};
+use super::super::verify::{CaseProtocol, MeasuredCase, RunError};
 use super::state::{Event, RunState, SessionError};
 use crate::kernels::{Kernel, Plan, compilers};
 use crate::record::{Caveat, LeftOut, Reading, Record, Rejected, Tuning};
@@ -134,7 +134,7 @@ impl<'r> Session<'_, 'r> {
         }
     }
 
-    /// Samples the winner of the finals, once more if the reference kernel moved, and records it.
+    /// Samples the winner of the finals, once more if the host paused or the reference kernel moved, and records it.
     fn sample(
         &mut self,
         case: &PlannedCase,
@@ -144,18 +144,20 @@ impl<'r> Session<'_, 'r> {
     ) -> Result<(), SessionError> {
         let Finals { variant, mut verified, second, .. } = finals;
         let mut measured = verified.sample(&protocol.sampling, protocol.interrupted);
-        let mut moved = None;
-        if measured.is_ok()
-            && let Some(ratio) = self.watch()?
-        {
-            // Sampled once more; if the reference has moved again, the case gets a caveat.
-            (self.state.tell)(Event::Repeated(&case.id, ratio));
-            self.check_interrupt()?;
-            measured = verified.sample(&protocol.sampling, protocol.interrupted);
-            let again = self.reading()?;
-            if let (Some(reading), Some(all)) = (again, self.state.journal.record().reference.clone()) {
-                moved = throttling::moved(&all, &reading);
-                self.state.journal.push_reading(reading)?;
+        let mut doubts = Vec::new();
+        if let Ok(first) = &measured {
+            let (paused, moved) = (first.sampled.paused, self.watch()?);
+            // Sampled once more; if the host has paused or the reference has moved again, the case gets a caveat.
+            if let Some(pause) = paused {
+                (self.state.tell)(Event::Paused(&case.id, pause));
+            }
+            if let Some(ratio) = moved {
+                (self.state.tell)(Event::Repeated(&case.id, ratio));
+            }
+            if paused.is_some() || moved.is_some() {
+                self.check_interrupt()?;
+                measured = verified.sample(&protocol.sampling, protocol.interrupted);
+                doubts = self.doubts(&measured, moved.is_some())?;
             }
         }
         let measured = match measured {
@@ -165,11 +167,28 @@ impl<'r> Session<'_, 'r> {
         let tuning = tuning.map(|tuning| Tuning { second, ..tuning });
         let plan = case.spec.kernel.plan(variant, case.spec.element);
         let mut done = into_record::case(case, variant, &plan, measured, tuning, self.state.journal.record());
-        done.caveats.extend(moved.map(|ratio| Caveat::ReferenceMoved { ratio }));
+        done.caveats.extend(doubts);
         done.caveats.extend(slow_compilation(done.tuning.as_ref()));
         self.state.journal.push_case(done.clone())?;
         (self.state.tell)(Event::Measured(&done));
         Ok(())
+    }
+
+    /// What is still wrong after a repeat: the host paused again, or the reference moved where it had moved before.
+    fn doubts(
+        &mut self,
+        repeat: &Result<MeasuredCase, RunError>,
+        had_moved: bool,
+    ) -> Result<Vec<Caveat>, SessionError> {
+        let paused = repeat.as_ref().ok().and_then(|measured| measured.sampled.paused);
+        let mut doubts: Vec<Caveat> =
+            paused.into_iter().map(|pause| Caveat::HostPaused { seconds: pause.get() }).collect();
+        let again = if had_moved { self.reading()? } else { None };
+        if let (Some(reading), Some(all)) = (again, self.state.journal.record().reference.clone()) {
+            doubts.extend(throttling::moved(&all, &reading).map(|ratio| Caveat::ReferenceMoved { ratio }));
+            self.state.journal.push_reading(reading)?;
+        }
+        Ok(doubts)
     }
 
     fn reject_all(&mut self, rejected: &[Rejected]) -> Result<(), SessionError> {
@@ -223,6 +242,7 @@ impl<'r> Session<'_, 'r> {
                 budget: record.protocol.sample_budget_s,
                 runs_per_sample: None,
                 pace: Pace::on(record.is_software()),
+                clock_steps: record.protocol.clock_steps.unwrap_or_default(),
             },
             interrupted: self.state.interrupted,
         }

@@ -16,6 +16,7 @@ use super::super::preset::choose_preset;
 use super::super::simulated::{self, Seen, SimulatedDevice};
 use super::cases::LONGEST_SUBMISSION;
 use super::*;
+use crate::kernels::{Family, KernelPhase};
 use crate::record::{Clock, Journal, Preset, Reference, Selection};
 use crate::specs::DeviceProfile;
 
@@ -44,13 +45,11 @@ fn options() -> Options {
     }
 }
 
-/// The whole default session on a device.
-fn play(name: &str) -> Played {
-    let profile = DeviceProfile::load(name).unwrap();
+/// The whole session on a device, by default with the preset that is chosen there.
+fn play(profile: DeviceProfile, asked: Option<Preset>) -> Played {
     let device = simulated::device(&profile);
     let ceilings = simulated::ceilings(&profile);
     let reference = Reference { invocations: 1 << 19, rounds: 64, threshold: 1.1, readings: Vec::new() };
-    let on = PlannedFor::device(&device, &ceilings);
     let empty = |preset| {
         let protocol = protocol(preset, "chosen".to_owned(), Clock::Device, &device, &ceilings, &options());
         let mut record = document(&device, protocol, Some(reference.clone()));
@@ -58,10 +57,13 @@ fn play(name: &str) -> Played {
         record
     };
     let machine = SimulatedDevice::new(profile.clone(), empty(Preset::Quick));
-    let planned = |preset| planning::cases(preset, &Selection::Tuned, &[], &on).unwrap();
+    let planned = |preset| {
+        let on = PlannedFor::device(&planning::within(Some(preset), &device), &ceilings);
+        planning::cases(preset, &Selection::Tuned, &[], &on).unwrap()
+    };
     let estimated = |preset| Ok(estimate::estimate(&planned(preset), &empty(preset), machine.host()));
     let rate = profile.rates.fma_f32_flop_per_s.value;
-    let chosen = choose_preset(None, &device, Some(rate), &estimated).unwrap();
+    let chosen = choose_preset(asked, &device, Some(rate), &estimated).unwrap();
     let planned = simulated::hollowed(planned(chosen.preset));
     let mut record = empty(chosen.preset);
     record.planned = planned.iter().map(|case| case.id.clone()).collect();
@@ -88,7 +90,8 @@ fn play(name: &str) -> Played {
 /// Every device with its session, played once for all tests.
 fn all_devices() -> &'static [Played] {
     static PLAYED: OnceLock<Vec<Played>> = OnceLock::new();
-    PLAYED.get_or_init(|| DeviceProfile::names().collect::<Vec<_>>().into_par_iter().map(play).collect())
+    let by_default = |name| play(DeviceProfile::load(name).unwrap(), None);
+    PLAYED.get_or_init(|| DeviceProfile::names().collect::<Vec<_>>().into_par_iter().map(by_default).collect())
 }
 
 fn slowest_sample(record: &Record, planned: &[PlannedCase], machine: &SimulatedDevice) -> (f64, String) {
@@ -192,5 +195,71 @@ fn every_kernel_is_measured_on_every_device() {
     for Played { profile, planned, record, .. } in all_devices() {
         let all = kernels(&mut planned.iter().map(|case| &*case.id));
         assert_eq!(all, kernels(&mut record.cases.iter().map(|case| &*case.id)), "{}", profile.name);
+    }
+}
+
+/// The devices that each preset for browsers is for, with its minutes.
+const CLASSES: [(Preset, f64, &[&str]); 3] = [
+    (Preset::Phone, 2.0, &["adreno-740"]),
+    (Preset::Laptop, 4.0, &["apple-m1", "apple-m2", "apple-m2-max"]),
+    (Preset::Desktop, 6.0, &["rtx-2060", "rtx-3060", "rtx-4090", "rx-7900-xtx", "rx-9070-xt", "arc-a770"]),
+];
+
+/// The device as a browser shows it: WebGPU's default limits with bindings of 1 GiB, no matrices, and no size of memory.
+fn in_a_browser(name: &str) -> DeviceProfile {
+    let mut profile = DeviceProfile::load(name).unwrap();
+    for (limit, most) in [
+        ("max_compute_invocations_per_workgroup", 256),
+        ("max_compute_workgroup_storage_size", 32 << 10),
+        ("max_storage_buffer_binding_size", 1 << 30),
+        ("max_buffer_size", 1 << 30),
+        ("max_storage_buffers_per_shader_stage", 10),
+    ] {
+        let own = profile.limits.entry(limit.to_owned()).or_insert(most);
+        *own = most.min(*own);
+    }
+    profile.features.retain(|feature| !feature.starts_with("cooperative_matrix"));
+    profile.backend = "browser_webgpu".to_owned();
+    profile
+}
+
+#[test]
+fn presets_for_browsers_stay_within_their_minutes_and_memory_on_the_devices_that_they_are_for() {
+    let sessions: Vec<(Preset, f64, &str)> = CLASSES
+        .into_iter()
+        .flat_map(|(preset, most, names)| names.iter().map(move |name| (preset, most, *name)))
+        .collect();
+    let played: Vec<(f64, Played)> =
+        sessions.into_par_iter().map(|(preset, most, name)| (most, play(in_a_browser(name), Some(preset)))).collect();
+    let text: String = played.iter().map(|(_, played)| summary(played)).collect();
+    insta::assert_snapshot!(text);
+    for (most, Played { profile, preset, estimate, record, seen, .. }) in &played {
+        let (name, memory) = (&profile.name, preset.most_memory().unwrap() as f64);
+        let minutes = [estimate.wall.get() / 60.0, seen.now / 60.0];
+        assert!(minutes.iter().all(|minutes| minutes <= most), "{preset:?} on {name}: {minutes:?} min");
+        let host = estimate.host_bytes.get();
+        let planned = host + estimate.device_bytes.get();
+        let taken = host + seen.most_bytes as f64;
+        assert!(planned <= memory && taken <= memory, "{preset:?} on {name}: {planned} and {taken} of {memory} B");
+        assert!(host <= 2e9, "{preset:?} on {name}: {host} B of wasm32's memory");
+        assert!(record.complete && record.rejected.is_empty(), "{name}: {:?}", record.rejected.first());
+        assert_eq!(seen.watchdog, 0, "{name}");
+    }
+}
+
+#[test]
+fn presets_for_browsers_measure_every_family_in_both_phases_and_f32_where_there_is_nothing_else() {
+    for (preset, _, names) in CLASSES {
+        let mut profile = in_a_browser(names[0]);
+        profile.features.clear();
+        let Played { record, .. } = play(profile, Some(preset));
+        let measured: BTreeSet<(Family, KernelPhase)> =
+            record.cases.iter().map(|case| (case.family, case.phase)).collect();
+        for family in [Family::Gating, Family::ExpertMatmul, Family::Attention] {
+            for phase in [KernelPhase::Prefill, KernelPhase::Decode] {
+                assert!(measured.contains(&(family, phase)), "{preset:?}: {family:?} {phase:?}");
+            }
+        }
+        assert!(measured.contains(&(Family::Layer, KernelPhase::Decode)), "{preset:?}");
     }
 }

@@ -9,6 +9,7 @@ use super::super::planning::PlanError;
 use super::super::tuning_cache::TuningCache;
 use super::super::verify::RunError;
 use crate::record::{Case, CeilingKind, Journal, LeftOut, Preset, RecordError, Rejected, ResumeError, Tuning};
+use crate::units::Seconds;
 
 /// What happens, for whoever shows it.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub enum Event<'a> {
     Tuned(&'a str, &'a Tuning),
     /// The reference kernel moved by this factor after a case, which is run again.
     Repeated(&'a str, f64),
+    /// The host stood still for so long while a case was sampled; it is run again.
+    Paused(&'a str, Seconds),
     /// Something to know that is no failure.
     Note(&'a str),
     /// A case is in the document.

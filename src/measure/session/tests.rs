@@ -17,7 +17,7 @@ use super::*;
 use crate::kernels::cases::CaseSpec;
 use crate::kernels::{Family, Kernel, KernelPhase, StorageType, Target, Work};
 use crate::record::{
-    Caveat, Ceiling, CeilingKind, Clock, Device, DeviceType, Journal, Preset, Reference, Selection, Timing,
+    Caveat, Ceiling, CeilingKind, Clock, ClockSteps, Device, DeviceType, Journal, Preset, Reference, Selection, Timing,
     Verification, load,
 };
 use crate::units::Seconds;
@@ -69,6 +69,8 @@ struct Outcome {
     prepared: usize,
     /// How often the device was opened.
     opened: usize,
+    /// Runs of each kernel.
+    runs: BTreeMap<&'static str, usize>,
 }
 
 impl Outcome {
@@ -123,7 +125,14 @@ fn reopening(
     let mut run =
         RunState { journal: &mut journal, cache: &mut cache, interval, interrupted: &interrupted, tell: &mut tell };
     let result = all(Box::new(Rc::clone(fake)), &mut counted, planned, &mut run);
-    Outcome { record: journal.record().clone(), events, result, prepared: fake.prepared.get(), opened }
+    Outcome {
+        record: journal.record().clone(),
+        events,
+        result,
+        prepared: fake.prepared.get(),
+        opened,
+        runs: fake.runs.take(),
+    }
 }
 
 fn go(fake: Fake, kernels: &[FakeKernel]) -> Outcome {
@@ -485,6 +494,30 @@ fn a_run_on_a_device_whose_arithmetic_cannot_be_measured_takes_the_smallest_pres
     assert_eq!((record.planned.len(), record.cases.len(), record.rejected.len()), (1, 0, 0));
 }
 
+/// A session on a host that stands still for a second before the runs of the case with these numbers.
+fn with_pauses(is_pause: impl Fn(usize) -> bool + 'static) -> Outcome {
+    let pause = move |kernel: &str, run| if kernel == SINGLE.name && is_pause(run) { 1.0 } else { 0.0 };
+    let mut fake = steady();
+    fake.pause = Box::new(pause);
+    go(fake, &[SINGLE])
+}
+
+#[test]
+fn a_case_in_which_the_host_stood_still_is_repeated_and_has_a_caveat_only_if_that_happens_again() {
+    let clean = with_pauses(|_| false);
+    assert_eq!((clean.told("Paused"), clean.record.cases[0].caveats.len()), (0, 0));
+    // The last run of the case is a sample.
+    let runs = clean.runs[SINGLE.name];
+    let once = with_pauses(move |run| run == runs);
+    assert_eq!((once.told("Paused"), once.record.cases[0].caveats.len()), (1, 0), "{:?}", once.events);
+    let always = with_pauses(move |run| run >= runs);
+    always.result.unwrap();
+    assert_eq!((always.events.len(), always.record.cases[0].timing.median_s), {
+        (clean.events.len() + 1, clean.record.cases[0].timing.median_s)
+    });
+    assert_eq!(always.record.cases[0].caveats, [Caveat::HostPaused { seconds: 1.0 }]);
+}
+
 #[test]
 fn a_trial_is_short_where_nobody_knows_the_roof_of_arithmetic() {
     let kernel = crate::kernels::matmul::Matmul::dense(2048, 2048, 2048);
@@ -503,8 +536,13 @@ fn a_trial_is_short_where_nobody_knows_the_roof_of_arithmetic() {
     let mut bare = record(&[]);
     bare.ceilings.clear();
     let interrupted = AtomicBool::new(false);
-    let sampling =
-        Sampling { target_relative_ci: 1.0, budget: Seconds::ZERO, runs_per_sample: None, pace: Pace::SOFTWARE };
+    let sampling = Sampling {
+        target_relative_ci: 1.0,
+        budget: Seconds::ZERO,
+        runs_per_sample: None,
+        pace: Pace::SOFTWARE,
+        clock_steps: ClockSteps::default(),
+    };
     let protocol = CaseProtocol { seed: 1, sets: 1, effort: EFFORT, sampling, interrupted: &interrupted };
     let choice = tuning::choose(&steady(), &case, &protocol, &bare, &|_, _| None, &mut |_| {}).unwrap();
     // A fifth of a teraflop a second for 20 ms, where the whole takes 17 GFLOP.

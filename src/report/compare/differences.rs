@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::record::Record;
-use crate::report::ceilings::tool;
+use crate::report::ceilings::{browser, tool};
 use crate::report::text::clean;
 use crate::report::words;
 use crate::units::Bytes;
@@ -24,13 +24,22 @@ pub struct Missing {
 /// Each circumstance that differs: what, both values, and what it does to the figures.
 pub(super) fn between(base: &Record, other: &Record) -> Vec<String> {
     type Of = fn(&Record) -> String;
-    let rows: [(&str, Of, &str); 11] = [
+    let rows: [(&str, Of, &str); 12] = [
         ("schema version", |r| r.schema_version.to_string(), ""),
         ("preset", |r| words::preset(r.protocol.preset).to_owned(), "other shapes, so few cases are in common"),
         ("clock", |r| words::clock(r.protocol.clock).to_owned(), "wall times include submission and wait"),
         ("driver", |r| format!("{} {}", clean(&r.device.driver), clean(&r.device.driver_info)), ""),
         ("backend", |r| clean(&r.device.backend), ""),
-        ("runtime checks", |r| on_off(r.protocol.runtime_checks), "checks slow the shaders down"),
+        (
+            "browser",
+            |r| browser(r).unwrap_or_else(|| "none".to_owned()),
+            "a browser adds its own checks, and time to every submission",
+        ),
+        (
+            "runtime checks",
+            |r| words::runtime_checks(r.protocol.runtime_checks).to_owned(),
+            "checks slow the shaders down",
+        ),
         ("seed", |r| r.protocol.seed.to_string(), "other inputs; routing depends on them"),
         (
             "rotation of inputs",
@@ -49,10 +58,6 @@ pub(super) fn between(base: &Record, other: &Record) -> Vec<String> {
             format!("{what}: {here} | {there}{effect}")
         })
         .collect()
-}
-
-fn on_off(on: bool) -> String {
-    if on { "on" } else { "off" }.to_owned()
 }
 
 /// Cases that `has` measured and `lacks` (with the ids `measured`) did not.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::record::{Case, Record};
+use crate::record::{Case, Record, RuntimeChecks};
 use crate::report::cases::best;
+use crate::report::ceilings::browser;
 use crate::report::export::cell::{CellValue, ColumnKind};
 use crate::report::text::clean;
 use crate::report::words;
@@ -65,7 +66,8 @@ pub(super) const COLUMNS: &[CaseColumn] = &[
     flag("software_adapter", |row| CellValue::Flag(row.record.is_software())),
     text("preset", |row| word(words::preset(row.record.protocol.preset))),
     count("seed", |row| CellValue::Count(row.record.protocol.seed)),
-    flag("runtime_checks", |row| CellValue::Flag(row.record.protocol.runtime_checks)),
+    flag("runtime_checks", |row| CellValue::Flag(row.record.protocol.runtime_checks != RuntimeChecks::Off)),
+    text("browser", |row| browser(row.record).map_or(CellValue::Missing, CellValue::Text)),
     text("id", |row| word(&row.case.id)),
     text("family", |row| word(&row.case.family.to_string())),
     text("kernel", |row| word(&row.case.kernel)),

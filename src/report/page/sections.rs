@@ -10,7 +10,7 @@ use crate::projection::outlook::Outlook;
 use crate::projection::{Phase, Projection, ProjectionCaveat, Provenance};
 use crate::record::{CeilingKind, Record};
 use crate::report::cases::best;
-use crate::report::ceilings::{ceiling_value, tool};
+use crate::report::ceilings::{browser, ceiling_value, tool};
 use crate::report::claims;
 use crate::report::numbers::{grouped_digits, percent};
 use crate::report::page::input::Page;
@@ -200,7 +200,7 @@ fn circumstances(record: &Record) -> Markup {
         ("Seed of inputs", protocol.seed.to_string()),
         ("Inputs rotate over", Bytes::from_count(protocol.rotation_bytes).to_string()),
         ("Stops at", format!("±{} or {}", percent(protocol.target_relative_ci), protocol.sample_budget_s)),
-        ("Runtime checks", if protocol.runtime_checks { "on" } else { "off" }.to_owned()),
+        ("Runtime checks", words::runtime_checks(protocol.runtime_checks).to_owned()),
         ("Vendor and ids", format!("{}, {:04x}:{:04x}", clean(&device.vendor), device.vendor_id, device.device_id)),
         ("Features", device.features.iter().map(|name| clean(name)).collect::<Vec<_>>().join(", ")),
         ("Limits", device.limits.iter().map(|(name, n)| format!("{} {n}", clean(name))).collect::<Vec<_>>().join(", ")),
@@ -208,7 +208,8 @@ fn circumstances(record: &Record) -> Markup {
         ("Host memory", Bytes::from_count(host.memory_bytes).to_string()),
         ("Tool", tool(record)),
     ];
-    html! { dl.facts { @for (name, value) in rows { div { dt { (name) } dd { (value) } } } } }
+    let in_browser = browser(record).map(|browser| ("Browser", browser));
+    html! { dl.facts { @for (name, value) in rows.into_iter().chain(in_browser) { div { dt { (name) } dd { (value) } } } } }
 }
 
 /// What the records mean on a fabric.

@@ -48,6 +48,7 @@ impl Listener {
             Event::Trying(id, variant) => json!({ "event": "trying", "id": id, "variant": variant }),
             Event::Tuned(id, tuning) => json!({ "event": "tuned", "id": id, "tuning": tuning }),
             Event::Repeated(id, ratio) => json!({ "event": "repeated", "id": id, "ratio": ratio }),
+            Event::Paused(id, pause) => json!({ "event": "paused", "id": id, "pause_s": pause }),
             Event::Note(text) => json!({ "event": "note", "text": text }),
             Event::Measured(case) => json!({ "event": "measured", "case": case }),
             Event::LeftOut(case) => json!({ "event": "left_out", "id": case.id, "reason": case.reason }),
