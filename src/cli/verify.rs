@@ -11,7 +11,7 @@ use crate::cli::output::{print, print_json};
 use crate::cli::progress::{Progress, Shown};
 use crate::kernels::cases::{CaseSpec, verification_cases};
 use crate::measure::gpu::Gpu;
-use crate::measure::verify::{RunError, Verdict, verdict};
+use crate::measure::verify::{RunError, VerificationOutcome, verdict};
 use crate::record::Preset;
 use crate::report::terminal::verify::{VerifiedCase, verified};
 
@@ -96,15 +96,15 @@ fn check(gpu: &Gpu, case: &CaseSpec, seed: u64) -> VerifiedCase {
         element: case.element,
     };
     match verdict(gpu, &gpu.info, case, seed) {
-        Verdict::LeftOut(problem) => (line.problem, line.left_out) = (Some(problem), true),
-        Verdict::Compared(compared) => {
+        VerificationOutcome::LeftOut(problem) => (line.problem, line.left_out) = (Some(problem), true),
+        VerificationOutcome::Compared(compared) => {
             let verification = compared.verification;
             line.passed = verification.passed();
             line.problem = (!line.passed).then(|| RunError::Wrong(Box::new(verification.clone())).to_string());
             line.error_of_type = Some(compared.error_of_type);
             line.verification = Some(verification);
         }
-        Verdict::Failed(error) => line.problem = Some(error.to_string()),
+        VerificationOutcome::Failed(error) => line.problem = Some(error.to_string()),
     }
     line
 }

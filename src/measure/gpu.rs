@@ -7,8 +7,6 @@ mod open;
 mod report;
 mod types;
 
-#[cfg(target_arch = "wasm32")]
-pub(super) use describe::device_type;
 pub use list::{list, select, short_bus_id};
 pub use memory::Heap;
 pub use report::{AdapterReport, MatrixShape, OpenReport};

@@ -4,9 +4,9 @@
 //! preset: verify, warm up, sample, record. Between schedule and device is the [`Executor`] trait, so that schedule,
 //! statistics and journal are tested with a fake one.
 
-pub mod ceilings;
 #[cfg(any(target_arch = "wasm32", test))]
 mod browser;
+pub mod ceilings;
 pub mod compile;
 pub mod criterion;
 pub mod estimate;

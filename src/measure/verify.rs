@@ -99,7 +99,7 @@ pub fn accuracy(executor: &dyn Executor, case: &KernelCase<'_>, seed: u64, effor
 
 /// What became of a case of the verification suite.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub enum VerificationOutcome {
     /// The device lacks what it needs, in words.
     LeftOut(String),
     /// It ran, and every element was compared.
@@ -109,15 +109,15 @@ pub enum Verdict {
 }
 
 /// Compares every element of a case of the verification suite with its twin's, where the device can run it.
-pub fn verdict(executor: &dyn Executor, device: &Device, case: &CaseSpec, seed: u64) -> Verdict {
+pub fn verdict(executor: &dyn Executor, device: &Device, case: &CaseSpec, seed: u64) -> VerificationOutcome {
     let kernel = case.kernel.as_ref();
     if let Some(problem) = features::missing(&kernel.plan(case.variant, case.element), device) {
-        return Verdict::LeftOut(problem);
+        return VerificationOutcome::LeftOut(problem);
     }
     let as_launched = KernelCase { kernel, variant: case.variant, storage: case.element };
     match accuracy(executor, &as_launched, seed, u64::MAX) {
-        Ok(compared) => Verdict::Compared(compared),
-        Err(error) => Verdict::Failed(error),
+        Ok(compared) => VerificationOutcome::Compared(compared),
+        Err(error) => VerificationOutcome::Failed(error),
     }
 }
 

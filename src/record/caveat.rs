@@ -73,10 +73,9 @@ impl fmt::Display for Caveat {
             Self::SoftwareAdapter => {
                 write!(f, "software adapter: a CPU posed as the GPU, so these figures say nothing about a GPU")
             }
-            Self::Browser => write!(
-                f,
-                "browser: it keeps bounds checks of its own in every shader, so a native run may be faster"
-            ),
+            Self::Browser => {
+                write!(f, "browser: it keeps bounds checks of its own in every shader, so a native run may be faster")
+            }
             Self::WallClock => {
                 write!(f, "wall clock: the adapter has no timestamp queries, so times include submission and wait")
             }

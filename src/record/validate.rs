@@ -134,7 +134,11 @@ fn caveats(caveats: &[Caveat]) -> Sound {
         | Caveat::AboveCeiling { fraction: value, .. }
         | Caveat::ReferenceMoved { ratio: value }
         | Caveat::SlowCompilation { seconds: value } => number("caveats", *value),
-        Caveat::SoftwareAdapter | Caveat::Browser | Caveat::WallClock | Caveat::Cached { .. } | Caveat::MissingCeiling { .. } => Ok(()),
+        Caveat::SoftwareAdapter
+        | Caveat::Browser
+        | Caveat::WallClock
+        | Caveat::Cached { .. }
+        | Caveat::MissingCeiling { .. } => Ok(()),
     })
 }
 

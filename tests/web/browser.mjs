@@ -22,7 +22,7 @@ export async function serve(folder, replaced = {}) {
     const { pathname } = new URL(request.url, 'http://host');
     if (pathname === '/blank') {
       response.writeHead(200, { 'content-type': TYPES['.html'] });
-      response.end('<!doctype html><title>blank</title>');
+      response.end('<!doctype html><title>blank</title><link rel="icon" href="data:,">');
       return;
     }
     const path = replaced[pathname] ?? join(folder, normalize(pathname === '/' ? '/index.html' : pathname));

@@ -14,7 +14,7 @@ use supernode_bench::kernels::cases::{CaseSpec, verification_cases};
 use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
 use supernode_bench::measure::options::Options;
 use supernode_bench::measure::session::{self, OpenDevice, SessionError};
-use supernode_bench::measure::verify::{RunError, Verdict, verdict};
+use supernode_bench::measure::verify::{RunError, VerificationOutcome, verdict};
 use supernode_bench::measure::{Executor, waiting};
 use supernode_bench::record::{Device, JournalPlace, Preset, Selection};
 use wasm_bindgen::prelude::*;
@@ -210,19 +210,19 @@ impl Verified {
     /// Counts one case. Returns what is wrong with it, if anything is.
     fn check(&mut self, gpu: &Gpu, case: &CaseSpec, seed: u64) -> Result<Option<&str>, JsError> {
         let problem = match verdict(gpu, &gpu.info, case, seed) {
-            Verdict::LeftOut(_) => {
+            VerificationOutcome::LeftOut(_) => {
                 self.left_out += 1;
                 return Ok(None);
             }
-            Verdict::Compared(compared) if compared.verification.passed() => {
+            VerificationOutcome::Compared(compared) if compared.verification.passed() => {
                 self.right += 1;
                 return Ok(None);
             }
-            Verdict::Compared(compared) => RunError::Wrong(Box::new(compared.verification)).to_string(),
-            Verdict::Failed(RunError::Launch(error)) if error.ends_the_device() => {
+            VerificationOutcome::Compared(compared) => RunError::Wrong(Box::new(compared.verification)).to_string(),
+            VerificationOutcome::Failed(RunError::Launch(error)) if error.ends_the_device() => {
                 return Err(thrown(format!("{}: {error}", case.id())));
             }
-            Verdict::Failed(error) => error.to_string(),
+            VerificationOutcome::Failed(error) => error.to_string(),
         };
         self.wrong += 1;
         self.failures.push(Failure { id: case.id(), problem });

@@ -3,7 +3,6 @@
 use js_sys::{Function, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::super::gpu::device_type;
 use super::user_agent::{self, UserAgent};
 use crate::record::{Device, Host};
 
@@ -55,7 +54,7 @@ pub(in crate::measure) fn host() -> Host {
 }
 
 /// Fills in what wgpu does not pass on of an open device. The browser stands where a native record has the driver.
-pub(in crate::measure) fn complete(mut info: Device, reported: wgpu::DeviceType, device: &wgpu::Device) -> Device {
+pub(in crate::measure) fn complete(mut info: Device, device: &wgpu::Device) -> Device {
     let UserAgent { browser, version, .. } = agent();
     (info.backend, info.driver, info.driver_info) = (Device::BROWSER.to_owned(), browser, version);
     let Some(device) = device.as_webgpu() else { return info };
@@ -73,7 +72,6 @@ pub(in crate::measure) fn complete(mut info: Device, reported: wgpu::DeviceType,
         let model = model.iter().find(|text| !text.is_empty()).map_or("GPU", String::as_str);
         info.name = format!("{} {model}", info.vendor);
     }
-    info.device_type = device_type(reported, &info.name);
     if has_feature(device, "subgroups") && !info.features.iter().any(|feature| feature == "subgroup") {
         info.features.push("subgroup".to_owned());
         info.features.sort();

@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn a_browser_is_known_by_its_most_special_mark() {
-        let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36";
+        let chrome =
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36";
         let cases = [
             (chrome.to_owned(), ["Chrome", "156.0.0.0", "X11; Linux x86_64"]),
             (format!("{chrome} Edg/156.0.1.2"), ["Microsoft Edge", "156.0.1.2", "X11; Linux x86_64"]),

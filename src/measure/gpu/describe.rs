@@ -73,7 +73,7 @@ pub(super) fn scalar_name(scalar: wgpu::CooperativeScalarType) -> &'static str {
 }
 
 /// `reported`, or what the adapter's name tells.
-pub(in crate::measure) fn device_type(reported: wgpu::DeviceType, name: &str) -> DeviceType {
+pub(super) fn device_type(reported: wgpu::DeviceType, name: &str) -> DeviceType {
     // GL drivers do not report a type; Mesa's rasterisers are known by name.
     let name = name.to_lowercase();
     match reported {

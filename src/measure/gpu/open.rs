@@ -46,7 +46,8 @@ impl Listed {
         let mut info = self.device.clone();
         #[cfg(target_arch = "wasm32")]
         {
-            info = crate::measure::browser::complete(info, self.adapter.get_info().device_type, &device);
+            info = crate::measure::browser::complete(info, &device);
+            info.device_type = super::describe::device_type(self.adapter.get_info().device_type, &info.name);
         }
         if !features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
             info.features.retain(|feature| !feature.starts_with(MATRIX));

@@ -67,8 +67,7 @@ impl Opening<'_, '_> {
         let mut fresh = self.empty(chosen.preset, &reason, &ceilings);
         fresh.planned = planned.iter().map(|case| case.id.clone()).collect();
         fresh.left_out = ceilings.left_out;
-        let journal =
-            if before.is_some() { Journal::resume(place, &fresh)? } else { Journal::create(place, fresh)? };
+        let journal = if before.is_some() { Journal::resume(place, &fresh)? } else { Journal::create(place, fresh)? };
         let (cases, done) = (planned.len(), planned.iter().filter(|case| journal.done(&case.id)).count());
         let preset = chosen.preset;
         (self.tell)(Event::Planned { cases, done, preset, reason: &reason, estimate: &chosen.estimate });
