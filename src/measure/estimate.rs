@@ -36,9 +36,9 @@ const MOVED: BytesPerSecond = BytesPerSecond::new(4e9);
 impl HostRates {
     /// Of the computer that a record describes.
     pub fn here(host: &Host) -> Self {
-        // A page's WebAssembly runs on one of them.
-        let cores = if cfg!(target_arch = "wasm32") { 1.0 } else { f64::from(host.logical_cpus) };
-        Self::of(cores, MOVED)
+        // A page has one thread.
+        let cores = if host.browser.is_some() { 1 } else { host.logical_cpus };
+        Self::of(f64::from(cores), MOVED)
     }
 
     /// Of a computer with so many cores.

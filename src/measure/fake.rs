@@ -156,6 +156,8 @@ pub(super) struct Fake {
     pub(super) broken: Vec<(&'static str, LaunchError, Cell<usize>)>,
     /// Subgroups of a workgroup.
     pub(super) subgroups: u32,
+    /// What a submission and a wait take the host beyond the device's time.
+    pub(super) submit_s: f64,
     /// The steps of the device's clock and of the host's; fine ones where zero.
     pub(super) clock_steps_s: [f64; 2],
     /// For how long the host stands still before a run, given the kernel and the number of runs that it has made.
@@ -200,6 +202,7 @@ impl Fake {
             wrong_probes: Vec::new(),
             broken: Vec::new(),
             subgroups: 4,
+            submit_s: 1e-4,
             clock_steps_s: [0.0; 2],
             pause: Box::new(|_, _| 0.0),
             runs: RefCell::default(),
@@ -284,7 +287,7 @@ impl Prepared for Ready<'_> {
         let made = made.entry(name).or_default();
         *made += 1;
         self.fake.now.set(self.fake.now.get() + (self.fake.pause)(name, *made));
-        Ok(Lap { cpu: Some(Seconds::new(device)), ..self.fake.lap(device, device + 1e-4) })
+        Ok(Lap { cpu: Some(Seconds::new(device)), ..self.fake.lap(device, device + self.fake.submit_s) })
     }
 
     fn now(&self) -> Seconds {

@@ -141,6 +141,8 @@ fn by_wall(
     interrupted: &AtomicBool,
 ) -> Result<Sampled, SamplingError> {
     let mut blind = Blind(prepared);
+    let clock_steps = ClockSteps { device_s: None, ..sampling.clock_steps };
+    let sampling = &Sampling { clock_steps, ..*sampling };
     let (runs, lengthening_runs) = batch_of(&mut blind, sampling)?;
     // A device that was sampled before is warm.
     let more = if warmup_runs == 0 { warm_up(&mut blind, runs, sampling, interrupted)? } else { 0 };
@@ -225,7 +227,8 @@ fn batch_of(prepared: &mut dyn Prepared, sampling: &Sampling) -> Result<(u32, u3
         return Ok((runs, 1));
     }
     let (mut runs, mut made) = (runs_per_sample(&lap, 1, steps), 1);
-    if clocks::caveat(clock_of(&lap), steps, FINE_SAMPLES).is_none() {
+    let clock = if steps.device_s.is_some() { Clock::Device } else { Clock::Wall };
+    if clocks::caveat(clock, steps, FINE_SAMPLES).is_none() {
         return Ok((runs, made));
     }
     for _ in 0..LENGTHENINGS {
@@ -243,13 +246,10 @@ fn batch_of(prepared: &mut dyn Prepared, sampling: &Sampling) -> Result<(u32, u3
 /// Samples by a fine clock of the device, and by a fine one of the host.
 pub(super) const FINE_SAMPLES: [Seconds; 2] = [DEVICE_SAMPLE, WALL_SAMPLE];
 
-fn clock_of(lap: &Lap) -> Clock {
-    if lap.device.is_some() { Clock::Device } else { Clock::Wall }
-}
-
 fn runs_per_sample(lap: &Lap, runs: u32, steps: ClockSteps) -> u32 {
     let each = |time: Seconds, least| (time / f64::from(runs)).max(Seconds::new(least));
-    let (fine, wanted, each) = match lap.device {
+    // What a coarse clock does not show is shorter than its step.
+    let (fine, wanted, each) = match lap.device.or(steps.device_s) {
         Some(device) => (DEVICE_SAMPLE, clocks::batch(DEVICE_SAMPLE, steps.device_s), each(device, 1e-7)),
         None => (WALL_SAMPLE, clocks::batch(WALL_SAMPLE, steps.wall_s), each(lap.wall, 1e-6)),
     };

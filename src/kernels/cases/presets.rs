@@ -78,12 +78,14 @@ struct Scale {
     /// Whether it has what came after the first records: latent attention with its projections, shared experts, and the
     /// type that a model ships in. They would make `smoke` longer.
     is_current: bool,
-    /// The types of [`FEW_TYPES`], and of each model the kernels that its time goes to.
-    is_brief: bool,
+    /// Of each model only the kernels that its time goes to, in these types; all where `None`.
+    brief: Option<&'static [StorageType]>,
 }
 
-/// The types of a brief preset: what every device computes in, what most have, and what large models are quantised to.
-const FEW_TYPES: &[StorageType] = &[StorageType::F32, StorageType::F16, StorageType::Int4, StorageType::Mxfp4];
+/// What every device computes in, and what most have.
+const FLOATS: &[StorageType] = &[StorageType::F32, StorageType::F16];
+/// With what large models are quantised to.
+const FLOATS_AND_4_BITS: &[StorageType] = &[StorageType::F32, StorageType::F16, StorageType::Int4, StorageType::Mxfp4];
 
 /// A number for each phase.
 struct ByPhase {
@@ -116,7 +118,7 @@ fn scale(preset: Preset) -> Scale {
             sequences: 8,
             kv_len: 1024,
             is_current: false,
-            is_brief: false,
+            brief: None,
         },
         Preset::Quick => Scale {
             models: &["llama-3.1-70b", "qwen3-235b-a22b", "deepseek-v3", "gpt-oss-120b"],
@@ -127,7 +129,7 @@ fn scale(preset: Preset) -> Scale {
             sequences: 32,
             kv_len: 4096,
             is_current: true,
-            is_brief: false,
+            brief: None,
         },
         Preset::Full => Scale {
             models: &[
@@ -147,7 +149,7 @@ fn scale(preset: Preset) -> Scale {
             sequences: 64,
             kv_len: 8192,
             is_current: true,
-            is_brief: false,
+            brief: None,
         },
         Preset::Phone => Scale {
             models: &["qwen3-30b-a3b"],
@@ -158,7 +160,7 @@ fn scale(preset: Preset) -> Scale {
             sequences: 8,
             kv_len: 2048,
             is_current: true,
-            is_brief: true,
+            brief: Some(FLOATS),
         },
         Preset::Laptop => Scale {
             models: &["qwen3-30b-a3b", "gpt-oss-120b"],
@@ -169,7 +171,7 @@ fn scale(preset: Preset) -> Scale {
             sequences: 16,
             kv_len: 2048,
             is_current: true,
-            is_brief: true,
+            brief: Some(FLOATS_AND_4_BITS),
         },
         Preset::Desktop => Scale {
             models: &["qwen3-235b-a22b", "deepseek-v3", "gpt-oss-120b"],
@@ -180,7 +182,7 @@ fn scale(preset: Preset) -> Scale {
             sequences: 32,
             kv_len: 4096,
             is_current: true,
-            is_brief: true,
+            brief: Some(FLOATS_AND_4_BITS),
         },
     }
 }
@@ -219,7 +221,10 @@ const IN_NVFP4: &str = "deepseek-v3";
 /// the first records had if it was in them. A kernel that exists in f32 alone is measured in it.
 fn has_type(model: &Model, case: &CaseSpec, scale: &Scale) -> bool {
     let ships_in = |checkpoint| scale.is_current && model.checkpoint == checkpoint;
-    if scale.is_brief && !FEW_TYPES.contains(&case.element) {
+    if scale.brief.is_some_and(|types| !types.contains(&case.element)) {
+        return false;
+    }
+    if scale.brief.is_some() && case.family == Family::Layer && is_beyond_a_page(model, case.element) {
         return false;
     }
     match case.element {
@@ -230,6 +235,15 @@ fn has_type(model: &Model, case: &CaseSpec, scale: &Scale) -> bool {
         StorageType::Mxfp4 => ships_in(CheckpointType::Mxfp4),
         StorageType::Nvfp4 => ships_in(CheckpointType::Nvfp4) || scale.is_current && model.name == IN_NVFP4,
     }
+}
+
+/// The most bytes of weights of a layer in a page, whose memory ends at 4 GiB and holds them twice.
+const MOST_IN_A_PAGE: u64 = 1_000_000_000;
+
+/// Whether the fewest experts of a layer, those of one token, are too large for a page: a layer cannot be made smaller.
+fn is_beyond_a_page(model: &Model, element: StorageType) -> bool {
+    let weights = model.moe.as_ref().map_or(0, |moe| moe.top_k * 3 * model.hidden * moe.intermediate);
+    weights * element.weight_bits() / 8 > MOST_IN_A_PAGE
 }
 
 /// A kernel with its family.
@@ -244,7 +258,7 @@ fn size(value: u64) -> usize {
 }
 
 fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
-    if scale.is_brief {
+    if scale.brief.is_some() {
         return brief_kernels(model, phase, scale);
     }
     let mut kernels = Vec::new();
@@ -491,12 +505,13 @@ mod tests {
     use crate::units::{Bytes, Flop};
 
     #[test]
-    fn ids_are_unique_in_every_preset() {
+    fn ids_are_unique_in_every_preset_and_those_for_browsers_are_short() {
         for preset in Preset::ALL {
             let cases = cases_of(preset);
             let ids: BTreeSet<String> = cases.iter().map(CaseSpec::id).collect();
             assert_eq!(ids.len(), cases.len(), "{preset:?}");
-            assert!(cases.len() >= 60, "{preset:?} has {}", cases.len());
+            let is_short = preset.most_memory().is_some();
+            assert!(cases.len() >= if is_short { 40 } else { 60 }, "{preset:?} has {}", cases.len());
         }
     }
 

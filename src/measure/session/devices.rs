@@ -205,7 +205,7 @@ const CLASSES: [(Preset, f64, &[&str]); 3] = [
     (Preset::Desktop, 6.0, &["rtx-2060", "rtx-3060", "rtx-4090", "rx-7900-xtx", "rx-9070-xt", "arc-a770"]),
 ];
 
-/// The device as a browser shows it: WebGPU's default limits with bindings of 1 GiB, no matrices, and no size of memory.
+/// The device as a browser shows it: WebGPU's default limits with bindings of 1 GiB, no matrices, and one thread.
 fn in_a_browser(name: &str) -> DeviceProfile {
     let mut profile = DeviceProfile::load(name).unwrap();
     for (limit, most) in [
@@ -220,6 +220,7 @@ fn in_a_browser(name: &str) -> DeviceProfile {
     }
     profile.features.retain(|feature| !feature.starts_with("cooperative_matrix"));
     profile.backend = "browser_webgpu".to_owned();
+    profile.host.cores.value = 1.0;
     profile
 }
 

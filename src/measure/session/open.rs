@@ -88,9 +88,9 @@ impl Opening<'_, '_> {
     /// The steps of the clocks; none where the device fails, which the roofs then tell.
     fn clock_steps(&self) -> Result<ClockSteps, SessionError> {
         match clocks::steps(self.device.executor.as_ref(), self.interrupted) {
-            Ok(steps) => Ok(steps),
-            Err(RunError::Interrupted) => Err(SessionError::Interrupted),
-            Err(RunError::Launch(_) | RunError::Wrong(_)) => Ok(ClockSteps::default()),
+            Ok(Some(steps)) => Ok(steps),
+            Ok(None) => Err(SessionError::Interrupted),
+            Err(_) => Ok(ClockSteps::default()),
         }
     }
 
