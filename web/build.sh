@@ -19,13 +19,15 @@ wasm_features="--enable-bulk-memory --enable-bulk-memory-opt --enable-exception-
 
 module() {
     folder=$TARGET/web-$1
+    # The model is downloaded by every visitor; the tool's CPU references take seconds.
+    if [ "$1" = model ]; then optimise=s; else optimise=2; fi
     say "building the module $1 ($profile)"
-    CARGO_TARGET_DIR=$folder wasm_cargo build --profile "$profile" --locked --quiet --manifest-path "$WEB/Cargo.toml" --features "$1"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=$optimise CARGO_TARGET_DIR=$folder wasm_cargo build --profile "$profile" --locked --quiet --manifest-path "$WEB/Cargo.toml" --features "$1"
     built=$folder/$WASM/$(if [ "$profile" = dev ]; then echo debug; else echo "$profile"; fi)/supernode_web.wasm
     "$BINDGEN" "$built" "$folder/bound" "$1"
     if [ "$profile" != dev ]; then
         # shellcheck disable=SC2086 # one word each
-        node "$WASM_OPT" -O2 $wasm_features "$folder/bound/$1_bg.wasm" -o "$folder/bound/$1_bg.opt.wasm"
+        node "$WASM_OPT" -O$optimise $wasm_features "$folder/bound/$1_bg.wasm" -o "$folder/bound/$1_bg.opt.wasm"
         mv "$folder/bound/$1_bg.opt.wasm" "$folder/bound/$1_bg.wasm"
     fi
     cp "$folder/bound/$1.js" "$folder/bound/$1_bg.wasm" "$out/"
