@@ -22,6 +22,9 @@ pub(super) const VARIANTS: [&str; 3] = ["slow", "fast", "middle"];
 /// Arithmetic of one run.
 pub(super) const FLOP: f64 = 1e6;
 
+/// How long the host stands still, in seconds, before a run of a kernel: its name, and the runs that it has made.
+type Pause = dyn Fn(&str, usize) -> f64;
+
 /// A kernel whose result is right where the executor says so. The x grid is the index of its variant.
 #[derive(Debug, Clone)]
 pub(super) struct FakeKernel {
@@ -160,8 +163,8 @@ pub(super) struct Fake {
     pub(super) submit_s: f64,
     /// The steps of the device's clock and of the host's; fine ones where zero.
     pub(super) clock_steps_s: [f64; 2],
-    /// For how long the host stands still before a run, given the kernel and the number of runs that it has made.
-    pub(super) pause: Box<dyn Fn(&str, usize) -> f64>,
+    /// For how long the host stands still before a run.
+    pub(super) pause: Box<Pause>,
     /// Runs made so far, by the plan's last buffer, and the host's time.
     pub(super) runs: RefCell<BTreeMap<&'static str, usize>>,
     pub(super) now: Cell<f64>,
