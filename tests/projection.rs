@@ -9,7 +9,7 @@ use supernode_bench::kernels::Family;
 use supernode_bench::projection::fabric::{AllToAll, Group, Mode, all_to_all, dispatch, links};
 use supernode_bench::projection::{
     ChipModel, Infeasible, NumberType, Phase, Pins, Projection, ProjectionCaveat, Request, Resource, Workload, compare,
-    project,
+    estimate, project, search,
 };
 use supernode_bench::record::{Caveat, CeilingKind, DeviceType};
 use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
@@ -181,6 +181,33 @@ fn a_model_with_linear_attention_is_refused_by_the_fields_that_say_so() {
         let refused = project(&request("qwen3-next-80b-a3b", phase, "h800", "h800-ib")).unwrap_err();
         assert!(matches!(refused, Infeasible::LinearAttention { layers: 36, .. }), "{refused}");
         assert!(refused.to_string().contains("`layer_types`, `full_attention_interval`"), "{refused}");
+    }
+}
+
+#[test]
+fn the_best_plan_of_decode_is_the_best_of_all_plans() {
+    for (model, chip, fabric, chips) in [
+        ("deepseek-v3", "ascend-910c", "cloudmatrix384", 64),
+        ("qwen3-235b-a22b", "ascend-910c", "roce-cluster", 48),
+        ("llama-3.1-405b", "ascend-910c", "cloudmatrix384", 96),
+        ("qwen3-235b-a22b", "measured", "cloudmatrix384", 96),
+        ("gpt-oss-120b", "h800", "h800-ib", 32),
+    ] {
+        let asked = Request { chips, ..request(model, Phase::Decode, chip, fabric) };
+        // Their front holds the best at every limit, the shortest latency first.
+        let front = search(&asked, &|_| {}).unwrap().front;
+        for place in [0, front.len() / 3, 2 * front.len() / 3, front.len() - 1] {
+            let best = &front[place];
+            let workload = Workload { tpot_limit_s: best.latency_s, ..asked.workload.clone() };
+            let (plan, outcome) = estimate(&Request { workload, ..asked.clone() }).unwrap();
+            let found = outcome.throughput(&plan);
+            let ratio = found / best.tokens_per_s_per_chip;
+            assert!((ratio - 1.0).abs() < 1e-8, "{model} on {fabric}: {plan:?} {found}, not {best:?}");
+        }
+        let limit_s = front[0].latency_s * 0.5;
+        let workload = Workload { tpot_limit_s: limit_s, ..asked.workload.clone() };
+        let none = estimate(&Request { workload, ..asked.clone() }).unwrap_err();
+        assert_eq!(none, Infeasible::Latency { limit_s, best_s: front[0].latency_s }, "{model} on {fabric}");
     }
 }
 

@@ -227,10 +227,11 @@ fn batch_of(prepared: &mut dyn Prepared, sampling: &Sampling) -> Result<(u32, u3
         return Ok((runs, 1));
     }
     let (mut runs, mut made) = (runs_per_sample(&lap, 1, steps), 1);
-    let clock = if steps.device_s.is_some() { Clock::Device } else { Clock::Wall };
-    if clocks::caveat(clock, steps, FINE_SAMPLES).is_none() {
+    let is_fine = clocks::caveat(Clock::Device, steps, FINE_SAMPLES).is_none();
+    if lap.device.is_some() && is_fine {
         return Ok((runs, made));
     }
+    // A short lap by a coarse clock says little, and one by the host's clock is mostly submission and wait.
     for _ in 0..LENGTHENINGS {
         lap = prepared.run(runs)?;
         made += runs;

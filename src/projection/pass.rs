@@ -9,7 +9,7 @@ use crate::projection::machine::Machine;
 use crate::projection::op::{Class, Op};
 use crate::projection::ops::{self, Context, CopySum, LayerOps, Pass, Scope};
 use crate::projection::parallel_plan::ParallelPlan;
-use crate::projection::schedule::{Lane, Node, Period, alone, best_lag, period_of};
+use crate::projection::schedule::{self, Lane, Node, Period, alone, best_lag, period_of};
 use crate::projection::terms::{Term, TermTimes};
 use crate::projection::wire::{Routed, Wire};
 use crate::specs::{Model, Moe};
@@ -84,8 +84,30 @@ impl Stage {
     }
 }
 
+/// How the time of a stage is found.
+pub type StageTime = fn(&Rank<'_>, &Stage, &PassSetting<'_>) -> TermTimes;
+
 /// Time by term of all layers of a stage, for `setting.streams` micro-batches.
 pub fn stage_time(rank: &Rank<'_>, stage: &Stage, setting: &PassSetting<'_>) -> TermTimes {
+    stage_of_layers(rank, stage, setting, |rank, layer, setting| best_period(rank, layer, setting).0.times)
+}
+
+/// A time that the stage does not take less than, without a schedule. Only its total has a meaning.
+///
+/// Where every op takes longer with more rows, so does this.
+pub fn least_stage_time(rank: &Rank<'_>, stage: &Stage, setting: &PassSetting<'_>) -> TermTimes {
+    stage_of_layers(rank, stage, setting, |rank, layer, setting| {
+        TermTimes::of(Term::Dense, least_layer_time(rank, layer, setting))
+    })
+}
+
+/// The time of a stage whose layers take what `layer_time` says.
+fn stage_of_layers(
+    rank: &Rank<'_>,
+    stage: &Stage,
+    setting: &PassSetting<'_>,
+    layer_time: fn(&Rank<'_>, &Layer, &PassSetting<'_>) -> TermTimes,
+) -> TermTimes {
     let scope = &rank.scope();
     let mut times = TermTimes::default();
     let attention = ops::attention(scope);
@@ -93,11 +115,11 @@ pub fn stage_time(rank: &Rank<'_>, stage: &Stage, setting: &PassSetting<'_>) -> 
         && let Some(moe) = &rank.model.moe
     {
         let layer = moe_layer(rank, moe, setting, attention.clone());
-        times.add_scaled(&best_period(rank, &layer, setting).0.times, stage.moe_layers);
+        times.add_scaled(&layer_time(rank, &layer, setting), stage.moe_layers);
     }
     if stage.dense_layers > 0.0 {
         let layer = dense_layer(rank, attention);
-        times.add_scaled(&best_period(rank, &layer, setting).0.times, stage.dense_layers);
+        times.add_scaled(&layer_time(rank, &layer, setting), stage.dense_layers);
     }
     if stage.head > 0.0 {
         let head = ops::head(scope, head_rows(rank));
@@ -175,7 +197,7 @@ pub fn moe_layer(rank: &Rank<'_>, moe: &Moe, setting: &PassSetting<'_>, attentio
 /// The fastest way to run a layer, and its program. Two micro-batches may share the cores in each way of
 /// `CoreSharing`.
 pub fn best_period(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> (Period, Vec<Node>) {
-    let whole = program(rank, layer, setting, CoreSharing::Blocks);
+    let whole = program(rank, layer, setting, CoreSharing::Blocks, None);
     if setting.streams < 2 {
         return (alone(&whole), whole);
     }
@@ -186,13 +208,28 @@ pub fn best_period(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) ->
             best = (time, lag, nodes);
         }
     };
-    consider(program(rank, layer, setting, CoreSharing::Kernels));
-    if rank.machine.splits_cores && setting.mode == Mode::LowLatency && layer.wire.dispatch > Seconds::ZERO {
-        // The stream with dispatch and combine has the cores that communication holds, attention has the others.
-        consider(program(rank, layer, setting, CoreSharing::Split(1.0 - held_share(rank.machine, setting))));
+    consider(program(rank, layer, setting, CoreSharing::Kernels, None));
+    if let Some(split) = split_cores(rank, layer, setting) {
+        consider(program(rank, layer, setting, split, None));
     }
     let (_, lag, nodes) = best;
     (period_of(&nodes, lag), nodes)
+}
+
+/// What no way to run a layer takes less than: that of cores which communication leaves free, and that of split ones.
+fn least_layer_time(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> f64 {
+    let least = |sharing| schedule::least_time(&program(rank, layer, setting, sharing, Some(1.0)), setting.streams);
+    // Turns inside attention change neither the chain nor the work of a lane.
+    let whole = least(CoreSharing::Blocks);
+    let split = if setting.streams < 2 { None } else { split_cores(rank, layer, setting) };
+    split.map_or(whole, |split| whole.min(least(split)))
+}
+
+/// The stream with dispatch and combine has the cores that communication holds, attention has the others: where two
+/// micro-batches can run side by side.
+fn split_cores(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> Option<CoreSharing> {
+    let can = rank.machine.splits_cores && setting.mode == Mode::LowLatency && layer.wire.dispatch > Seconds::ZERO;
+    can.then(|| CoreSharing::Split(1.0 - held_share(rank.machine, setting)))
 }
 
 /// How interleaved micro-batches share the cores.
@@ -237,11 +274,17 @@ impl Program<'_> {
     }
 }
 
-/// A layer as nodes.
-fn program(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>, sharing: CoreSharing) -> Vec<Node> {
+/// A layer as nodes. Communication leaves `free` of the cores to compute, or what it holds of them where that is `None`.
+fn program(
+    rank: &Rank<'_>,
+    layer: &Layer,
+    setting: &PassSetting<'_>,
+    sharing: CoreSharing,
+    free: Option<f64>,
+) -> Vec<Node> {
     let split = if let CoreSharing::Split(share) = sharing { Some(share) } else { None };
     let (wire, ops) = (&layer.wire, &layer.ops);
-    let slow = free_cores(rank, layer, setting, split);
+    let slow = free.unwrap_or_else(|| free_cores(rank, layer, setting, split));
     let (attention_cores, expert_cores) = split.map_or((slow, slow), |share| (share, 1.0 - share));
     let expert_lane = if split.is_some() { Lane::Experts } else { Lane::Compute };
     // With many tokens, vector cores of their own lay out and sum the copies of one micro-batch while the other

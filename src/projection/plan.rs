@@ -4,9 +4,12 @@
 //! There are `chips * dies = tp * cp * pp * dp` ranks. Of the `tp * cp * dp` ranks of a stage, `ep` share the experts,
 //! so `ep` divides that product.
 
+mod decode;
+
 use rayon::prelude::*;
 use serde::Serialize;
 
+use self::decode::{Goal, Tree};
 use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{PlanOutcome, evaluate, over_bytes};
@@ -103,11 +106,28 @@ fn front(mut all: Vec<ScoredPlan>) -> Vec<ScoredPlan> {
 /// [`Infeasible`]: why there is none.
 pub fn best(request: &Request, machine: &Machine) -> Result<(ParallelPlan, PlanOutcome), Infeasible> {
     let plans = candidates(request)?;
-    let judged: Vec<Option<ScoredPlan>> =
-        plans.par_iter().with_min_len(CHUNK).map(|plan| judge(request, plan, machine)).collect();
+    let (best, fastest) = if request.phase == Phase::Decode {
+        let tree = Tree::new(request, &plans, machine);
+        let found = |goal| fastest(decode::promising(&tree, goal), request);
+        let within = found(Goal::Throughput);
+        if within.0.is_some() { within } else { found(Goal::Latency) }
+    } else {
+        let judged: Vec<Option<ScoredPlan>> =
+            plans.par_iter().with_min_len(CHUNK).map(|plan| judge(request, plan, machine)).collect();
+        fastest(judged.into_iter().flatten(), request)
+    };
+    match best {
+        Some(found) => Ok((found.plan, evaluate(request, &found.plan, machine))),
+        None if fastest.is_finite() => Err(why_none(request, None, fastest)),
+        None => Err(why_none(request, nearest(request, &plans, machine), fastest)),
+    }
+}
+
+/// The plan with the highest throughput among those that keep the latency limit, and the shortest latency among the others.
+fn fastest(judged: impl IntoIterator<Item = ScoredPlan>, request: &Request) -> (Option<ScoredPlan>, f64) {
     let mut best: Option<ScoredPlan> = None;
     let mut fastest = f64::INFINITY;
-    for candidate in judged.into_iter().flatten() {
+    for candidate in judged {
         if request.phase == Phase::Decode && candidate.latency_s > request.workload.tpot_limit_s {
             fastest = fastest.min(candidate.latency_s);
             continue;
@@ -117,11 +137,7 @@ pub fn best(request: &Request, machine: &Machine) -> Result<(ParallelPlan, PlanO
             best = Some(candidate);
         }
     }
-    match best {
-        Some(found) => Ok((found.plan, evaluate(request, &found.plan, machine))),
-        None if fastest.is_finite() => Err(why_none(request, None, fastest)),
-        None => Err(why_none(request, nearest(request, &plans, machine), fastest)),
-    }
+    (best, fastest)
 }
 
 /// The plan that exceeds the memory by the fewest bytes.

@@ -107,7 +107,7 @@ pub fn alone(program: &[Node]) -> Period {
 /// layouts: a search spends most of its time on lags that lose.
 pub fn best_lag(program: &[Node], at_most: f64) -> Option<(f64, usize)> {
     let times: Vec<f64> = program.iter().map(Node::time).collect();
-    let bound = least_period(program, &times);
+    let bound = least_period(program, &times, 2);
     if bound >= at_most {
         return None;
     }
@@ -128,9 +128,15 @@ pub fn best_lag(program: &[Node], at_most: f64) -> Option<(f64, usize)> {
     best.filter(|(time, _)| *time < at_most)
 }
 
-/// A lower bound of any order of two micro-batches: the larger of the busiest lane's work and the chain of one
+/// A time that no order of `streams` micro-batches takes less than, in seconds.
+pub fn least_time(program: &[Node], streams: usize) -> f64 {
+    let times: Vec<f64> = program.iter().map(Node::time).collect();
+    least_period(program, &times, streams)
+}
+
+/// A lower bound of any order of `streams` micro-batches: the larger of the busiest lane's work and the chain of one
 /// micro-batch.
-fn least_period(program: &[Node], times: &[f64]) -> f64 {
+fn least_period(program: &[Node], times: &[f64], streams: usize) -> f64 {
     let mut lanes: ByLane<f64> = [0.0; 3];
     let mut ends: Vec<f64> = Vec::with_capacity(program.len());
     for (index, (node, time)) in program.iter().zip(times).enumerate() {
@@ -139,7 +145,7 @@ fn least_period(program: &[Node], times: &[f64]) -> f64 {
         ends.push(start + time);
     }
     let chain = ends.last().copied().unwrap_or(0.0);
-    lanes.into_iter().fold(chain, |most, lane| most.max(2.0 * lane))
+    lanes.into_iter().fold(chain, |most, lane| most.max(streams as f64 * lane))
 }
 
 /// The steady state of two micro-batches at this lag.
@@ -340,7 +346,7 @@ mod tests {
         for factor in [0.1, 0.5, 1.0, 2.0, 5.0] {
             program[1].times = TermTimes::of(Term::Dispatch, 0.7 * factor);
             let times: Vec<f64> = program.iter().map(Node::time).collect();
-            let bound = least_period(&program, &times);
+            let bound = least_period(&program, &times, 2);
             let every = (1..program.len()).map(|lag| period_of(&program, lag).time);
             let least = every.fold(f64::INFINITY, f64::min);
             let (best, lag) = best_lag(&program, f64::INFINITY).unwrap();

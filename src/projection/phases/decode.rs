@@ -5,7 +5,7 @@ use crate::projection::machine::Machine;
 use crate::projection::memory::{self, Served};
 use crate::projection::ops::{AttentionForm, Context, Pass, model_flop_per_token};
 use crate::projection::parallel_plan::{ParallelPlan, Recompute};
-use crate::projection::pass::{PassSetting, Rank, Repeats, Stage, stage_time};
+use crate::projection::pass::{PassSetting, Rank, Repeats, Stage, StageTime, least_stage_time, stage_time};
 use crate::projection::phases::outcome::PlanOutcome;
 use crate::projection::request::Request;
 use crate::projection::result::MemoryUse;
@@ -40,6 +40,15 @@ pub(super) fn memory_of(request: &Request, plan: &ParallelPlan, machine: &Machin
 /// The batch runs as `pp * microbatches` passes that keep all stages busy. Speculation runs one extra layer with the
 /// head per speculated token. A chain of `k` tokens with acceptance `a` yields `1 + a + ... + a^k` tokens.
 pub(super) fn step(request: &Request, plan: &ParallelPlan, machine: &Machine) -> PlanOutcome {
+    step_of_stages(request, plan, machine, stage_time)
+}
+
+/// As if the step took a time that it does not take less than.
+pub(super) fn optimistic(request: &Request, plan: &ParallelPlan, machine: &Machine) -> PlanOutcome {
+    step_of_stages(request, plan, machine, least_stage_time)
+}
+
+fn step_of_stages(request: &Request, plan: &ParallelPlan, machine: &Machine, stage_time: StageTime) -> PlanOutcome {
     let (model, workload) = (&request.model, &request.workload);
     let (pass, setting) = pass(request, plan, machine);
     let speculated = f64::from(workload.mtp_tokens);

@@ -23,6 +23,12 @@ pub fn evaluate(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Pl
     }
 }
 
+/// What a plan of decode delivers at most: its throughput is no less than that of [`evaluate`], its time no more. Where
+/// the ops' times are no measured ones, a larger batch does not take less time.
+pub fn optimistic(request: &Request, plan: &ParallelPlan, machine: &Machine) -> PlanOutcome {
+    decode::optimistic(request, plan, machine)
+}
+
 /// Bytes per chip by which a plan is too large: what [`evaluate`] finds, without the cost of its time.
 pub fn over_bytes(request: &Request, plan: &ParallelPlan, machine: &Machine) -> f64 {
     let memory = match request.phase {
