@@ -3,6 +3,9 @@
 //! The order of the list is the order of the draws: a new input that is drawn changes the drawn values of those after
 //! it.
 
+use std::borrow::Cow;
+use std::fmt;
+
 use crate::projection::chip::ClassEfficiency;
 use crate::projection::expert_load::{ExpertLoad, RESIDUAL_SKEW};
 use crate::projection::request::Request;
@@ -17,11 +20,27 @@ const SKEW: (f64, f64) = (1.0 / RESIDUAL_SKEW, 1.1);
 /// One input of a projection.
 pub(super) struct Input<'a> {
     /// Its name where one input is varied at a time.
-    pub(super) name: String,
+    pub(super) name: InputName<'a>,
     /// Its value.
     pub(super) value: InputValue<'a>,
     /// How it appears among the sources; `None` if it does not.
-    shown: Option<Shown>,
+    shown: Option<Shown<'a>>,
+}
+
+/// A name in parts: lists are made for every draw, and few of their names are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct InputName<'a>([&'a str; 3]);
+
+impl fmt::Display for InputName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| f.write_str(part))
+    }
+}
+
+impl<'a> From<&'a str> for InputName<'a> {
+    fn from(name: &'a str) -> Self {
+        Self([name, "", ""])
+    }
 }
 
 /// The value of an input.
@@ -38,7 +57,7 @@ pub(super) enum InputValue<'a> {
         high: f64,
     },
     /// Taken as it is.
-    Fixed(Sourced),
+    Fixed(Cow<'a, Sourced>),
 }
 
 impl InputValue<'_> {
@@ -74,8 +93,8 @@ pub(super) struct Band {
 }
 
 /// How an input appears among the sources.
-struct Shown {
-    name: String,
+struct Shown<'a> {
+    name: InputName<'a>,
     unit: Unit,
     section: Section,
 }
@@ -118,23 +137,23 @@ impl Unit {
 }
 
 impl<'a> Input<'a> {
-    fn drawn(name: impl Into<String>, value: &'a mut Sourced) -> Self {
+    fn drawn(name: impl Into<InputName<'a>>, value: &'a mut Sourced) -> Self {
         Self { name: name.into(), value: InputValue::Drawn(value), shown: None }
     }
 
-    fn fixed(name: impl Into<String>, value: &Sourced) -> Self {
-        Self { name: name.into(), value: InputValue::Fixed(value.clone()), shown: None }
+    fn fixed(name: impl Into<InputName<'a>>, value: Cow<'a, Sourced>) -> Self {
+        Self { name: name.into(), value: InputValue::Fixed(value), shown: None }
     }
 
     /// Shows it among the sources under its name.
     fn shown(self, section: Section, unit: Unit) -> Self {
-        let name = self.name.clone();
-        self.shown_as(&name, section, unit)
+        let name = self.name;
+        self.shown_as(name, section, unit)
     }
 
     /// Shows it among the sources under another name.
-    fn shown_as(mut self, name: &str, section: Section, unit: Unit) -> Self {
-        self.shown = Some(Shown { name: name.to_owned(), unit, section });
+    fn shown_as(mut self, name: impl Into<InputName<'a>>, section: Section, unit: Unit) -> Self {
+        self.shown = Some(Shown { name: name.into(), unit, section });
         self
     }
 
@@ -148,7 +167,7 @@ impl<'a> Input<'a> {
         let Shown { name, unit, section } = self.shown.as_ref()?;
         let value = match &self.value {
             InputValue::Drawn(value) => &**value,
-            InputValue::Fixed(value) => value,
+            InputValue::Fixed(value) => value.as_ref(),
             InputValue::Factor { .. } => return None,
         };
         let show = |value: f64| unit.show(value);
@@ -160,7 +179,7 @@ impl<'a> Input<'a> {
             }
         };
         let (provenance, source) = (value.provenance, value.source_with_mark());
-        Some((*section, CostSource { what: name.clone(), value: text, provenance, source }))
+        Some((*section, CostSource { what: name.to_string(), value: text, provenance, source }))
     }
 }
 
@@ -183,7 +202,7 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
     let mut list = Vec::with_capacity(48);
     for (kind, peak) in &mut chip.peaks {
         let section = if *kind == number_type { Section::Peak } else { Section::AttentionPeak };
-        let input = Input::drawn(format!("peak {}", kind.name()), peak).shown(section, Unit::FlopPerSecond);
+        let input = Input::drawn(InputName(["peak ", kind.name(), ""]), peak).shown(section, Unit::FlopPerSecond);
         list.push(input.shown_if(*kind == number_type || *kind == attention_type));
     }
     let classes = &mut chip.efficiency;
@@ -199,8 +218,8 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
     use Section::{Memory, Overhead};
     list.extend([
         Input::drawn("memory bandwidth", &mut chip.bandwidth).shown(Memory, Unit::BytesPerSecond),
-        Input::fixed("memory capacity", &chip.capacity).shown(Memory, Unit::Bytes),
-        Input::fixed("usable memory", &chip.usable).shown(Memory, Unit::Share),
+        Input::fixed("memory capacity", Cow::Borrowed(&chip.capacity)).shown(Memory, Unit::Bytes),
+        Input::fixed("usable memory", Cow::Borrowed(&chip.usable)).shown(Memory, Unit::Share),
         Input::drawn("links of the chip", &mut chip.scale_up),
         Input::drawn("launch", &mut chip.launch).shown(Overhead, Unit::Seconds),
         Input::drawn("fixed time of a step", &mut chip.step).shown(Overhead, Unit::Seconds),
@@ -212,7 +231,7 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
         Input::drawn("cores that fill the memory", &mut chip.saturating_cores)
             .shown(Overhead, Unit::Share)
             .shown_if(chip.splits_cores),
-        Input::fixed("dies a chip", &chip.dies).shown(Overhead, Unit::Count).shown_if(several_dies),
+        Input::fixed("dies a chip", Cow::Borrowed(&chip.dies)).shown(Overhead, Unit::Count).shown_if(several_dies),
         Input::drawn("measured kernels", &mut chip.cost_factor)
             .shown_as("measured kernels, factor on time", Overhead, Unit::Factor)
             .shown_if(measured),
@@ -228,7 +247,7 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
         let low = if workload.expert_load == ExpertLoad::Replicated { SKEW.0 } else { 1.0 };
         let (low, high) = (workload.skew * low, workload.skew * SKEW.1);
         let value = InputValue::Factor { value: &mut workload.skew, low, high };
-        list.push(Input { name: "skew of expert load".to_owned(), value, shown: None });
+        list.push(Input { name: "skew of expert load".into(), value, shown: None });
     }
     list
 }
@@ -244,39 +263,38 @@ enum ShownRoofs {
 /// The two shares of a class, by its name in a tornado and its name among the sources.
 fn add_class<'a>(
     list: &mut Vec<Input<'a>>,
-    name: &str,
-    shown: &str,
+    name: &'a str,
+    shown: &'a str,
     class: &'a mut ClassEfficiency<Sourced>,
     roofs: ShownRoofs,
 ) {
-    let (compute, memory) = ("of the arithmetic peak", "of the memory bandwidth");
+    let (compute, memory) = (", of the arithmetic peak", ", of the memory bandwidth");
     list.push(
-        Input::drawn(format!("{name}, {compute}"), &mut class.compute)
-            .shown_as(&format!("{shown}, {compute}"), Section::Efficiency, Unit::Share)
+        Input::drawn(InputName([name, compute, ""]), &mut class.compute)
+            .shown_as(InputName([shown, compute, ""]), Section::Efficiency, Unit::Share)
             .shown_if(roofs == ShownRoofs::Both),
     );
     list.push(
-        Input::drawn(format!("{name}, {memory}"), &mut class.memory)
-            .shown_as(&format!("{shown}, {memory}"), Section::Efficiency, Unit::Share)
+        Input::drawn(InputName([name, memory, ""]), &mut class.memory)
+            .shown_as(InputName([shown, memory, ""]), Section::Efficiency, Unit::Share)
             .shown_if(roofs != ShownRoofs::Neither),
     );
 }
 
 fn add_tier<'a>(list: &mut Vec<Input<'a>>, tier: &'a mut Tier, scale_up: &Sourced, reached: bool) {
-    let name = &tier.name;
+    let name = |what: &'static str| InputName([&tier.name, " ", what]);
     let bandwidth = match &mut tier.bandwidth_bytes_per_s {
-        Some(bandwidth) => Input::drawn(format!("{name} bandwidth"), bandwidth),
-        None => Input::fixed(format!("{name} bandwidth"), scale_up),
+        Some(bandwidth) => Input::drawn(name("bandwidth"), bandwidth),
+        None => Input::fixed(name("bandwidth"), Cow::Owned(scale_up.clone())),
     };
     let values = [
         bandwidth.shown(Section::Fabric, Unit::BytesPerSecond),
-        Input::drawn(format!("{name} link efficiency"), &mut tier.link_efficiency).shown(Section::Fabric, Unit::Share),
-        Input::drawn(format!("{name} latency"), &mut tier.latency_s).shown(Section::Fabric, Unit::Seconds),
-        Input::drawn(format!("{name} message overhead"), &mut tier.message_overhead_s)
+        Input::drawn(name("link efficiency"), &mut tier.link_efficiency).shown(Section::Fabric, Unit::Share),
+        Input::drawn(name("latency"), &mut tier.latency_s).shown(Section::Fabric, Unit::Seconds),
+        Input::drawn(name("message overhead"), &mut tier.message_overhead_s).shown(Section::Fabric, Unit::Seconds),
+        Input::drawn(name("fixed cost, collective"), &mut tier.collective_fixed_s)
             .shown(Section::Fabric, Unit::Seconds),
-        Input::drawn(format!("{name} fixed cost, collective"), &mut tier.collective_fixed_s)
-            .shown(Section::Fabric, Unit::Seconds),
-        Input::drawn(format!("{name} fixed cost, dispatch or combine"), &mut tier.all_to_all_fixed_s)
+        Input::drawn(name("fixed cost, dispatch or combine"), &mut tier.all_to_all_fixed_s)
             .shown(Section::Fabric, Unit::Seconds),
     ];
     list.extend(values.map(|input| input.shown_if(reached)));
@@ -301,7 +319,7 @@ mod tests {
         assert!(what.contains(&"supernode latency") && !what.contains(&"scale-out latency"), "{what:?}");
         let list = inputs(&mut request);
         assert!(list.len() > sources.len());
-        let fixed: Vec<&str> = list.iter().filter(|i| i.value.band().is_none()).map(|i| i.name.as_str()).collect();
-        assert_eq!(fixed, ["memory capacity", "usable memory", "dies a chip"]);
+        let fixed = list.iter().filter(|input| input.value.band().is_none()).map(|input| input.name.to_string());
+        assert_eq!(fixed.collect::<Vec<_>>(), ["memory capacity", "usable memory", "dies a chip"]);
     }
 }

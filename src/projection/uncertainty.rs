@@ -30,22 +30,24 @@ pub(super) fn spread(
     let mut random = ChaCha8Rng::seed_from_u64(SEED);
     let draws: Vec<Vec<f64>> =
         (0..DRAWS).map(|_| base.iter().map(|(_, band)| quantile_of(band, random.random::<f64>())).collect()).collect();
-    let with = |drawn: &[f64]| outcome(request, plan, drawn);
-    let outcomes: Vec<PlanOutcome> = draws.par_iter().filter_map(|drawn| with(drawn)).collect();
+    let scratch = || request.clone();
+    let outcomes: Vec<Option<PlanOutcome>> =
+        draws.par_iter().map_init(scratch, |scratch, drawn| outcome(scratch, plan, drawn)).collect();
+    let outcomes: Vec<PlanOutcome> = outcomes.into_iter().flatten().collect();
     let central: Vec<f64> = base.iter().map(|(_, band)| band.value).collect();
-    let one_at_a_time = |index: usize, value: f64| {
+    let one_at_a_time = |scratch: &mut Request, index: usize, value: f64| {
         let mut changed = central.clone();
         changed[index] = value;
-        with(&changed).map_or_else(|| nominal.throughput(plan), |outcome| outcome.throughput(plan))
+        outcome(scratch, plan, &changed).map_or_else(|| nominal.throughput(plan), |outcome| outcome.throughput(plan))
     };
     let mut tornado: Vec<Swing> = base
         .par_iter()
         .enumerate()
         .filter(|(_, (_, band))| band.low < band.high)
-        .map(|(index, (name, band))| Swing {
+        .map_init(scratch, |scratch, (index, (name, band))| Swing {
             what: name.clone(),
-            at_low: one_at_a_time(index, band.low),
-            at_high: one_at_a_time(index, band.high),
+            at_low: one_at_a_time(scratch, index, band.low),
+            at_high: one_at_a_time(scratch, index, band.high),
         })
         .collect();
     let swing = |bar: &Swing| (bar.at_high - bar.at_low).abs();
@@ -82,21 +84,20 @@ fn band(mut values: Vec<f64>, central: f64) -> Interval {
     Interval { median: central, low: low.min(central), high: high.max(central) }
 }
 
-/// The outcome with these values of the drawn inputs, in their order.
-fn outcome(request: &Request, plan: &ParallelPlan, drawn: &[f64]) -> Option<PlanOutcome> {
-    let mut changed = request.clone();
-    let mut list = inputs(&mut changed);
+/// The outcome with these values of all drawn inputs, in their order. They replace those of the draw before.
+fn outcome(request: &mut Request, plan: &ParallelPlan, drawn: &[f64]) -> Option<PlanOutcome> {
+    let mut list = inputs(request);
     let uncertain = list.iter_mut().filter(|input| input.value.band().is_some());
     uncertain.zip(drawn).for_each(|(input, value)| input.value.set(*value));
     drop(list);
-    let machine = Machine::new(&changed, Scenario::Nominal).ok()?;
-    Some(evaluate(&changed, plan, &machine))
+    let machine = Machine::new(request, Scenario::Nominal).ok()?;
+    Some(evaluate(request, plan, &machine))
 }
 
 /// Name and band of each input that is drawn.
 fn bands(request: &Request) -> Vec<(String, Band)> {
     let mut scratch = request.clone();
-    inputs(&mut scratch).into_iter().filter_map(|input| Some((input.name, input.value.band()?))).collect()
+    inputs(&mut scratch).into_iter().filter_map(|input| Some((input.name.to_string(), input.value.band()?))).collect()
 }
 
 /// The value below which a share of a triangular distribution lies: from `low` over the mode `value` to `high`.

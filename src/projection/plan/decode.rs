@@ -11,7 +11,7 @@ use std::ops::Range;
 
 use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::ParallelPlan;
-use crate::projection::phases::{PlanOutcome, optimistic, over_bytes};
+use crate::projection::phases::{optimistic, over_bytes};
 use crate::projection::plan::{ScoredPlan, judge};
 use crate::projection::request::Request;
 
@@ -99,8 +99,17 @@ pub(super) struct Tree<'a> {
     plans: &'a [ParallelPlan],
     machine: &'a Machine,
     series: Vec<Vec<usize>>,
-    /// What each plan delivers at most.
-    bounds: Vec<OnceCell<PlanOutcome>>,
+    /// Of each plan.
+    bounds: Vec<OnceCell<Bound>>,
+}
+
+/// What a plan delivers at most.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    /// Tokens per second and chip.
+    throughput: f64,
+    /// Seconds per token.
+    latency_s: f64,
 }
 
 impl<'a> Tree<'a> {
@@ -130,11 +139,14 @@ impl<'a> Tree<'a> {
         let of_series = self.series[series].get(plans.clone())?;
         let index = *of_series.first()?;
         let (first, last) = (&self.plans[index], &self.plans[*of_series.last()?]);
-        let bound = self.bounds[index].get_or_init(|| optimistic(self.request, first, self.machine));
+        let bound = self.bounds[index].get_or_init(|| {
+            let outcome = optimistic(self.request, first, self.machine);
+            Bound { throughput: outcome.throughput(first), latency_s: outcome.per_token() }
+        });
         let most = match goal {
-            Goal::Throughput if bound.per_token() > self.request.workload.tpot_limit_s * (1.0 + CLOSE) => return None,
-            Goal::Throughput => bound.throughput(first) * (last.batch_per_chip / first.batch_per_chip),
-            Goal::Latency => -bound.per_token(),
+            Goal::Throughput if bound.latency_s > self.request.workload.tpot_limit_s * (1.0 + CLOSE) => return None,
+            Goal::Throughput => bound.throughput * (last.batch_per_chip / first.batch_per_chip),
+            Goal::Latency => -bound.latency_s,
         };
         Some(Part { most, series, plans })
     }
