@@ -5,11 +5,15 @@
 //! so `ep` divides that product.
 
 mod decode;
+mod scored;
 
 use rayon::prelude::*;
 use serde::Serialize;
 
+pub use self::scored::ScoredPlan;
+
 use self::decode::{Goal, Tree};
+use self::scored::judge;
 use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{PlanOutcome, evaluate, over_bytes};
@@ -25,19 +29,6 @@ const MOST_SEQUENCES: f64 = 1024.0;
 const PREFILL_TOKENS: f64 = 16384.0;
 /// Plans that one task of the thread pool evaluates.
 const CHUNK: usize = 256;
-
-/// A plan of a search and what it delivers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ScoredPlan {
-    /// The plan.
-    pub plan: ParallelPlan,
-    /// Tokens per second and chip.
-    pub tokens_per_s_per_chip: f64,
-    /// Time per output token (decode), to the first token (prefill) or of a step (training), seconds.
-    pub latency_s: f64,
-    /// Memory of a chip, bytes.
-    pub memory_bytes_per_chip: f64,
-}
 
 /// What a search found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -69,19 +60,6 @@ pub fn search(request: &Request, machine: &Machine, done: &(dyn Fn(usize) + Sync
         return Err(why_none(request, nearest, f64::INFINITY));
     }
     Ok(Search { plans: plans.len(), fit: judged.len(), front: front(judged) })
-}
-
-fn judge(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Option<ScoredPlan> {
-    if over_bytes(request, plan, machine) > 0.0 {
-        return None;
-    }
-    let outcome = evaluate(request, plan, machine);
-    Some(ScoredPlan {
-        plan: *plan,
-        tokens_per_s_per_chip: outcome.throughput(plan),
-        latency_s: outcome.per_token(),
-        memory_bytes_per_chip: outcome.memory.used(),
-    })
 }
 
 /// The Pareto front: those that no other beats in both latency and throughput.
@@ -351,4 +329,42 @@ fn training_batch(request: &Request, split: ParallelPlan) -> Option<ParallelPlan
 fn whole(value: f64) -> Option<u32> {
     let rounded = value.round();
     ((1.0..=f64::from(u32::MAX)).contains(&rounded)).then_some(rounded as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decode::series;
+    use super::*;
+    use crate::projection::chip::ChipModel;
+    use crate::projection::phases::optimistic;
+    use crate::specs::{Chip, Fabric, Model, Scenario};
+
+    #[test]
+    fn a_bound_is_never_above_the_step_and_grows_with_the_batch_as_memory_does() {
+        for (model, chip, fabric, chips) in [
+            ("deepseek-v3", "ascend-910c", "cloudmatrix384", 48),
+            ("gpt-oss-120b", "h800", "h800-ib", 16),
+            ("llama-3.1-70b", "ascend-910c", "roce-cluster", 16),
+        ] {
+            let chip = ChipModel::from_spec(&Chip::load(chip).unwrap());
+            let fabric = Fabric::load(fabric).unwrap();
+            let request = Request::new(Model::load(model).unwrap(), chip, fabric, chips, Phase::Decode);
+            let machine = Machine::new(&request, Scenario::Nominal).unwrap();
+            let plans = candidates(&request).unwrap();
+            let all = series(&request, &plans, &machine);
+            let fit = plans.iter().filter(|plan| over_bytes(&request, plan, &machine) <= 0.0).count();
+            assert_eq!(all.iter().map(Vec::len).sum::<usize>(), fit, "{model}: memory grows with the batch");
+            for one in &all {
+                let mut before = 0.0;
+                for index in one {
+                    let plan = &plans[*index];
+                    let least = optimistic(&request, plan, &machine).terms.total().get();
+                    let step = evaluate(&request, plan, &machine).terms.total().get();
+                    assert!(least <= step * (1.0 + 1e-9), "{model} {plan:?}: {least} of {step}");
+                    assert!(least >= before * (1.0 - 1e-9), "{model} {plan:?}: {before}, then {least}");
+                    before = least;
+                }
+            }
+        }
+    }
 }

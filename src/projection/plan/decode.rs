@@ -12,7 +12,7 @@ use std::ops::Range;
 use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::phases::{optimistic, over_bytes};
-use crate::projection::plan::{ScoredPlan, judge};
+use crate::projection::plan::scored::{ScoredPlan, judge};
 use crate::projection::request::Request;
 
 /// Plans so close to the best are kept, whatever rounding did to their bounds.
@@ -80,7 +80,7 @@ pub(super) fn promising(tree: &Tree<'_>, goal: Goal) -> Vec<ScoredPlan> {
 }
 
 /// Indices of plans that differ in the batch alone, the smallest batch first, as far as they fit into memory.
-fn series(request: &Request, plans: &[ParallelPlan], machine: &Machine) -> Vec<Vec<usize>> {
+pub(super) fn series(request: &Request, plans: &[ParallelPlan], machine: &Machine) -> Vec<Vec<usize>> {
     let mut all: BTreeMap<[u32; 6], Vec<usize>> = BTreeMap::new();
     for (index, plan) in plans.iter().enumerate() {
         all.entry([plan.tp, plan.pp, plan.ep, plan.dp, plan.cp, plan.microbatches]).or_default().push(index);
@@ -157,45 +157,6 @@ impl<'a> Tree<'a> {
             Goal::Throughput if plan.latency_s > self.request.workload.tpot_limit_s => f64::NEG_INFINITY,
             Goal::Throughput => plan.tokens_per_s_per_chip,
             Goal::Latency => -plan.latency_s,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::projection::chip::ChipModel;
-    use crate::projection::parallel_plan::Phase;
-    use crate::projection::phases::evaluate;
-    use crate::projection::plan::candidates;
-    use crate::specs::{Chip, Fabric, Model, Scenario};
-
-    #[test]
-    fn a_bound_is_never_above_the_step_and_grows_with_the_batch_as_memory_does() {
-        for (model, chip, fabric, chips) in [
-            ("deepseek-v3", "ascend-910c", "cloudmatrix384", 48),
-            ("gpt-oss-120b", "h800", "h800-ib", 16),
-            ("llama-3.1-70b", "ascend-910c", "roce-cluster", 16),
-        ] {
-            let chip = ChipModel::from_spec(&Chip::load(chip).unwrap());
-            let fabric = Fabric::load(fabric).unwrap();
-            let request = Request::new(Model::load(model).unwrap(), chip, fabric, chips, Phase::Decode);
-            let machine = Machine::new(&request, Scenario::Nominal).unwrap();
-            let plans = candidates(&request).unwrap();
-            let all = series(&request, &plans, &machine);
-            let fit = plans.iter().filter(|plan| over_bytes(&request, plan, &machine) <= 0.0).count();
-            assert_eq!(all.iter().map(Vec::len).sum::<usize>(), fit, "{model}: memory grows with the batch");
-            for one in &all {
-                let mut before = 0.0;
-                for index in one {
-                    let plan = &plans[*index];
-                    let least = optimistic(&request, plan, &machine).terms.total().get();
-                    let step = evaluate(&request, plan, &machine).terms.total().get();
-                    assert!(least <= step * (1.0 + 1e-9), "{model} {plan:?}: {least} of {step}");
-                    assert!(least >= before * (1.0 - 1e-9), "{model} {plan:?}: {before}, then {least}");
-                    before = least;
-                }
-            }
         }
     }
 }
