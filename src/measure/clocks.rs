@@ -100,6 +100,15 @@ fn rest(ascending: &[Seconds], mut step: Seconds) -> Result<Seconds, Seconds> {
     Ok(step)
 }
 
+/// Samples by a fine clock of the device are at least this long, so that a tick of it is negligible, and those by the wall
+/// clock this long, so that submission and wait are.
+pub(super) const fn fine_sample(clock: Clock) -> Seconds {
+    match clock {
+        Clock::Device => Seconds::new(1e-3),
+        Clock::Wall => Seconds::new(20e-3),
+    }
+}
+
 /// The least time of a batch that `least` is enough for by a fine clock: a step is then at most [`MOST_SHARE`] of it, unless
 /// that would take longer than [`LONGEST_BATCH`].
 pub(super) fn batch(least: Seconds, step: Option<Seconds>) -> Seconds {
@@ -112,13 +121,10 @@ pub(super) fn used(clock: Clock, steps: ClockSteps) -> Clock {
     if is_coarse { Clock::Wall } else { clock }
 }
 
-/// What a reader must know of a device whose finest clock is `clock`: that batches are longer than those by fine clocks, of
-/// the device and of the host, or that the wall clock stands in for the device's.
-pub(super) fn caveat(clock: Clock, steps: ClockSteps, fine: [Seconds; 2]) -> Option<Caveat> {
-    let (step, fine) = match clock {
-        Clock::Device => (steps.device_s?, fine[0]),
-        Clock::Wall => (steps.wall_s?, fine[1]),
-    };
+/// What a reader must know of a device whose finest clock is `clock`: that batches are longer than those by a fine one, or
+/// that the wall clock stands in for the device's.
+pub(super) fn caveat(clock: Clock, steps: ClockSteps) -> Option<Caveat> {
+    let (step, fine) = (steps.of(clock)?, fine_sample(clock));
     let is_coarse = batch(fine, Some(step)) > fine;
     is_coarse.then_some(Caveat::CoarseClock { clock, step_s: step.get(), used: used(clock, steps) })
 }
@@ -126,9 +132,8 @@ pub(super) fn caveat(clock: Clock, steps: ClockSteps, fine: [Seconds; 2]) -> Opt
 #[cfg(test)]
 mod tests {
     use super::super::fake::Fake;
-    use super::super::sampling::{FINE_SAMPLES, Pace, Sampled, Sampling, sample};
+    use super::super::sampling::{Pace, Sampled, Sampling, sample};
     use super::*;
-    use crate::units::Seconds;
 
     static NOTHING: AtomicBool = AtomicBool::new(false);
 
@@ -177,7 +182,7 @@ mod tests {
         let plan = LaunchProbe.plan("probe", StorageType::F32);
         let mut prepared = fake.prepare(&plan, &LaunchProbe.inputs("probe", StorageType::F32, 1), 1).unwrap();
         let sampled = sample(prepared.as_mut(), 1, &sampling, &NOTHING).unwrap();
-        (sampled, caveat(Clock::Device, clock_steps, FINE_SAMPLES))
+        (sampled, caveat(Clock::Device, clock_steps))
     }
 
     #[test]

@@ -47,20 +47,18 @@ pub(super) fn protocol(
 
 /// A document without cases, plan and ceilings.
 pub(super) fn document(device: &Device, protocol: Protocol, reference: Option<Reference>) -> Record {
-    let mut caveats = Vec::new();
+    let (host, mut protocol, mut caveats) = (host::describe(), protocol, Vec::new());
     if device.device_type == DeviceType::Software {
         caveats.push(Caveat::SoftwareAdapter);
     }
-    if device.is_of_a_browser() {
+    if host.browser.is_some() {
+        // It takes no wish about checks.
+        protocol.runtime_checks = RuntimeChecks::Browser;
         caveats.push(Caveat::Browser);
     }
     if protocol.clock == Clock::Wall {
         caveats.push(Caveat::WallClock);
     }
-    let host = host::describe();
-    // A browser takes no wish about checks.
-    let own = host.browser.as_ref().map(|_| RuntimeChecks::Browser);
-    let protocol = Protocol { runtime_checks: own.unwrap_or(protocol.runtime_checks), ..protocol };
     Record {
         schema_version: SCHEMA_VERSION,
         complete: false,

@@ -88,10 +88,8 @@ const STEADY_WINDOWS: usize = 3;
 const STEADY: f64 = 0.02;
 /// The warm-up ends after this many times its least length, steady or not: the samples show a drift.
 const LONGEST_WARM_UP: f64 = 4.0;
-/// A sample by the device's clock lasts at least this long, so that one tick is negligible ...
-const DEVICE_SAMPLE: Seconds = Seconds::new(1e-3);
-/// ... and one by the wall clock this long, so that submission and wait are negligible.
-const WALL_SAMPLE: Seconds = Seconds::new(20e-3);
+/// In a sample by the wall clock of this length submission and wait are negligible.
+const WALL_SAMPLE: Seconds = clocks::fine_sample(Clock::Wall);
 pub(super) const MAX_RUNS_PER_SAMPLE: u32 = 1000;
 /// Where a clock is coarse, short kernels need longer batches.
 pub(super) const MAX_RUNS_BY_COARSE_CLOCK: u32 = 10_000;
@@ -227,7 +225,7 @@ fn batch_of(prepared: &mut dyn Prepared, sampling: &Sampling) -> Result<(u32, u3
         return Ok((runs, 1));
     }
     let (mut runs, mut made) = (runs_per_sample(&lap, 1, steps), 1);
-    let is_fine = clocks::caveat(Clock::Device, steps, FINE_SAMPLES).is_none();
+    let is_fine = clocks::caveat(Clock::Device, steps).is_none();
     if lap.device.is_some() && is_fine {
         return Ok((runs, made));
     }
@@ -244,16 +242,15 @@ fn batch_of(prepared: &mut dyn Prepared, sampling: &Sampling) -> Result<(u32, u3
     Ok((runs, made))
 }
 
-/// Samples by a fine clock of the device, and by a fine one of the host.
-pub(super) const FINE_SAMPLES: [Seconds; 2] = [DEVICE_SAMPLE, WALL_SAMPLE];
-
 fn runs_per_sample(lap: &Lap, runs: u32, steps: ClockSteps) -> u32 {
-    let each = |time: Seconds, least| (time / f64::from(runs)).max(Seconds::new(least));
     // What a coarse clock does not show is shorter than its step.
-    let (fine, wanted, each) = match lap.device.or(steps.device_s) {
-        Some(device) => (DEVICE_SAMPLE, clocks::batch(DEVICE_SAMPLE, steps.device_s), each(device, 1e-7)),
-        None => (WALL_SAMPLE, clocks::batch(WALL_SAMPLE, steps.wall_s), each(lap.wall, 1e-6)),
+    let (clock, time, least) = match lap.device.or(steps.device_s) {
+        Some(device) => (Clock::Device, device, Seconds::new(1e-7)),
+        None => (Clock::Wall, lap.wall, Seconds::new(1e-6)),
     };
+    let each = (time / f64::from(runs)).max(least);
+    let fine = clocks::fine_sample(clock);
+    let wanted = clocks::batch(fine, steps.of(clock));
     let most = if wanted > fine { MAX_RUNS_BY_COARSE_CLOCK } else { MAX_RUNS_PER_SAMPLE };
     whole(wanted / each, most)
 }
@@ -420,8 +417,7 @@ fn caveats(timing: &Timing, sampling: &Sampling) -> Vec<Caveat> {
     if timing.clock == Clock::Wall {
         caveats.push(Caveat::WallClock);
     }
-    let steps = sampling.clock_steps;
-    let step = if timing.clock == Clock::Device { steps.device_s } else { steps.wall_s };
+    let step = sampling.clock_steps.of(timing.clock);
     let share = step.map_or(0.0, |step| step / (timing.median_s * f64::from(timing.runs_per_sample)));
     // A batch of a hundred steps may read as one of 99.
     if share > clocks::MOST_SHARE * 1.1 {

@@ -15,7 +15,7 @@ use super::time_spent::verifying;
 use super::verify::{self, CaseProtocol, RunError};
 use crate::kernels::{Extent, Kernel, KernelCase, Made, Plan, StorageType};
 use crate::printable::printable;
-use crate::record::{Candidate, Clock, Record, Rejected, Tuning};
+use crate::record::{Candidate, Record, Rejected, Tuning};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
 /// The most time of device and compiler in one trial. A trial that ends early is made again in the next run, so the limit
@@ -78,8 +78,7 @@ pub struct Judge {
 impl Judge {
     /// For the device of the document `on`.
     pub fn of(on: &Record) -> Self {
-        let steps = on.protocol.clock_steps.unwrap_or_default();
-        let step = if on.protocol.clock == Clock::Device { steps.device_s } else { steps.wall_s };
+        let step = on.protocol.clock_steps.unwrap_or_default().of(on.protocol.clock);
         Self {
             threads: on.is_software().then(|| f64::from(on.host.logical_cpus.max(1))),
             lap: clocks::batch(LAP, step),

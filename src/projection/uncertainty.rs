@@ -31,9 +31,8 @@ pub(super) fn spread(
     let draws: Vec<Vec<f64>> =
         (0..DRAWS).map(|_| base.iter().map(|(_, band)| quantile_of(band, random.random::<f64>())).collect()).collect();
     let scratch = || request.clone();
-    let outcomes: Vec<Option<PlanOutcome>> =
-        draws.par_iter().map_init(scratch, |scratch, drawn| outcome(scratch, plan, drawn)).collect();
-    let outcomes: Vec<PlanOutcome> = outcomes.into_iter().flatten().collect();
+    let drawn = draws.par_iter().map_init(scratch, |scratch, drawn| outcome(scratch, plan, drawn));
+    let outcomes: Vec<PlanOutcome> = drawn.flatten_iter().collect();
     let central: Vec<f64> = base.iter().map(|(_, band)| band.value).collect();
     let one_at_a_time = |scratch: &mut Request, index: usize, value: f64| {
         let mut changed = central.clone();

@@ -47,7 +47,8 @@ pub struct Device {
 }
 
 impl Device {
-    /// The backend of a device that a page of a browser opened.
+    /// The backend of a device that a page of a browser opened. The browser's name and version are then where those of the
+    /// driver would be.
     pub const BROWSER: &str = "browser_webgpu";
 
     /// The least and the greatest size of a subgroup, in invocations: of those seen, else of those that the adapter says
@@ -56,12 +57,6 @@ impl Device {
         let limit = |name: &str| self.limits.get(name).copied();
         let seen = || self.subgroup_sizes_seen.iter().copied().map(u64::from);
         seen().min().zip(seen().max()).or_else(|| limit("min_subgroup_size").zip(limit("max_subgroup_size")))
-    }
-
-    /// Whether a browser stood between the tool and the driver. Its name and version are then where those of the driver
-    /// would be.
-    pub fn is_of_a_browser(&self) -> bool {
-        self.backend == Self::BROWSER
     }
 
     /// The memory in bytes, where the device has it to itself: it distinguishes two models of one name.

@@ -72,6 +72,11 @@ impl Record {
         self.cases.iter().find(|case| case.id == id)
     }
 
+    /// How many cases the run was to have; those that it has, where the document names no plan.
+    pub fn planned_count(&self) -> usize {
+        self.planned.len().max(self.cases.len())
+    }
+
     /// Whether a CPU posed as the GPU.
     pub fn is_software(&self) -> bool {
         self.device.device_type == DeviceType::Software

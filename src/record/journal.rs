@@ -62,6 +62,14 @@ impl Journal {
             path: place.name().to_path_buf(),
             source: std::io::ErrorKind::NotFound.into(),
         })?;
+        Self::take_up(place, found, expected)
+    }
+
+    /// The same with the document that was read there already.
+    ///
+    /// # Errors
+    /// [`ResumeError::Differs`].
+    pub fn take_up(place: JournalPlace, found: Record, expected: &Record) -> Result<Self, ResumeError> {
         let differs = differences(&found, &tidy(expected.clone()));
         if differs.is_empty() {
             return Ok(Self::over(place, found));

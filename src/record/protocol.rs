@@ -99,6 +99,16 @@ pub struct ClockSteps {
     pub wall_s: Option<Seconds>,
 }
 
+impl ClockSteps {
+    /// The step of one of the clocks.
+    pub const fn of(self, clock: Clock) -> Option<Seconds> {
+        match clock {
+            Clock::Device => self.device_s,
+            Clock::Wall => self.wall_s,
+        }
+    }
+}
+
 /// Which variants of a kernel are timed in full.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]

@@ -1,8 +1,8 @@
-//! Ceilings as text, and which program wrote a record.
+//! Ceilings as text, and which program wrote a record, and where.
 
 use crate::record::{Ceiling, CeilingKind, FmaForm, LastLevelCache, Quantity, Record};
 use crate::report::numbers::mebibytes;
-use crate::report::text::clean;
+use crate::report::text::{clean, short};
 use crate::units::{BytesPerSecond, FlopPerSecond, Seconds, with_prefix};
 
 /// A ceiling's value in its unit.
@@ -37,6 +37,12 @@ pub(super) fn ceiling_note(ceiling: &Ceiling) -> Option<String> {
 pub(super) fn browser(record: &Record) -> Option<String> {
     let browser = record.host.browser.as_ref()?;
     Some(format!("{} {}", clean(&browser.name), clean(&browser.version)))
+}
+
+/// The graphics API, and the browser that it was reached through.
+pub(super) fn backend(record: &Record) -> String {
+    let within = browser(record).map_or_else(String::new, |browser| format!(" in {}", short(&browser, 40)));
+    format!("{}{within}", clean(&record.device.backend))
 }
 
 /// Tool with version and commit.

@@ -48,7 +48,7 @@ impl RecordSummary {
             driver: clean(format!("{} {}", device.driver, device.driver_info).trim()),
             preset: words::preset(record.protocol.preset),
             created_at: clean(&record.created_at),
-            planned: record.planned.len().max(record.cases.len()),
+            planned: record.planned_count(),
             measured: record.cases.len(),
             left_out: record.left_out.len(),
             rejected: record.rejected.len(),

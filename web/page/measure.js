@@ -5,6 +5,7 @@ import { byId, count, duration, element, list, say } from "./dom.js";
 import * as store from "./store.js";
 
 const LATEST = 6;
+const ELSEWHERE = "A run goes on in another tab of this browser. Wait for its end, or stop it there.";
 
 let worker;
 let run;
@@ -96,7 +97,7 @@ function startWorker(message) {
 async function start(journal) {
   if (isRunning()) return;
   if (!(await lock())) {
-    say("run-problem", "A run goes on in another tab of this browser. Wait for its end, or stop it there.");
+    say("run-problem", ELSEWHERE);
     return;
   }
   const preset = journal ? run.kept.preset : chosen().name;
@@ -236,7 +237,7 @@ function allChecked({ right, wrong, left_out: leftOut, failures }) {
 async function verify() {
   if (isRunning()) return;
   if (!(await lock())) {
-    say("verify-text", "A run goes on in another tab of this browser. Wait for its end, or stop it there.");
+    say("verify-text", ELSEWHERE);
     return;
   }
   Object.assign(run, { verifying: true, checked: 0, wrong: 0 });

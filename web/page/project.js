@@ -11,6 +11,8 @@ let offered;
 let config;
 let chips = CHIPS;
 let sections;
+/** The curve as it was computed last: { asked, answer }. */
+let curve;
 
 const option = (value, text = value) => element("option", { value, textContent: text });
 const factorOf = (id) => 10 ** Number(byId(id).value);
@@ -84,7 +86,10 @@ function showSections() {
   }
 }
 
-function drawCurve({ points, baseline, baseline_rate: below }, here) {
+function drawCurve() {
+  if (!curve) return;
+  const { points, baseline, baseline_rate: below } = curve.answer;
+  const here = factorOf("q-bandwidth");
   const place = byId("curve");
   const width = Math.floor(place.clientWidth);
   const known = points.filter(({ rate }) => rate !== null);
@@ -109,6 +114,16 @@ function drawCurve({ points, baseline, baseline_rate: below }, here) {
   place.replaceChildren(plot);
 }
 
+/** Draws the curve of a question. It is over all bandwidths, so another bandwidth asks for none. */
+async function updateCurve(asked) {
+  if (curve?.asked !== asked) {
+    const answer = await askLatest("curve", "bandwidth_curve", asked).catch(() => undefined);
+    if (answer === undefined) return;
+    curve = { asked, answer: JSON.parse(answer) };
+  }
+  drawCurve();
+}
+
 async function update() {
   positions();
   byId("answer").setAttribute("aria-busy", "true");
@@ -127,8 +142,7 @@ async function update() {
   sections = read.sections ?? { html: "" };
   showSections();
   byId("answer").setAttribute("aria-busy", "false");
-  const curve = await askLatest("curve", "bandwidth_curve", JSON.stringify({ ...request, bandwidth_factor: 1 })).catch(() => undefined);
-  if (curve !== undefined) drawCurve(JSON.parse(curve), request.bandwidth_factor);
+  updateCurve(JSON.stringify({ ...request, bandwidth_factor: 1 }));
 }
 
 /** The chips: published ones, and one for each record at hand. */
@@ -209,7 +223,7 @@ export async function setUp() {
   new ResizeObserver(() => {
     if (Math.abs(byId("curve").clientWidth - width) < 2) return;
     width = byId("curve").clientWidth;
-    update();
+    drawCurve();
   }).observe(byId("curve"));
   start();
 }

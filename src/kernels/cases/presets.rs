@@ -221,10 +221,8 @@ const IN_NVFP4: &str = "deepseek-v3";
 /// the first records had if it was in them. A kernel that exists in f32 alone is measured in it.
 fn has_type(model: &Model, case: &CaseSpec, scale: &Scale) -> bool {
     let ships_in = |checkpoint| scale.is_current && model.checkpoint == checkpoint;
-    if scale.brief.is_some_and(|types| !types.contains(&case.element)) {
-        return false;
-    }
-    if scale.brief.is_some() && case.family == Family::Layer && is_beyond_a_page(model, case.element) {
+    let is_too_large = || case.family == Family::Layer && is_beyond_a_page(model, case.element);
+    if scale.brief.is_some_and(|types| !types.contains(&case.element) || is_too_large()) {
         return false;
     }
     match case.element {

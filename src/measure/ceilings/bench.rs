@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::super::clocks;
 use super::super::executor::{Executor, LaunchError, Prepared};
-use super::super::sampling::FINE_SAMPLES;
 use super::super::verify::{self, CaseProtocol, RunError};
 use crate::kernels::{Kernel, KernelCase, Made, StorageType};
 use crate::record::{Ceiling, CeilingKind, Clock, Device, DeviceType, Quantity};
@@ -58,11 +57,7 @@ impl ProbeBench<'_> {
         let mut protocol = CaseProtocol { sets, ..self.protocol };
         protocol.sampling.runs_per_sample = match kind {
             // By a coarse clock that many would be too short.
-            CeilingKind::Launch
-                if clocks::caveat(Clock::Device, protocol.sampling.clock_steps, FINE_SAMPLES).is_none() =>
-            {
-                Some(100)
-            }
+            CeilingKind::Launch if clocks::caveat(Clock::Device, protocol.sampling.clock_steps).is_none() => Some(100),
             CeilingKind::Submit => Some(1),
             _ => None,
         };

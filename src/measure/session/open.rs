@@ -10,7 +10,7 @@ use super::super::into_record::{document, protocol};
 use super::super::options::Options;
 use super::super::planning::{self, PlannedCase, PlannedFor};
 use super::super::preset::choose_preset;
-use super::super::sampling::{FINE_SAMPLES, Pace, Sampling};
+use super::super::sampling::{Pace, Sampling};
 use super::super::throttling;
 use super::super::verify::{CaseProtocol, RunError};
 use super::state::{Event, SessionError};
@@ -78,7 +78,10 @@ impl Opening<'_, '_> {
         let mut fresh = self.empty(chosen.preset, &reason, clock_steps, &ceilings);
         fresh.planned = planned.iter().map(|case| case.id.clone()).collect();
         fresh.left_out = ceilings.left_out;
-        let journal = if before.is_some() { Journal::resume(place, &fresh)? } else { Journal::create(place, fresh)? };
+        let journal = match before {
+            Some(found) => Journal::take_up(place, found, &fresh)?,
+            None => Journal::create(place, fresh)?,
+        };
         let (cases, done) = (planned.len(), planned.iter().filter(|case| journal.done(&case.id)).count());
         let preset = chosen.preset;
         (self.tell)(Event::Planned { cases, done, preset, reason: &reason, estimate: &chosen.estimate });
@@ -125,7 +128,7 @@ impl Opening<'_, '_> {
         if clock != finest {
             empty.caveats.retain(|caveat| *caveat != Caveat::WallClock);
         }
-        empty.caveats.extend(clocks::caveat(finest, clock_steps, FINE_SAMPLES));
+        empty.caveats.extend(clocks::caveat(finest, clock_steps));
         empty
     }
 }

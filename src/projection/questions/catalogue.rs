@@ -229,7 +229,7 @@ impl Catalogue {
         let chip = self.chip(point.text("chip").unwrap_or(defaults.chip), &point.settings(SettingTarget::Chip))?;
         let fabric =
             self.fabric(point.text("fabric").unwrap_or(defaults.fabric), &point.settings(SettingTarget::Fabric))?;
-        let expert_load = self.expert_loads.get(name).cloned().unwrap_or(ExpertLoad::Replicated);
+        let expert_load = self.expert_loads.get(name).cloned().unwrap_or(Workload::default().expert_load);
         let request = Subject { model: model.clone(), chip, fabric, expert_load }.request(phase, point, defaults.chips);
         let baseline = match point.text("baseline") {
             Some(name) => {

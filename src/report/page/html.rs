@@ -81,8 +81,12 @@ fn sections(page: &Page<'_>) -> Markup {
 
 /// The sections alone, for a document that brings the style and the scripts. Every text of a record is escaped.
 pub fn fragment(page: &Page<'_>) -> Fragment {
-    let figures = serde_json::to_string(&data::data(page)).unwrap_or_else(|_| "null".to_owned());
-    Fragment { html: sections(page).into_string(), figures }
+    Fragment { html: sections(page).into_string(), figures: chart_figures(page) }
+}
+
+/// The figures of the charts alone, as JSON for `page.js`.
+pub fn chart_figures(page: &Page<'_>) -> String {
+    serde_json::to_string(&data::data(page)).unwrap_or_else(|_| "null".to_owned())
 }
 
 /// Nothing is loaded from anywhere, and no script but these two runs, whatever a record says.

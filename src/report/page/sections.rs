@@ -58,7 +58,7 @@ fn in_short(record: &Record) -> Markup {
 /// What kind of device it is, how many cases it has, and how near its best ones come to the roofline.
 fn what_was_measured(record: &Record) -> String {
     let kind = words::device_type(record.device.device_type);
-    let (done, planned) = (record.cases.len(), record.planned.len().max(record.cases.len()));
+    let (done, planned) = (record.cases.len(), record.planned_count());
     let fractions = best_fractions(record).into_iter().map(|(name, fraction)| format!("{name} {}", percent(fraction)));
     let fractions = fractions.collect::<Vec<_>>().join(", ");
     let nearest = if fractions.is_empty() { fractions } else { format!(". Nearest to the roofline: {fractions}") };
@@ -173,7 +173,7 @@ fn tiles(record: &Record) -> Markup {
             }
             div {
                 dt { "verified and timed" }
-                dd { (record.cases.len()) small { " of " (record.planned.len().max(record.cases.len())) " cases" } }
+                dd { (record.cases.len()) small { " of " (record.planned_count()) " cases" } }
             }
         }
     }

@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, ColumnConstraint};
 
 use crate::record::{CacheState, Case, Record, Second, Timing, Tuning};
 use crate::report::cases::{best, groups};
-use crate::report::ceilings::{browser, ceiling_note, ceiling_value, tool};
+use crate::report::ceilings::{backend, ceiling_note, ceiling_value, tool};
 use crate::report::numbers::{grouped_digits, percent, relative_interval};
 use crate::report::terminal::layout::{BOLD, hide_where_narrow, paragraph, plain, push_grouped, push_lines, title};
 use crate::report::text::{clean, short};
@@ -30,11 +30,10 @@ pub fn table(record: &Record) -> String {
 fn heading(record: &Record) -> String {
     let device = &record.device;
     let mut out = format!(
-        "{BOLD}{}{BOLD:#} ({}, {}{}, {} {})\n",
+        "{BOLD}{}{BOLD:#} ({}, {}, {} {})\n",
         short(&device.name, 50),
         words::device_type(device.device_type),
-        clean(&device.backend),
-        browser(record).map_or_else(String::new, |browser| format!(" in {}", short(&browser, 40))),
+        backend(record),
         clean(&device.driver),
         short(&device.driver_info, 40)
     );

@@ -11,11 +11,11 @@ use crate::kernels::{Family, StorageType};
 use crate::projection::Phase;
 use crate::record::{Bound, CacheState, Case, Record};
 use crate::report::cases::product;
-use crate::report::ceilings::{browser, ceiling_value};
+use crate::report::ceilings::{backend, ceiling_value};
 use crate::report::numbers::{four_digits, percent};
 use crate::report::projected::ProjectedRow;
 use crate::report::terminal::layout::{BOLD, plain, title, wrapped};
-use crate::report::text::{clean, distinct, short};
+use crate::report::text::{distinct, short};
 use crate::report::words;
 
 /// The widest line, unless a path is longer.
@@ -61,9 +61,8 @@ fn device(out: &mut String, record: &Record) {
     let _ = writeln!(out, "{BOLD}{}{BOLD:#}", short(&device.name, COLUMNS));
     let driver = short(&format!("{} {}", device.driver, device.driver_info), 44);
     let kind = words::device_type(device.device_type);
-    let within = browser(record).map_or_else(String::new, |browser| format!(" in {}", short(&browser, 40)));
-    line(out, "", &format!("{kind}, {}{within}, {driver}", clean(&device.backend)));
-    let planned = record.planned.len().max(record.cases.len());
+    line(out, "", &format!("{kind}, {}, {driver}", backend(record)));
+    let planned = record.planned_count();
     let mut counts = format!("{} of {planned} cases verified and timed", record.cases.len());
     for (count, what) in [(record.left_out.len(), "left out"), (record.rejected.len(), "WRONG OR FAILED")] {
         if count > 0 {

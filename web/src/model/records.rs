@@ -32,7 +32,7 @@ struct Progress {
 /// # Errors
 /// One line that names the file.
 pub(super) fn parse(file: &Named) -> Result<Record, String> {
-    record::parse(file.text.as_bytes(), Path::new(&file.name)).map_err(|error| error.to_string())
+    parse_text(&file.text, &file.name)
 }
 
 fn parse_text(text: &str, name: &str) -> Result<Record, String> {
@@ -71,7 +71,7 @@ pub(super) fn read(text: &str, name: &str) -> Result<String, String> {
 pub(super) fn progress(text: &str) -> Result<String, String> {
     let record = parse_text(text, "the journal")?;
     let page = Page { records: std::slice::from_ref(&record), ..Page::default() };
-    to_json(&Progress { summary: RecordSummary::of(&record), figures: report::fragment(&page).figures })
+    to_json(&Progress { summary: RecordSummary::of(&record), figures: report::chart_figures(&page) })
 }
 
 /// The sections of a report.
