@@ -216,6 +216,7 @@ mod tests {
         let before = rate(&request);
         request["bandwidth_factor"] = json!(10.0);
         assert!(rate(&request) >= before);
+        request["bandwidth_factor"] = json!(1.0);
         let curve: Value = serde_json::from_str(&bandwidth_curve(&request.to_string()).unwrap()).unwrap();
         // The middle is the fabric as it is, where the curve goes through the answer.
         let middle = curve["points"][10]["rate"].as_f64().unwrap();
