@@ -7,6 +7,7 @@ use fixture::reached::{BANDWIDTH, PEAK, record};
 use proptest::prelude::*;
 use supernode_bench::kernels::Family;
 use supernode_bench::projection::fabric::{AllToAll, Group, Mode, all_to_all, dispatch, links};
+use supernode_bench::projection::machine::Machine;
 use supernode_bench::projection::{
     ChipModel, Infeasible, NumberType, Phase, Pins, Projection, ProjectionCaveat, Request, Resource, Workload, compare,
     estimate, project, search,
@@ -111,7 +112,7 @@ fn one_chip_without_traffic_takes_what_the_record_says() {
     let logits = 4.0 * (model.embedding_parameters() + 4.0 * (4096.0 + 2.0 * model.vocab as f64)) / (BANDWIDTH * 0.8);
     let matmul = 2.0 * tokens * products / (PEAK * 0.5) + logits;
     // Two norms of four accesses, rotation of queries, keys and values, SwiGLU of two inputs and one output.
-    let accesses = 2.0 * 4.0 * 4096.0 + 2.0 * 48.0 * 128.0 + 3.0 * model.dense_intermediate as f64;
+    let accesses = 2.0 * 4.0 * 4096.0 + 2.0 * 48.0 * 128.0 + 3.0 * model.dense_intermediate() as f64;
     let elementwise = layers * tokens * accesses * 4.0 / (BANDWIDTH * 0.8);
     assert!((terms.dense.get() / (matmul + elementwise) - 1.0).abs() < 1e-9);
     let attention = model.layers as f64 * tokens * 2048.0 * 4.0 * 32.0 * 128.0 / (PEAK * 0.5);
@@ -175,13 +176,114 @@ fn llama_405b_on_eight_small_chips_is_refused_with_the_missing_bytes() {
     assert!(project(&request).is_ok());
 }
 
-#[test]
-fn a_model_with_linear_attention_is_refused_by_the_fields_that_say_so() {
-    for phase in [Phase::Prefill, Phase::Decode, Phase::Training] {
-        let refused = project(&request("qwen3-next-80b-a3b", phase, "h800", "h800-ib")).unwrap_err();
-        assert!(matches!(refused, Infeasible::LinearAttention { layers: 36, .. }), "{refused}");
-        assert!(refused.to_string().contains("`layer_types`, `full_attention_interval`"), "{refused}");
+/// Models whose layers are not all alike, or that no built-in file has, with sizes of published ones.
+fn of_many_kinds() -> Vec<Model> {
+    let builtin = ["qwen3.5-397b-a17b", "deepseek-v3.2", "gpt-oss-120b", "kimi-k2.5"];
+    let mut models: Vec<Model> = builtin.into_iter().map(|name| Model::load(name).unwrap()).collect();
+    let ratios: Vec<u64> = [0, 0].into_iter().chain([4, 128].into_iter().cycle().take(41)).chain([0]).collect();
+    let compressed = serde_json::json!({"model_type": "deepseek_v4", "hidden_size": 4096, "vocab_size": 129280,
+        "num_hidden_layers": 43, "num_attention_heads": 64, "num_key_value_heads": 1, "head_dim": 512, "q_lora_rank": 1024,
+        "o_groups": 8, "o_lora_rank": 1024, "qk_rope_head_dim": 64, "sliding_window": 128, "index_topk": 512,
+        "index_n_heads": 64, "index_head_dim": 128, "compress_ratios": ratios, "hc_mult": 4, "n_routed_experts": 256,
+        "num_experts_per_tok": 6, "n_shared_experts": 1, "moe_intermediate_size": 2048, "num_nextn_predict_layers": 1,
+        "quantization_config": {"quant_method": "fp8"}, "expert_dtype": "fp4"});
+    let pattern = "MEMEMEM*E".repeat(9) + "MEMEMEM";
+    let blocks = serde_json::json!({"model_type": "nemotron_h", "hidden_size": 4096, "vocab_size": 131072,
+        "num_hidden_layers": 88, "num_attention_heads": 32, "num_key_value_heads": 2, "head_dim": 128,
+        "hybrid_override_pattern": pattern, "mamba_num_heads": 128, "mamba_head_dim": 64,
+        "n_groups": 8, "ssm_state_size": 128, "conv_kernel": 4, "n_routed_experts": 512, "num_experts_per_tok": 22,
+        "moe_intermediate_size": 2688, "moe_latent_size": 1024, "moe_shared_expert_intermediate_size": 5376,
+        "n_shared_experts": 1, "num_nextn_predict_layers": 1, "mlp_hidden_act": "relu2"});
+    let kinds = [["sliding_attention"; 5].as_slice(), &["full_attention"]].concat().repeat(10);
+    let windowed = serde_json::json!({"model_type": "gemma4_text", "hidden_size": 5376, "vocab_size": 262144,
+        "num_hidden_layers": 60, "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 256,
+        "global_head_dim": 512, "num_global_key_value_heads": 4, "attention_k_eq_v": true, "intermediate_size": 21504,
+        "sliding_window": 1024, "layer_types": kinds,
+        "tie_word_embeddings": true});
+    for (name, fields) in [("compressed", compressed), ("blocks", blocks), ("windowed", windowed)] {
+        models.push(Model::parse(name, name, &fields.to_string()).unwrap());
     }
+    models
+}
+
+#[test]
+fn terms_add_up_to_the_step_for_models_whose_layers_are_not_all_alike() {
+    for model in of_many_kinds() {
+        for phase in PHASES {
+            for (chip_name, fabric) in
+                [("ascend-910c", "cloudmatrix384"), ("h100", "h800-ib"), ("measured", "cloudmatrix384")]
+            {
+                let asked = Request { model: model.clone(), ..request("deepseek-v3", phase, chip_name, fabric) };
+                let projection = project(&asked).unwrap();
+                let sum: f64 = projection.terms_s.named().iter().map(|(_, time)| time.get()).sum();
+                assert!((sum / projection.step_s.get() - 1.0).abs() < 1e-12);
+                assert!(projection.terms_s.named().iter().all(|(_, time)| time.get() >= 0.0 && time.is_finite()));
+                assert!(projection.terms_s.attention.is_positive(), "{} {phase:?}", model.name);
+                assert!(projection.mfu > 0.0 && projection.mfu < 1.0, "{} {phase:?} {chip_name}", model.name);
+                let memory = projection.memory_bytes_per_chip;
+                assert!(memory.used() <= memory.capacity && memory.weights > 0.0);
+            }
+        }
+    }
+}
+
+/// One sequence per chip in decode on 32 chips in one piece, with this many tokens in the cache.
+fn one_sequence(model: &str, kv_len: f64) -> Projection {
+    let mut asked = request(model, Phase::Decode, "h200", "h800-ib");
+    asked.chips = 32;
+    asked.workload.kv_len = kv_len;
+    asked.pins = Pins { tp: Some(1), pp: Some(1), microbatches: Some(1), batch_per_chip: Some(1.0), ..Pins::default() };
+    project(&asked).unwrap()
+}
+
+#[test]
+fn the_cache_of_a_recurrent_model_grows_by_its_attention_layers_alone() {
+    let kept = |kv_len: f64| one_sequence("qwen3.5-397b-a17b", kv_len).memory_bytes_per_chip.kv_cache;
+    // 15 layers of two heads of 256 for keys and for values, 16 bits each.
+    let per_token = 15.0 * 2.0 * 2.0 * 256.0 * 2.0;
+    assert!(((kept(32768.0) - kept(16384.0)) / (16384.0 * per_token) - 1.0).abs() < 1e-9);
+    // 45 layers of 64 heads of 128 x 128 in 32 bits, and the last three inputs of the convolution in 16.
+    let state = 45.0 * (64.0 * 128.0 * 128.0 * 4.0 + (2.0 * 2048.0 + 8192.0) * 3.0 * 2.0);
+    assert!(((kept(16384.0) - 16384.0 * per_token) / state - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_window_bounds_the_cache_and_the_time_of_its_layers() {
+    let (short, long) = (one_sequence("gpt-oss-120b", 4096.0), one_sequence("gpt-oss-120b", 8192.0));
+    let per_token = 18.0 * 2.0 * 8.0 * 64.0 * 2.0;
+    let grown = long.memory_bytes_per_chip.kv_cache - short.memory_bytes_per_chip.kv_cache;
+    assert!((grown / (4096.0 * per_token) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn attention_to_chosen_tokens_pays_at_long_contexts_and_costs_at_short_ones() {
+    let attention = |model: &str, kv_len: f64| {
+        let mut asked = request(model, Phase::Decode, "h200", "h800-ib");
+        (asked.chips, asked.workload.kv_len) = (64, kv_len);
+        let pins =
+            Pins { tp: Some(1), pp: Some(1), microbatches: Some(1), batch_per_chip: Some(8.0), ..Pins::default() };
+        project(&Request { pins, ..asked }).unwrap().terms_s.attention.get()
+    };
+    assert!(attention("deepseek-v3.2", 65536.0) < 0.5 * attention("deepseek-v3", 65536.0));
+    assert!(attention("deepseek-v3.2", 1024.0) > attention("deepseek-v3", 1024.0));
+}
+
+#[test]
+fn a_quantised_checkpoint_keeps_the_types_of_its_parts() {
+    let asked =
+        Request { number_type: Some(NumberType::Fp8), ..request("kimi-k2.5", Phase::Decode, "h200", "h800-ib") };
+    let widths = Machine::new(&asked, Scenario::Nominal).unwrap().widths;
+    // Four bits and a scale of 16 for each 32, multiplied in 8.
+    assert!((widths.experts.weight - 0.5625).abs() < 1e-12 && (widths.experts.peak - 1.0).abs() < 1e-12);
+    // Attention has 16 bits, and half the peak of 8.
+    assert!((widths.mixer.weight - 2.0).abs() < 1e-12 && (widths.mixer.operand - 2.0).abs() < 1e-12);
+    assert!((0.45..0.55).contains(&widths.mixer.peak), "{widths:?}");
+    let training = Request { number_type: None, phase: Phase::Training, ..asked };
+    let widths = Machine::new(&training, Scenario::Nominal).unwrap().widths;
+    assert!((widths.experts.weight - 2.0).abs() < 1e-12);
+    let caveats = project(&request("kimi-k2.5", Phase::Decode, "h200", "h800-ib")).unwrap().caveats;
+    assert!(caveats.contains(&ProjectionCaveat::FourBitWeights));
+    assert!(caveats.contains(&ProjectionCaveat::LeftOut(vec!["its vision tower"])));
 }
 
 #[test]
@@ -192,6 +294,7 @@ fn the_best_plan_of_decode_is_the_best_of_all_plans() {
         ("llama-3.1-405b", "ascend-910c", "cloudmatrix384", 96),
         ("qwen3-235b-a22b", "measured", "cloudmatrix384", 96),
         ("gpt-oss-120b", "h800", "h800-ib", 32),
+        ("qwen3.5-397b-a17b", "h800", "h800-ib", 32),
     ] {
         let asked = Request { chips, ..request(model, Phase::Decode, chip, fabric) };
         // Their front holds the best at every limit, the shortest latency first.

@@ -8,7 +8,7 @@ use crate::projection::plan::{self, Search};
 use crate::projection::request::{Infeasible, Request};
 use crate::projection::result::{Operator, Projection};
 use crate::projection::{binding, inputs, operators, timeline, uncertainty};
-use crate::specs::{Fabric, Scenario};
+use crate::specs::{Fabric, Mixer, Model, Reach, Scenario};
 use crate::units::Seconds;
 
 /// The same question on two fabrics.
@@ -126,6 +126,7 @@ fn caveats(
     if outcome.recompute != Recompute::None {
         list.push(ProjectionCaveat::Recomputed(outcome.recompute));
     }
+    list.extend(of_model(&request.model, request.phase));
     let extrapolated = operators::extrapolated(operators);
     if !extrapolated.is_empty() {
         list.push(ProjectionCaveat::Extrapolated(extrapolated));
@@ -133,6 +134,33 @@ fn caveats(
     if request.phase == Phase::Decode && workload.mtp_tokens > 0 {
         let (tokens, acceptance) = (workload.mtp_tokens, workload.mtp_acceptance);
         list.push(ProjectionCaveat::Speculation { tokens, acceptance });
+    }
+    list
+}
+
+/// What of the model is left out, derived, or stored in a type of its own.
+fn of_model(model: &Model, phase: Phase) -> Vec<ProjectionCaveat> {
+    let mut list = Vec::new();
+    if !model.left_out.is_empty() {
+        list.push(ProjectionCaveat::LeftOut(model.left_out.clone()));
+    }
+    let has = |test: fn(&Mixer) -> bool| model.kinds.iter().any(|kind| test(&kind.layer.mixer));
+    let reaches = |mixer: &Mixer| if let Mixer::Attention(layer) = mixer { Some(layer.reach) } else { None };
+    let chooses =
+        model.kinds.iter().filter_map(|kind| reaches(&kind.layer.mixer)).any(|reach| reach.choice().is_some());
+    let compressed =
+        |mixer: &Mixer| matches!(mixer, Mixer::Attention(layer) if matches!(layer.reach, Reach::Compressed { .. }));
+    let parts = [
+        ("recurrences over a state", has(|mixer| matches!(mixer, Mixer::Linear(_)))),
+        ("indexers and attention to chosen tokens", chooses),
+        ("a compressed cache", has(compressed)),
+    ];
+    let parts: Vec<&'static str> = parts.into_iter().filter(|(_, is)| *is).map(|(part, _)| part).collect();
+    if !parts.is_empty() {
+        list.push(ProjectionCaveat::DerivedWork(parts));
+    }
+    if phase != Phase::Training && model.checkpoint.has_four_bits() {
+        list.push(ProjectionCaveat::FourBitWeights);
     }
     list
 }

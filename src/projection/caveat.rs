@@ -47,6 +47,12 @@ pub enum ProjectionCaveat {
         /// Chance that one is kept.
         acceptance: f64,
     },
+    /// Parts of the model that are neither counted nor timed.
+    LeftOut(Vec<&'static str>),
+    /// Parts of layers whose work no measured kernel covers.
+    DerivedWork(Vec<&'static str>),
+    /// Weights of four bits stay as the checkpoint has them, whatever the number type.
+    FourBitWeights,
     /// No plan keeps the latency limit, so that this one ignores it.
     LimitIgnored {
         /// The limit of the time per output token.
@@ -119,6 +125,13 @@ impl fmt::Display for ProjectionCaveat {
             Self::Speculation { tokens, acceptance } => {
                 write!(f, "{tokens} speculated token(s) a step at an assumed acceptance of {acceptance}")
             }
+            Self::LeftOut(parts) => write!(f, "the model without {}", parts.join(" and ")),
+            Self::DerivedWork(parts) => {
+                write!(f, "no measured kernel: {} as derived work at attention's share of the roofs", parts.join(", "))
+            }
+            Self::FourBitWeights => f.write_str(
+                "weights of four bits stay as the checkpoint has them, and kernels expand them at no cost of its own",
+            ),
             Self::LimitIgnored { limit, fastest } => write!(
                 f,
                 "no plan keeps {:.0} ms a token (the fastest takes {fastest}): this one ignores the limit",

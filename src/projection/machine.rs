@@ -8,10 +8,10 @@ use crate::projection::chip::{ByClass, ClassEfficiency};
 use crate::projection::costs::Costs;
 use crate::projection::fabric::{Link, rank_links};
 use crate::projection::op::{Class, Op, OpTime};
-use crate::projection::ops::Widths;
+use crate::projection::ops::{Stored, Widths};
 use crate::projection::parallel_plan::Phase;
 use crate::projection::request::{Infeasible, Request};
-use crate::specs::{NumberType, Scenario, Sourced};
+use crate::specs::{CheckpointType, NumberType, Scenario, Sourced};
 use crate::units::{Bytes, BytesPerSecond, Flop, FlopPerSecond, Seconds};
 
 /// Roofs of a class of ops: peaks times the shares that kernels of the class reach.
@@ -88,11 +88,8 @@ impl Machine {
     /// The machine of a request.
     ///
     /// # Errors
-    /// [`Infeasible::NoSuchType`], and [`Infeasible::LinearAttention`] for a model that no machine's time is known for.
+    /// [`Infeasible::NoSuchType`].
     pub fn new(request: &Request, scenario: Scenario) -> Result<Self, Infeasible> {
-        if let Some(linear) = request.model.linear {
-            return Err(Infeasible::LinearAttention { model: request.model.name.clone(), layers: linear.layers });
-        }
         let chip = &request.chip;
         let number_type = request.type_in_use();
         let peak_of = |wanted: NumberType| {
@@ -137,11 +134,7 @@ impl Machine {
             splits_cores: chip.splits_cores,
             smooth_ridge: chip.costs.is_none(),
             links: links_of(request, dies, scenario),
-            widths: Widths {
-                weight: number_type.size_bytes(),
-                activation: number_type.size_bytes().max(2.0),
-                cache: number_type.size_bytes().max(2.0),
-            },
+            widths: widths(request, number_type, scenario),
             number_type,
             capacity: Bytes::new(chip.capacity.value * chip.usable.value / dies),
             head_positions: if request.phase == Phase::Training { f64::INFINITY } else { 1.0 },
@@ -160,7 +153,7 @@ impl Machine {
             return time;
         }
         let roofs = self.class(op.class);
-        let compute = if op.flop > Flop::ZERO { op.flop / roofs.compute } else { Seconds::ZERO };
+        let compute = if op.flop > Flop::ZERO { op.flop / (roofs.compute * op.peak) } else { Seconds::ZERO };
         OpTime { compute, memory: op.bytes / roofs.memory, launch: self.launch }
     }
 
@@ -187,6 +180,54 @@ impl Machine {
         let memory = time.memory.get() * (self.saturating_cores / cores).max(1.0);
         Seconds::new(if self.smooth_ridge { (compute * compute + memory * memory).sqrt() } else { compute.max(memory) })
     }
+}
+
+/// How each part of the model is stored: as its checkpoint has it, or in the type in use.
+fn widths(request: &Request, number_type: NumberType, scenario: Scenario) -> Widths {
+    let checkpoint = &request.model.checkpoint;
+    let (weight, activation) = (number_type.size_bytes(), number_type.size_bytes().max(2.0));
+    let serves = request.phase != Phase::Training && !checkpoint.is_plain();
+    let stored = |kind: CheckpointType| {
+        if serves { part(request, number_type, scenario, kind) } else { plain(weight, activation) }
+    };
+    let has_narrow = serves && checkpoint.has_four_bits();
+    Widths {
+        weight,
+        mixer: stored(checkpoint.mixer),
+        dense: stored(checkpoint.dense),
+        shared: stored(checkpoint.shared),
+        experts: stored(checkpoint.experts),
+        head: if serves { checkpoint.head.bytes().min(activation) } else { activation },
+        table: if has_narrow { activation } else { weight },
+        activation,
+        cache: number_type.size_bytes().max(2.0),
+    }
+}
+
+/// A part in the number type in use.
+fn plain(weight: f64, activation: f64) -> Stored {
+    Stored { weight, operand: weight.min(activation), peak: 1.0 }
+}
+
+/// A part of a quantised checkpoint.
+///
+/// - Wider than the type in use, it stays so, and its products run at the peak of its own width.
+/// - Of four bits, it stays so: kernels expand such weights while they multiply.
+/// - Otherwise it is converted to the type in use as it is loaded.
+fn part(request: &Request, number_type: NumberType, scenario: Scenario, kind: CheckpointType) -> Stored {
+    let (in_use, activation) = (number_type.size_bytes(), number_type.size_bytes().max(2.0));
+    let width = kind.bits() as f64 / 8.0;
+    if width > in_use {
+        let chip = &request.chip;
+        let wide = chip.attention_type(number_type);
+        let eight = [NumberType::Fp8, NumberType::Int8].into_iter().find(|kind| chip.peaks.contains_key(kind));
+        let own = if width < 2.0 { eight.unwrap_or(wide) } else { wide };
+        let peak = |kind: NumberType| chip.peaks.get(&kind).map(|peak| scenario.rate(peak));
+        let share = peak(own).zip(peak(number_type)).map_or(1.0, |(own, in_use)| own / in_use);
+        return Stored { weight: kind.bytes(), operand: own.size_bytes().min(activation), peak: share };
+    }
+    let weight = if kind.bits() == 4 { kind.bytes() } else { in_use };
+    Stored { weight, operand: in_use.min(activation), peak: 1.0 }
 }
 
 /// Tiers as ranks see them. A fabric's file knows the dies of the chip that it was built for. On another chip of

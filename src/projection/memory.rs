@@ -1,19 +1,46 @@
 //! Memory by use. It is computed per rank and reported per chip.
 
 use crate::projection::machine::Machine;
-use crate::projection::ops::{cache_elements, expert_slots, keys, shared_elsewhere};
+use crate::projection::ops::{Widths, expert_slots, sequence_bytes, shared_elsewhere};
 use crate::projection::parallel_plan::{ParallelPlan, Recompute};
 use crate::projection::request::Request;
 use crate::projection::result::MemoryUse;
-use crate::specs::{Model, Moe};
+use crate::specs::{Ffn, Layer, LayerKind, Model, Moe};
 
-/// Number of weights of one rank.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Number of weights of one rank, by part of the model.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct LocalParameters {
-    /// Attention, router, shared experts, dense FFN, embeddings: every data-parallel replica holds them.
-    pub dense: f64,
+    /// Projections around attention and recurrences.
+    pub mixer: f64,
+    /// Dense feed-forward networks.
+    pub ffn: f64,
+    /// Embedding and LM head.
+    pub tables: f64,
+    /// Shared experts and routers.
+    pub shared: f64,
     /// Routed experts.
     pub experts: f64,
+}
+
+impl LocalParameters {
+    /// What every data-parallel replica holds: all but routed experts.
+    pub fn dense(&self) -> f64 {
+        self.mixer + self.ffn + self.tables + self.shared
+    }
+
+    /// All of them.
+    pub fn all(&self) -> f64 {
+        self.dense() + self.experts
+    }
+
+    /// Their bytes as they are stored.
+    fn bytes(&self, widths: &Widths) -> f64 {
+        self.mixer * widths.mixer.weight
+            + self.ffn * widths.dense.weight
+            + self.tables * widths.table
+            + self.shared * widths.shared.weight
+            + self.experts * widths.experts.weight
+    }
 }
 
 /// The weights of one rank of the fullest stage. Each stage counts as if it held one of the two tables (embedding, LM
@@ -21,22 +48,24 @@ pub struct LocalParameters {
 pub fn local_parameters(model: &Model, plan: &ParallelPlan, mtp_modules: f64) -> LocalParameters {
     let (tp, pp) = (f64::from(plan.tp), f64::from(plan.pp));
     let stage_layers = (model.layers as f64 / pp).ceil();
-    let dense_share = model.dense_layers as f64 / model.layers as f64;
-    let moe_layers = stage_layers * (1.0 - dense_share) + mtp_modules;
-    let whole = model.attention_unsplit_parameters();
-    let attention = (stage_layers + mtp_modules) * (whole + (model.attention_parameters() - whole) / tp);
-    let ffn = stage_layers * dense_share * model.dense_ffn_parameters() / tp;
     let tables = if pp == 1.0 && !model.tied_embeddings { 2.0 } else { 1.0 };
-    let embeddings = tables * model.embedding_parameters() / tp;
-    let Some(moe) = &model.moe else {
-        return LocalParameters { dense: attention + ffn + embeddings, experts: 0.0 };
-    };
-    let shared_here = if shared_elsewhere(moe, plan) { 0.0 } else { moe.shared_experts as f64 };
-    let shared = moe_layers * (shared_here * model.expert_parameters() + model.router_parameters());
-    LocalParameters {
-        dense: attention + ffn + embeddings + shared,
-        experts: moe_layers * expert_slots(moe, plan) * model.expert_parameters(),
+    let mut sum = LocalParameters { tables: tables * model.embedding_parameters() / tp, ..LocalParameters::default() };
+    let share = |kind: &LayerKind| stage_layers * kind.count as f64 / model.layers as f64;
+    let layers = model.kinds.iter().map(|kind| (&kind.layer, share(kind))).chain([(&model.mtp, mtp_modules)]);
+    for (layer, count) in layers {
+        let mixer = model.mixer_parameters(&layer.mixer);
+        sum.mixer += count * (mixer.whole + mixer.split / tp);
+        match (layer.ffn, &model.moe) {
+            (Ffn::Dense(width), _) => sum.ffn += count * model.dense_parameters(width) / tp,
+            (Ffn::Experts, Some(moe)) => {
+                let shared = if shared_elsewhere(moe, plan) { 0.0 } else { model.shared_parameters() };
+                sum.shared += count * (shared + model.router_parameters());
+                sum.experts += count * expert_slots(moe, plan) * model.expert_parameters();
+            }
+            _ => {}
+        }
     }
+    sum
 }
 
 /// What serving keeps in memory besides the weights of the model.
@@ -50,21 +79,22 @@ pub struct Served {
     pub mtp_modules: f64,
 }
 
-/// Memory of serving: weights, KV cache and buffers.
+/// Memory of serving: weights, KV cache with the states of recurrences, and buffers.
 pub fn serving(model: &Model, plan: &ParallelPlan, machine: &Machine, served: Served) -> MemoryUse {
     let Served { length, pass_tokens, mtp_modules } = served;
     let parameters = local_parameters(model, plan, mtp_modules);
     // A stage holds its layers for all sequences of its group, so the number of stages cancels. Context parallelism
     // cancels too: it splits each of as many times more sequences.
     let sequences = plan.batch_per_chip / machine.dies * f64::from(plan.tp);
-    let cached_layers = model.layers as f64 + mtp_modules;
-    let elements = cached_layers * cache_elements(model, f64::from(plan.tp));
-    let cached = model.window.map_or(length, |_| keys(model, length));
+    let split = [f64::from(plan.tp), f64::from(plan.cp)];
+    let kept = |layer: &Layer| sequence_bytes(&layer.mixer, length, split, &machine.widths);
+    let of_layers: f64 = model.kinds.iter().map(|kind| kind.count as f64 * kept(&kind.layer)).sum();
+    let of_sequence = of_layers + mtp_modules * kept(&model.mtp);
     of_chip(
         machine,
         MemoryUse {
-            weights: (parameters.dense + parameters.experts) * machine.widths.weight,
-            kv_cache: sequences * cached * elements * machine.widths.cache,
+            weights: parameters.bytes(&machine.widths),
+            kv_cache: sequences * of_sequence,
             activations: pass_tokens / f64::from(plan.tp) * pass_buffer_bytes(model, machine),
             optimizer: 0.0,
             capacity: machine.capacity.get(),
@@ -102,9 +132,9 @@ pub fn training(request: &Request, plan: &ParallelPlan, machine: &Machine, recom
     let tp = f64::from(plan.tp);
     let replicas = f64::from(plan.dp) * f64::from(plan.cp);
     let expert_replicas = (tp * replicas / f64::from(plan.ep)).max(1.0);
-    let all = parameters.dense + parameters.experts;
+    let all = parameters.all();
     let hidden = model.hidden as f64;
-    let state = 12.0 * (parameters.dense / replicas + parameters.experts / expert_replicas);
+    let state = 12.0 * (parameters.dense() / replicas + parameters.experts / expert_replicas);
     let of_experts = |inputs: f64, inner: f64| {
         let copy = |moe: Moe| inputs * hidden + inner * moe.intermediate as f64;
         model.moe.map_or(0.0, |moe| moe.top_k as f64 * copy(moe) * machine.widths.activation)

@@ -101,14 +101,14 @@ fn exchanges(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Resul
     let ranks = whole(f64::from(plan.ep) / share).filter(|ranks| *ranks > 1).ok_or_else(none)?;
     let (pass, setting) = typical(request, plan, machine);
     let rank = Rank { model: &request.model, plan, machine, pass: &pass };
-    let own = rank.scope().own_tokens() * share;
+    let own = rank.own_tokens() * share;
     let picks = copies(moe, plan);
     let most = ranks as f64;
     let load = (hottest(setting.load, moe, f64::from(plan.ep), own / share * picks) * machine.skew).min(most);
     let top_k = whole(picks).unwrap_or(1).clamp(1, ranks);
-    let hidden = request.model.hidden as f64;
+    let hidden = request.model.expert_width(moe);
     let most_groups = (moe.groups > 1).then_some(moe.kept_groups as f64);
-    let out = if machine.widths.weight < 2.0 { Payload::Int8 } else { Payload::Bf16 };
+    let out = if machine.widths.experts.operand < 2.0 { Payload::Int8 } else { Payload::Bf16 };
     let asked = |direction, payload: Payload| Asked {
         exchange: Exchange {
             direction,

@@ -6,9 +6,9 @@ use crate::units::{Bytes, Flop, Seconds};
 /// Which roofs an op runs under.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Attention over a cache.
+    /// Attention over a cache, or a recurrence step by step.
     Attention,
-    /// Causal attention of prefill and training.
+    /// Causal attention of prefill and training, or a recurrence in chunks.
     PrefillAttention,
     /// Routed experts: grouped products.
     Expert,
@@ -86,6 +86,8 @@ pub struct Op {
     pub flop: Flop,
     /// Memory traffic.
     pub bytes: Bytes,
+    /// Arithmetic peak over that of the number type in use: 1, except for weights that the checkpoint keeps wider.
+    pub peak: f64,
     /// The record's kernel that is this op, if any.
     pub kernel: Option<MeasuredShape>,
 }

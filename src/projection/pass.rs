@@ -12,16 +12,14 @@ use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::schedule::{self, Lane, Node, Period, alone, best_lag, period_of};
 use crate::projection::terms::{Term, TermTimes};
 use crate::projection::wire::{Routed, Wire};
-use crate::specs::{Model, Moe};
+use crate::specs::{Ffn, Layer, Model, Moe};
 use crate::units::Seconds;
 
 /// How many layers of each kind.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
-    /// Layers with a dense FFN.
-    pub dense_layers: f64,
-    /// Layers with experts.
-    pub moe_layers: f64,
+    /// Each kind of layer, and how many of it.
+    pub kinds: Vec<(Layer, f64)>,
     /// Share of the LM head.
     pub head: f64,
 }
@@ -75,12 +73,14 @@ impl Stage {
         let gap = most - (layers - (pp - 1.0) * most).max(0.0);
         let average_layer = (model.active_parameters() - 2.0 * model.embedding_parameters()).max(1.0) / layers;
         let head_in_layers = model.embedding_parameters() / average_layer;
-        let dense_share = model.dense_layers as f64 / layers;
-        Self {
-            dense_layers: most * dense_share,
-            moe_layers: most * (1.0 - dense_share),
-            head: (1.0 + modules - gap / head_in_layers).max(0.0),
+        let share = |count: f64| most * count / layers;
+        let mut kinds: Vec<_> = model.kinds.iter().map(|kind| (kind.layer, share(kind.count as f64))).collect();
+        match kinds.iter_mut().find(|(layer, _)| *layer == model.mtp) {
+            Some((_, count)) => *count += share(modules),
+            None if modules > 0.0 => kinds.push((model.mtp, share(modules))),
+            None => {}
         }
+        Self { kinds, head: (1.0 + modules - gap / head_in_layers).max(0.0) }
     }
 }
 
@@ -106,23 +106,15 @@ fn stage_of_layers(
     rank: &Rank<'_>,
     stage: &Stage,
     setting: &PassSetting<'_>,
-    layer_time: fn(&Rank<'_>, &Layer, &PassSetting<'_>) -> TermTimes,
+    layer_time: fn(&Rank<'_>, &LayerWork, &PassSetting<'_>) -> TermTimes,
 ) -> TermTimes {
-    let scope = &rank.scope();
     let mut times = TermTimes::default();
-    let attention = ops::attention(scope);
-    if stage.moe_layers > 0.0
-        && let Some(moe) = &rank.model.moe
-    {
-        let layer = moe_layer(rank, moe, setting, attention.clone());
-        times.add_scaled(&layer_time(rank, &layer, setting), stage.moe_layers);
-    }
-    if stage.dense_layers > 0.0 {
-        let layer = dense_layer(rank, attention);
-        times.add_scaled(&layer_time(rank, &layer, setting), stage.dense_layers);
+    for (layer, count) in stage.kinds.iter().filter(|(_, count)| *count > 0.0) {
+        let work = layer_work(rank, layer, setting);
+        times.add_scaled(&layer_time(rank, &work, setting), *count);
     }
     if stage.head > 0.0 {
-        let head = ops::head(scope, head_rows(rank));
+        let head = ops::head(&rank.scope(&rank.model.mtp), head_rows(rank));
         let mut once = TermTimes::default();
         block(rank, &[head], 1.0, setting, &mut once);
         times.add_scaled(&once, stage.head * setting.streams as f64);
@@ -153,31 +145,52 @@ pub struct Rank<'a> {
 }
 
 impl<'a> Rank<'a> {
-    /// What the formulas of ops read of it.
-    pub fn scope(&self) -> Scope<'a> {
-        Scope { model: self.model, plan: self.plan, widths: self.machine.widths, pass: self.pass }
+    /// What the formulas of a layer's ops read of it.
+    pub fn scope(&self, layer: &'a Layer) -> Scope<'a> {
+        Scope { model: self.model, layer, plan: self.plan, widths: self.machine.widths, pass: self.pass }
+    }
+
+    /// Tokens that the rank holds between the blocks.
+    pub fn own_tokens(&self) -> f64 {
+        self.pass.tokens() / f64::from(self.plan.tp)
     }
 }
 
 /// A layer: its ops, and the times of its collectives.
 #[derive(Debug, Clone)]
-pub struct Layer {
+pub struct LayerWork {
     /// Ops by block.
     pub ops: LayerOps,
     /// Collectives.
     pub wire: Wire,
 }
 
-/// A layer with a dense FFN.
-fn dense_layer(rank: &Rank<'_>, attention: Vec<Op>) -> Layer {
-    let scope = rank.scope();
-    let ops = LayerOps { attention, ffn: ops::dense_ffn(&scope), ..LayerOps::default() };
-    Layer { ops, wire: Wire::of_dense(&scope, rank.machine) }
+/// The work of a layer.
+fn layer_work<'a>(rank: &Rank<'a>, layer: &'a Layer, setting: &PassSetting<'_>) -> LayerWork {
+    let scope = rank.scope(layer);
+    let attention = ops::mixer(&scope);
+    match (layer.ffn, &rank.model.moe) {
+        (Ffn::Experts, Some(moe)) => experts_work(rank, &scope, moe, setting, attention),
+        (Ffn::Dense(width), _) => {
+            let ops = LayerOps { attention, ffn: ops::dense_ffn(&scope, width), ..LayerOps::default() };
+            LayerWork { ops, wire: Wire::of_dense(&scope, rank.machine) }
+        }
+        _ => {
+            let ops = LayerOps { attention, ..LayerOps::default() };
+            LayerWork { ops, wire: Wire::of_mixer(&scope, rank.machine) }
+        }
+    }
 }
 
-/// A layer with experts.
-pub fn moe_layer(rank: &Rank<'_>, moe: &Moe, setting: &PassSetting<'_>, attention: Vec<Op>) -> Layer {
-    let (scope, plan) = (rank.scope(), rank.plan);
+/// The work of a layer with experts.
+fn experts_work(
+    rank: &Rank<'_>,
+    scope: &Scope<'_>,
+    moe: &Moe,
+    setting: &PassSetting<'_>,
+    attention: Vec<Op>,
+) -> LayerWork {
+    let plan = rank.plan;
     let (own, ranks) = (scope.own_tokens(), f64::from(plan.ep));
     let copies = ops::copies(moe, plan);
     let load = (hottest(setting.load, moe, ranks, own * copies) * rank.machine.skew).min(ranks);
@@ -185,18 +198,18 @@ pub fn moe_layer(rank: &Rank<'_>, moe: &Moe, setting: &PassSetting<'_>, attentio
     // Kernels for many tokens leave the layout of the copies and their sum to ops of their own. So does having no wire.
     let own_ops = setting.mode == Mode::Normal || plan.ep == 1;
     let sum = if own_ops { CopySum::Op } else { CopySum::Combine };
-    ops::experts(&scope, moe, load, sum, &mut layer);
-    let wire = Wire::of_experts(&scope, rank.machine, moe, Routed { load, mode: setting.mode });
+    ops::experts(scope, moe, load, sum, &mut layer);
+    let wire = Wire::of_experts(scope, rank.machine, moe, Routed { load, mode: setting.mode });
     // Where a dispatch counts the work of the sender's cores, the layout is part of it.
     if own_ops && !wire.copies.is_positive() {
-        layer.pack.push(ops::pack(&scope, moe));
+        layer.pack.push(ops::pack(scope, moe));
     }
-    Layer { ops: layer, wire }
+    LayerWork { ops: layer, wire }
 }
 
 /// The fastest way to run a layer, and its program. Two micro-batches may share the cores in each way of
 /// `CoreSharing`.
-pub fn best_period(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> (Period, Vec<Node>) {
+pub fn best_period(rank: &Rank<'_>, layer: &LayerWork, setting: &PassSetting<'_>) -> (Period, Vec<Node>) {
     let whole = program(rank, layer, setting, CoreSharing::Blocks, None);
     if setting.streams < 2 {
         return (alone(&whole), whole);
@@ -217,7 +230,7 @@ pub fn best_period(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) ->
 }
 
 /// What no way to run a layer takes less than: that of cores which communication leaves free, and that of split ones.
-fn least_layer_time(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> f64 {
+fn least_layer_time(rank: &Rank<'_>, layer: &LayerWork, setting: &PassSetting<'_>) -> f64 {
     let least = |sharing| schedule::least_time(&program(rank, layer, setting, sharing, Some(1.0)), setting.streams);
     // Turns inside attention change neither the chain nor the work of a lane.
     let whole = least(CoreSharing::Blocks);
@@ -227,7 +240,7 @@ fn least_layer_time(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -
 
 /// The stream with dispatch and combine has the cores that communication holds, attention has the others: where two
 /// micro-batches can run side by side.
-fn split_cores(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> Option<CoreSharing> {
+fn split_cores(rank: &Rank<'_>, layer: &LayerWork, setting: &PassSetting<'_>) -> Option<CoreSharing> {
     let can = rank.machine.splits_cores && setting.mode == Mode::LowLatency && layer.wire.dispatch > Seconds::ZERO;
     can.then(|| CoreSharing::Split(1.0 - held_share(rank.machine, setting)))
 }
@@ -277,7 +290,7 @@ impl Program<'_> {
 /// A layer as nodes. Communication leaves `free` of the cores to compute, or what it holds of them where that is `None`.
 fn program(
     rank: &Rank<'_>,
-    layer: &Layer,
+    layer: &LayerWork,
     setting: &PassSetting<'_>,
     sharing: CoreSharing,
     free: Option<f64>,
@@ -292,10 +305,14 @@ fn program(
     let own_vector_cores = rank.machine.splits_cores && setting.mode == Mode::Normal && setting.streams > 1;
     let vector_lane = if own_vector_cores { Lane::Experts } else { expert_lane };
     let mut program = Program { rank, setting, nodes: Vec::with_capacity(9) };
-    add_attention(&mut program, &ops.attention, attention_cores, sharing);
+    if !ops.attention.is_empty() {
+        add_attention(&mut program, &ops.attention, attention_cores, sharing);
+    }
     program.send("tensor parallel", wire.attention, Term::OtherCollectives);
     if ops.gate.is_empty() {
-        program.run("ffn", &ops.ffn, attention_cores, Lane::Compute);
+        if !ops.ffn.is_empty() {
+            program.run("ffn", &ops.ffn, attention_cores, Lane::Compute);
+        }
         program.send("tensor parallel", wire.ffn, Term::OtherCollectives);
         return program.nodes;
     }
@@ -329,10 +346,12 @@ fn add_attention(program: &mut Program<'_>, list: &[Op], cores: f64, sharing: Co
         program.run("attention", list, cores, Lane::Compute);
         return;
     }
-    let core = list.iter().position(|op| op.term == Term::Attention).unwrap_or(0);
-    program.run("projections", &list[..core], cores, Lane::Compute);
-    program.run("attention", &list[core..=core], cores, Lane::Compute);
-    program.run("output", &list[core + 1..], cores, Lane::Compute);
+    let is_core = |op: &Op| op.term == Term::Attention;
+    let first = list.iter().position(is_core).unwrap_or(0);
+    let last = list.iter().rposition(is_core).unwrap_or(0);
+    program.run("projections", &list[..first], cores, Lane::Compute);
+    program.run("attention", &list[first..=last], cores, Lane::Compute);
+    program.run("output", &list[last + 1..], cores, Lane::Compute);
 }
 
 /// Share of the cores that communication holds while it runs.
@@ -341,7 +360,7 @@ fn held_share(machine: &Machine, setting: &PassSetting<'_>) -> f64 {
 }
 
 /// Share of the cores that is left to compute, averaged over the layer: `1 - held * min(1, wire / compute)`.
-fn free_cores(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>, split: Option<f64>) -> f64 {
+fn free_cores(rank: &Rank<'_>, layer: &LayerWork, setting: &PassSetting<'_>, split: Option<f64>) -> f64 {
     let held = held_share(rank.machine, setting);
     let wire = (layer.wire.dispatch + layer.wire.combine).get() * setting.repeats.communication;
     if setting.streams < 2 || split.is_some() || held <= 0.0 || wire <= 0.0 {
@@ -369,13 +388,11 @@ fn block(rank: &Rank<'_>, list: &[Op], cores: f64, setting: &PassSetting<'_>, ti
     }
 }
 
-/// The layer that sets the pace, its program and its period: for a trace and a list of its ops.
-pub fn typical_layer(rank: &Rank<'_>, setting: &PassSetting<'_>) -> (Layer, Vec<Node>, Period) {
-    let attention = ops::attention(&rank.scope());
-    let layer = match &rank.model.moe {
-        Some(moe) => moe_layer(rank, moe, setting, attention),
-        None => dense_layer(rank, attention),
-    };
-    let (period, nodes) = best_period(rank, &layer, setting);
-    (layer, nodes, period)
+/// The layer that there are most of, its program and its period: for a trace and a list of its ops.
+pub fn typical_layer(rank: &Rank<'_>, setting: &PassSetting<'_>) -> (LayerWork, Vec<Node>, Period) {
+    // Of equally many, the first: one with experts.
+    let most = rank.model.kinds.iter().rev().max_by_key(|kind| kind.count);
+    let work = layer_work(rank, most.map_or(&rank.model.mtp, |kind| &kind.layer), setting);
+    let (period, nodes) = best_period(rank, &work, setting);
+    (work, nodes, period)
 }

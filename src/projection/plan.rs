@@ -18,7 +18,7 @@ use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{PlanOutcome, evaluate, over_bytes};
 use crate::projection::request::{Infeasible, Request};
-use crate::specs::Attention;
+use crate::specs::Mixer;
 
 const TENSOR_DEGREES: [u32; 5] = [1, 2, 4, 8, 16];
 const SERVING_STAGES: [u32; 4] = [1, 2, 4, 8];
@@ -224,10 +224,18 @@ fn ranks_text(request: &Request) -> String {
     if ranks == request.chips { format!("{ranks} chips") } else { format!("{ranks} dies of {} chips", request.chips) }
 }
 
+/// What tensor-parallel degrees must divide: the heads, or the greatest divisor that all kinds of layers share.
 fn heads(request: &Request) -> u64 {
-    match request.model.attention {
-        Attention::Gqa { heads, .. } | Attention::Mla { heads, .. } => heads,
-    }
+    let heads = request.model.kinds.iter().filter_map(|kind| match &kind.layer.mixer {
+        Mixer::Attention(layer) => Some(layer.sizes.heads()),
+        Mixer::Linear(linear) => Some(linear.heads),
+        Mixer::None => None,
+    });
+    heads.reduce(greatest_divisor).unwrap_or(1)
+}
+
+fn greatest_divisor(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { greatest_divisor(b, a % b) }
 }
 
 fn tensor_degrees(request: &Request) -> Vec<u32> {
@@ -345,6 +353,8 @@ mod tests {
             ("deepseek-v3", "ascend-910c", "cloudmatrix384", 48),
             ("gpt-oss-120b", "h800", "h800-ib", 16),
             ("llama-3.1-70b", "ascend-910c", "roce-cluster", 16),
+            ("qwen3.5-397b-a17b", "h800", "h800-ib", 16),
+            ("deepseek-v3.2", "ascend-910c", "cloudmatrix384", 32),
         ] {
             let chip = ChipModel::from_spec(&Chip::load(chip).unwrap());
             let fabric = Fabric::load(fabric).unwrap();

@@ -183,16 +183,6 @@ pub enum Infeasible {
         /// What it joins.
         most: u64,
     },
-    /// The model has layers that the projection does not cover.
-    #[error(
-        "{model} has linear attention in {layers} layers (`layer_types`, `full_attention_interval`), which is not modelled; give a model without it"
-    )]
-    LinearAttention {
-        /// The model.
-        model: String,
-        /// How many such layers it has.
-        layers: u64,
-    },
     /// The chip has no unit for this type.
     #[error("{chip} does not compute in {asked}; give --type {offered}")]
     NoSuchType {

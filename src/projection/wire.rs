@@ -3,8 +3,11 @@
 use crate::projection::fabric::Mode;
 use crate::projection::fabric::{AllToAll, Group, all_reduce, all_to_all, dispatch, issue, send};
 use crate::projection::machine::Machine;
-use crate::projection::ops::{self, AttentionForm, Context, Scope, cache_elements, flop_per_pair};
-use crate::specs::Moe;
+use crate::projection::ops::{
+    self, AttentionForm, Context, Pass, Scope, cache_elements, cached_entries, flop_per_pair,
+};
+use crate::projection::parallel_plan::ParallelPlan;
+use crate::specs::{Mixer, Model, Moe};
 use crate::units::{Bytes, Seconds};
 
 /// Bytes of the scales that travel with a token in 8 bits: 7.5 KB for a hidden size of 7168 (arXiv:2506.12708).
@@ -37,15 +40,22 @@ pub struct Routed {
 impl Wire {
     /// The collectives of a layer with a dense FFN.
     pub fn of_dense(scope: &Scope<'_>, machine: &Machine) -> Self {
-        let tensor = tensor_all_reduce(scope, machine);
-        Self { attention: tensor + context_exchange(scope, machine), ffn: tensor, ..Self::default() }
+        Self { ffn: tensor_all_reduce(scope, machine), ..Self::of_mixer(scope, machine) }
+    }
+
+    /// The collectives around attention or a recurrence; none where the layer has no such block.
+    pub fn of_mixer(scope: &Scope<'_>, machine: &Machine) -> Self {
+        if scope.layer.mixer == Mixer::None {
+            return Self::default();
+        }
+        Self { attention: tensor_all_reduce(scope, machine) + context_exchange(scope, machine), ..Self::default() }
     }
 
     /// The collectives of a layer with experts.
     pub fn of_experts(scope: &Scope<'_>, machine: &Machine, moe: &Moe, routed: Routed) -> Self {
         let group = Group { size: f64::from(scope.plan.ep), stride: 1.0 };
         let (links, factors) = (&machine.links, machine.wire_factors);
-        let hidden = scope.model.hidden as f64;
+        let hidden = scope.model.expert_width(moe);
         let traffic = |bytes| AllToAll {
             tokens: scope.own_tokens() * routed.load,
             copies: ops::copies(moe, scope.plan),
@@ -59,8 +69,7 @@ impl Wire {
             dispatch: dispatch(links, group, &out) * factors.dispatch,
             copies: issue(links, group, &out) * factors.dispatch,
             combine: all_to_all(links, group, &back) * factors.combine,
-            attention: tensor_all_reduce(scope, machine) + context_exchange(scope, machine),
-            ffn: Seconds::ZERO,
+            ..Self::of_mixer(scope, machine)
         }
     }
 }
@@ -68,7 +77,7 @@ impl Wire {
 /// Size of a token on its way out.
 fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
     let widths = machine.widths;
-    Bytes::new(if widths.weight < 2.0 { hidden + SCALE_BYTES } else { hidden * widths.activation })
+    Bytes::new(if widths.experts.operand < 2.0 { hidden + SCALE_BYTES } else { hidden * widths.activation })
 }
 
 /// All-reduce of a block's output over the tensor-parallel group. With sequence parallelism it is a reduce-scatter and
@@ -83,7 +92,8 @@ fn tensor_all_reduce(scope: &Scope<'_>, machine: &Machine) -> Seconds {
 }
 
 /// What context parallelism moves around attention. Prefill and training gather keys and values of the whole sequence:
-/// an all-gather is half an all-reduce. Decode reduces the outputs over parts of the cache.
+/// an all-gather is half an all-reduce. Decode reduces the outputs over parts of the cache. A recurrence hands its state
+/// on in prefill; in decode each rank has all of it.
 fn context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
     let plan = scope.plan;
     if plan.cp <= 1 {
@@ -91,28 +101,34 @@ fn context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
     }
     let group = Group { size: f64::from(plan.cp), stride: f64::from(plan.tp) };
     let tp = f64::from(plan.tp);
-    match scope.pass.context {
-        Context::Causal { tokens, .. } => {
-            let elements = scope.pass.sequences * tokens * cache_elements(scope.model, tp);
-            all_reduce(&machine.links, group, Bytes::new(elements * machine.widths.activation)) / 2.0
+    let gathered = |bytes: f64| all_reduce(&machine.links, group, Bytes::new(scope.pass.sequences * bytes)) / 2.0;
+    match (&scope.layer.mixer, scope.pass.context) {
+        (Mixer::None, _) | (Mixer::Linear(_), Context::Cache(_)) => Seconds::ZERO,
+        (Mixer::Linear(linear), Context::Causal { .. }) => {
+            gathered(linear.state_elements() * linear.state_bytes as f64 / tp)
         }
-        Context::Cache(_) => {
+        (Mixer::Attention(layer), Context::Causal { tokens, .. }) => {
+            let entries = cached_entries(&layer.reach, tokens);
+            gathered(entries * cache_elements(&layer.sizes, tp) * machine.widths.activation)
+        }
+        (Mixer::Attention(layer), Context::Cache(_)) => {
             // An output element per query and head: half of a pair's FLOP are products with the values, two per
             // element.
-            let elements = flop_per_pair(scope.model, AttentionForm::Absorbed) / 4.0 / tp;
+            let elements = flop_per_pair(&layer.sizes, AttentionForm::Absorbed) / 4.0 / tp;
             let tokens = scope.pass.tokens() * f64::from(plan.cp);
             all_reduce(&machine.links, group, Bytes::new(tokens * elements * machine.widths.activation))
         }
     }
 }
 
-/// A stage's output on its way to the next stage. Each rank of the tensor-parallel group sends its slice.
-pub fn stage_send(scope: &Scope<'_>, machine: &Machine) -> Seconds {
-    let plan = scope.plan;
+/// A stage's output on its way to the next stage. Each rank of the tensor-parallel group sends its slice of the residual
+/// stream, all copies of it.
+pub fn stage_send(model: &Model, plan: &ParallelPlan, pass: &Pass, machine: &Machine) -> Seconds {
     if plan.pp <= 1 {
         return Seconds::ZERO;
     }
-    let bytes = scope.own_tokens() * scope.model.hidden as f64 * machine.widths.activation;
+    let width = (model.hidden * model.residual_streams) as f64;
+    let bytes = pass.tokens() / f64::from(plan.tp) * width * machine.widths.activation;
     let distance = f64::from(plan.tp) * f64::from(plan.cp) * f64::from(plan.dp);
     send(&machine.links, distance, Bytes::new(bytes))
 }

@@ -22,7 +22,10 @@ pub use edit::Settings;
 pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
 pub use grid::{Grid, Point};
-pub use model::{Attention, CheckpointType, LinearAttention, Model, Moe, Scoring, Window};
+pub use model::{
+    Attention, AttentionLayer, Checkpoint, CheckpointType, EntryChoice, Ffn, Indexer, Layer, LayerKind,
+    LinearAttention, Mixer, MixerParameters, Model, Moe, Reach, Recurrence, Scoring,
+};
 #[cfg(all(test, feature = "gpu"))]
 pub(crate) use profile::DeviceProfile;
 pub use sourced::{Checked, NumberType, Provenance, Scenario, Sourced};

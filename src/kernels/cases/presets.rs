@@ -220,7 +220,7 @@ const IN_NVFP4: &str = "deepseek-v3";
 /// Whether a model is measured in the type of a case: in f16 and bf16, in the type that it ships in, and in the others that
 /// the first records had if it was in them. A kernel that exists in f32 alone is measured in it.
 fn has_type(model: &Model, case: &CaseSpec, scale: &Scale) -> bool {
-    let ships_in = |checkpoint| scale.is_current && model.checkpoint == checkpoint;
+    let ships_in = |checkpoint| scale.is_current && model.checkpoint_type() == checkpoint;
     let is_too_large = || case.family == Family::Layer && is_beyond_a_page(model, case.element);
     if scale.brief.is_some_and(|types| !types.contains(&case.element) || is_too_large()) {
         return false;
@@ -272,7 +272,7 @@ fn layer_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFami
         }
         kernels.push(combine(moe, hidden, scale.routed_tokens.of(phase) / 4));
     } else {
-        let intermediate = size(model.dense_intermediate) / scale.divisor;
+        let intermediate = size(model.dense_intermediate()) / scale.divisor;
         kernels.extend(Ffn { experts: 1, rows: rows * 4, hidden, intermediate }.kernels());
     }
     kernels.extend(attention_kernels(model, phase, scale));
@@ -306,11 +306,12 @@ fn attention_blocks(model: &Model, hidden: usize, phase: KernelPhase, scale: &Sc
         KernelPhase::Prefill => BlockPhase::Prefill { tokens: scale.prompt },
         KernelPhase::Decode => BlockPhase::Decode { sequences: scale.sequences, kv_len: scale.kv_len },
     };
-    match model.attention {
+    let Some(attention) = model.attention() else { return Vec::new() };
+    match attention.sizes {
         Attention::Gqa { head_dim, .. } if head_dim > MOST_PREFILL_DIM => Vec::new(),
-        Attention::Gqa { heads, kv_heads, head_dim } => {
+        Attention::Gqa { heads, kv_heads, head_dim, .. } => {
             let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
-            let sinks = model.sinks;
+            let sinks = attention.sinks;
             let block = |window| AttentionBlock { heads, hidden, phase, window, sinks, projection: None };
             windows(model).map(|window| of(Family::Layer, block(window))).collect()
         }
@@ -328,6 +329,8 @@ fn attention_blocks(model: &Model, hidden: usize, phase: KernelPhase, scale: &Sc
             };
             if scale.is_current { vec![of(Family::Layer, block)] } else { Vec::new() }
         }
+        // No kernel computes it.
+        Attention::Shared { .. } => Vec::new(),
     }
 }
 
@@ -363,16 +366,19 @@ const LATENT_BLOCK: usize = 64;
 
 /// The windows of a model's layers: none, and one in addition if some layers attend within it.
 fn windows(model: &Model) -> impl Iterator<Item = Option<usize>> {
-    iter::once(None).chain(model.window.map(|window| Some(size(window.tokens))))
+    iter::once(None).chain(model.window().map(|window| Some(size(window))))
 }
 
 fn attention_kernels(model: &Model, phase: KernelPhase, scale: &Scale) -> Vec<OfFamily> {
     let divided = |count: u64| (size(count) / scale.divisor).max(1);
     let Scale { prompt, sequences, kv_len, .. } = *scale;
-    let sinks = model.sinks;
-    match (model.attention, phase) {
+    let Some(attention) = model.attention() else { return Vec::new() };
+    let sinks = attention.sinks;
+    match (attention.sizes, phase) {
+        // No kernel computes it.
+        (Attention::Shared { .. }, _) => Vec::new(),
         (Attention::Gqa { head_dim, .. }, KernelPhase::Prefill) if head_dim > MOST_PREFILL_DIM => Vec::new(),
-        (Attention::Gqa { heads, kv_heads, head_dim }, _) => {
+        (Attention::Gqa { heads, kv_heads, head_dim, .. }, _) => {
             let heads = Heads { heads: divided(heads), kv_heads: divided(kv_heads), head_dim: size(head_dim) };
             let kernels = |window| {
                 if phase == KernelPhase::Prefill {

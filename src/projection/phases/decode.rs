@@ -57,12 +57,12 @@ fn step_of_stages(request: &Request, plan: &ParallelPlan, machine: &Machine, sta
     let mut terms = Terms::default();
     terms.add(&stage_time(&main, &Stage::slowest(model, plan), &setting), groups * f64::from(plan.pp));
     if speculated > 0.0 {
-        let (dense_layers, moe_layers) = if model.moe.is_some() { (0.0, speculated) } else { (speculated, 0.0) };
-        let module = Stage { dense_layers, moe_layers, head: speculated };
+        let module = Stage { kinds: vec![(model.mtp, speculated)], head: speculated };
         let one = Pass { queries: 1.0, ..pass };
         terms.add(&stage_time(&Rank { pass: &one, ..main }, &module, &setting), groups);
     }
-    terms.other_collectives += stage_send(&main.scope(), machine) * (f64::from(plan.pp) * f64::from(plan.microbatches));
+    terms.other_collectives +=
+        stage_send(model, plan, &pass, machine) * (f64::from(plan.pp) * f64::from(plan.microbatches));
     terms.launch += machine.step;
     let kept: f64 = (0..=workload.mtp_tokens.min(64))
         .map(|index| workload.mtp_acceptance.powi(i32::try_from(index).unwrap_or(64)))

@@ -50,7 +50,7 @@ pub(super) fn step(request: &Request, plan: &ParallelPlan, machine: &Machine) ->
     let mut terms = Terms::default();
     terms.add(&stage_time(&rank, &Stage::slowest(model, plan), &setting), passes / setting.streams as f64);
     terms.bubble = terms.total() / passes * (pp - 1.0);
-    terms.other_collectives += stage_send(&rank.scope(), machine) * (passes + pp - 1.0);
+    terms.other_collectives += stage_send(model, plan, &pass, machine) * (passes + pp - 1.0);
     terms.launch += machine.step;
     let tokens = plan.batch_per_chip * workload.prompt_len * f64::from(plan.chips);
     PlanOutcome {

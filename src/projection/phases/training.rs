@@ -64,7 +64,7 @@ pub(super) fn step(request: &Request, plan: &ParallelPlan, machine: &Machine) ->
     terms.add(&stage, passes);
     let virtual_stages = virtual_stages(request, plan);
     terms.bubble = bubble(request, plan, &stage, setting.repeats.matmul);
-    terms.other_collectives += stage_send(&rank.scope(), machine) * (2.0 * virtual_stages * passes);
+    terms.other_collectives += stage_send(model, plan, &pass, machine) * (2.0 * virtual_stages * passes);
     let parameters = memory::local_parameters(model, plan, 0.0);
     let gradients = gradient_all_reduce(plan, machine, &parameters);
     // Gradients travel during the backward pass of the last micro-batch: two thirds of its time.
@@ -120,7 +120,7 @@ fn gradient_all_reduce(plan: &ParallelPlan, machine: &Machine, parameters: &memo
     let dense = Group { size: replicas, stride: inner };
     let experts = Group { size: (inner * replicas / ep).max(1.0), stride: ep };
     let width = machine.widths.activation;
-    let mut time = all_reduce(&machine.links, dense, Bytes::new(parameters.dense * width));
+    let mut time = all_reduce(&machine.links, dense, Bytes::new(parameters.dense() * width));
     if parameters.experts > 0.0 {
         time += all_reduce(&machine.links, experts, Bytes::new(parameters.experts * width));
     }
@@ -131,6 +131,6 @@ fn gradient_all_reduce(plan: &ParallelPlan, machine: &Machine, parameters: &memo
 fn optimizer_step(plan: &ParallelPlan, machine: &Machine, parameters: &memory::LocalParameters) -> Seconds {
     let replicas = f64::from(plan.dp) * f64::from(plan.cp);
     let expert_replicas = (f64::from(plan.tp) * replicas / f64::from(plan.ep)).max(1.0);
-    let share = parameters.dense / replicas + parameters.experts / expert_replicas;
+    let share = parameters.dense() / replicas + parameters.experts / expert_replicas;
     Bytes::new(30.0 * share) / machine.streaming
 }

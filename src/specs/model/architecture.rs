@@ -1,79 +1,91 @@
-//! A model's architecture, and the parameters that follow from its sizes.
+//! A model's architecture, as far as its costs depend on it.
 //!
-//! All sizes are counts. Parameter counts are `f64`: exact up to 2^53, and no product of sizes can overflow.
+//! All sizes are counts. `parameters.rs` counts the weights that follow from them.
 
-/// A transformer as far as its costs depend on it.
+use crate::specs::model::checkpoint::{Checkpoint, CheckpointType};
+
+/// A model that generates text: an embedding, layers of a few kinds, and an LM head.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Model {
     /// Name, or the path's stem.
     pub name: String,
     /// Width of the residual stream.
     pub hidden: u64,
+    /// Copies of the residual stream that layers mix: 1, or 4 in DeepSeek-V4's hyper-connections.
+    pub residual_streams: u64,
     /// Vocabulary.
     pub vocab: u64,
-    /// Decoder layers.
+    /// Layers, all kinds together.
     pub layers: u64,
-    /// Kind and sizes of attention.
-    pub attention: Attention,
-    /// Inner width of a dense FFN.
-    pub dense_intermediate: u64,
-    /// How many layers have a dense FFN instead of experts.
-    pub dense_layers: u64,
-    /// Mixture of experts, in the other layers.
+    /// Each kind of layer once, those with experts first.
+    pub kinds: Vec<LayerKind>,
+    /// The experts, which are the same in all layers that have them.
     pub moe: Option<Moe>,
+    /// Matrices of a feed-forward network: 3 with a gate (gate, up, down), else 2 (up, down).
+    pub ffn_matrices: u64,
     /// Multi-token-prediction modules.
     pub mtp_layers: u64,
+    /// The layer of such a module.
+    pub mtp: Layer,
     /// Whether the LM head shares the embedding's weights.
     pub tied_embeddings: bool,
-    /// Layers that attend within a window.
-    pub window: Option<Window>,
+    /// What the weights of matmuls are stored as in the published checkpoint.
+    pub checkpoint: Checkpoint,
+    /// Parts of the file that are left out, such as a vision tower: what follows "without" in a sentence.
+    pub left_out: Vec<&'static str>,
+}
+
+/// How many layers are like this one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LayerKind {
+    /// The layer.
+    pub layer: Layer,
+    /// How many there are.
+    pub count: u64,
+}
+
+/// A layer: what mixes tokens, then what works on each alone.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Layer {
+    /// What mixes tokens.
+    pub mixer: Mixer,
+    /// The feed-forward network.
+    pub ffn: Ffn,
+}
+
+/// What mixes tokens in a layer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mixer {
+    /// Attention with a softmax over cached keys.
+    Attention(AttentionLayer),
+    /// A recurrence over a state of fixed size.
+    Linear(LinearAttention),
+    /// Nothing.
+    None,
+}
+
+/// The feed-forward network of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ffn {
+    /// One network of this inner width.
+    Dense(u64),
+    /// Experts.
+    Experts,
+    /// Nothing.
+    None,
+}
+
+/// Attention with a softmax.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AttentionLayer {
+    /// Kind and sizes.
+    pub sizes: Attention,
+    /// Which tokens a token attends to.
+    pub reach: Reach,
     /// Whether each query head has a sink, a learned logit in the softmax without a value (gpt-oss).
     pub sinks: bool,
-    /// Whether a projection as wide as the queries gates the output of attention (Qwen3-Next).
-    pub gated_attention: bool,
-    /// Layers with linear attention in place of the other kind.
-    pub linear: Option<LinearAttention>,
-    /// What the weights of matmuls are stored as in the published checkpoint.
-    pub checkpoint: CheckpointType,
-}
-
-/// Layers whose attention is a recurrence over a state of fixed size (gated delta net). Only their weights are counted: no
-/// kernel computes them, and no projection covers them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LinearAttention {
-    /// How many layers have it.
-    pub layers: u64,
-    /// Width of all keys, and of all queries.
-    pub key_width: u64,
-    /// Width of all values.
-    pub value_width: u64,
-    /// Heads of values, each with two scalar gates.
-    pub value_heads: u64,
-    /// Taps of the convolution over queries, keys and values.
-    pub taps: u64,
-}
-
-/// The storage type of a published checkpoint's weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CheckpointType {
-    /// Not quantised: bfloat16.
-    #[default]
-    Bf16,
-    /// e4m3 with one scale per block of 128 x 128.
-    Fp8,
-    /// e2m1 with one e8m0 scale per 32 numbers.
-    Mxfp4,
-    /// e2m1 with one e4m3 scale per 16 numbers.
-    Nvfp4,
-}
-
-/// Windowed attention in some layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Window {
-    /// Tokens that such a layer attends to.
-    pub tokens: u64,
-    /// Every n-th layer has it.
-    pub every: u64,
+    /// Whether a projection as wide as the output of attention gates it (Qwen3-Next).
+    pub gated: bool,
 }
 
 /// Kind and sizes of attention.
@@ -85,14 +97,18 @@ pub enum Attention {
         heads: u64,
         /// Key and value heads.
         kv_heads: u64,
-        /// Width of a head.
+        /// Width of a query or key.
         head_dim: u64,
+        /// Width of a value.
+        v_head_dim: u64,
+        /// Whether values are projected like keys, by the same weights (Gemma 4). Both are cached.
+        shared_projection: bool,
     },
     /// Multi-head latent attention.
     Mla {
         /// Heads.
         heads: u64,
-        /// Rank of the query's down projection.
+        /// Rank of the query's down projection; 0 where the query is projected at once.
         q_lora_rank: u64,
         /// Rank of the latent that is cached.
         kv_lora_rank: u64,
@@ -103,6 +119,99 @@ pub enum Attention {
         /// Width of a value.
         v_head_dim: u64,
     },
+    /// One key head that is also the value, with low-rank projections of queries and outputs (DeepSeek-V4).
+    Shared {
+        /// Query heads.
+        heads: u64,
+        /// Width of a query, key or value.
+        head_dim: u64,
+        /// Rank of the query's down projection.
+        q_lora_rank: u64,
+        /// Groups of heads, each with an output projection of its own.
+        output_groups: u64,
+        /// Rank of the output of a group.
+        output_rank: u64,
+    },
+}
+
+/// Which tokens a token attends to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All before it.
+    All,
+    /// The last ones, this many.
+    Window(u64),
+    /// Those of its own chunk of this many tokens (Llama 4).
+    Chunk(u64),
+    /// Those that an indexer chooses among all before it (DeepSeek-V3.2).
+    Chosen(EntryChoice),
+    /// The last ones, and compressed ones before them (DeepSeek-V4).
+    Compressed {
+        /// Tokens of the window.
+        window: u64,
+        /// Tokens that become one entry of the cache.
+        ratio: u64,
+        /// Which entries; all where there is no choice.
+        choice: Option<EntryChoice>,
+    },
+}
+
+/// A choice among cached entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryChoice {
+    /// Entries that are chosen.
+    pub entries: u64,
+    /// What chooses; `None` where the choice of an earlier layer is taken (GLM-5.2).
+    pub indexer: Option<Indexer>,
+}
+
+/// A small attention that scores all cached entries by keys of its own, without values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Indexer {
+    /// Query heads. One key head serves all.
+    pub heads: u64,
+    /// Width of a key.
+    pub head_dim: u64,
+    /// Width of what its queries are projected from.
+    pub query_input: u64,
+    /// Whether each token weighs the heads by a projection of its own (DeepSeek); else the largest score counts.
+    pub weighted: bool,
+}
+
+/// Attention as a recurrence over a state of fixed size: a matrix of `key_dim` x `value_dim` per head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinearAttention {
+    /// The recurrence.
+    pub rule: Recurrence,
+    /// Heads of values, each with a state.
+    pub heads: u64,
+    /// Heads of keys and queries, or groups of B and C.
+    pub key_heads: u64,
+    /// Width of a key.
+    pub key_dim: u64,
+    /// Width of a value.
+    pub value_dim: u64,
+    /// Taps of the convolution before the recurrence; 0 where there is none.
+    pub taps: u64,
+    /// Bytes of an element of the state.
+    pub state_bytes: u64,
+}
+
+/// How the state is updated, which says what is projected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recurrence {
+    /// Gated delta rule with a scalar decay per head (Qwen3-Next; arXiv:2412.06464).
+    GatedDelta,
+    /// The same with a decay per channel, projected through a rank of `key_dim` (Kimi Delta Attention,
+    /// arXiv:2510.26692). The output's gate has that rank too, or full rank.
+    KimiDelta {
+        /// Whether the output's gate has full rank.
+        full_rank_gate: bool,
+    },
+    /// Selective state space with a scalar decay per head (Mamba-2, arXiv:2405.21060).
+    StateSpace,
+    /// A fixed decay per head (Lightning Attention, arXiv:2401.04658).
+    Lightning,
 }
 
 /// A mixture of experts.
@@ -114,7 +223,10 @@ pub struct Moe {
     pub top_k: u64,
     /// Inner width of an expert.
     pub intermediate: u64,
-    /// Experts that every token visits.
+    /// Width that routed experts work in, where tokens are projected down to it before the dispatch and up after the
+    /// combine (Nemotron 3, Kimi-K3).
+    pub latent: Option<u64>,
+    /// Experts that every token visits, at full width.
     pub shared_experts: u64,
     /// Whether the output of the shared experts is multiplied by a gate of their own (Qwen3-Next).
     pub gated_shared: bool,
@@ -144,101 +256,112 @@ pub enum Scoring {
 }
 
 impl Model {
-    /// Weights of one layer's attention.
-    pub fn attention_parameters(&self) -> f64 {
-        let h = self.hidden as f64;
-        match self.attention {
-            Attention::Gqa { heads, kv_heads, head_dim } => {
-                let (heads, kv_heads, d) = (heads as f64, kv_heads as f64, head_dim as f64);
-                let gate = if self.gated_attention { h * heads * d } else { 0.0 };
-                2.0 * h * heads * d + 2.0 * h * kv_heads * d + gate
-            }
-            Attention::Mla { heads, q_lora_rank, kv_lora_rank, rope_head_dim, nope_head_dim, v_head_dim } => {
-                let (n, q, kv) = (heads as f64, q_lora_rank as f64, kv_lora_rank as f64);
-                let (rope, nope, v) = (rope_head_dim as f64, nope_head_dim as f64, v_head_dim as f64);
-                h * q + q * n * (nope + rope) + h * (kv + rope) + kv * n * (nope + v) + n * v * h
-            }
-        }
+    /// The sizes of the attention that most of the layers with a softmax have; of equals, the one that reaches farther.
+    pub fn attention(&self) -> Option<&AttentionLayer> {
+        let with_softmax = self.kinds.iter().filter_map(|kind| match &kind.layer.mixer {
+            Mixer::Attention(attention) => Some((kind.count, attention)),
+            Mixer::Linear(_) | Mixer::None => None,
+        });
+        let far = |attention: &AttentionLayer| attention.reach == Reach::All;
+        with_softmax.max_by_key(|(count, attention)| (far(attention), *count)).map(|(_, attention)| attention)
     }
 
-    /// Those of them that every rank of a tensor-parallel group holds whole: latent attention's down projections.
-    pub fn attention_unsplit_parameters(&self) -> f64 {
-        match self.attention {
-            Attention::Gqa { .. } => 0.0,
-            Attention::Mla { q_lora_rank, kv_lora_rank, rope_head_dim, .. } => {
-                self.hidden as f64 * (q_lora_rank + kv_lora_rank + rope_head_dim) as f64
-            }
-        }
-    }
-
-    /// Weights of one layer's linear attention; 0 for a model without such layers.
-    pub fn linear_attention_parameters(&self) -> f64 {
-        self.linear.map_or(0.0, |linear| {
-            let (keys, values) = (linear.key_width as f64, linear.value_width as f64);
-            let inputs = 2.0 * keys + values;
-            let columns = inputs + values + 2.0 * linear.value_heads as f64;
-            self.hidden as f64 * (columns + values) + inputs * linear.taps as f64
+    /// The window of layers that attend within one, if there are any.
+    pub fn window(&self) -> Option<u64> {
+        self.kinds.iter().find_map(|kind| match kind.layer.mixer {
+            Mixer::Attention(AttentionLayer { reach: Reach::Window(tokens), .. }) => Some(tokens),
+            _ => None,
         })
     }
 
-    /// Weights of a dense FFN (gate, up, down).
-    pub fn dense_ffn_parameters(&self) -> f64 {
-        3.0 * self.hidden as f64 * self.dense_intermediate as f64
-    }
-
-    /// Weights of one routed or shared expert; 0 for a dense model.
-    pub fn expert_parameters(&self) -> f64 {
-        self.moe.map_or(0.0, |moe| 3.0 * self.hidden as f64 * moe.intermediate as f64)
-    }
-
-    /// Weights of a layer's router; 0 for a dense model.
-    pub fn router_parameters(&self) -> f64 {
-        self.moe.map_or(0.0, |moe| self.hidden as f64 * moe.experts as f64)
-    }
-
-    /// Weights of the embedding (the LM head has as many).
-    pub fn embedding_parameters(&self) -> f64 {
-        self.vocab as f64 * self.hidden as f64
+    /// The inner width of a dense feed-forward network, of the kind that most layers have; 0 where none has one.
+    pub fn dense_intermediate(&self) -> u64 {
+        let width =
+            |kind: &LayerKind| if let Ffn::Dense(width) = kind.layer.ffn { Some((kind.count, width)) } else { None };
+        self.kinds.iter().filter_map(width).max().map_or(0, |(_, width)| width)
     }
 
     /// Layers with experts.
     pub fn moe_layers(&self) -> u64 {
-        self.layers - self.dense_layers
+        self.kinds.iter().filter(|kind| kind.layer.ffn == Ffn::Experts).map(|kind| kind.count).sum()
     }
 
-    /// All weights, without multi-token-prediction modules.
-    pub fn parameters(&self) -> f64 {
-        self.count(|moe| moe.experts as f64)
+    /// Layers with a state of fixed size.
+    pub fn linear_layers(&self) -> u64 {
+        self.kinds.iter().filter(|kind| matches!(kind.layer.mixer, Mixer::Linear(_))).map(|kind| kind.count).sum()
     }
 
-    /// Weights that one token meets, the embedding table included as cards do.
-    pub fn active_parameters(&self) -> f64 {
-        self.count(|moe| moe.top_k as f64)
+    /// The storage type of most weights: that of the experts, or of the dense networks.
+    pub fn checkpoint_type(&self) -> CheckpointType {
+        if self.moe.is_some() { self.checkpoint.experts } else { self.checkpoint.dense }
+    }
+}
+
+impl Attention {
+    /// Query heads.
+    pub const fn heads(&self) -> u64 {
+        match *self {
+            Self::Gqa { heads, .. } | Self::Mla { heads, .. } | Self::Shared { heads, .. } => heads,
+        }
+    }
+}
+
+impl Reach {
+    /// The choice of an indexer, if one chooses.
+    pub const fn choice(&self) -> Option<EntryChoice> {
+        match *self {
+            Self::Chosen(choice) => Some(choice),
+            Self::Compressed { choice, .. } => choice,
+            Self::All | Self::Window(_) | Self::Chunk(_) => None,
+        }
     }
 
-    /// Weights of one multi-token-prediction module: a layer and the 2h x h projection into it.
-    pub fn mtp_parameters(&self) -> f64 {
-        let h = self.hidden as f64;
-        2.0 * h * h + self.layer_parameters(|moe| moe.experts as f64)
+    /// Tokens that become one entry of the cache.
+    pub const fn ratio(&self) -> u64 {
+        if let Self::Compressed { ratio, .. } = *self { ratio } else { 1 }
+    }
+}
+
+impl LinearAttention {
+    /// Width of all keys, and of all queries.
+    pub fn keys(&self) -> f64 {
+        self.key_heads as f64 * self.key_dim as f64
     }
 
-    /// One layer of the last kind, with as many routed experts as `routed` says.
-    fn layer_parameters(&self, routed: impl Fn(&Moe) -> f64) -> f64 {
-        let ffn = self.moe.map_or_else(
-            || self.dense_ffn_parameters(),
-            |moe| (routed(&moe) + moe.shared_experts as f64) * self.expert_parameters() + self.router_parameters(),
-        );
-        self.attention_parameters() + ffn + 2.0 * self.hidden as f64
+    /// Width of all values.
+    pub fn values(&self) -> f64 {
+        self.heads as f64 * self.value_dim as f64
     }
 
-    fn count(&self, routed: impl Fn(&Moe) -> f64) -> f64 {
-        let norms = 2.0 * self.hidden as f64;
-        let dense = self.dense_layers as f64 * (self.attention_parameters() + self.dense_ffn_parameters() + norms);
-        let moe = self.moe_layers() as f64 * self.layer_parameters(routed);
-        let tables = if self.tied_embeddings { 1.0 } else { 2.0 };
-        let linear = self.linear.map_or(0.0, |linear| {
-            linear.layers as f64 * (self.linear_attention_parameters() - self.attention_parameters())
-        });
-        dense + moe + linear + tables * self.embedding_parameters() + self.hidden as f64
+    /// Width of what is projected from the residual stream at once: keys, queries, values, gates.
+    pub fn columns(&self) -> f64 {
+        let inputs = 2.0 * self.keys() + self.values();
+        match self.rule {
+            Recurrence::GatedDelta => inputs + self.values() + 2.0 * self.heads as f64,
+            Recurrence::KimiDelta { full_rank_gate } => {
+                let gate = if full_rank_gate { self.values() } else { self.key_dim as f64 };
+                inputs + gate + self.key_dim as f64 + self.heads as f64
+            }
+            Recurrence::StateSpace => inputs + self.values() + self.heads as f64,
+            Recurrence::Lightning => inputs + self.values(),
+        }
+    }
+
+    /// Width of what is projected through a rank of `key_dim`.
+    pub fn low_rank_columns(&self) -> f64 {
+        match self.rule {
+            Recurrence::KimiDelta { full_rank_gate } => self.keys() + if full_rank_gate { 0.0 } else { self.values() },
+            Recurrence::GatedDelta | Recurrence::StateSpace | Recurrence::Lightning => 0.0,
+        }
+    }
+
+    /// Channels of the convolution.
+    pub fn channels(&self) -> f64 {
+        if self.taps == 0 { 0.0 } else { 2.0 * self.keys() + self.values() }
+    }
+
+    /// Elements of the states of all heads.
+    pub fn state_elements(&self) -> f64 {
+        self.heads as f64 * self.key_dim as f64 * self.value_dim as f64
     }
 }

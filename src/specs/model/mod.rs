@@ -1,7 +1,16 @@
 //! Models: architectures as Hugging Face's `config.json` describes them, by name or by path.
 
 mod architecture;
+mod checkpoint;
 mod config;
+mod experts;
+mod fields;
+mod grouped;
+mod harmless;
+mod hybrid;
+mod latent;
+mod parameters;
+mod quantisation;
 #[cfg(test)]
 mod tests;
 
@@ -12,9 +21,14 @@ use config::Config;
 use crate::printable::printable;
 use crate::specs::error::{SpecError, looks_like_path, read_small_file};
 
-pub use architecture::{Attention, CheckpointType, LinearAttention, Model, Moe, Scoring, Window};
+pub use architecture::{
+    Attention, AttentionLayer, EntryChoice, Ffn, Indexer, Layer, LayerKind, LinearAttention, Mixer, Model, Moe, Reach,
+    Recurrence, Scoring,
+};
+pub use checkpoint::{Checkpoint, CheckpointType};
+pub use parameters::MixerParameters;
 
-const BUILTIN: [(&str, &str); 11] = [
+const BUILTIN: [(&str, &str); 17] = [
     ("deepseek-v3", include_str!("../../../specs/models/deepseek-v3.json")),
     ("kimi-k2", include_str!("../../../specs/models/kimi-k2.json")),
     ("llama-3.1-8b", include_str!("../../../specs/models/llama-3.1-8b.json")),
@@ -26,6 +40,12 @@ const BUILTIN: [(&str, &str); 11] = [
     ("qwen3-235b-a22b", include_str!("../../../specs/models/qwen3-235b-a22b.json")),
     ("qwen3-next-80b-a3b", include_str!("../../../specs/models/qwen3-next-80b-a3b.json")),
     ("gpt-oss-120b", include_str!("../../../specs/models/gpt-oss-120b.json")),
+    ("qwen3-32b", include_str!("../../../specs/models/qwen3-32b.json")),
+    ("qwen3.5-397b-a17b", include_str!("../../../specs/models/qwen3.5-397b-a17b.json")),
+    ("deepseek-v3.2", include_str!("../../../specs/models/deepseek-v3.2.json")),
+    ("glm-5", include_str!("../../../specs/models/glm-5.json")),
+    ("kimi-k2.5", include_str!("../../../specs/models/kimi-k2.5.json")),
+    ("minimax-m2.5", include_str!("../../../specs/models/minimax-m2.5.json")),
 ];
 
 impl Model {
@@ -53,7 +73,9 @@ impl Model {
         let given = Path::new(name_or_path);
         let path = if given.is_dir() { given.join("config.json") } else { given.to_owned() };
         let text = read_small_file(&path)?;
-        Self::parse(&display_name(&path), &path.display().to_string(), &text)
+        let beside = path.with_file_name("hf_quant_config.json");
+        let quantisation = if beside.is_file() { Some(read_small_file(&beside)?) } else { None };
+        Self::parse_with(&display_name(&path), &path.display().to_string(), &text, quantisation.as_deref())
     }
 
     /// A model from the text of a `config.json`; `file` is named in errors.
@@ -62,7 +84,16 @@ impl Model {
     /// [`SpecError`], one line.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Self, SpecError> {
         // The name may be that of a stranger's file.
-        Config::parse(file, text)?.model(&printable(name, 100))
+        Self::parse_with(name, file, text, None)
+    }
+
+    /// The same with the text of the `hf_quant_config.json` that lies beside it, which says how weights are quantised
+    /// where the first file does not.
+    ///
+    /// # Errors
+    /// [`SpecError`], one line.
+    pub fn parse_with(name: &str, file: &str, text: &str, quantisation: Option<&str>) -> Result<Self, SpecError> {
+        Config::parse(file, text, quantisation)?.model(&printable(name, 100))
     }
 }
 

@@ -1,0 +1,238 @@
+//! Attention with a softmax, and its projections.
+//!
+//! Where an indexer chooses, it scores all cached entries first, and attention reads those that it chose. Indexers and
+//! compressors are whole on every rank of a tensor-parallel group, as vLLM and SGLang have them.
+
+use crate::projection::op::{Class, MeasuredShape, Op};
+use crate::projection::ops::reach::{cache_elements, entries_read, index_key_bytes, keys, mean_keys, mean_scored};
+use crate::projection::ops::scope::{Context, Product, Scope};
+use crate::projection::terms::Term;
+use crate::specs::{Attention, AttentionLayer, EntryChoice, Reach};
+use crate::units::{Bytes, Flop};
+
+/// The two forms of latent attention (DeepSeek-V2, section 2.1). Other attention has one form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttentionForm {
+    /// Decode: scores over the latent and the rotary part, values from the latent.
+    Absorbed,
+    /// Prefill and training: keys and values are expanded by head.
+    Expanded,
+}
+
+/// FLOP per query and key, over all heads.
+pub fn flop_per_pair(sizes: &Attention, form: AttentionForm) -> f64 {
+    match *sizes {
+        Attention::Gqa { heads, head_dim, v_head_dim, .. } => {
+            2.0 * heads as f64 * (head_dim as f64 + v_head_dim as f64)
+        }
+        Attention::Mla { heads, kv_lora_rank, rope_head_dim, nope_head_dim, v_head_dim, .. } => {
+            let (heads, rank, rope) = (heads as f64, kv_lora_rank as f64, rope_head_dim as f64);
+            let (nope, value) = (nope_head_dim as f64, v_head_dim as f64);
+            match form {
+                AttentionForm::Absorbed => 2.0 * heads * (2.0 * rank + rope),
+                AttentionForm::Expanded => 2.0 * heads * (nope + rope + value),
+            }
+        }
+        Attention::Shared { heads, head_dim, .. } => 4.0 * heads as f64 * head_dim as f64,
+    }
+}
+
+/// FLOP of a token over `context` tokens before it, with those of an indexer.
+pub(super) fn flop_over(layer: &AttentionLayer, context: f64, form: AttentionForm) -> f64 {
+    let indexer = layer.reach.choice().and_then(|top| top.indexer);
+    let scored = context / layer.reach.ratio() as f64;
+    let scores = indexer.map_or(0.0, |one| scored * 2.0 * one.heads as f64 * one.head_dim as f64);
+    keys(&layer.reach, context) * flop_per_pair(&layer.sizes, form) + scores
+}
+
+/// Attention with its projections, after the norm.
+pub(super) fn softmax(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
+    match layer.sizes {
+        Attention::Gqa { .. } => grouped(scope, layer, list),
+        Attention::Mla { .. } => latent(scope, layer, list),
+        Attention::Shared { .. } => shared(scope, layer, list),
+    }
+}
+
+fn grouped(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
+    let Attention::Gqa { heads, kv_heads, head_dim, v_head_dim, shared_projection } = layer.sizes else { return };
+    let (tokens, hidden, act) = (scope.pass.tokens(), scope.model.hidden as f64, scope.act());
+    let (heads, kv) = (heads as f64 / scope.tp(), (kv_heads as f64 / scope.tp()).max(1.0));
+    let (keys, values) = (head_dim as f64, v_head_dim as f64);
+    let part = scope.widths.mixer;
+    let gate = if layer.gated { heads * values } else { 0.0 };
+    let projected = heads * keys + kv * if shared_projection { keys } else { keys + values } + gate;
+    list.push(scope.matmul("qkv", part, Product { rows: tokens, k: hidden, n: projected }));
+    list.push(Scope::stream("rope", tokens * (heads * keys + kv * (keys + values)) * 2.0 * act));
+    choose(scope, layer, list);
+    let io = tokens * heads * (keys + values) * act;
+    let flop = tokens * mean_keys(scope, &layer.reach) * 2.0 * heads * (keys + values);
+    list.push(core(scope, layer, flop, io + cache_bytes(scope, layer), heads));
+    gate_output(scope, layer, tokens * heads * values, list);
+    scope.cast(list, "cast", part, tokens * heads * values);
+    list.push(scope.matmul("output", part, Product { rows: tokens, k: heads * values, n: hidden }));
+}
+
+/// The product of attention's output with its gate, which other ops projected.
+fn gate_output(scope: &Scope<'_>, layer: &AttentionLayer, elements: f64, list: &mut Vec<Op>) {
+    if layer.gated {
+        list.push(Scope::stream("output gate", elements * 3.0 * scope.act()));
+    }
+}
+
+fn latent(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
+    let Attention::Mla { heads, q_lora_rank, kv_lora_rank, rope_head_dim, nope_head_dim, v_head_dim } = layer.sizes
+    else {
+        return;
+    };
+    let (tokens, hidden, act) = (scope.pass.tokens(), scope.model.hidden as f64, scope.act());
+    let (heads, q_rank, rank) = (heads as f64 / scope.tp(), q_lora_rank as f64, kv_lora_rank as f64);
+    let (rope, nope, value) = (rope_head_dim as f64, nope_head_dim as f64, v_head_dim as f64);
+    let part = scope.widths.mixer;
+    let product = |k: f64, n: f64| Product { rows: tokens, k, n };
+    list.push(scope.matmul("down projection", part, product(hidden, q_rank + rank + rope)));
+    list.push(Scope::stream("latent norm and rope", tokens * (q_rank + rank + rope) * (act + act)));
+    let query_input = if q_lora_rank == 0 { hidden } else { q_rank };
+    list.push(scope.matmul("query projection", part, product(query_input, heads * (nope + rope))));
+    list.push(Scope::stream("query rope", tokens * heads * rope * 2.0 * act));
+    if layer.gated {
+        list.push(scope.matmul("gate projection", part, product(hidden, heads * value)));
+    }
+    choose(scope, layer, list);
+    let pairs = tokens * mean_keys(scope, &layer.reach);
+    if form_of(scope, layer) == AttentionForm::Absorbed {
+        list.push(absorb(scope, "absorb keys", heads, product(nope, rank)));
+        let io = tokens * heads * (2.0 * rank + rope) * act;
+        let flop = pairs * 2.0 * heads * (2.0 * rank + rope);
+        list.push(core(scope, layer, flop, io + cache_bytes(scope, layer), heads));
+        list.push(absorb(scope, "absorb values", heads, product(rank, value)));
+    } else {
+        list.push(scope.matmul("key and value projection", part, product(rank, heads * (nope + value))));
+        list.push(Scope::stream("keys", tokens * heads * (nope + rope) * 2.0 * act));
+        let io = tokens * heads * 2.0 * (nope + rope + value) * act;
+        let flop = pairs * 2.0 * heads * (nope + rope + value);
+        list.push(core(scope, layer, flop, io, heads));
+    }
+    gate_output(scope, layer, tokens * heads * value, list);
+    scope.cast(list, "cast", part, tokens * heads * value);
+    list.push(scope.matmul("output", part, product(heads * value, hidden)));
+}
+
+/// The form of latent attention in a pass. Chosen entries differ by token, so that expanded keys serve prefill only where
+/// all tokens fit into the choice (as SGLang switches at `index_topk`).
+fn form_of(scope: &Scope<'_>, layer: &AttentionLayer) -> AttentionForm {
+    match (scope.pass.context, layer.reach.choice()) {
+        (Context::Cache(_), _) => AttentionForm::Absorbed,
+        (Context::Causal { tokens, before }, Some(top)) if before + tokens > top.entries as f64 => {
+            AttentionForm::Absorbed
+        }
+        (Context::Causal { .. }, _) => AttentionForm::Expanded,
+    }
+}
+
+/// One head of keys that are values too, low-rank queries and outputs by group (DeepSeek-V4).
+fn shared(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
+    let Attention::Shared { heads, head_dim, q_lora_rank, output_groups, output_rank } = layer.sizes else { return };
+    let (tokens, hidden, act) = (scope.pass.tokens(), scope.model.hidden as f64, scope.act());
+    let (heads, d, q_rank) = (heads as f64 / scope.tp(), head_dim as f64, q_lora_rank as f64);
+    let (groups, out_rank) = ((output_groups as f64 / scope.tp()).max(1.0), output_rank as f64);
+    let part = scope.widths.mixer;
+    let product = |k: f64, n: f64| Product { rows: tokens, k, n };
+    list.push(scope.matmul("down projection", part, product(hidden, q_rank + d)));
+    list.push(Scope::stream("latent norm and rope", tokens * (q_rank + d) * (act + act)));
+    list.push(scope.matmul("query projection", part, product(q_rank, heads * d)));
+    list.push(Scope::stream("query rope", tokens * heads * d * 2.0 * act));
+    compress(scope, layer, d, list);
+    choose(scope, layer, list);
+    let io = tokens * 2.0 * heads * d * act;
+    let flop = tokens * mean_keys(scope, &layer.reach) * 4.0 * heads * d;
+    let attention = core(scope, layer, flop, io + cache_bytes(scope, layer), heads);
+    list.push(Op { kernel: None, ..attention });
+    scope.cast(list, "cast", part, tokens * heads * d);
+    let by_group = scope.matmul("output by group", part, product(heads * d, out_rank));
+    // Each group writes a result of its own.
+    let more = tokens * (groups - 1.0) * out_rank * act;
+    list.push(Op { bytes: by_group.bytes + Bytes::new(more), kernel: None, ..by_group });
+    scope.cast(list, "cast", part, tokens * groups * out_rank);
+    list.push(scope.matmul("output", part, product(groups * out_rank, hidden)));
+}
+
+/// The projections that are pooled into compressed entries.
+fn compress(scope: &Scope<'_>, layer: &AttentionLayer, width: f64, list: &mut Vec<Op>) {
+    if let Reach::Compressed { ratio, choice, .. } = layer.reach {
+        let columns = width * if choice.is_some() { 4.0 } else { 2.0 };
+        let (rows, k) = (scope.pass.tokens(), scope.model.hidden as f64);
+        list.push(scope.matmul("compressor", scope.widths.mixer, Product { rows, k, n: columns }));
+        list.push(Scope::stream("pool", rows * (columns + width / ratio as f64) * scope.act()));
+    }
+}
+
+/// An indexer's projections, its scores of all entries in reach, and the choice among them. Scores have 32 bits.
+fn choose(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
+    let Some(EntryChoice { entries, indexer: Some(indexer) }) = layer.reach.choice() else { return };
+    let (rows, hidden, part) = (scope.pass.tokens(), scope.model.hidden as f64, scope.widths.mixer);
+    let (heads, dim) = (indexer.heads as f64, indexer.head_dim as f64);
+    let compressed = matches!(layer.reach, Reach::Compressed { .. });
+    let key_columns = if compressed { 4.0 * dim } else { dim } + if indexer.weighted { heads } else { 0.0 };
+    let product = |k: f64, n: f64| Product { rows, k, n };
+    list.push(scope.matmul("index queries", part, product(indexer.query_input as f64, heads * dim)));
+    list.push(scope.matmul("index keys", part, product(hidden, key_columns)));
+    let scored = mean_scored(scope, &layer.reach);
+    let cached = match scope.pass.context {
+        Context::Cache(_) => scored,
+        Context::Causal { tokens, before } => (before + tokens) / layer.reach.ratio() as f64,
+    };
+    let keys = scope.pass.sequences * cached * index_key_bytes(&indexer);
+    let scores = Op {
+        name: "indexer",
+        term: Term::Attention,
+        class: class_of(scope),
+        flop: Flop::new(rows * scored * 2.0 * heads * dim),
+        bytes: Bytes::new(keys + rows * (heads * dim + 4.0 * scored)),
+        peak: 1.0,
+        kernel: None,
+    };
+    list.push(scores);
+    let chosen = Scope::stream("choose", rows * 4.0 * (scored + (entries as f64).min(scored)));
+    list.push(Op { term: Term::Attention, ..chosen });
+}
+
+/// The same product for each head, with 16-bit weights of its own.
+fn absorb(scope: &Scope<'_>, name: &'static str, heads: f64, product: Product) -> Op {
+    let Product { rows, k, n } = product;
+    let bytes = Bytes::new(heads * (k * n + rows * (k + n)) * scope.act());
+    let flop = Flop::new(2.0 * rows * heads * k * n);
+    Op { name, term: Term::Dense, class: Class::Attention, flop, bytes, peak: 1.0, kernel: None }
+}
+
+/// Bytes of the KV cache that one pass reads in the layer.
+fn cache_bytes(scope: &Scope<'_>, layer: &AttentionLayer) -> f64 {
+    let element = cache_elements(&layer.sizes, scope.tp()) * scope.widths.cache;
+    scope.pass.sequences * entries_read(scope, &layer.reach) * element
+}
+
+/// The roofs of what runs over a context.
+pub(super) fn class_of(scope: &Scope<'_>) -> Class {
+    if matches!(scope.pass.context, Context::Cache(_)) { Class::Attention } else { Class::PrefillAttention }
+}
+
+fn core(scope: &Scope<'_>, layer: &AttentionLayer, flop: f64, bytes: f64, heads: f64) -> Op {
+    let pass = scope.pass;
+    let latent = matches!(layer.sizes, Attention::Mla { .. });
+    let class = class_of(scope);
+    let (queries, kv_len) = match pass.context {
+        Context::Cache(length) => (1.0, keys(&layer.reach, length)),
+        Context::Causal { tokens, before } => (pass.queries, tokens + before),
+    };
+    let name = match (class, latent) {
+        (Class::Attention, false) => "decode",
+        (Class::Attention, true) => "mla_decode",
+        (_, false) => "prefill",
+        (_, true) => "mla_prefill",
+    };
+    let kernel = Some(MeasuredShape::Attention { name, sequences: pass.sequences, queries, kv_len, heads });
+    // No kernel of a record attends to chosen tokens of a prompt.
+    let kernel = kernel.filter(|_| class == Class::Attention || layer.reach.choice().is_none());
+    let (flop, bytes) = (Flop::new(flop), Bytes::new(bytes));
+    Op { name: "attention", term: Term::Attention, class, flop, bytes, peak: 1.0, kernel }
+}

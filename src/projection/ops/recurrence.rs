@@ -1,0 +1,97 @@
+//! Recurrences over a state of fixed size: linear attention and state spaces.
+//!
+//! No record and no published share of the roofs covers them: their work is derived, and runs at attention's share.
+//!
+//! - Decode reads and writes the state of each sequence once per pass.
+//! - Prefill and training take chunks (arXiv:2405.21060, section 6; arXiv:2412.06464, section 3.2). Inside a chunk they
+//!   multiply as attention does, over whole tiles; from chunk to chunk they carry the state, which one kernel writes and
+//!   the next one reads.
+
+use crate::projection::op::Op;
+use crate::projection::ops::attention::class_of;
+use crate::projection::ops::scope::{Context, Product, Scope};
+use crate::projection::terms::Term;
+use crate::specs::{LinearAttention, Recurrence};
+use crate::units::{Bytes, Flop};
+
+/// Tokens of a chunk: that of flash-linear-attention for delta rules, of Mamba-2's kernels, of Lightning Attention's.
+const fn chunk_tokens(rule: Recurrence) -> f64 {
+    match rule {
+        Recurrence::GatedDelta | Recurrence::KimiDelta { .. } => 64.0,
+        Recurrence::StateSpace => 128.0,
+        Recurrence::Lightning => 256.0,
+    }
+}
+
+/// FLOP of one token, step by step: decay the state, correct it (delta rules read it first), add to it, read it.
+pub(super) fn flop_per_step(linear: &LinearAttention) -> f64 {
+    let per_element = match linear.rule {
+        Recurrence::GatedDelta | Recurrence::KimiDelta { .. } => 7.0,
+        Recurrence::StateSpace | Recurrence::Lightning => 5.0,
+    };
+    per_element * linear.state_elements()
+}
+
+/// FLOP of one token of a chunk.
+///
+/// - Delta rules: products over the chunk of keys with keys, queries with keys, and of the solved triangle with keys, with
+///   values, and of scores with values; then three products with the state.
+/// - Others: queries with keys, scores with values; then two products with the state. A group of a state space shares
+///   the scores.
+fn flop_in_chunks(linear: &LinearAttention) -> f64 {
+    let (heads, groups) = (linear.heads as f64, linear.key_heads as f64);
+    let (keys, values, chunk) = (linear.key_dim as f64, linear.value_dim as f64, chunk_tokens(linear.rule));
+    match linear.rule {
+        Recurrence::GatedDelta | Recurrence::KimiDelta { .. } => {
+            heads * (2.0 * chunk * (3.0 * keys + 2.0 * values) + 6.0 * keys * values)
+        }
+        Recurrence::StateSpace | Recurrence::Lightning => {
+            groups * 2.0 * chunk * keys + heads * (2.0 * chunk * values + 4.0 * keys * values)
+        }
+    }
+}
+
+/// The recurrence with its projections, after the norm.
+pub(super) fn linear(scope: &Scope<'_>, linear: &LinearAttention, list: &mut Vec<Op>) {
+    let (tokens, hidden, act, tp) = (scope.pass.tokens(), scope.model.hidden as f64, scope.act(), scope.tp());
+    let part = scope.widths.mixer;
+    let product = |k: f64, n: f64| Product { rows: tokens, k, n };
+    list.push(scope.matmul("input projection", part, product(hidden, linear.columns() / tp)));
+    let low_rank = linear.low_rank_columns() / tp;
+    if low_rank > 0.0 {
+        list.push(scope.matmul("gate projection", part, product(linear.key_dim as f64, low_rank)));
+    }
+    if linear.taps > 0 {
+        // It reads and writes the tokens, and the last ones of each sequence.
+        let rows = tokens + scope.pass.sequences * (linear.taps - 1) as f64;
+        list.push(Scope::stream("convolution", rows * linear.channels() / tp * 2.0 * act));
+    }
+    list.push(core(scope, linear));
+    let values = linear.values() / tp;
+    list.push(Scope::stream("output gate", tokens * values * 3.0 * act));
+    scope.cast(list, "cast", part, tokens * values);
+    list.push(scope.matmul("output", part, product(values, hidden)));
+}
+
+fn core(scope: &Scope<'_>, linear: &LinearAttention) -> Op {
+    let (tokens, sequences, tp) = (scope.pass.tokens(), scope.pass.sequences, scope.tp());
+    let state = linear.state_elements() / tp;
+    let passed = 2.0 * sequences * state * linear.state_bytes as f64;
+    let io = tokens * 2.0 * (linear.keys() + linear.values()) / tp * scope.act();
+    let (flop, bytes) = match scope.pass.context {
+        Context::Cache(_) => (flop_per_step(linear), passed + io),
+        Context::Causal { .. } => {
+            let between = 2.0 * tokens / chunk_tokens(linear.rule) * state * scope.act();
+            (flop_in_chunks(linear), passed + io + between)
+        }
+    };
+    Op {
+        name: "recurrence",
+        term: Term::Attention,
+        class: class_of(scope),
+        flop: Flop::new(tokens * flop / tp),
+        bytes: Bytes::new(bytes),
+        peak: 1.0,
+        kernel: None,
+    }
+}
