@@ -16,7 +16,7 @@ use supernode_bench::record::{Caveat, CeilingKind, DeviceType};
 use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
 use supernode_bench::units::{Bytes, Seconds};
 
-const MODELS: [&str; 3] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3"];
+const MODELS: [&str; 5] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3", "deepseek-v3.2", "qwen3.5-397b-a17b"];
 const PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];
 
 fn chip(name: &str) -> ChipModel {

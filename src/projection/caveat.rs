@@ -125,12 +125,13 @@ impl fmt::Display for ProjectionCaveat {
             Self::Speculation { tokens, acceptance } => {
                 write!(f, "{tokens} speculated token(s) a step at an assumed acceptance of {acceptance}")
             }
-            Self::LeftOut(parts) => write!(f, "the model without {}", parts.join(" and ")),
+            Self::LeftOut(parts) => write!(f, "the projection is of the model without {}", parts.join(" and ")),
             Self::DerivedWork(parts) => {
-                write!(f, "no measured kernel: {} as derived work at attention's share of the roofs", parts.join(", "))
+                let parts = parts.join(", ");
+                write!(f, "no kernel was measured for {parts}: derived work at attention's share of the roofs")
             }
             Self::FourBitWeights => f.write_str(
-                "weights of four bits stay as the checkpoint has them, and kernels expand them at no cost of its own",
+                "weights of four bits stay as the checkpoint has them; kernels are assumed to expand them at no cost",
             ),
             Self::LimitIgnored { limit, fastest } => write!(
                 f,

@@ -134,7 +134,10 @@ impl Machine {
             splits_cores: chip.splits_cores,
             smooth_ridge: chip.costs.is_none(),
             links: links_of(request, dies, scenario),
-            widths: widths(request, number_type, scenario),
+            widths: Widths {
+                index_peak: (peak / dies / attention_peak).max(1.0),
+                ..widths(request, number_type, scenario)
+            },
             number_type,
             capacity: Bytes::new(chip.capacity.value * chip.usable.value / dies),
             head_positions: if request.phase == Phase::Training { f64::INFINITY } else { 1.0 },
@@ -197,6 +200,7 @@ fn widths(request: &Request, number_type: NumberType, scenario: Scenario) -> Wid
         dense: stored(checkpoint.dense),
         shared: stored(checkpoint.shared),
         experts: stored(checkpoint.experts),
+        index_peak: 1.0,
         head: if serves { checkpoint.head.bytes().min(activation) } else { activation },
         table: if has_narrow { activation } else { weight },
         activation,

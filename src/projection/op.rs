@@ -86,7 +86,7 @@ pub struct Op {
     pub flop: Flop,
     /// Memory traffic.
     pub bytes: Bytes,
-    /// Arithmetic peak over that of the number type in use: 1, except for weights that the checkpoint keeps wider.
+    /// Arithmetic peak over that of the class: 1, except for weights that the checkpoint keeps wider, and for indexers.
     pub peak: f64,
     /// The record's kernel that is this op, if any.
     pub kernel: Option<MeasuredShape>,

@@ -144,9 +144,9 @@ pub struct Rank<'a> {
     pub pass: &'a Pass,
 }
 
-impl<'a> Rank<'a> {
+impl Rank<'_> {
     /// What the formulas of a layer's ops read of it.
-    pub fn scope(&self, layer: &'a Layer) -> Scope<'a> {
+    pub fn scope<'a>(&'a self, layer: &'a Layer) -> Scope<'a> {
         Scope { model: self.model, layer, plan: self.plan, widths: self.machine.widths, pass: self.pass }
     }
 
@@ -166,7 +166,7 @@ pub struct LayerWork {
 }
 
 /// The work of a layer.
-fn layer_work<'a>(rank: &Rank<'a>, layer: &'a Layer, setting: &PassSetting<'_>) -> LayerWork {
+fn layer_work(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> LayerWork {
     let scope = rank.scope(layer);
     let attention = ops::mixer(&scope);
     match (layer.ffn, &rank.model.moe) {
@@ -388,11 +388,17 @@ fn block(rank: &Rank<'_>, list: &[Op], cores: f64, setting: &PassSetting<'_>, ti
     }
 }
 
-/// The layer that there are most of, its program and its period: for a trace and a list of its ops.
+/// The layer that sets the pace, its program and its period: for a trace and a list of its ops. Of all kinds of layers it
+/// is the one that takes most of the time.
 pub fn typical_layer(rank: &Rank<'_>, setting: &PassSetting<'_>) -> (LayerWork, Vec<Node>, Period) {
-    // Of equally many, the first: one with experts.
-    let most = rank.model.kinds.iter().rev().max_by_key(|kind| kind.count);
-    let work = layer_work(rank, most.map_or(&rank.model.mtp, |kind| &kind.layer), setting);
-    let (period, nodes) = best_period(rank, &work, setting);
-    (work, nodes, period)
+    let of_layer = |layer: &Layer| {
+        let work = layer_work(rank, layer, setting);
+        let (period, nodes) = best_period(rank, &work, setting);
+        (work, nodes, period)
+    };
+    let all = rank.model.kinds.iter().map(|kind| (kind.count as f64, of_layer(&kind.layer)));
+    let longest = all.max_by(|(count, (.., period)), (other, (.., than))| {
+        (count * period.times.total()).total_cmp(&(other * than.times.total()))
+    });
+    longest.map_or_else(|| of_layer(&rank.model.mtp), |(_, found)| found)
 }

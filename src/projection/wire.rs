@@ -127,7 +127,7 @@ pub fn stage_send(model: &Model, plan: &ParallelPlan, pass: &Pass, machine: &Mac
     if plan.pp <= 1 {
         return Seconds::ZERO;
     }
-    let width = (model.hidden * model.residual_streams) as f64;
+    let width = model.hidden as f64 * model.residual_streams as f64;
     let bytes = pass.tokens() / f64::from(plan.tp) * width * machine.widths.activation;
     let distance = f64::from(plan.tp) * f64::from(plan.cp) * f64::from(plan.dp);
     send(&machine.links, distance, Bytes::new(bytes))

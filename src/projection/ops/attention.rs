@@ -189,7 +189,7 @@ fn choose(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
         class: class_of(scope),
         flop: Flop::new(rows * scored * 2.0 * heads * dim),
         bytes: Bytes::new(keys + rows * (heads * dim + 4.0 * scored)),
-        peak: 1.0,
+        peak: scope.widths.index_peak,
         kernel: None,
     };
     list.push(scores);

@@ -95,3 +95,23 @@ fn core(scope: &Scope<'_>, linear: &LinearAttention) -> Op {
         kernel: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(rule: Recurrence) -> LinearAttention {
+        LinearAttention { rule, heads: 32, key_heads: 8, key_dim: 128, value_dim: 64, taps: 4, state_bytes: 4 }
+    }
+
+    #[test]
+    fn a_token_of_a_chunk_costs_its_products_in_the_chunk_and_with_the_state() {
+        let state = 32.0 * 128.0 * 64.0;
+        let delta = flop_in_chunks(&of(Recurrence::GatedDelta));
+        assert!((delta - (32.0 * 2.0 * 64.0 * (3.0 * 128.0 + 2.0 * 64.0) + 6.0 * state)).abs() < 1e-6);
+        let space = flop_in_chunks(&of(Recurrence::StateSpace));
+        assert!((space - (8.0 * 2.0 * 128.0 * 128.0 + 32.0 * 2.0 * 128.0 * 64.0 + 4.0 * state)).abs() < 1e-6);
+        // A step reads, corrects, adds and reads again.
+        assert!((flop_per_step(&of(Recurrence::GatedDelta)) - 7.0 * state).abs() < 1e-6);
+    }
+}

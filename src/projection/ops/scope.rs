@@ -62,6 +62,8 @@ pub struct Widths {
     pub shared: Stored,
     /// Routed experts.
     pub experts: Stored,
+    /// Arithmetic peak of an indexer's products over that of attention: they have 8 bits where the type in use has.
+    pub index_peak: f64,
     /// A weight of the LM head as it is read.
     pub head: f64,
     /// A weight of the embedding and the LM head as it is kept.

@@ -20,6 +20,9 @@ pub(super) struct ModelFamily {
     shape: Shape,
 }
 
+/// More kinds of layers than any model has; keeps a projection, which takes each of them, cheap.
+const MOST_KINDS: usize = 100;
+
 /// How layers are put together.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shape {
@@ -152,6 +155,11 @@ impl<'a> Config<'a> {
             Shape::Searched => Body { layers: grouped::searched(text, layer_count(text)?)?, mtp: None, moe: None },
         };
         let layers = body.layers.len() as u64;
+        let kinds = kinds(&body.layers);
+        if kinds.len() > MOST_KINDS {
+            let value = format!("such that {} kinds of layers differ", kinds.len());
+            return Err(text.bad("num_hidden_layers", &value, &format!("at most {MOST_KINDS} are understood")));
+        }
         let last = body.layers.last().copied().unwrap_or(Layer { mixer: Mixer::None, ffn: Ffn::None });
         let modules = ["num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_modules"];
         let mtp_layers = text.first(&modules).map_or(Ok(0), |field| text.count_or(field, 0))?;
@@ -163,7 +171,7 @@ impl<'a> Config<'a> {
             residual_streams: text.positive_or("hc_mult", 1)?,
             vocab: text.count("vocab_size")?,
             layers,
-            kinds: kinds(&body.layers),
+            kinds,
             moe: body.moe,
             ffn_matrices: if family.shape == Shape::Blocks { 2 } else { 3 },
             mtp_layers,

@@ -1,5 +1,7 @@
 //! Models whose layers are mostly recurrences over a state of fixed size, with attention in the others.
 
+use std::collections::BTreeSet;
+
 use crate::specs::error::SpecError;
 use crate::specs::model::architecture::{AttentionLayer, LinearAttention, Mixer, Reach, Recurrence};
 use crate::specs::model::fields::Fields;
@@ -67,15 +69,21 @@ pub(super) fn kimi_delta(text: &Fields<'_>, layers: u64) -> Mixers {
         taps: linear.count("short_conv_kernel_size")?,
         state_bytes: 4,
     });
-    let listed: Option<Vec<u64>> = linear.list("full_attn_layers", "layer numbers")?;
+    let listed = numbers(&linear, "full_attn_layers")?;
     let listed = listed.ok_or_else(|| linear.missing("full_attn_layers", "give the layers with full attention"))?;
-    let deltas: Option<Vec<u64>> = linear.list("kda_layers", "layer numbers")?;
+    let deltas = numbers(&linear, "kda_layers")?;
     linear.all_understood()?;
     if deltas.is_some_and(|deltas| (1..=layers).any(|layer| deltas.contains(&layer) == listed.contains(&layer))) {
         let value = "such that a layer is in both lists or in none";
         return Err(linear.bad("kda_layers", value, "each layer is in it or in `full_attn_layers`"));
     }
     Ok((1..=layers).map(|layer| if listed.contains(&layer) { full } else { delta }).collect())
+}
+
+/// The layers that a field lists.
+fn numbers(fields: &Fields<'_>, field: &str) -> Result<Option<BTreeSet<u64>>, SpecError> {
+    let list: Option<Vec<u64>> = fields.list(field, "layer numbers")?;
+    Ok(list.map(|list| list.into_iter().collect()))
 }
 
 /// Lightning Attention, with attention where `attn_type_list` has a 1 (MiniMax-Text-01, MiniMax-M1).

@@ -48,13 +48,14 @@ pub(super) fn checkpoint(
     let expert_type = text.word("expert_dtype", &[("fp4", CheckpointType::Mxfp4), ("fp8", CheckpointType::Fp8)])?;
     let Some(own) = own else { return Ok(Checkpoint::default()) };
     let base = base_type(own)?;
+    let has_dense = layers.iter().any(|layer| matches!(layer.ffn, Ffn::Dense(_)));
     let mut checkpoint =
         Checkpoint { mixer: base, dense: base, shared: base, experts: base, head: CheckpointType::Bf16 };
     checkpoint.experts = expert_type.unwrap_or(checkpoint.experts);
     match own.get("quantized_layers") {
         Some(Value::Object(listed)) => {
             for (name, value) in listed {
-                let Some(part) = part_of(name, layers) else { continue };
+                let Some(part) = part_of(name, has_dense) else { continue };
                 let algorithm = value.get("quant_algo").and_then(Value::as_str).unwrap_or("none");
                 let known = ALGORITHMS.iter().find(|(name, _)| *name == algorithm);
                 let Some((_, Some(kind))) = known else {
@@ -68,7 +69,7 @@ pub(super) fn checkpoint(
             }
         }
         _ => {
-            for part in kept_parts(own, layers)? {
+            for part in kept_parts(own, layers, has_dense)? {
                 *checkpoint.part(part) = CheckpointType::Bf16;
             }
         }
@@ -141,22 +142,19 @@ fn by_groups(own: &Fields<'_>) -> Result<CheckpointType, SpecError> {
 }
 
 /// The parts of which most layers are listed as not quantised.
-fn kept_parts(own: &Fields<'_>, layers: &[Layer]) -> Result<Vec<Part>, SpecError> {
+fn kept_parts(own: &Fields<'_>, layers: &[Layer], has_dense: bool) -> Result<Vec<Part>, SpecError> {
     let field = own.first(&["ignore", "exclude_modules", "modules_to_not_convert"]);
     let Some(field) = field else { return Ok(Vec::new()) };
     let names: Vec<String> = own.list(field, "names of modules")?.unwrap_or_default();
-    let mut listed: BTreeSet<(Part, u64)> = BTreeSet::new();
+    // By layer, or with no number for all layers.
+    let mut listed: BTreeSet<(Part, Option<u64>)> = BTreeSet::new();
     for name in &names {
-        let numbers: Vec<u64> = match layer_number(name) {
-            Some(number) => vec![number],
-            None => (0..layers.len() as u64).collect(),
-        };
         let parts = match rest_of_layer(name) {
             // The whole layer.
             Some("*" | ".*") => vec![Part::Mixer, Part::Dense, Part::Shared, Part::Experts],
-            _ => part_of(name, layers).into_iter().collect(),
+            _ => part_of(name, has_dense).into_iter().collect(),
         };
-        listed.extend(parts.into_iter().flat_map(|part| numbers.iter().map(move |number| (part, *number))));
+        listed.extend(parts.into_iter().map(|part| (part, layer_number(name))));
     }
     let layers_with = |part: Part| {
         let has = |layer: &&Layer| match part {
@@ -170,7 +168,8 @@ fn kept_parts(own: &Fields<'_>, layers: &[Layer]) -> Result<Vec<Part>, SpecError
     };
     let mostly = |part: &Part| {
         let all = layers_with(*part);
-        all.iter().filter(|number| listed.contains(&(*part, **number))).count() * 2 > all.len()
+        let in_layer = |number: &&u64| listed.contains(&(*part, Some(**number)));
+        listed.contains(&(*part, None)) || all.iter().filter(in_layer).count() * 2 > all.len()
     };
     Ok([Part::Mixer, Part::Dense, Part::Shared, Part::Experts].into_iter().filter(mostly).collect())
 }
@@ -212,13 +211,12 @@ const SMALL: [&str; 16] = [
 ];
 
 /// The part that most weights of a module belong to; `None` where it is small.
-fn part_of(name: &str, layers: &[Layer]) -> Option<Part> {
+fn part_of(name: &str, has_dense: bool) -> Option<Part> {
     let module = rest_of_layer(name).unwrap_or(name);
     let has = |word: &str| module.contains(word);
     if SMALL.into_iter().any(has) || module.ends_with("gate") {
         return None;
     }
-    let has_dense = layers.iter().any(|layer| matches!(layer.ffn, Ffn::Dense(_)));
     if has("shared_expert") {
         Some(Part::Shared)
     } else if has("experts") {
