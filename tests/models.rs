@@ -18,7 +18,7 @@ use supernode_bench::specs::{CheckpointType, Chip, Fabric, Model, Scenario};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/MODELS.md");
 
-/// The most that a count may be off, where the published figure has enough digits.
+/// The most that a count may be off.
 const MOST: f64 = 0.03;
 
 #[derive(Deserialize)]
@@ -29,34 +29,20 @@ struct Card {
     source: String,
 }
 
-/// A published count: its value, and half a unit of its last digit.
-struct Published {
-    value: f64,
-    rounding: f64,
-}
-
-impl Published {
-    fn parse(text: &str) -> Self {
-        let (digits, unit) = text.split_at(text.len() - 1);
-        let unit = if unit == "T" { 1e12 } else { 1e9 };
-        let decimals = digits.split_once('.').map_or(0, |(_, decimals)| decimals.len());
-        let rounding = 0.5 * unit / 10_f64.powi(i32::try_from(decimals).unwrap());
-        Self { value: digits.parse::<f64>().unwrap() * unit, rounding }
-    }
-
-    fn allows(&self, count: f64) -> bool {
-        (count - self.value).abs() <= self.rounding.max(MOST * self.value)
-    }
+/// A published count, such as `235B` or `1.6T`.
+fn published(text: &str) -> f64 {
+    let (digits, unit) = text.split_at(text.len() - 1);
+    digits.parse::<f64>().unwrap() * if unit == "T" { 1e12 } else { 1e9 }
 }
 
 /// Weights that a token meets, as the card may count them: with both tables, with the LM head alone, with neither. The
 /// one that comes nearest.
-fn active(model: &Model, published: Option<&Published>) -> f64 {
+fn active(model: &Model, published: Option<f64>) -> f64 {
     let (all, table) = (model.active_parameters(), model.embedding_parameters());
     let tables = if model.tied_embeddings { 1.0 } else { 2.0 };
     let ways = [all, all - (tables - 1.0) * table, all - tables * table];
     let Some(published) = published else { return all };
-    let distance = |count: &f64| (count - published.value).abs();
+    let distance = |count: &f64| (count - published).abs();
     ways.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap()
 }
 
@@ -103,18 +89,18 @@ const HEAD: &str = "| Model | Weights | Published | Error | Active | Published |
 /// A row of a table, and an error for each count that is too far off.
 fn row(name: &str, model: &Model, card: &Card, wrong: &mut Vec<String>) -> String {
     assert!(!card.source.is_empty());
-    let total = Published::parse(&card.total);
-    let published_active = card.active.as_deref().map(Published::parse);
-    let count = active(model, published_active.as_ref());
-    let mut check = |what: &str, count: f64, published: &Published| {
-        if !published.allows(count) {
-            wrong.push(format!("{name}: {what} {count:e} of {:e}", published.value));
+    let total = published(&card.total);
+    let published_active = card.active.as_deref().map(published);
+    let count = active(model, published_active);
+    let mut check = |what: &str, count: f64, published: f64| {
+        let error = count / published - 1.0;
+        if error.abs() > MOST {
+            wrong.push(format!("{name}: {what} {count:e} of {published:e}"));
         }
-        format!("{:+.1} %", (count / published.value - 1.0) * 100.0)
+        format!("{:+.1} %", error * 100.0)
     };
-    let error = check("total", model.parameters(), &total);
-    let active_error =
-        published_active.as_ref().map_or_else(String::new, |published| check("active", count, published));
+    let error = check("total", model.parameters(), total);
+    let active_error = published_active.map_or_else(String::new, |published| check("active", count, published));
     let (token, sequence) = cache(model);
     format!(
         "| {} | {:.2}B | {} | {error} | {:.2}B | {} | {active_error} | {:.1} kB | {:.1} MB | {} |\n",
