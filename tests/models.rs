@@ -46,12 +46,13 @@ fn active(model: &Model, published: Option<f64>) -> f64 {
     ways.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b))).unwrap()
 }
 
-/// Widths of a cache of 16 bits.
+/// Widths with a cache of 16 bits, whatever the checkpoint was made for.
 fn widths(model: &Model) -> Widths {
     let chip = ChipModel::from_spec(&Chip::load("h100").unwrap());
     let fabric = Fabric::load("h100-ib").unwrap();
     let request = Request::new(model.clone(), chip, fabric, 8, Phase::Decode);
-    Machine::new(&Request { number_type: Some(NumberType::Bf16), ..request }, Scenario::Nominal).unwrap().widths
+    let request = Request { number_type: Some(NumberType::Bf16), ..request };
+    Widths { cache: 2.0, ..Machine::new(&request, Scenario::Nominal).unwrap().widths }
 }
 
 /// Bytes that a token adds to the cache, and bytes that a sequence keeps besides: states and windows.

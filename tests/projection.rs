@@ -287,6 +287,19 @@ fn a_quantised_checkpoint_keeps_the_types_of_its_parts() {
 }
 
 #[test]
+fn a_cache_of_eight_bits_takes_half_the_memory_in_serving() {
+    let text = include_str!("../specs/models/llama-3.1-8b.json");
+    let beside = r#"{"quantization": {"quant_algo": "FP8", "kv_cache_quant_algo": "FP8"}}"#;
+    let kept = |quantisation: Option<&str>| {
+        let model = Model::parse_with("llama", "config.json", text, quantisation).unwrap();
+        let pins = Pins { tp: Some(1), pp: Some(1), batch_per_chip: Some(8.0), ..Pins::default() };
+        let asked = request("llama-3.1-8b", Phase::Decode, "h200", "h800-ib");
+        project(&Request { model, pins, chips: 8, ..asked }).unwrap().memory_bytes_per_chip.kv_cache
+    };
+    assert!((kept(None) / kept(Some(beside)) - 2.0).abs() < 1e-9);
+}
+
+#[test]
 fn the_best_plan_of_decode_is_the_best_of_all_plans() {
     for (model, chip, fabric, chips) in [
         ("deepseek-v3", "ascend-910c", "cloudmatrix384", 64),

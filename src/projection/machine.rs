@@ -204,7 +204,7 @@ fn widths(request: &Request, number_type: NumberType, scenario: Scenario) -> Wid
         head: if serves { checkpoint.head.bytes().min(activation) } else { activation },
         table: if has_narrow { activation } else { weight },
         activation,
-        cache: number_type.size_bytes().max(2.0),
+        cache: if serves && checkpoint.cache.bits() < 16 { checkpoint.cache.bytes() } else { activation },
     }
 }
 

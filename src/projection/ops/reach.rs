@@ -123,7 +123,7 @@ pub fn sequence_bytes(mixer: &Mixer, length: f64, [tp, cp]: [f64; 2], widths: &W
         Mixer::Linear(linear) => {
             let taps = linear.taps.saturating_sub(1) as f64;
             let state = linear.state_elements() * linear.state_bytes as f64;
-            (state + linear.channels() * taps * widths.cache) / tp * cp
+            (state + linear.channels() * taps * widths.activation) / tp * cp
         }
         Mixer::None => 0.0,
     }

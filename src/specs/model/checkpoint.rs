@@ -58,6 +58,8 @@ pub struct Checkpoint {
     pub experts: CheckpointType,
     /// LM head.
     pub head: CheckpointType,
+    /// The KV cache that it was made for.
+    pub cache: CheckpointType,
 }
 
 impl Checkpoint {

@@ -49,8 +49,8 @@ pub(super) fn checkpoint(
     let Some(own) = own else { return Ok(Checkpoint::default()) };
     let base = base_type(own)?;
     let has_dense = layers.iter().any(|layer| matches!(layer.ffn, Ffn::Dense(_)));
-    let mut checkpoint =
-        Checkpoint { mixer: base, dense: base, shared: base, experts: base, head: CheckpointType::Bf16 };
+    let (head, cache) = (CheckpointType::Bf16, cache_type(own)?);
+    let mut checkpoint = Checkpoint { mixer: base, dense: base, shared: base, experts: base, head, cache };
     checkpoint.experts = expert_type.unwrap_or(checkpoint.experts);
     match own.get("quantized_layers") {
         Some(Value::Object(listed)) => {
@@ -113,6 +113,21 @@ fn base_type(own: &Fields<'_>) -> Result<CheckpointType, SpecError> {
             let remedy = "only fp8, mxfp4, awq, gptq, compressed-tensors and modelopt are understood";
             Err(own.bad("quant_method", other, remedy))
         }
+    }
+}
+
+/// The type of the KV cache, by either of the two fields that name one.
+fn cache_type(own: &Fields<'_>) -> Result<CheckpointType, SpecError> {
+    let scheme = "kv_cache_scheme";
+    let named = if matches!(own.get(scheme), Some(Value::String(_))) { scheme } else { "kv_cache_quant_algo" };
+    if let Some(Some(kind)) = own.word(named, &ALGORITHMS)? {
+        return Ok(kind);
+    }
+    let Some(scheme) = own.object(scheme)? else { return Ok(CheckpointType::Bf16) };
+    match (scheme.text("type")?, scheme.count("num_bits")?) {
+        (Some("float"), 8) => Ok(CheckpointType::Fp8),
+        (Some("int"), 8) => Ok(CheckpointType::Int8),
+        (_, bits) => Err(scheme.bad("num_bits", &bits.to_string(), "only caches of 8 bits are understood")),
     }
 }
 
@@ -293,6 +308,22 @@ mod tests {
         assert_eq!(found.head, CheckpointType::Nvfp4);
         let error = mixed("TERNARY").unwrap_err().to_string();
         assert!(error.contains("`quantization_config.quantized_layers` is TERNARY"), "{error}");
+    }
+
+    #[test]
+    fn a_checkpoint_may_be_made_for_a_cache_of_eight_bits() {
+        let with_cache = |field: &str, value: Value| {
+            let mut fields = json!({"quant_method": "modelopt", "quant_algo": "NVFP4"});
+            fields[field] = value;
+            with(fields)
+        };
+        let scheme = with_cache("kv_cache_scheme", json!({"num_bits": 8, "type": "float"})).unwrap();
+        assert_eq!(scheme.cache, CheckpointType::Fp8);
+        assert_eq!(with_cache("kv_cache_quant_algo", json!("FP8")).unwrap().cache, CheckpointType::Fp8);
+        assert_eq!(with_cache("kv_cache_scheme", json!("FP8")).unwrap().cache, CheckpointType::Fp8);
+        assert_eq!(with_cache("kv_cache_scheme", Value::Null).unwrap().cache, PLAIN);
+        let error = with_cache("kv_cache_scheme", json!({"num_bits": 3, "type": "float"})).unwrap_err().to_string();
+        assert!(error.contains("`quantization_config.kv_cache_scheme.num_bits` is 3"), "{error}");
     }
 
     #[test]
