@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::kernels::Family;
 use crate::projection::expert_load::ExpertLoad;
@@ -70,6 +70,8 @@ pub enum ProjectionCaveat {
         /// The claim's title.
         claim: String,
     },
+    /// One of the others in words, of a chip that came as JSON.
+    Worded(String),
     /// What counts as scaling.
     ScalingRule {
         /// Share of the smallest machine's rate per chip.
@@ -138,6 +140,7 @@ impl fmt::Display for ProjectionCaveat {
             Self::CircularReading { claim } => {
                 write!(f, "{claim}: a reading whose inputs come from the announcement itself does not count")
             }
+            Self::Worded(text) => f.write_str(text),
             Self::ScalingRule { keeps, source } => {
                 write!(f, "to scale is to keep {:.0} % of the smallest machine's rate a chip: {source}", keeps * 100.0)
             }
@@ -148,6 +151,12 @@ impl fmt::Display for ProjectionCaveat {
 impl Serialize for ProjectionCaveat {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProjectionCaveat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::Worded)
     }
 }
 

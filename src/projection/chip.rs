@@ -5,13 +5,17 @@ mod measured;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::costs::Costs;
 use crate::projection::parallel_plan::Phase;
 use crate::specs::{Chip, NumberType, Sourced};
 
-/// A chip: peaks, memory, links, fixed costs, and the shares of its peaks that kernels reach.
-#[derive(Debug, Clone, PartialEq)]
+/// A chip: peaks, memory, links, fixed costs, and the shares of its peaks that kernels reach. Its JSON holds all of it, so that
+/// a page can ask about a measured chip without reading the record again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChipModel {
     /// Name.
     pub name: String,
@@ -52,7 +56,7 @@ pub struct ChipModel {
 }
 
 /// Share of each roof.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassEfficiency<T> {
     /// Of the arithmetic peak.
     pub compute: T,
@@ -61,7 +65,7 @@ pub struct ClassEfficiency<T> {
 }
 
 /// One value for each class of op.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ByClass<T> {
     /// Attention proper, without its projections.
     pub attention: T,

@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::kernels::StorageType;
+use crate::printable::printable;
 use crate::projection::op::{Class, MeasuredShape, Op, OpTime};
 use crate::record::{Bound, Case, Record};
 use crate::specs::NumberType;
@@ -60,7 +61,7 @@ impl Serialize for CostOrigin {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Point {
     sizes: Sizes,
     /// Roofline over time.
@@ -82,7 +83,8 @@ struct Curve {
 }
 
 /// The measured kernels of a device.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Listed", try_from = "Listed")]
 pub struct Costs {
     curves: BTreeMap<(&'static str, StorageType), Curve>,
     peaks: BTreeMap<StorageType, FlopPerSecond>,
@@ -90,6 +92,40 @@ pub struct Costs {
     launch: Seconds,
     /// See [`Costs::spread`].
     spread: f64,
+}
+
+/// The same as JSON has it, where the curves are a list: its objects have texts as keys.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    curves: Vec<(String, StorageType, Vec<Point>)>,
+    peaks: BTreeMap<StorageType, FlopPerSecond>,
+    bandwidth: BytesPerSecond,
+    launch: Seconds,
+    spread: f64,
+}
+
+impl From<Costs> for Listed {
+    fn from(costs: Costs) -> Self {
+        let Costs { curves, peaks, bandwidth, launch, spread } = costs;
+        let listed = curves.into_iter().map(|((name, element), curve)| (name.to_owned(), element, curve.points));
+        Self { curves: listed.collect(), peaks, bandwidth, launch, spread }
+    }
+}
+
+impl TryFrom<Listed> for Costs {
+    type Error = String;
+
+    fn try_from(listed: Listed) -> Result<Self, String> {
+        let Listed { curves, peaks, bandwidth, launch, spread } = listed;
+        let keyed = curves.into_iter().map(|(name, element, points)| {
+            let known = KERNELS.into_iter().find(|known| *known == name);
+            let known =
+                known.ok_or_else(|| format!("kernel {}: not one that layers are made of", printable(&name, 60)))?;
+            Ok(((known, element), Curve::new(points)))
+        });
+        Ok(Self { curves: keyed.collect::<Result<_, String>>()?, peaks, bandwidth, launch, spread })
+    }
 }
 
 const KERNELS: [&str; 9] =

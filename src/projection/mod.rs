@@ -36,6 +36,7 @@ pub mod on_network;
 pub mod op;
 mod operators;
 pub mod ops;
+mod parallel;
 pub mod parallel_plan;
 pub mod pass;
 pub mod phases;

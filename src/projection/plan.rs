@@ -15,6 +15,7 @@ pub use self::scored::ScoredPlan;
 use self::decode::{Goal, Tree};
 use self::scored::judge;
 use crate::projection::machine::Machine;
+use crate::projection::parallel;
 use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{PlanOutcome, evaluate, over_bytes};
 use crate::projection::request::{Infeasible, Request};
@@ -90,8 +91,12 @@ pub fn best(request: &Request, machine: &Machine) -> Result<(ParallelPlan, PlanO
         let within = found(Goal::Throughput);
         if within.0.is_some() { within } else { found(Goal::Latency) }
     } else {
-        let judged: Vec<Option<ScoredPlan>> =
-            plans.par_iter().with_min_len(CHUNK).map(|plan| judge(request, plan, machine)).collect();
+        let chunks: Vec<&[ParallelPlan]> = plans.chunks(CHUNK).collect();
+        let judged = parallel::map(
+            &chunks,
+            || (),
+            |(), chunk| chunk.iter().filter_map(|plan| judge(request, plan, machine)).collect::<Vec<_>>(),
+        );
         fastest(judged.into_iter().flatten(), request)
     };
     match best {

@@ -7,6 +7,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { launch, serve } from "./browser.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -78,6 +79,21 @@ function questions({ models, phases, fabrics, chips }) {
       baseline: fabrics[(i * 5 + 2) % fabrics.length].name, chips: Math.min([384, 64, 128, 256][i % 4], fabric.max_chips),
     };
   });
+}
+
+/** Every visitor loads the model; only those with a record load the reader. */
+async function sizes() {
+  const bytes = (name) => gzipSync(readFileSync(join(folder, name)), { level: 9 }).length;
+  console.log(`sizes: model ${bytes("model_bg.wasm")}, reader ${bytes("reader_bg.wasm")} bytes gzipped`);
+  check(bytes("model_bg.wasm") < 300_000, "the model has 300 kB gzipped or more");
+  const asked = [];
+  const page = await open();
+  page.on("request", (request) => asked.push(request.url()));
+  await page.reload();
+  await ready(page);
+  check(asked.some((url) => url.endsWith("model_bg.wasm")), "the model is not loaded at once");
+  check(!asked.some((url) => /reader_bg|records\//.test(url)), "records are loaded before anybody asks for one");
+  await page.context().close();
 }
 
 async function projections() {
@@ -396,7 +412,7 @@ async function shot(page, name) {
   if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
 }
 
-const all = { projections, hostileFiles, compares, runs, lacking, troubles, looks, measures };
+const all = { sizes, projections, hostileFiles, compares, runs, lacking, troubles, looks, measures };
 for (const [name, part] of Object.entries(all).filter(([name]) => parts.length === 0 || parts.includes(name))) {
   const began = Date.now();
   try {

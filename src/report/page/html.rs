@@ -16,6 +16,7 @@ use crate::report::page::data;
 use crate::report::page::input::Page;
 use crate::report::page::sections::{announced, headline, in_depth, measured, projected, side_by_side};
 use crate::report::page::style::STYLE;
+use crate::report::projected::ProjectionPair;
 use crate::report::text::clean;
 
 /// Observable Plot, as `vendor/build.sh` bundles it.
@@ -84,9 +85,18 @@ pub fn fragment(page: &Page<'_>) -> Fragment {
     Fragment { html: sections(page).into_string(), figures: chart_figures(page) }
 }
 
+/// The section of some projections alone, as [`fragment`] has it.
+pub fn projected_fragment(projections: &[ProjectionPair]) -> Fragment {
+    Fragment { html: projected(projections).into_string(), figures: to_json(&data::projected_data(projections)) }
+}
+
 /// The figures of the charts alone, as JSON for `page.js`.
 pub fn chart_figures(page: &Page<'_>) -> String {
-    serde_json::to_string(&data::data(page)).unwrap_or_else(|_| "null".to_owned())
+    to_json(&data::data(page))
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
 /// Nothing is loaded from anywhere, and no script but these two runs, whatever a record says.
@@ -101,7 +111,7 @@ fn policy(plot: &str) -> String {
 
 /// Figures for the script. No text can close the element or open a comment in it.
 fn json(id: &str, value: &impl Serialize) -> Markup {
-    let text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()).replace('<', "\\u003c");
+    let text = to_json(value).replace('<', "\\u003c");
     html! { script type="application/json" id=(id) { (PreEscaped(text)) } }
 }
 

@@ -8,6 +8,6 @@ mod sections;
 pub(super) mod style;
 mod tables;
 
-pub use html::{Fragment, chart_figures, fragment, page, page_with};
+pub use html::{Fragment, chart_figures, fragment, page, page_with, projected_fragment};
 pub use input::Page;
 pub use sections::headline_text;
