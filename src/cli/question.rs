@@ -21,7 +21,7 @@ flag_enum! {
 
 flag_enum! {
     /// Type of weights and matrix products.
-    TypeFlag => NumberType { Int8, Fp8, Bf16, F16, F32 }
+    TypeFlag => NumberType { Nvfp4, Mxfp4, Int8, Fp8, Bf16, F16, F32 }
 }
 
 /// What `project` and `explain` ask.
@@ -52,6 +52,9 @@ pub(super) struct QuestionArgs {
     #[arg(long, value_enum)]
     pub(super) phase: Option<PhaseFlag>,
     /// Type of weights and matrix products [default: int8, else fp8, else 16 bits for serving; 16 bits for training]
+    ///
+    /// A chip without units for nvfp4 or mxfp4 serves weights in them all the same: it widens them to 16 bits as it
+    /// multiplies, and the answer says so. The KV cache has 16 bits.
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     number_type: Option<TypeFlag>,
     /// Sequences or prompts per chip and step [default: searched]

@@ -108,7 +108,7 @@ fn exchanges(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Resul
     let top_k = whole(picks).unwrap_or(1).clamp(1, ranks);
     let hidden = request.model.hidden as f64;
     let most_groups = (moe.groups > 1).then_some(moe.kept_groups as f64);
-    let out = if machine.widths.weight < 2.0 { Payload::Int8 } else { Payload::Bf16 };
+    let out = if machine.widths.operand < 2.0 { Payload::Int8 } else { Payload::Bf16 };
     let asked = |direction, payload: Payload| Asked {
         exchange: Exchange {
             direction,

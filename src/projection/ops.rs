@@ -49,6 +49,8 @@ impl Pass {
 pub struct Widths {
     /// A weight.
     pub weight: f64,
+    /// What a product multiplies the weights with.
+    pub operand: f64,
     /// An activation.
     pub activation: f64,
     /// An element of the KV cache.
@@ -121,9 +123,9 @@ impl Scope<'_> {
         self.widths.activation
     }
 
-    /// Bytes per element of a product's left operand. Operands of 8-bit products are cast before them.
+    /// Bytes per element of a product's left operand. Operands of products in fewer than 16 bits are cast before them.
     fn operand(&self) -> f64 {
-        self.widths.weight.min(self.act())
+        self.widths.operand
     }
 
     /// A product whose weights are read once.
@@ -147,7 +149,7 @@ impl Scope<'_> {
         Self::stream(name, self.own_tokens() * self.model.hidden as f64 * element)
     }
 
-    /// Cast of an operand for an 8-bit product, where no other op writes it in 8 bits.
+    /// Cast of an operand for a product in fewer than 16 bits, where no other op writes it so.
     fn cast(&self, list: &mut Vec<Op>, name: &'static str, elements: f64) {
         if self.operand() < self.act() {
             list.push(Self::stream(name, elements * (self.act() + self.operand())));

@@ -20,7 +20,8 @@ pub struct Request {
     pub chips: u32,
     /// The phase.
     pub phase: Phase,
-    /// Type of weights and matrix products; the chip's default for the phase where `None`.
+    /// Type of weights and matrix products ([`Request::product_type`] where the chip widens it); the chip's default for
+    /// the phase where `None`.
     pub number_type: Option<NumberType>,
     /// Lengths, limits and speculation.
     pub workload: Workload,
@@ -110,9 +111,17 @@ impl Request {
         Self { pins: plan.into(), ..self.without_limit() }
     }
 
-    /// The type of weights and matrix products: the one asked for, or the chip's default.
+    /// The type of weights, and of matrix products where the chip has units for it: the one asked for, or the chip's
+    /// default.
     pub fn type_in_use(&self) -> NumberType {
         self.number_type.unwrap_or_else(|| self.chip.default_type(self.phase))
+    }
+
+    /// The type that matrix products run in. Serving may widen weights that the chip has no unit for; training updates
+    /// them, so that it would be training in the wider type.
+    pub fn product_type(&self) -> NumberType {
+        let stored = self.type_in_use();
+        if self.phase == Phase::Training { stored } else { self.chip.product_type(stored) }
     }
 }
 

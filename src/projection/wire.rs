@@ -7,7 +7,8 @@ use crate::projection::ops::{self, AttentionForm, Context, Scope, cache_elements
 use crate::specs::Moe;
 use crate::units::{Bytes, Seconds};
 
-/// Bytes of the scales that travel with a token in 8 bits: 7.5 KB for a hidden size of 7168 (arXiv:2506.12708).
+/// Bytes of the scales that travel with a token in 8 bits: 7.5 KB for a hidden size of 7168 (arXiv:2506.12708). Products in 4
+/// bits send tokens in 8 too, as DeepEP does.
 const SCALE_BYTES: f64 = 512.0;
 
 /// Times of a layer's collectives.
@@ -68,7 +69,7 @@ impl Wire {
 /// Size of a token on its way out.
 fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
     let widths = machine.widths;
-    Bytes::new(if widths.weight < 2.0 { hidden + SCALE_BYTES } else { hidden * widths.activation })
+    Bytes::new(if widths.operand < 2.0 { hidden + SCALE_BYTES } else { hidden * widths.activation })
 }
 
 /// All-reduce of a block's output over the tensor-parallel group. With sequence parallelism it is a reduce-scatter and

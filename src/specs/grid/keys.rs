@@ -16,7 +16,7 @@ pub enum KeyKind {
 }
 
 /// The types that a model may be computed in, as files and flags write them.
-pub const TYPES: &[&str] = &["int8", "fp8", "bf16", "f16", "f32"];
+pub const TYPES: &[&str] = &["nvfp4", "mxfp4", "int8", "fp8", "bf16", "f16", "f32"];
 /// The phases, as files and flags write them.
 pub const PHASES: &[&str] = &["prefill", "decode", "training"];
 /// The schedules of a training pipeline, as files and flags write them.
