@@ -78,21 +78,45 @@ pub(super) struct QuestionArgs {
     /// Chance that a speculated token is kept
     #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = parse::share)]
     mtp_acceptance: f64,
-    /// Tensor-parallel degree [default: searched, as are the next four]
+    /// Tensor-parallel degree of attention and dense layers [default: searched, as are pp, ep, dp and the batch]
+    ///
+    /// There are tp * cp * pp * dp chips. vLLM: --tensor-parallel-size. SGLang: --tp-size over --dp-size with
+    /// --enable-dp-attention, else --tp-size. TensorRT-LLM: tensor_parallel_size, or 1 with enable_attention_dp.
     #[arg(long, value_name = "N")]
     tp: Option<u32>,
     /// Pipeline stages
+    ///
+    /// vLLM: --pipeline-parallel-size. SGLang: --pp-size. TensorRT-LLM: pipeline_parallel_size.
     #[arg(long, value_name = "N")]
     pp: Option<u32>,
-    /// Chips that share the routed experts of a layer
+    /// Chips that share the routed experts of a layer; groups of chips with --moe-tp
+    ///
+    /// vLLM: tp * dp with --enable-expert-parallel, else 1. SGLang: --ep-size. TensorRT-LLM: moe_expert_parallel_size.
     #[arg(long, value_name = "N")]
     ep: Option<u32>,
+    /// Chips that split each routed expert; ep * moe-tp chips hold all experts of a layer once [default: 1]
+    ///
+    /// vLLM: tp * dp without --enable-expert-parallel, else 1. SGLang: --tp-size over --ep-size. TensorRT-LLM:
+    /// moe_tensor_parallel_size.
+    #[arg(long, value_name = "N")]
+    moe_tp: Option<u32>,
     /// Replicas of attention and dense layers
+    ///
+    /// Beside experts that the replicas share, this is attention data parallel. vLLM: --data-parallel-size. SGLang:
+    /// --dp-size with --enable-dp-attention. TensorRT-LLM: tensor_parallel_size with enable_attention_dp.
     #[arg(long, value_name = "N")]
     dp: Option<u32>,
     /// Ranks that share a sequence (context parallel) [default: 1]
+    ///
+    /// vLLM: --prefill-context-parallel-size.
     #[arg(long, value_name = "N")]
     cp: Option<u32>,
+    /// Decode: chips of a tensor-parallel group that share the tokens of a KV cache [default: 1]
+    ///
+    /// Without it, each of them holds the latent, or a KV head that others hold too, of all tokens. It divides --tp. vLLM:
+    /// --decode-context-parallel-size. SGLang: --dcp-size. TensorRT-LLM: cp_config with cp_type HELIX.
+    #[arg(long, value_name = "N")]
+    dcp: Option<u32>,
     /// Micro-batches per step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     microbatches: Option<u32>,
@@ -154,7 +178,11 @@ impl QuestionArgs {
         request.workload.overlap = !self.no_overlap;
         // A dense model in a table of several has no experts to share.
         if self.model.is_none() && is_dense {
-            request.pins.ep = None;
+            (request.pins.ep, request.pins.moe_tp) = (None, None);
+        }
+        // Nor has another phase in a table a cache to share.
+        if self.phase.is_none() && phase != Phase::Decode {
+            request.pins.dcp = None;
         }
         Ok(request)
     }
@@ -169,8 +197,10 @@ impl QuestionArgs {
             ("plan.tp", self.tp),
             ("plan.pp", self.pp),
             ("plan.ep", self.ep),
+            ("plan.moe_tp", self.moe_tp),
             ("plan.dp", self.dp),
             ("plan.cp", self.cp),
+            ("plan.dcp", self.dcp),
             ("plan.microbatches", self.microbatches),
         ];
         let numbers = [

@@ -51,6 +51,14 @@ pub enum OnNetworkError {
         /// The model.
         model: String,
     },
+    /// Ranks of the exchange are no neighbours.
+    #[error(
+        "flows and faults number ranks as neighbours, which those of an exchange are not with moe-tp {moe_tp}: leave it out"
+    )]
+    SplitExperts {
+        /// Ranks that split each expert.
+        moe_tp: u32,
+    },
 }
 
 /// Evaluates a plan with dispatch and combine on the network. The group's ranks are neighbours, from rank 0 on; faults
@@ -94,6 +102,9 @@ struct Asked {
 
 /// Dispatch and combine of the pass that sets the pace, with ranks as the fabric counts them.
 fn exchanges(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Result<[Asked; 2], OnNetworkError> {
+    if plan.moe_tp > 1 {
+        return Err(OnNetworkError::SplitExperts { moe_tp: plan.moe_tp });
+    }
     let none = || OnNetworkError::NoExchange { model: request.model.name.clone() };
     let moe = request.model.moe.as_ref().ok_or_else(none)?;
     // Ranks of the plan are dies; those of a fabric that knows none are chips.

@@ -118,6 +118,11 @@ impl Scope<'_> {
         self.pass.tokens() / self.tp()
     }
 
+    /// Tokens that one rank routes to experts: those of all ranks that split experts with it.
+    pub fn routed_tokens(&self) -> f64 {
+        self.own_tokens() * f64::from(self.plan.moe_tp)
+    }
+
     /// Bytes per activation.
     fn act(&self) -> f64 {
         self.widths.activation
@@ -201,7 +206,7 @@ pub fn keys(model: &Model, full: f64) -> f64 {
 /// Mean number of keys per query.
 fn reach(scope: &Scope<'_>) -> f64 {
     match scope.pass.context {
-        Context::Cache(length) => keys(scope.model, length / f64::from(scope.plan.cp)),
+        Context::Cache(length) => keys(scope.model, length / f64::from(scope.plan.cp)) / f64::from(scope.plan.dcp),
         Context::Causal { tokens, before } => keys(scope.model, before + tokens / 2.0),
     }
 }
@@ -233,10 +238,12 @@ fn grouped(scope: &Scope<'_>, all: Heads, list: &mut Vec<Op>) {
     let (heads, kv, d) = (all.query / scope.tp(), (all.key_value / scope.tp()).max(1.0), all.width);
     list.push(scope.matmul("qkv", Product { rows: tokens, k: hidden, n: (heads + 2.0 * kv) * d }));
     list.push(Scope::stream("rope", tokens * (heads + 2.0 * kv) * d * 2.0 * act));
-    let io = tokens * 2.0 * heads * d * act;
+    // With decode context parallelism, a rank attends with the heads of its whole group, to its share of the cache.
+    let seen = heads * f64::from(scope.plan.dcp);
+    let io = tokens * 2.0 * seen * d * act;
     let cache = cache_bytes(scope);
-    let flop = tokens * reach(scope) * 4.0 * heads * d;
-    list.push(attention_op(scope, flop, io + cache, heads));
+    let flop = tokens * reach(scope) * 4.0 * seen * d;
+    list.push(attention_op(scope, flop, io + cache, seen));
     scope.cast(list, "cast", tokens * heads * d);
     list.push(scope.matmul("output", Product { rows: tokens, k: heads * d, n: hidden }));
 }
@@ -258,9 +265,10 @@ fn latent(scope: &Scope<'_>, list: &mut Vec<Op>) {
     match scope.pass.context {
         Context::Cache(_) => {
             list.push(absorb(scope, "absorb keys", heads, product(nope, rank)));
-            let io = tokens * heads * (2.0 * rank + rope) * act;
-            let flop = tokens * reach(scope) * 2.0 * heads * (2.0 * rank + rope);
-            list.push(attention_op(scope, flop, io + cache_bytes(scope), heads));
+            let seen = heads * f64::from(scope.plan.dcp);
+            let io = tokens * seen * (2.0 * rank + rope) * act;
+            let flop = tokens * reach(scope) * 2.0 * seen * (2.0 * rank + rope);
+            list.push(attention_op(scope, flop, io + cache_bytes(scope), seen));
             list.push(absorb(scope, "absorb values", heads, product(rank, value)));
         }
         Context::Causal { .. } => {
@@ -296,7 +304,7 @@ fn attention_op(scope: &Scope<'_>, flop: f64, bytes: f64, heads: f64) -> Op {
     let pass = scope.pass;
     let latent = matches!(scope.model.attention, Attention::Mla { .. });
     let (class, queries, kv_len) = match pass.context {
-        Context::Cache(length) => (Class::Attention, 1.0, length),
+        Context::Cache(length) => (Class::Attention, 1.0, length / f64::from(scope.plan.dcp)),
         Context::Causal { tokens, before } => (Class::PrefillAttention, pass.queries, tokens + before),
     };
     let name = match (class, latent) {
@@ -367,18 +375,19 @@ pub enum CopySum {
 
 /// Adds the experts' blocks to a layer. `load` is that of the hottest rank over the mean.
 pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mut LayerOps) {
-    let (own, hidden, act) = (scope.own_tokens(), scope.model.hidden as f64, scope.act());
+    let (routed, hidden, act) = (scope.routed_tokens(), scope.model.hidden as f64, scope.act());
+    let split = f64::from(scope.plan.moe_tp);
     gate(scope, moe, &mut layer.gate);
     if moe.shared_experts > 0 && !shared_elsewhere(moe, scope.plan) {
-        // Each rank holds the shared experts whole: their width is not split.
-        ffn(scope, &mut layer.shared, own, (moe.shared_experts * moe.intermediate) as f64);
+        // Ranks hold the shared experts whole, but split them as they split routed ones.
+        ffn(scope, &mut layer.shared, routed, (moe.shared_experts * moe.intermediate) as f64 / split);
     }
     let copies = copies(moe, scope.plan);
-    let rows = own * copies * load;
+    let rows = routed * copies * load;
     let slots = expert_slots(moe, scope.plan);
     // The weights of a slot that no row visits are not read.
     let touched = slots * (1.0 - (-rows / slots).exp());
-    let width = moe.intermediate as f64;
+    let width = moe.intermediate as f64 / split;
     let grouped = |name, product: Product, kernel: MeasuredShape| {
         let Product { rows, k, n } = product;
         let weights = touched * k * n * scope.widths.weight;
@@ -394,15 +403,15 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mu
     let down = Product { rows, k: width, n: hidden };
     layer.ffn.push(grouped("expert down", down, shape("down", width, hidden)));
     if sum == CopySum::Op {
-        let sum = Scope::stream("weighted sum", own * (copies + 1.0) * hidden * act);
+        let sum = Scope::stream("weighted sum", routed * (copies + 1.0) * hidden * act);
         layer.after.push(Op { term: Term::ExpertMatmul, ..sum });
     }
 }
 
 /// Layout of the copies: casts them and writes them where the wire, or the experts, read them.
 pub fn pack(scope: &Scope<'_>, moe: &Moe) -> Op {
-    let (own, hidden) = (scope.own_tokens(), scope.model.hidden as f64);
-    let bytes = own * hidden * (scope.act() + copies(moe, scope.plan) * scope.operand());
+    let (routed, hidden) = (scope.routed_tokens(), scope.model.hidden as f64);
+    let bytes = routed * hidden * (scope.act() + copies(moe, scope.plan) * scope.operand());
     Op { term: Term::Gating, ..Scope::stream("pack", bytes) }
 }
 

@@ -42,12 +42,17 @@ pub struct ParallelPlan {
     pub tp: u32,
     /// Pipeline stages.
     pub pp: u32,
-    /// Ranks that share the routed experts of one layer; 1 for a dense model.
+    /// Groups of ranks that share the routed experts of one layer; 1 for a dense model.
     pub ep: u32,
+    /// Ranks of such a group, which split each of its experts: `ep * moe_tp` ranks hold all experts of a layer once.
+    pub moe_tp: u32,
     /// Replicas of the attention and dense part: `tp * cp * pp * dp` is the number of ranks.
     pub dp: u32,
     /// Context-parallel degree: ranks that share a sequence.
     pub cp: u32,
+    /// Decode: ranks of a tensor-parallel group that share the tokens of a KV cache which each would hold whole. It divides
+    /// `tp` and takes no ranks of its own.
+    pub dcp: u32,
     /// Micro-batches in flight per step.
     pub microbatches: u32,
     /// Sequences (decode, training) or prompts (prefill) per chip and step.

@@ -178,9 +178,9 @@ fn dense_layer(rank: &Rank<'_>, attention: Vec<Op>) -> Layer {
 /// A layer with experts.
 pub fn moe_layer(rank: &Rank<'_>, moe: &Moe, setting: &PassSetting<'_>, attention: Vec<Op>) -> Layer {
     let (scope, plan) = (rank.scope(), rank.plan);
-    let (own, ranks) = (scope.own_tokens(), f64::from(plan.ep));
+    let (routed, ranks) = (scope.routed_tokens(), f64::from(plan.ep));
     let copies = ops::copies(moe, plan);
-    let load = (hottest(setting.load, moe, ranks, own * copies) * rank.machine.skew).min(ranks);
+    let load = (hottest(setting.load, moe, ranks, routed * copies) * rank.machine.skew).min(ranks);
     let mut layer = LayerOps { attention, ..LayerOps::default() };
     // Kernels for many tokens leave the layout of the copies and their sum to ops of their own. So does having no wire.
     let own_ops = setting.mode == Mode::Normal || plan.ep == 1;
@@ -320,6 +320,7 @@ fn program(
     if !ops.after.is_empty() {
         program.run("sum", &ops.after, expert_cores, vector_lane);
     }
+    program.send("tensor parallel", wire.ffn, Term::OtherCollectives);
     program.nodes
 }
 

@@ -152,12 +152,16 @@ pub struct Pins {
     pub tp: Option<u32>,
     /// PipelineSchedule stages.
     pub pp: Option<u32>,
-    /// Ranks that share the experts.
+    /// Groups of ranks that share the experts.
     pub ep: Option<u32>,
+    /// Ranks that split each expert; 1 unless given.
+    pub moe_tp: Option<u32>,
     /// Replicas of attention.
     pub dp: Option<u32>,
     /// Context-parallel degree; 1 unless given.
     pub cp: Option<u32>,
+    /// Decode context parallel degree; 1 unless given.
+    pub dcp: Option<u32>,
     /// Micro-batches.
     pub microbatches: Option<u32>,
     /// Sequences or prompts per chip and step.
@@ -171,8 +175,10 @@ impl From<&ParallelPlan> for Pins {
             tp: Some(plan.tp),
             pp: Some(plan.pp),
             ep: Some(plan.ep),
+            moe_tp: Some(plan.moe_tp),
             dp: Some(plan.dp),
             cp: Some(plan.cp),
+            dcp: Some(plan.dcp),
             microbatches: Some(plan.microbatches),
             batch_per_chip: Some(plan.batch_per_chip),
         }

@@ -22,7 +22,7 @@ pub struct Wire {
     pub combine: Seconds,
     /// Tensor and context parallelism around attention.
     pub attention: Seconds,
-    /// Tensor parallelism around a dense FFN.
+    /// Tensor parallelism around a dense FFN, or around experts that are split.
     pub ffn: Seconds,
 }
 
@@ -44,11 +44,12 @@ impl Wire {
 
     /// The collectives of a layer with experts.
     pub fn of_experts(scope: &Scope<'_>, machine: &Machine, moe: &Moe, routed: Routed) -> Self {
-        let group = Group { size: f64::from(scope.plan.ep), stride: 1.0 };
+        let split = f64::from(scope.plan.moe_tp);
+        let group = Group { size: f64::from(scope.plan.ep), stride: split };
         let (links, factors) = (&machine.links, machine.wire_factors);
         let hidden = scope.model.hidden as f64;
         let traffic = |bytes| AllToAll {
-            tokens: scope.own_tokens() * routed.load,
+            tokens: scope.routed_tokens() * routed.load,
             copies: ops::copies(moe, scope.plan),
             bytes,
             mode: routed.mode,
@@ -61,7 +62,8 @@ impl Wire {
             copies: issue(links, group, &out) * factors.dispatch,
             combine: all_to_all(links, group, &back) * factors.combine,
             attention: tensor_all_reduce(scope, machine) + context_exchange(scope, machine),
-            ffn: Seconds::ZERO,
+            // Ranks that split experts gather their tokens before the dispatch and scatter the sums after the combine.
+            ffn: group_all_reduce(split, scope.routed_tokens(), scope, machine),
         }
     }
 }
@@ -75,12 +77,16 @@ fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
 /// All-reduce of a block's output over the tensor-parallel group. With sequence parallelism it is a reduce-scatter and
 /// an all-gather, which move as many bytes.
 fn tensor_all_reduce(scope: &Scope<'_>, machine: &Machine) -> Seconds {
-    if scope.plan.tp <= 1 {
+    group_all_reduce(f64::from(scope.plan.tp), scope.pass.tokens(), scope, machine)
+}
+
+/// All-reduce of a hidden state per token over this many neighbours.
+fn group_all_reduce(size: f64, tokens: f64, scope: &Scope<'_>, machine: &Machine) -> Seconds {
+    if size <= 1.0 {
         return Seconds::ZERO;
     }
-    let group = Group { size: f64::from(scope.plan.tp), stride: 1.0 };
-    let bytes = scope.pass.tokens() * scope.model.hidden as f64 * machine.widths.activation;
-    all_reduce(&machine.links, group, Bytes::new(bytes))
+    let bytes = tokens * scope.model.hidden as f64 * machine.widths.activation;
+    all_reduce(&machine.links, Group { size, stride: 1.0 }, Bytes::new(bytes))
 }
 
 /// What context parallelism moves around attention. Prefill and training gather keys and values of the whole sequence:
@@ -88,7 +94,7 @@ fn tensor_all_reduce(scope: &Scope<'_>, machine: &Machine) -> Seconds {
 fn context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
     let plan = scope.plan;
     if plan.cp <= 1 {
-        return Seconds::ZERO;
+        return decode_context_exchange(scope, machine);
     }
     let group = Group { size: f64::from(plan.cp), stride: f64::from(plan.tp) };
     let tp = f64::from(plan.tp);
@@ -102,9 +108,22 @@ fn context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
             // element.
             let elements = flop_per_pair(scope.model, AttentionForm::Absorbed) / 4.0 / tp;
             let tokens = scope.pass.tokens() * f64::from(plan.cp);
-            all_reduce(&machine.links, group, Bytes::new(tokens * elements * machine.widths.activation))
+            let own = all_reduce(&machine.links, group, Bytes::new(tokens * elements * machine.widths.activation));
+            own + decode_context_exchange(scope, machine)
         }
     }
+}
+
+/// What decode context parallelism moves: an all-gather of the queries of the group's heads, and a reduce-scatter of their
+/// outputs. Queries and outputs have as many elements, so that both are an all-reduce of the outputs.
+fn decode_context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
+    let size = f64::from(scope.plan.dcp);
+    if size <= 1.0 {
+        return Seconds::ZERO;
+    }
+    let elements = flop_per_pair(scope.model, AttentionForm::Absorbed) / 4.0 / f64::from(scope.plan.tp) * size;
+    let bytes = Bytes::new(scope.pass.tokens() * elements * machine.widths.activation);
+    all_reduce(&machine.links, Group { size, stride: 1.0 }, bytes)
 }
 
 /// A stage's output on its way to the next stage. Each rank of the tensor-parallel group sends its slice.

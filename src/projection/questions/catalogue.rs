@@ -280,8 +280,10 @@ fn pins(point: &Point) -> Pins {
         tp: point.count("plan.tp"),
         pp: point.count("plan.pp"),
         ep: point.count("plan.ep"),
+        moe_tp: point.count("plan.moe_tp"),
         dp: point.count("plan.dp"),
         cp: point.count("plan.cp"),
+        dcp: point.count("plan.dcp"),
         microbatches: point.count("plan.microbatches"),
         batch_per_chip: point.number("plan.batch_per_chip"),
     }

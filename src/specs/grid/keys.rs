@@ -46,8 +46,10 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("plan.tp", DEGREE),
     ("plan.pp", DEGREE),
     ("plan.ep", DEGREE),
+    ("plan.moe_tp", DEGREE),
     ("plan.dp", DEGREE),
     ("plan.cp", DEGREE),
+    ("plan.dcp", DEGREE),
     ("plan.microbatches", DEGREE),
     ("plan.batch_per_chip", KeyKind::Number(1e-3, 1e9)),
 ];
