@@ -3,7 +3,8 @@
 
 use proptest::prelude::*;
 use supernode_bench::projection::{
-    ChipModel, Infeasible, ParallelPlan, Phase, Pins, Projection, Request, Workload, estimate, project, search,
+    ChipModel, ExpertExchange, Infeasible, ParallelPlan, Phase, Pins, Projection, Request, Workload, estimate, project,
+    search,
 };
 use supernode_bench::specs::{Chip, Fabric, Model};
 
@@ -120,6 +121,8 @@ fn degrees_that_do_not_go_together_are_refused_in_one_line() {
     assert!(refusal(moe, decode, 12, pins(1536, None)).contains("does not divide 12 chips"));
     assert!(refusal("gpt-oss-120b", decode, 7, pins(7, None)).contains("moe-tp 7 does not divide the 2880 columns"));
     assert!(refusal("llama-3.1-70b", decode, 8, pins(2, None)).contains("has no experts; leave out moe-tp"));
+    let gather = Pins { moe_exchange: Some(ExpertExchange::AllGather), ..Pins::default() };
+    assert!(refusal("llama-3.1-70b", decode, 8, gather).contains("leave out moe-exchange"));
     let dcp = |dcp, tp| Pins { dcp: Some(dcp), tp, ..Pins::default() };
     // Four KV heads: eight ranks hold each of them twice.
     assert!(refusal(moe, decode, 8, dcp(4, Some(8))).contains("at least 16: 4 ranks to a KV head"));
@@ -142,6 +145,28 @@ fn the_best_plan_is_the_best_of_all_plans_with_split_experts_and_shared_caches_t
             assert!((outcome.throughput(&plan) / best.tokens_per_s_per_chip - 1.0).abs() < 1e-8, "{model} {plan:?}");
         }
     }
+}
+
+#[test]
+fn gathering_all_tokens_is_the_all_reduce_of_split_experts_with_whole_ones() {
+    let gather = |pins| Pins { moe_exchange: Some(ExpertExchange::AllGather), ..pins };
+    let model = "qwen3-235b-a22b";
+    // Where experts are split over all that hold them, nothing else is left to gather.
+    let split = node(1, 8, 8.0);
+    let (way, other) = (answer(model, Phase::Decode, 8, gather(split)), answer(model, Phase::Decode, 8, split));
+    assert_eq!((way.step_s, way.terms_s), (other.step_s, other.terms_s));
+    // Whole experts then move as much, and neither dispatch nor combine.
+    let whole = answer(model, Phase::Decode, 8, gather(node(8, 1, 8.0)));
+    assert_eq!((whole.terms_s.dispatch.get(), whole.terms_s.combine.get()), (0.0, 0.0));
+    let ratio = whole.terms_s.other_collectives / other.terms_s.other_collectives;
+    assert!((ratio - 1.0).abs() < 1e-12);
+    // Few tokens on a node are faster gathered, many on many nodes are not.
+    let sent = answer(model, Phase::Decode, 8, node(8, 1, 8.0));
+    assert!(whole.step_s < sent.step_s);
+    let many = Pins { tp: Some(1), pp: Some(1), dp: Some(64), ep: Some(64), ..node(64, 1, 128.0) };
+    let (gathered, sent) = (answer(model, Phase::Decode, 64, gather(many)), answer(model, Phase::Decode, 64, many));
+    assert!(gathered.terms_s.other_collectives > sent.terms_s.dispatch + sent.terms_s.combine);
+    assert!(gathered.step_s > sent.step_s);
 }
 
 #[test]

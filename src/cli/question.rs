@@ -9,9 +9,9 @@ use crate::cli::expert_load::ExpertLoadFlag;
 use crate::cli::parse::{self, flag_enum};
 use crate::projection::catalogue::Subject;
 use crate::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
-use crate::projection::{ChipModel, Phase, PipelineSchedule, Request};
+use crate::projection::{ChipModel, ExpertExchange, Phase, PipelineSchedule, Request};
 use crate::record::{self, Record};
-use crate::specs::grid::{GridValue, PIPELINES};
+use crate::specs::grid::{EXCHANGES, GridValue, PIPELINES};
 use crate::specs::{Chip, Fabric, Model, NumberType, Point};
 
 flag_enum! {
@@ -22,6 +22,11 @@ flag_enum! {
 flag_enum! {
     /// Type of weights and matrix products.
     TypeFlag => NumberType { Nvfp4, Mxfp4, Int8, Fp8, Bf16, F16, F32 }
+}
+
+flag_enum! {
+    /// How tokens reach the routed experts.
+    ExchangeFlag => ExpertExchange { AllToAll, AllGather }
 }
 
 /// What `project` and `explain` ask.
@@ -100,6 +105,13 @@ pub(super) struct QuestionArgs {
     /// moe_tensor_parallel_size.
     #[arg(long, value_name = "N")]
     moe_tp: Option<u32>,
+    /// How tokens reach the routed experts: each copy sent to its expert, or all tokens gathered by all that share the experts
+    /// [default: all-to-all]
+    ///
+    /// vLLM: --all2all-backend deepep_low_latency or its like, and allgather_reducescatter. SGLang: --moe-a2a-backend deepep
+    /// or its like, and none. TensorRT-LLM: all-to-all with enable_attention_dp, else an all-reduce, which is all-gather here.
+    #[arg(long, value_enum, value_name = "EXCHANGE")]
+    moe_exchange: Option<ExchangeFlag>,
     /// Replicas of attention and dense layers
     ///
     /// Beside experts that the replicas share, this is attention data parallel. vLLM: --data-parallel-size. SGLang:
@@ -178,7 +190,7 @@ impl QuestionArgs {
         request.workload.overlap = !self.no_overlap;
         // A dense model in a table of several has no experts to share.
         if self.model.is_none() && is_dense {
-            (request.pins.ep, request.pins.moe_tp) = (None, None);
+            (request.pins.ep, request.pins.moe_tp, request.pins.moe_exchange) = (None, None, None);
         }
         // Nor has another phase in a table a cache to share.
         if self.phase.is_none() && phase != Phase::Decode {
@@ -191,7 +203,13 @@ impl QuestionArgs {
     fn point(&self) -> Point {
         let number_type = self.number_type.map(|flag| NumberType::from(flag).name().to_owned());
         let pipeline = PIPELINES.iter().find(|name| PipelineSchedule::named(name) == Some(self.pipeline));
-        let texts = [("type", number_type), ("workload.pipeline", pipeline.map(|name| (*name).to_owned()))];
+        let named = |exchange: &&&str| ExpertExchange::named(exchange) == self.moe_exchange.map(ExpertExchange::from);
+        let exchange = EXCHANGES.iter().find(named).map(|name| (*name).to_owned());
+        let texts = [
+            ("type", number_type),
+            ("workload.pipeline", pipeline.map(|name| (*name).to_owned())),
+            ("plan.moe_exchange", exchange),
+        ];
         let counts = [
             ("workload.mtp", Some(self.mtp)),
             ("plan.tp", self.tp),

@@ -32,11 +32,11 @@ pub fn local_parameters(model: &Model, plan: &ParallelPlan, mtp_modules: f64) ->
         return LocalParameters { dense: attention + ffn + embeddings, experts: 0.0 };
     };
     let shared_here = if shared_elsewhere(moe, plan) { 0.0 } else { moe.shared_experts as f64 };
-    let split = f64::from(plan.moe_tp);
-    let shared = moe_layers * (shared_here * model.expert_parameters() / split + model.router_parameters());
+    let shared_expert = model.expert_parameters() / plan.gathering();
+    let shared = moe_layers * (shared_here * shared_expert + model.router_parameters());
     LocalParameters {
         dense: attention + ffn + embeddings + shared,
-        experts: moe_layers * expert_slots(moe, plan) * model.expert_parameters() / split,
+        experts: moe_layers * expert_slots(moe, plan) * model.expert_parameters() / f64::from(plan.moe_tp),
     }
 }
 
@@ -102,14 +102,13 @@ pub fn training(request: &Request, plan: &ParallelPlan, machine: &Machine, recom
     let parameters = local_parameters(model, plan, 0.0);
     let tp = f64::from(plan.tp);
     let replicas = f64::from(plan.dp) * f64::from(plan.cp);
-    let split = f64::from(plan.moe_tp);
-    let expert_replicas = (tp * replicas / f64::from(plan.ep) / split).max(1.0);
+    let expert_replicas = (tp * replicas / f64::from(plan.ep) / f64::from(plan.moe_tp)).max(1.0);
     let all = parameters.dense + parameters.experts;
     let hidden = model.hidden as f64;
     let state = 12.0 * (parameters.dense / replicas + parameters.experts / expert_replicas);
     let of_experts = |inputs: f64, inner: f64| {
         // Ranks that split an expert hold its inputs whole, and each a slice of what is inside.
-        let copy = |moe: Moe| inputs * hidden * split + inner * moe.intermediate as f64;
+        let copy = |moe: Moe| inputs * hidden * f64::from(plan.moe_tp) + inner * moe.intermediate as f64;
         model.moe.map_or(0.0, |moe| moe.top_k as f64 * copy(moe) * machine.widths.activation)
     };
     let expert_bytes = of_experts(2.0, 3.0);

@@ -17,12 +17,12 @@ pub(super) fn operators(request: &Request, plan: &ParallelPlan, machine: &Machin
     let (layer, ..) = typical_layer(&rank, &setting);
     let mut list: Vec<Operator> = layer.ops.blocks().into_iter().flatten().map(|op| operator(op, machine)).collect();
     let wire = layer.wire;
-    let split = if plan.moe_tp > 1 { wire.ffn } else { Seconds::ZERO };
+    let gathered = if plan.gathering() > 1.0 { wire.ffn } else { Seconds::ZERO };
     let collectives = [
         ("dispatch", wire.dispatch),
         ("combine", wire.combine),
         ("all-reduce", wire.attention),
-        ("all-reduce of experts", split),
+        ("all-reduce of experts", gathered),
     ];
     for (name, time_s) in collectives {
         if time_s > Seconds::ZERO {

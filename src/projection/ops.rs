@@ -118,9 +118,14 @@ impl Scope<'_> {
         self.pass.tokens() / self.tp()
     }
 
-    /// Tokens that one rank routes to experts: those of all ranks that split experts with it.
+    /// Tokens whose copies one rank computes on average: those of all ranks that split experts with it.
     pub fn routed_tokens(&self) -> f64 {
         self.own_tokens() * f64::from(self.plan.moe_tp)
+    }
+
+    /// Tokens that one rank has before the experts, over those whose copies it computes.
+    fn gathered(&self) -> f64 {
+        self.plan.gathering() / f64::from(self.plan.moe_tp)
     }
 
     /// Bytes per activation.
@@ -375,19 +380,20 @@ pub enum CopySum {
 
 /// Adds the experts' blocks to a layer. `load` is that of the hottest rank over the mean.
 pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mut LayerOps) {
-    let (routed, hidden, act) = (scope.routed_tokens(), scope.model.hidden as f64, scope.act());
-    let split = f64::from(scope.plan.moe_tp);
+    let (routed, gathered) = (scope.routed_tokens(), scope.gathered());
+    let (hidden, act) = (scope.model.hidden as f64, scope.act());
     gate(scope, moe, &mut layer.gate);
     if moe.shared_experts > 0 && !shared_elsewhere(moe, scope.plan) {
-        // Ranks hold the shared experts whole, but split them as they split routed ones.
-        ffn(scope, &mut layer.shared, routed, (moe.shared_experts * moe.intermediate) as f64 / split);
+        // Ranks hold the shared experts whole, but those that gather tokens split them.
+        let width = (moe.shared_experts * moe.intermediate) as f64 / scope.plan.gathering();
+        ffn(scope, &mut layer.shared, routed * gathered, width);
     }
     let copies = copies(moe, scope.plan);
     let rows = routed * copies * load;
     let slots = expert_slots(moe, scope.plan);
     // The weights of a slot that no row visits are not read.
     let touched = slots * (1.0 - (-rows / slots).exp());
-    let width = moe.intermediate as f64 / split;
+    let width = moe.intermediate as f64 / f64::from(scope.plan.moe_tp);
     let grouped = |name, product: Product, kernel: MeasuredShape| {
         let Product { rows, k, n } = product;
         let weights = touched * k * n * scope.widths.weight;
@@ -403,7 +409,7 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mu
     let down = Product { rows, k: width, n: hidden };
     layer.ffn.push(grouped("expert down", down, shape("down", width, hidden)));
     if sum == CopySum::Op {
-        let sum = Scope::stream("weighted sum", routed * (copies + 1.0) * hidden * act);
+        let sum = Scope::stream("weighted sum", routed * (copies + gathered) * hidden * act);
         layer.after.push(Op { term: Term::ExpertMatmul, ..sum });
     }
 }
@@ -411,7 +417,7 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mu
 /// Layout of the copies: casts them and writes them where the wire, or the experts, read them.
 pub fn pack(scope: &Scope<'_>, moe: &Moe) -> Op {
     let (routed, hidden) = (scope.routed_tokens(), scope.model.hidden as f64);
-    let bytes = routed * hidden * (scope.act() + copies(moe, scope.plan) * scope.operand());
+    let bytes = routed * hidden * (scope.gathered() * scope.act() + copies(moe, scope.plan) * scope.operand());
     Op { term: Term::Gating, ..Scope::stream("pack", bytes) }
 }
 

@@ -33,6 +33,29 @@ impl Phase {
     }
 }
 
+/// How tokens reach the routed experts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpertExchange {
+    /// Each copy of a token is sent to the ranks of its expert, and comes back.
+    #[default]
+    AllToAll,
+    /// All ranks that share the experts gather the tokens of all, and reduce and scatter the sums: nothing is sent where
+    /// it is needed alone. Beside tensor-parallel attention this is the all-reduce that a dense FFN has.
+    AllGather,
+}
+
+impl ExpertExchange {
+    /// The exchange of this name, one of [`EXCHANGES`](crate::specs::grid::EXCHANGES).
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "all-to-all" => Some(Self::AllToAll),
+            "all-gather" => Some(Self::AllGather),
+            _ => None,
+        }
+    }
+}
+
 /// How a model is split over the chips. Degrees count ranks: dies, of which a package may have several.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ParallelPlan {
@@ -46,6 +69,8 @@ pub struct ParallelPlan {
     pub ep: u32,
     /// Ranks of such a group, which split each of its experts: `ep * moe_tp` ranks hold all experts of a layer once.
     pub moe_tp: u32,
+    /// How tokens reach the experts.
+    pub moe_exchange: ExpertExchange,
     /// Replicas of the attention and dense part: `tp * cp * pp * dp` is the number of ranks.
     pub dp: u32,
     /// Context-parallel degree: ranks that share a sequence.
@@ -60,6 +85,12 @@ pub struct ParallelPlan {
 }
 
 impl ParallelPlan {
+    /// Neighbours that gather their tokens before the experts: those that split each expert, or all that share them.
+    pub fn gathering(&self) -> f64 {
+        let split = f64::from(self.moe_tp);
+        if self.moe_exchange == ExpertExchange::AllGather { split * f64::from(self.ep) } else { split }
+    }
+
     /// Micro-batches that are interleaved on a rank in serving.
     pub const fn streams(&self) -> usize {
         if self.microbatches > 1 { 2 } else { 1 }

@@ -15,7 +15,7 @@ pub use self::scored::ScoredPlan;
 use self::decode::{Goal, Tree};
 use self::scored::judge;
 use crate::projection::machine::Machine;
-use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
 use crate::projection::phases::{PlanOutcome, evaluate, over_bytes};
 use crate::projection::request::{Infeasible, Pins, Request};
 use crate::specs::Attention;
@@ -152,14 +152,16 @@ pub fn candidates(request: &Request) -> Result<Vec<ParallelPlan>, Infeasible> {
     }
     check_pins(request)?;
     let mut plans = Vec::new();
-    let Pins { cp, moe_tp, dcp, .. } = request.pins;
+    let Pins { cp, moe_tp, moe_exchange, dcp, .. } = request.pins;
     let (cp, moe_tp, dcp) = (cp.unwrap_or(1), moe_tp.unwrap_or(1), dcp.unwrap_or(1));
+    let moe_exchange = moe_exchange.unwrap_or_default();
     for tp in tensor_degrees(request).into_iter().filter(|tp| can_share_cache(request, *tp, dcp)) {
         for pp in stages(request) {
             let Some(dp) = replicas(request, tp, pp) else { continue };
             for ep in expert_degrees(request, tp * cp * dp, moe_tp) {
                 let (chips, microbatches, batch_per_chip) = (request.chips, 1, 1.0);
-                let split = ParallelPlan { chips, tp, pp, ep, moe_tp, dp, cp, dcp, microbatches, batch_per_chip };
+                let split =
+                    ParallelPlan { chips, tp, pp, ep, moe_tp, moe_exchange, dp, cp, dcp, microbatches, batch_per_chip };
                 add_batches(request, split, &mut plans);
             }
         }
@@ -197,8 +199,13 @@ fn check_pins(request: &Request) -> Result<(), Infeasible> {
     {
         return Err(split(request, format!("pp {pp} is more than the {} layers", request.model.layers)));
     }
-    for (name, degree) in [("ep", pins.ep), ("moe-tp", pins.moe_tp)] {
-        if request.model.moe.is_none() && degree.is_some_and(|degree| degree != 1) {
+    let gathers = pins.moe_exchange == Some(ExpertExchange::AllGather);
+    for (name, given) in [
+        ("ep", pins.ep.is_some_and(|ep| ep != 1)),
+        ("moe-tp", pins.moe_tp.is_some_and(|moe_tp| moe_tp != 1)),
+        ("moe-exchange", gathers),
+    ] {
+        if request.model.moe.is_none() && given {
             return Err(split(request, format!("{} has no experts; leave out {name}", request.model.name)));
         }
     }

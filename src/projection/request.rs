@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::projection::chip::ChipModel;
 use crate::projection::expert_load::ExpertLoad;
-use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
 use crate::specs::{Fabric, Model, NumberType};
 
 /// One question.
@@ -156,6 +156,8 @@ pub struct Pins {
     pub ep: Option<u32>,
     /// Ranks that split each expert; 1 unless given.
     pub moe_tp: Option<u32>,
+    /// How tokens reach the experts; by all-to-all unless given.
+    pub moe_exchange: Option<ExpertExchange>,
     /// Replicas of attention.
     pub dp: Option<u32>,
     /// Context-parallel degree; 1 unless given.
@@ -176,6 +178,7 @@ impl From<&ParallelPlan> for Pins {
             pp: Some(plan.pp),
             ep: Some(plan.ep),
             moe_tp: Some(plan.moe_tp),
+            moe_exchange: Some(plan.moe_exchange),
             dp: Some(plan.dp),
             cp: Some(plan.cp),
             dcp: Some(plan.dcp),

@@ -4,6 +4,7 @@ use crate::projection::fabric::Mode;
 use crate::projection::fabric::{AllToAll, Group, all_reduce, all_to_all, dispatch, issue, send};
 use crate::projection::machine::Machine;
 use crate::projection::ops::{self, AttentionForm, Context, Scope, cache_elements, flop_per_pair};
+use crate::projection::parallel_plan::ExpertExchange;
 use crate::specs::Moe;
 use crate::units::{Bytes, Seconds};
 
@@ -44,13 +45,22 @@ impl Wire {
 
     /// The collectives of a layer with experts.
     pub fn of_experts(scope: &Scope<'_>, machine: &Machine, moe: &Moe, routed: Routed) -> Self {
-        let split = f64::from(scope.plan.moe_tp);
-        let group = Group { size: f64::from(scope.plan.ep), stride: split };
+        let plan = scope.plan;
+        let tensor = Self {
+            attention: tensor_all_reduce(scope, machine) + context_exchange(scope, machine),
+            // They gather their tokens before the experts and scatter the sums after them.
+            ffn: group_all_reduce(plan.gathering(), scope.own_tokens() * plan.gathering(), scope, machine),
+            ..Self::default()
+        };
+        if plan.moe_exchange == ExpertExchange::AllGather {
+            return tensor;
+        }
+        let group = Group { size: f64::from(plan.ep), stride: f64::from(plan.moe_tp) };
         let (links, factors) = (&machine.links, machine.wire_factors);
         let hidden = scope.model.hidden as f64;
         let traffic = |bytes| AllToAll {
             tokens: scope.routed_tokens() * routed.load,
-            copies: ops::copies(moe, scope.plan),
+            copies: ops::copies(moe, plan),
             bytes,
             mode: routed.mode,
             most_groups: (moe.groups > 1).then_some(moe.kept_groups as f64),
@@ -61,9 +71,7 @@ impl Wire {
             dispatch: dispatch(links, group, &out) * factors.dispatch,
             copies: issue(links, group, &out) * factors.dispatch,
             combine: all_to_all(links, group, &back) * factors.combine,
-            attention: tensor_all_reduce(scope, machine) + context_exchange(scope, machine),
-            // Ranks that split experts gather their tokens before the dispatch and scatter the sums after the combine.
-            ffn: group_all_reduce(split, scope.routed_tokens(), scope, machine),
+            ..tensor
         }
     }
 }

@@ -21,6 +21,8 @@ pub const TYPES: &[&str] = &["nvfp4", "mxfp4", "int8", "fp8", "bf16", "f16", "f3
 pub const PHASES: &[&str] = &["prefill", "decode", "training"];
 /// The schedules of a training pipeline, as files and flags write them.
 pub const PIPELINES: &[&str] = &["1f1b", "interleaved", "zero-bubble"];
+/// How tokens reach the routed experts, as files and flags write it.
+pub const EXCHANGES: &[&str] = &["all-to-all", "all-gather"];
 const DEGREE: KeyKind = KeyKind::Count(1, 1_000_000);
 const TOKENS: KeyKind = KeyKind::Number(1.0, 1e12);
 
@@ -47,6 +49,7 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("plan.pp", DEGREE),
     ("plan.ep", DEGREE),
     ("plan.moe_tp", DEGREE),
+    ("plan.moe_exchange", KeyKind::Word(EXCHANGES)),
     ("plan.dp", DEGREE),
     ("plan.cp", DEGREE),
     ("plan.dcp", DEGREE),
