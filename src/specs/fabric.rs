@@ -22,6 +22,7 @@ const BUILTIN: &Builtin = &[
     ("supercluster", include_str!("../../specs/fabrics/supercluster.toml")),
     ("hgx-400g", include_str!("../../specs/fabrics/hgx-400g.toml")),
     ("hgx-800g", include_str!("../../specs/fabrics/hgx-800g.toml")),
+    ("nvl72-800g", include_str!("../../specs/fabrics/nvl72-800g.toml")),
     ("pcie8-400g", include_str!("../../specs/fabrics/pcie8-400g.toml")),
     ("xgmi8", include_str!("../../specs/fabrics/xgmi8.toml")),
     ("xgmi8-400g", include_str!("../../specs/fabrics/xgmi8-400g.toml")),
