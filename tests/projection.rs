@@ -74,7 +74,8 @@ fn exactly(value: f64) -> Sourced {
 fn terms_add_up_to_the_step_for_each_model_phase_fabric_and_chip() {
     for model in MODELS {
         for phase in PHASES {
-            for fabric in Fabric::builtin_names() {
+            // All but the fabric of a single node.
+            for fabric in Fabric::builtin_names().into_iter().filter(|name| *name != "xgmi8") {
                 for chip in ["ascend-910c", "h100", "measured"] {
                     let projection = project(&request(model, phase, chip, fabric)).unwrap();
                     let sum: f64 = projection.terms_s.named().iter().map(|(_, time)| time.get()).sum();

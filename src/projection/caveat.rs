@@ -8,6 +8,7 @@ use crate::kernels::Family;
 use crate::projection::expert_load::ExpertLoad;
 use crate::projection::parallel_plan::Recompute;
 use crate::record::Caveat;
+use crate::specs::NumberType;
 use crate::units::Seconds;
 
 /// One caveat. Its text is made by `Display`; JSON holds that text.
@@ -19,6 +20,15 @@ pub enum ProjectionCaveat {
     DegreesCountDies {
         /// Dies of a package.
         dies: f64,
+        /// The chip.
+        chip: String,
+    },
+    /// The chip has no unit for the type of the weights, and widens them as it multiplies.
+    Widened {
+        /// The type that the weights are stored in.
+        stored: NumberType,
+        /// The type that the products run in.
+        multiplied: NumberType,
         /// The chip.
         chip: String,
     },
@@ -89,6 +99,10 @@ impl fmt::Display for ProjectionCaveat {
             }
             Self::DegreesCountDies { dies, chip } => {
                 write!(f, "degrees (tp, pp, ep, dp, cp) count dies, {dies} to one {chip}")
+            }
+            Self::Widened { stored, multiplied, chip } => {
+                let (stored, multiplied) = (stored.name(), multiplied.name());
+                write!(f, "{chip} has no unit for {stored}: its weights are read as {stored}, but multiplied in {multiplied}")
             }
             Self::Record(caveat) => write!(f, "{caveat}"),
             Self::IncompleteRecord => f.write_str("the record is not complete: some planned cases are missing"),

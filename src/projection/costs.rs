@@ -146,7 +146,7 @@ impl Costs {
             }
         }
         let curves: BTreeMap<_, _> = points.into_iter().map(|(key, points)| (key, Curve::new(points))).collect();
-        let peaks = [StorageType::F32, StorageType::F16]
+        let peaks = [StorageType::F32, StorageType::F16, StorageType::Nvfp4, StorageType::Mxfp4]
             .into_iter()
             .filter_map(|element| Some((element, record.fma_ceiling(element)?)))
             .collect();
@@ -181,7 +181,7 @@ impl Costs {
     /// Time of an op in a number type, times `factor`; `None` if its kernel was not measured. `shape` is that of `op`.
     /// A measured time includes the launch.
     pub fn time(&self, shape: &MeasuredShape, op: &Op, number_type: NumberType, factor: f64) -> Option<OpTime> {
-        let element = element_of(number_type);
+        let element = self.element_of(shape, number_type);
         let (name, sizes) = query(shape);
         let curve = self.curves.get(&(name, element))?;
         if let Some(hit) = curve.exact(&sizes) {
@@ -200,7 +200,7 @@ impl Costs {
     /// Where the cost of a shape comes from; `None` if its kernel was not measured.
     pub fn origin(&self, shape: &MeasuredShape, number_type: NumberType) -> Option<CostOrigin> {
         let (name, sizes) = query(shape);
-        let curve = self.curves.get(&(name, element_of(number_type)))?;
+        let curve = self.curves.get(&(name, self.element_of(shape, number_type)))?;
         Some(if curve.exact(&sizes).is_some() {
             CostOrigin::Measured
         } else if curve.contains(&sizes) {
@@ -209,12 +209,21 @@ impl Costs {
             CostOrigin::Extrapolated
         })
     }
-}
 
-/// The storage type whose kernels serve a number type: a record has f32 and f16. No number type takes the cases of weights
-/// that alone are quantised: it names what the units multiply, and fp8 there means fp8 activations too.
-fn element_of(number_type: NumberType) -> StorageType {
-    if number_type == NumberType::F32 { StorageType::F32 } else { StorageType::F16 }
+    /// The storage type whose kernels serve a number type. A record's kernels of 4-bit weights widen them, as a chip does
+    /// that has no units for them, and a record has none. Its fp8 kernels widen too: but fp8 asks for units that multiply
+    /// fp8, so that no type takes those cases.
+    fn element_of(&self, shape: &MeasuredShape, number_type: NumberType) -> StorageType {
+        let is_product = matches!(shape, MeasuredShape::Matmul { .. });
+        let has_f16 = || self.curves.contains_key(&(query(shape).0, StorageType::F16));
+        match number_type {
+            NumberType::F32 => StorageType::F32,
+            NumberType::Nvfp4 if is_product => StorageType::Nvfp4,
+            NumberType::Mxfp4 if is_product => StorageType::Mxfp4,
+            NumberType::Nvfp4 | NumberType::Mxfp4 if !has_f16() => StorageType::F32,
+            _ => StorageType::F16,
+        }
+    }
 }
 
 /// Kernel and sizes of a shape.

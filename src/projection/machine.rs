@@ -68,7 +68,7 @@ pub struct Machine {
     pub links: Vec<Link>,
     /// Bytes per element.
     pub widths: Widths,
-    /// Type of matrix products.
+    /// Type of weights, and of matrix products unless the chip widens it.
     pub number_type: NumberType,
     /// Memory of a rank that may be filled.
     pub capacity: Bytes,
@@ -94,7 +94,7 @@ impl Machine {
             return Err(Infeasible::LinearAttention { model: request.model.name.clone(), layers: linear.layers });
         }
         let chip = &request.chip;
-        let number_type = request.type_in_use();
+        let (number_type, product_type) = (request.type_in_use(), request.product_type());
         let peak_of = |wanted: NumberType| {
             chip.peaks.get(&wanted).map(|peak| scenario.rate(peak)).ok_or_else(|| Infeasible::NoSuchType {
                 chip: chip.name.clone(),
@@ -103,7 +103,7 @@ impl Machine {
             })
         };
         let dies = chip.dies.value.max(1.0);
-        let nominal = peak_of(number_type)?;
+        let nominal = peak_of(product_type)?;
         let clock = if request.phase == Phase::Decode { 1.0 } else { scenario.rate(&chip.sustained_clock) };
         let peak = nominal * clock;
         let attention_peak = peak_of(chip.attention_type(number_type))? * clock / dies;
@@ -139,8 +139,9 @@ impl Machine {
             links: links_of(request, dies, scenario),
             widths: Widths {
                 weight: number_type.size_bytes(),
-                activation: number_type.size_bytes().max(2.0),
-                cache: number_type.size_bytes().max(2.0),
+                operand: product_type.size_bytes(),
+                activation: product_type.size_bytes().max(2.0),
+                cache: product_type.size_bytes().max(2.0),
             },
             number_type,
             capacity: Bytes::new(chip.capacity.value * chip.usable.value / dies),

@@ -32,10 +32,11 @@ pub fn local_parameters(model: &Model, plan: &ParallelPlan, mtp_modules: f64) ->
         return LocalParameters { dense: attention + ffn + embeddings, experts: 0.0 };
     };
     let shared_here = if shared_elsewhere(moe, plan) { 0.0 } else { moe.shared_experts as f64 };
-    let shared = moe_layers * (shared_here * model.expert_parameters() + model.router_parameters());
+    let shared_expert = model.expert_parameters() / plan.gathering();
+    let shared = moe_layers * (shared_here * shared_expert + model.router_parameters());
     LocalParameters {
         dense: attention + ffn + embeddings + shared,
-        experts: moe_layers * expert_slots(moe, plan) * model.expert_parameters(),
+        experts: moe_layers * expert_slots(moe, plan) * model.expert_parameters() / f64::from(plan.moe_tp),
     }
 }
 
@@ -55,8 +56,8 @@ pub fn serving(model: &Model, plan: &ParallelPlan, machine: &Machine, served: Se
     let Served { length, pass_tokens, mtp_modules } = served;
     let parameters = local_parameters(model, plan, mtp_modules);
     // A stage holds its layers for all sequences of its group, so the number of stages cancels. Context parallelism
-    // cancels too: it splits each of as many times more sequences.
-    let sequences = plan.batch_per_chip / machine.dies * f64::from(plan.tp);
+    // cancels too: it splits each of as many times more sequences. That of decode splits those of its own group.
+    let sequences = plan.batch_per_chip / machine.dies * f64::from(plan.tp) / f64::from(plan.dcp);
     let cached_layers = model.layers as f64 + mtp_modules;
     let elements = cached_layers * cache_elements(model, f64::from(plan.tp));
     let cached = model.window.map_or(length, |_| keys(model, length));
@@ -101,12 +102,13 @@ pub fn training(request: &Request, plan: &ParallelPlan, machine: &Machine, recom
     let parameters = local_parameters(model, plan, 0.0);
     let tp = f64::from(plan.tp);
     let replicas = f64::from(plan.dp) * f64::from(plan.cp);
-    let expert_replicas = (tp * replicas / f64::from(plan.ep)).max(1.0);
+    let expert_replicas = (tp * replicas / f64::from(plan.ep) / f64::from(plan.moe_tp)).max(1.0);
     let all = parameters.dense + parameters.experts;
     let hidden = model.hidden as f64;
     let state = 12.0 * (parameters.dense / replicas + parameters.experts / expert_replicas);
     let of_experts = |inputs: f64, inner: f64| {
-        let copy = |moe: Moe| inputs * hidden + inner * moe.intermediate as f64;
+        // Ranks that split an expert hold its inputs whole, and each a slice of what is inside.
+        let copy = |moe: Moe| inputs * hidden * f64::from(plan.moe_tp) + inner * moe.intermediate as f64;
         model.moe.map_or(0.0, |moe| moe.top_k as f64 * copy(moe) * machine.widths.activation)
     };
     let expert_bytes = of_experts(2.0, 3.0);

@@ -57,7 +57,7 @@ pub use caveat::ProjectionCaveat;
 pub use chip::ChipModel;
 pub use costs::CostOrigin;
 pub use expert_load::ExpertLoad;
-pub use parallel_plan::{ParallelPlan, Phase, Recompute};
+pub use parallel_plan::{ExpertExchange, ParallelPlan, Phase, Recompute};
 pub use plan::{ScoredPlan, Search};
 pub use questions::{catalogue, claims, explain, model_table, outlook, scaling, surface, sweep};
 pub use request::{Infeasible, Pins, PipelineSchedule, Request, Workload};

@@ -49,6 +49,8 @@ impl Pass {
 pub struct Widths {
     /// A weight.
     pub weight: f64,
+    /// What a product multiplies the weights with.
+    pub operand: f64,
     /// An activation.
     pub activation: f64,
     /// An element of the KV cache.
@@ -116,14 +118,24 @@ impl Scope<'_> {
         self.pass.tokens() / self.tp()
     }
 
+    /// Tokens whose copies one rank computes on average: those of all ranks that split experts with it.
+    pub fn routed_tokens(&self) -> f64 {
+        self.own_tokens() * f64::from(self.plan.moe_tp)
+    }
+
+    /// Tokens that one rank has before the experts, over those whose copies it computes.
+    fn gathered(&self) -> f64 {
+        self.plan.gathering() / f64::from(self.plan.moe_tp)
+    }
+
     /// Bytes per activation.
     fn act(&self) -> f64 {
         self.widths.activation
     }
 
-    /// Bytes per element of a product's left operand. Operands of 8-bit products are cast before them.
+    /// Bytes per element of a product's left operand. Operands of products in fewer than 16 bits are cast before them.
     fn operand(&self) -> f64 {
-        self.widths.weight.min(self.act())
+        self.widths.operand
     }
 
     /// A product whose weights are read once.
@@ -147,7 +159,7 @@ impl Scope<'_> {
         Self::stream(name, self.own_tokens() * self.model.hidden as f64 * element)
     }
 
-    /// Cast of an operand for an 8-bit product, where no other op writes it in 8 bits.
+    /// Cast of an operand for a product in fewer than 16 bits, where no other op writes it so.
     fn cast(&self, list: &mut Vec<Op>, name: &'static str, elements: f64) {
         if self.operand() < self.act() {
             list.push(Self::stream(name, elements * (self.act() + self.operand())));
@@ -199,7 +211,7 @@ pub fn keys(model: &Model, full: f64) -> f64 {
 /// Mean number of keys per query.
 fn reach(scope: &Scope<'_>) -> f64 {
     match scope.pass.context {
-        Context::Cache(length) => keys(scope.model, length / f64::from(scope.plan.cp)),
+        Context::Cache(length) => keys(scope.model, length / f64::from(scope.plan.cp)) / f64::from(scope.plan.dcp),
         Context::Causal { tokens, before } => keys(scope.model, before + tokens / 2.0),
     }
 }
@@ -231,10 +243,12 @@ fn grouped(scope: &Scope<'_>, all: Heads, list: &mut Vec<Op>) {
     let (heads, kv, d) = (all.query / scope.tp(), (all.key_value / scope.tp()).max(1.0), all.width);
     list.push(scope.matmul("qkv", Product { rows: tokens, k: hidden, n: (heads + 2.0 * kv) * d }));
     list.push(Scope::stream("rope", tokens * (heads + 2.0 * kv) * d * 2.0 * act));
-    let io = tokens * 2.0 * heads * d * act;
+    // With decode context parallelism, a rank attends with the heads of its whole group, to its share of the cache.
+    let seen = heads * f64::from(scope.plan.dcp);
+    let io = tokens * 2.0 * seen * d * act;
     let cache = cache_bytes(scope);
-    let flop = tokens * reach(scope) * 4.0 * heads * d;
-    list.push(attention_op(scope, flop, io + cache, heads));
+    let flop = tokens * reach(scope) * 4.0 * seen * d;
+    list.push(attention_op(scope, flop, io + cache, seen));
     scope.cast(list, "cast", tokens * heads * d);
     list.push(scope.matmul("output", Product { rows: tokens, k: heads * d, n: hidden }));
 }
@@ -256,9 +270,10 @@ fn latent(scope: &Scope<'_>, list: &mut Vec<Op>) {
     match scope.pass.context {
         Context::Cache(_) => {
             list.push(absorb(scope, "absorb keys", heads, product(nope, rank)));
-            let io = tokens * heads * (2.0 * rank + rope) * act;
-            let flop = tokens * reach(scope) * 2.0 * heads * (2.0 * rank + rope);
-            list.push(attention_op(scope, flop, io + cache_bytes(scope), heads));
+            let seen = heads * f64::from(scope.plan.dcp);
+            let io = tokens * seen * (2.0 * rank + rope) * act;
+            let flop = tokens * reach(scope) * 2.0 * seen * (2.0 * rank + rope);
+            list.push(attention_op(scope, flop, io + cache_bytes(scope), seen));
             list.push(absorb(scope, "absorb values", heads, product(rank, value)));
         }
         Context::Causal { .. } => {
@@ -294,7 +309,7 @@ fn attention_op(scope: &Scope<'_>, flop: f64, bytes: f64, heads: f64) -> Op {
     let pass = scope.pass;
     let latent = matches!(scope.model.attention, Attention::Mla { .. });
     let (class, queries, kv_len) = match pass.context {
-        Context::Cache(length) => (Class::Attention, 1.0, length),
+        Context::Cache(length) => (Class::Attention, 1.0, length / f64::from(scope.plan.dcp)),
         Context::Causal { tokens, before } => (Class::PrefillAttention, pass.queries, tokens + before),
     };
     let name = match (class, latent) {
@@ -365,18 +380,20 @@ pub enum CopySum {
 
 /// Adds the experts' blocks to a layer. `load` is that of the hottest rank over the mean.
 pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mut LayerOps) {
-    let (own, hidden, act) = (scope.own_tokens(), scope.model.hidden as f64, scope.act());
+    let (routed, gathered) = (scope.routed_tokens(), scope.gathered());
+    let (hidden, act) = (scope.model.hidden as f64, scope.act());
     gate(scope, moe, &mut layer.gate);
     if moe.shared_experts > 0 && !shared_elsewhere(moe, scope.plan) {
-        // Each rank holds the shared experts whole: their width is not split.
-        ffn(scope, &mut layer.shared, own, (moe.shared_experts * moe.intermediate) as f64);
+        // Ranks hold the shared experts whole, but those that gather tokens split them.
+        let width = (moe.shared_experts * moe.intermediate) as f64 / scope.plan.gathering();
+        ffn(scope, &mut layer.shared, routed * gathered, width);
     }
     let copies = copies(moe, scope.plan);
-    let rows = own * copies * load;
+    let rows = routed * copies * load;
     let slots = expert_slots(moe, scope.plan);
     // The weights of a slot that no row visits are not read.
     let touched = slots * (1.0 - (-rows / slots).exp());
-    let width = moe.intermediate as f64;
+    let width = moe.intermediate as f64 / f64::from(scope.plan.moe_tp);
     let grouped = |name, product: Product, kernel: MeasuredShape| {
         let Product { rows, k, n } = product;
         let weights = touched * k * n * scope.widths.weight;
@@ -392,15 +409,15 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mu
     let down = Product { rows, k: width, n: hidden };
     layer.ffn.push(grouped("expert down", down, shape("down", width, hidden)));
     if sum == CopySum::Op {
-        let sum = Scope::stream("weighted sum", own * (copies + 1.0) * hidden * act);
+        let sum = Scope::stream("weighted sum", routed * (copies + gathered) * hidden * act);
         layer.after.push(Op { term: Term::ExpertMatmul, ..sum });
     }
 }
 
 /// Layout of the copies: casts them and writes them where the wire, or the experts, read them.
 pub fn pack(scope: &Scope<'_>, moe: &Moe) -> Op {
-    let (own, hidden) = (scope.own_tokens(), scope.model.hidden as f64);
-    let bytes = own * hidden * (scope.act() + copies(moe, scope.plan) * scope.operand());
+    let (routed, hidden) = (scope.routed_tokens(), scope.model.hidden as f64);
+    let bytes = routed * hidden * (scope.gathered() * scope.act() + copies(moe, scope.plan) * scope.operand());
     Op { term: Term::Gating, ..Scope::stream("pack", bytes) }
 }
 
