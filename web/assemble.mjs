@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 
 const web = dirname(fileURLToPath(import.meta.url));
 const root = dirname(web);
@@ -35,6 +36,8 @@ write("plot.js", plot);
 write("charts.js", read(report, "page.js"));
 write("style.css", read(report, "page.css") + read(web, "page/app.css"));
 write("index.html", read(web, "page/index.html").replace("PLOT_STYLE", plotStyle(plot)));
+// For `supernode report`, and for hosts that send what is compressed already.
+writeFileSync(join(out, "model_bg.wasm.gz"), gzipSync(readFileSync(join(out, "model_bg.wasm")), { level: 9 }));
 const reader = await loadReader();
 mkdirSync(join(out, "records"), { recursive: true });
 const results = readdirSync(join(root, "results")).filter((name) => name.endsWith(".json")).sort();

@@ -17,5 +17,7 @@ if [ -z "${SUPERNODE:-}" ]; then
     $cargo build --locked
     SUPERNODE=${CARGO_TARGET_DIR:-target}/debug/supernode
 fi
+# The report page with this model in it.
+PAGE=$(cd "$page" && pwd) $cargo test --locked --test browser -- --ignored --nocapture
 node "$here/page.mjs" "$page" "$CHROMIUM" "$SUPERNODE"
 node "$here/tool.mjs" "$page" "$CHROMIUM" ${RECORD:+"$RECORD"}

@@ -35,6 +35,16 @@ pub fn project(request_json: &str) -> Result<String, JsError> {
     projected::project(request_json).map_err(thrown)
 }
 
+/// The what-ifs of a report: tokens per second and chip for the question of `project` without a limit of latency, at factors
+/// on the fabric's bandwidth. `factors_json` is a list of them, and so is the answer; `null` is where no plan fits.
+///
+/// # Errors
+/// One line: the question cannot be asked so.
+#[wasm_bindgen]
+pub fn what_if(request_json: &str, factors_json: &str) -> Result<String, JsError> {
+    projected::what_if(request_json, factors_json).map_err(thrown)
+}
+
 /// Throughput over factors on the fabric's bandwidth, for the question of `project`: JSON with points and a baseline.
 ///
 /// # Errors

@@ -47,7 +47,7 @@ pub fn page_with(page: &Page<'_>, plot: &str) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy(plot));
+                meta http-equiv="Content-Security-Policy" content=(policy(page, plot));
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { "supernode-bench: " (heading) }
@@ -62,6 +62,7 @@ pub fn page_with(page: &Page<'_>, plot: &str) -> String {
                 @for (i, record) in page.records.iter().enumerate() { (json(&format!("record-{i}-json"), record)) }
                 script { (PreEscaped(plot)) }
                 script { (PreEscaped(SCRIPT)) }
+                @if let Some(model) = page.model { (model.elements()) }
             }
         }
     }
@@ -99,14 +100,15 @@ fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
 }
 
-/// Nothing is loaded from anywhere, and no script but these two runs, whatever a record says.
-fn policy(plot: &str) -> String {
+/// Nothing is loaded from anywhere, and no script but ours runs, whatever a record says.
+fn policy(page: &Page<'_>, plot: &str) -> String {
     let hash = |script: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script)));
-    format!(
-        "default-src 'none'; script-src {} {}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-        hash(plot),
-        hash(SCRIPT)
-    )
+    let mut scripts = vec![hash(plot), hash(SCRIPT)];
+    if let Some(model) = page.model {
+        scripts.extend([hash(model.script()), "'wasm-unsafe-eval'".to_owned()]);
+    }
+    let scripts = scripts.join(" ");
+    format!("default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'")
 }
 
 /// Figures for the script. No text can close the element or open a comment in it.

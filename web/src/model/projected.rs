@@ -93,6 +93,21 @@ pub(super) fn bandwidth_curve(request: &str) -> Result<String, String> {
     Ok(json!({"points": points, "baseline": baseline.name, "baseline_rate": below}).to_string())
 }
 
+/// Tokens per second and chip at factors on the bandwidth, whatever the latency.
+///
+/// # Errors
+/// One line.
+pub(super) fn what_if(request: &str, factors: &str) -> Result<String, String> {
+    let request = read(request)?.0.without_limit();
+    let factors: Vec<f64> = serde_json::from_str(factors).map_err(|error| format!("the factors: {error}"))?;
+    let rate = |factor: f64| {
+        let fabric = with_factors(request.fabric.clone(), &request.chip, factor, 1.0)?;
+        Ok(estimate(&request.on(fabric)).ok().map(|(plan, outcome)| outcome.throughput(&plan)))
+    };
+    let rates = factors.into_iter().map(rate).collect::<Result<Vec<Option<f64>>, String>>()?;
+    serde_json::to_string(&rates).map_err(|error| error.to_string())
+}
+
 /// The central throughput under the limits that the projection itself keeps; `None` where no plan fits.
 fn rate(request: &Request) -> Option<f64> {
     let found = match estimate(request) {
