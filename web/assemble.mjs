@@ -1,6 +1,6 @@
 // Puts the files of the page that are no module of Rust into a folder that has those: node assemble.mjs FOLDER
 import { createHash } from "node:crypto";
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -23,6 +23,7 @@ function plotStyle(plot) {
 
 /** The module that reads records, in node: what the page lists of the project's records is made here, once. */
 async function loadReader() {
+  if (!existsSync(join(out, "reader.js"))) throw new Error(`${out} has no reader.js: build the module reader, too`);
   const loader = Buffer.from(read(out, "reader.js")).toString("base64");
   const reader = await import(`data:text/javascript;base64,${loader}`);
   reader.initSync({ module: readFileSync(join(out, "reader_bg.wasm")) });

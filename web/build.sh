@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the page into out/web, a static folder: build.sh [PROFILE]. PROFILE is `release` or, faster to build, `dev`.
-# MODULES="model" builds only some of the modules.
+# MODULES="model" builds only some of the modules, where the folder has the others of an earlier build.
 set -eu
 WEB=$(cd "$(dirname "$0")" && pwd)
 cd "$WEB/.."
