@@ -128,7 +128,7 @@ async function projections() {
 async function formAnswers(page) {
   const settled = () => page.waitForFunction(() => document.querySelector("#answer").getAttribute("aria-busy") === "false");
   await page.selectOption("#q-model", "qwen3-30b-a3b");
-  await page.selectOption("#q-chip", { index: 7 });
+  await page.selectOption("#q-chip", await page.locator("#q-chip option[value^=record]").first().getAttribute("value"));
   await page.locator("#q-chips").fill("4");
   await settled();
   await page.waitForTimeout(100);

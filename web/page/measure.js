@@ -221,7 +221,7 @@ async function offerKept() {
   try {
     summary = JSON.parse(await ask("read_record", run.kept.journal, "the kept run"));
   } catch {
-    await store.forget();
+    // It stays: another version of the page may read it, and a new run takes its place.
     return;
   }
   finished(run.kept.journal, summary.complete);
