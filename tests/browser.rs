@@ -14,7 +14,7 @@ use supernode_bench::kernels::Family;
 use supernode_bench::projection::outlook::{Outlook, outlook};
 use supernode_bench::projection::{ChipModel, Phase, Request, claims, surface};
 use supernode_bench::record::{CacheState, Case, Record, save};
-use supernode_bench::report::{Page, page};
+use supernode_bench::report::{EmbeddedModel, Page, page};
 use supernode_bench::specs::{Chip, Claim, Fabric, Model};
 use supernode_bench::units::{Flop, FlopPerSecond};
 
@@ -77,6 +77,17 @@ fn what_ifs(request: &Request, outlook: &Outlook) -> Vec<Value> {
         .collect()
 }
 
+/// The module in the folder that PAGE names, which `make web` has built; without one that part is not run.
+fn embedded_model(request: &Request) -> Option<EmbeddedModel> {
+    let Some(folder) = env::var_os("PAGE") else {
+        eprintln!("browser: the model in a page is NOT RUN: build it with `make web`, and name its folder in PAGE");
+        return None;
+    };
+    let read = |name: &str| fs::read(Path::new(&folder).join(name)).unwrap();
+    let loader = String::from_utf8(read("model.js")).unwrap();
+    Some(EmbeddedModel::new(&loader, &read("model_bg.wasm.gz"), request).unwrap())
+}
+
 fn hostile() -> Record {
     let mut record = fixture::record(HOSTILE, &fixture::FAST);
     for case in &mut record.cases {
@@ -114,11 +125,17 @@ fn the_page_works_in_a_browser() {
     let outlook = outlook(&request, &Fabric::load("roce-cluster").unwrap()).unwrap();
     let judged = claims::judge(&[Claim::load("bandwidth").unwrap()], None, &|_| {}).unwrap();
     let projections = fixture::projections();
-    let whole = Page { records: &records, projections: &projections, outlook: Some(&outlook), claims: &judged };
+    let whole =
+        Page { records: &records, projections: &projections, outlook: Some(&outlook), claims: &judged, model: None };
     write("page.html", &page(&whole));
     write("hostile.html", &page(&Page { records: &[hostile()], ..whole }));
     write("extreme.html", &page(&Page { records: &[extreme()], ..Page::default() }));
+    let model = embedded_model(&request);
+    if let Some(model) = &model {
+        write("model.html", &page(&Page { model: Some(model), ..whole }));
+    }
     let expected = json!({
+        "has_model": model.is_some(),
         "chart_marks": chart_marks(&records, &outlook),
         "what_ifs": what_ifs(&request, &outlook),
         "records": names,

@@ -15,8 +15,9 @@ const README_BYTES: usize = 9_000;
 /// The most bytes of its picture.
 const PICTURE_BYTES: usize = 200_000;
 
-/// Commands that measure: on a device, for minutes. Their flags are parsed and they are not run.
-const MEASURING: [&str; 4] = ["run", "measure", "verify", "devices"];
+/// Commands that measure, on a device, for minutes, and one that serves until it is stopped. Their flags are parsed and they
+/// are not run.
+const ENDLESS: [&str; 5] = ["run", "measure", "verify", "devices", "web"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -95,7 +96,7 @@ fn run(command: &str, desk: &Path) {
 fn check(command: &str, desk: &Path) -> bool {
     let words: Vec<&str> = command.split_whitespace().collect();
     match words.as_slice() {
-        ["supernode", name, ..] if MEASURING.contains(name) => {
+        ["supernode", name, ..] if ENDLESS.contains(name) => {
             #[cfg(feature = "gpu")]
             if let Err(error) = Cli::try_parse_from(&words) {
                 panic!("{command}: {error}");
@@ -249,7 +250,7 @@ fn every_example_in_a_help_text_parses() {
             // What a job array sets.
             let line = line.replace("$TASK", "7");
             let words = std::iter::once("supernode").chain(line.split_whitespace());
-            if cfg!(not(feature = "gpu")) && MEASURING.iter().any(|name| line.starts_with(name)) {
+            if cfg!(not(feature = "gpu")) && ENDLESS.iter().any(|name| line.starts_with(name)) {
                 continue;
             }
             if let Err(error) = Cli::try_parse_from(words) {

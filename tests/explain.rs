@@ -116,6 +116,7 @@ fn a_change_of_one_property_is_the_factor_of_that_cause_alone() {
         cp: Some(1),
         microbatches: Some(1),
         batch_per_chip: Some(16.0),
+        ..Pins::default()
     };
     let explanation = explain(&asked, &cluster()).unwrap();
     let factor = |cause: &str| explanation.steps.iter().find(|step| step.cause == cause).unwrap().factor.median;

@@ -184,6 +184,44 @@ fn the_command_writes_the_page_beside_the_record() {
     supernode().args(["schema", "--check", "missing.json"]).assert().code(2);
 }
 
+#[test]
+fn the_model_lies_in_a_page_that_stays_small_and_the_command_says_what_answers() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("module");
+    fs::create_dir(&module).unwrap();
+    let asked = |arguments: &[&str]| {
+        let mut command = Command::cargo_bin("supernode").unwrap();
+        let output = command.current_dir(folder.path()).args(["report", "--chip", "h800"]).args(arguments).output();
+        let output = output.unwrap();
+        let page = fs::read_to_string(folder.path().join("report.html")).unwrap_or_default();
+        (output.status.code().unwrap(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), page)
+    };
+    let (code, said, _) = asked(&["--module", "module"]);
+    assert!(code == 2 && said.lines().count() == 1 && said.contains("make web"), "{said}");
+    let put = |loader: &str, packed: &[u8]| {
+        fs::write(module.join("model.js"), loader).unwrap();
+        fs::write(module.join("model_bg.wasm.gz"), packed).unwrap();
+    };
+    let loader = "export { __wbg_init as default };";
+    for (loader, packed) in [("1;", &b"\x1f\x8b"[..]), (&format!("{loader}</script>"), b"\x1f\x8b"), (loader, b"\0asm")]
+    {
+        put(loader, packed);
+        let (code, said, _) = asked(&["--module", "module"]);
+        assert!(code == 2 && said.contains("make web"), "{said}");
+    }
+    put(loader, b"\x1f\x8b");
+    let (code, said, page) = asked(&["--module", "module"]);
+    assert!(code == 0 && said.contains("answered by the model itself"), "{said}");
+    assert!(page.contains("'wasm-unsafe-eval'") && page.contains("id=\"model-module\">H4s=<"));
+    let script = page.split("<script type=\"module\">").nth(1).unwrap().split("</script>").next().unwrap();
+    assert!(page.contains(&format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script)))), "its hash is not named");
+    put(loader, &[b"\x1f\x8b".to_vec(), vec![0; 1_600_000]].concat());
+    let (code, said, page) = asked(&["--module", "module"]);
+    assert!(code == 0 && said.contains("exceeds 2 MB") && !page.contains("model-module"), "{said}");
+    let (code, said, page) = asked(&[]);
+    assert!(code == 0 && said.contains("interpolated") && !page.contains("wasm-unsafe-eval"), "{said}");
+}
+
 /// What `supernode report` prints about a record in an empty folder, as a pipe has it.
 fn printed(record: &Path, arguments: &[&str]) -> String {
     let folder = tempfile::tempdir().unwrap();

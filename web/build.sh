@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the page into out/web, a static folder: build.sh [PROFILE]. PROFILE is `release` or, faster to build, `dev`.
-# MODULES="model" builds only some of the modules.
+# MODULES="model" builds only some of the modules, where the folder has the others of an earlier build.
 set -eu
 WEB=$(cd "$(dirname "$0")" && pwd)
 cd "$WEB/.."
@@ -19,8 +19,8 @@ wasm_features="--enable-bulk-memory --enable-bulk-memory-opt --enable-exception-
 
 module() {
     folder=$TARGET/web-$1
-    # The model is downloaded by every visitor; the tool's CPU references take seconds.
-    if [ "$1" = model ]; then optimise=s; else optimise=2; fi
+    # The others are downloaded by many visitors; the tool's CPU references take seconds.
+    if [ "$1" = tool ]; then optimise=2; else optimise=z; fi
     say "building the module $1 ($profile)"
     CARGO_PROFILE_RELEASE_OPT_LEVEL=$optimise CARGO_TARGET_DIR=$folder wasm_cargo build --profile "$profile" --locked --quiet --manifest-path "$WEB/Cargo.toml" --features "$1"
     built=$folder/$WASM/$(if [ "$profile" = dev ]; then echo debug; else echo "$profile"; fi)/supernode_web.wasm
@@ -35,6 +35,6 @@ module() {
 }
 
 mkdir -p "$out"
-for name in ${MODULES:-model tool}; do module "$name"; done
+for name in ${MODULES:-model reader tool}; do module "$name"; done
 node "$WEB/assemble.mjs" "$out"
 say "the page is in $out"

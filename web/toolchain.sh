@@ -2,7 +2,8 @@
 # - `wasm_cargo ARGUMENTS`: cargo with a standard library for wasm32-unknown-unknown.
 # - $BINDGEN: the program that makes a module loadable from JavaScript.
 # - $WASM_OPT: the optimiser, a script for node.
-# Nothing is installed on the system, and no script of a package runs.
+# Nothing is installed on the system, and no script of a package runs. WASM_FROM=debian takes the long way even where there is a
+# short one.
 
 say() { echo "web: $*" >&2; }
 fail() {
@@ -19,6 +20,7 @@ host_sysroot() { ${RUSTC:-rustc} --print sysroot; }
 
 # The short way: the installed toolchain has the library, or its rustup gets it.
 has_wasm_library() {
+    if [ "${WASM_FROM:-}" = debian ]; then return 1; fi
     if [ -n "$(find "$(host_sysroot)/lib/rustlib/$WASM/lib" -name 'libstd-*.rlib' 2>/dev/null | head -n 1)" ]; then return 0; fi
     if [ -e "$TARGET/wasm-compiler/done" ] || ! command -v rustup >/dev/null 2>&1; then return 1; fi
     say "asking rustup for the standard library of $WASM"
@@ -54,10 +56,11 @@ wasm_cargo() {
         return
     fi
     host=$(host_sysroot)
+    triple=$(${RUSTC:-rustc} -vV | sed -n 's/^host: //p')
     RUSTC=$TARGET/wasm-compiler/usr/bin/rustc \
-        LD_LIBRARY_PATH=$TARGET/wasm-compiler/usr/lib/x86_64-linux-gnu \
+        LD_LIBRARY_PATH=$(dirname "$TARGET"/wasm-compiler/usr/lib/*/librustc_driver-*.so) \
         RUSTC_BOOTSTRAP=1 \
-        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$host/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld \
+        CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$host/lib/rustlib/$triple/bin/rust-lld \
         "$host/bin/cargo" "$@" -Z build-std=std,panic_abort --target "$WASM"
 }
 

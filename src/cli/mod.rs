@@ -31,6 +31,7 @@ mod sweep;
 mod validate;
 #[cfg(feature = "gpu")]
 mod verify;
+mod web;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -50,6 +51,7 @@ Examples:
   supernode validate                                published figures compared with the model's
   supernode compare mine.json results/              devices side by side
   supernode export mine.json --format csv           the cases for another tool
+  supernode web --serve                             the tool as a web page, built by `make web`
   supernode doctor                                  why no GPU is found, and what to install
   supernode explain --model deepseek-v3 --phase decode   why the bus is faster than the cluster
   supernode claims                                  the announcement's figures against the model
@@ -94,6 +96,7 @@ enum Command {
     Report(report::Args),
     Export(export::Args),
     Schema(schema::Args),
+    Web(web::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -127,6 +130,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Report(args) => report::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Schema(args) => schema::run(&args),
+        Command::Web(args) => web::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Completions(args) => completions::run(&args, Cli::command()),
         Command::Man(args) => man::run(&args, Cli::command()),

@@ -9,9 +9,9 @@ use crate::cli::expert_load::ExpertLoadFlag;
 use crate::cli::parse::{self, flag_enum};
 use crate::projection::catalogue::Subject;
 use crate::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
-use crate::projection::{ChipModel, Phase, PipelineSchedule, Request};
+use crate::projection::{ChipModel, ExpertExchange, Phase, PipelineSchedule, Request};
 use crate::record::{self, Record};
-use crate::specs::grid::{GridValue, PIPELINES};
+use crate::specs::grid::{EXCHANGES, GridValue, PIPELINES};
 use crate::specs::{Chip, Fabric, Model, NumberType, Point};
 
 flag_enum! {
@@ -21,7 +21,12 @@ flag_enum! {
 
 flag_enum! {
     /// Type of weights and matrix products.
-    TypeFlag => NumberType { Int8, Fp8, Bf16, F16, F32 }
+    TypeFlag => NumberType { Nvfp4, Mxfp4, Int8, Fp8, Bf16, F16, F32 }
+}
+
+flag_enum! {
+    /// How tokens reach the routed experts.
+    ExchangeFlag => ExpertExchange { AllToAll, AllGather }
 }
 
 /// What `project` and `explain` ask.
@@ -52,6 +57,9 @@ pub(super) struct QuestionArgs {
     #[arg(long, value_enum)]
     pub(super) phase: Option<PhaseFlag>,
     /// Type of weights and matrix products [default: int8, else fp8, else 16 bits for serving; 16 bits for training]
+    ///
+    /// A chip without units for nvfp4 or mxfp4 serves weights in them all the same: it widens them to 16 bits as it
+    /// multiplies, and the answer says so. The KV cache has 16 bits.
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     number_type: Option<TypeFlag>,
     /// Sequences or prompts per chip and step [default: searched]
@@ -75,21 +83,52 @@ pub(super) struct QuestionArgs {
     /// Chance that a speculated token is kept
     #[arg(long, value_name = "SHARE", default_value_t = 0.7, value_parser = parse::share)]
     mtp_acceptance: f64,
-    /// Tensor-parallel degree [default: searched, as are the next four]
+    /// Tensor-parallel degree of attention and dense layers [default: searched, as are pp, ep, dp and the batch]
+    ///
+    /// There are tp * cp * pp * dp chips. vLLM: --tensor-parallel-size. SGLang: --tp-size over --dp-size with
+    /// --enable-dp-attention, else --tp-size. TensorRT-LLM: tensor_parallel_size, or 1 with enable_attention_dp.
     #[arg(long, value_name = "N")]
     tp: Option<u32>,
     /// Pipeline stages
+    ///
+    /// vLLM: --pipeline-parallel-size. SGLang: --pp-size. TensorRT-LLM: pipeline_parallel_size.
     #[arg(long, value_name = "N")]
     pp: Option<u32>,
-    /// Chips that share the routed experts of a layer
+    /// Chips that share the routed experts of a layer; groups of chips with --moe-tp
+    ///
+    /// vLLM: tp * dp with --enable-expert-parallel, else 1. SGLang: --ep-size. TensorRT-LLM: moe_expert_parallel_size.
     #[arg(long, value_name = "N")]
     ep: Option<u32>,
+    /// Chips that split each routed expert; ep * moe-tp chips hold all experts of a layer once [default: 1]
+    ///
+    /// vLLM: tp * dp without --enable-expert-parallel, else 1. SGLang: --tp-size over --ep-size. TensorRT-LLM:
+    /// moe_tensor_parallel_size.
+    #[arg(long, value_name = "N")]
+    moe_tp: Option<u32>,
+    /// How tokens reach the routed experts: each copy sent to its expert, or all tokens gathered by all that share the experts
+    /// [default: all-to-all]
+    ///
+    /// vLLM: --all2all-backend deepep_low_latency or its like, and allgather_reducescatter. SGLang: --moe-a2a-backend deepep
+    /// or its like, and none. TensorRT-LLM: all-to-all with enable_attention_dp, else an all-reduce, which is all-gather here.
+    #[arg(long, value_enum, value_name = "EXCHANGE")]
+    moe_exchange: Option<ExchangeFlag>,
     /// Replicas of attention and dense layers
+    ///
+    /// Beside experts that the replicas share, this is attention data parallel. vLLM: --data-parallel-size. SGLang:
+    /// --dp-size with --enable-dp-attention. TensorRT-LLM: tensor_parallel_size with enable_attention_dp.
     #[arg(long, value_name = "N")]
     dp: Option<u32>,
     /// Ranks that share a sequence (context parallel) [default: 1]
+    ///
+    /// vLLM: --prefill-context-parallel-size.
     #[arg(long, value_name = "N")]
     cp: Option<u32>,
+    /// Decode: chips of a tensor-parallel group that share the tokens of a KV cache [default: 1]
+    ///
+    /// Without it, each of them holds the latent, or a KV head that others hold too, of all tokens. It divides --tp. vLLM:
+    /// --decode-context-parallel-size. SGLang: --dcp-size. TensorRT-LLM: cp_config with cp_type HELIX.
+    #[arg(long, value_name = "N")]
+    dcp: Option<u32>,
     /// Micro-batches per step
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     microbatches: Option<u32>,
@@ -151,7 +190,11 @@ impl QuestionArgs {
         request.workload.overlap = !self.no_overlap;
         // A dense model in a table of several has no experts to share.
         if self.model.is_none() && is_dense {
-            request.pins.ep = None;
+            (request.pins.ep, request.pins.moe_tp, request.pins.moe_exchange) = (None, None, None);
+        }
+        // Nor has another phase in a table a cache to share.
+        if self.phase.is_none() && phase != Phase::Decode {
+            request.pins.dcp = None;
         }
         Ok(request)
     }
@@ -160,14 +203,22 @@ impl QuestionArgs {
     fn point(&self) -> Point {
         let number_type = self.number_type.map(|flag| NumberType::from(flag).name().to_owned());
         let pipeline = PIPELINES.iter().find(|name| PipelineSchedule::named(name) == Some(self.pipeline));
-        let texts = [("type", number_type), ("workload.pipeline", pipeline.map(|name| (*name).to_owned()))];
+        let named = |exchange: &&&str| ExpertExchange::named(exchange) == self.moe_exchange.map(ExpertExchange::from);
+        let exchange = EXCHANGES.iter().find(named).map(|name| (*name).to_owned());
+        let texts = [
+            ("type", number_type),
+            ("workload.pipeline", pipeline.map(|name| (*name).to_owned())),
+            ("plan.moe_exchange", exchange),
+        ];
         let counts = [
             ("workload.mtp", Some(self.mtp)),
             ("plan.tp", self.tp),
             ("plan.pp", self.pp),
             ("plan.ep", self.ep),
+            ("plan.moe_tp", self.moe_tp),
             ("plan.dp", self.dp),
             ("plan.cp", self.cp),
+            ("plan.dcp", self.dcp),
             ("plan.microbatches", self.microbatches),
         ];
         let numbers = [

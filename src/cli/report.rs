@@ -8,15 +8,22 @@ use crate::cli::error::Error;
 use crate::cli::output::print;
 use crate::cli::progress::{Progress, Shown};
 use crate::cli::question::chip_of;
+use crate::files::read_within;
 use crate::projection::claims::{Judged, judge};
 use crate::projection::model_table::{DEFAULT_CHIP, ModelTable};
 use crate::projection::outlook::{Outlook, outlook};
-use crate::projection::{ChipModel, Phase};
+use crate::projection::{ChipModel, Phase, Request};
 use crate::record::{self, Record};
 use crate::report::terminal::summary::{RunSummary, summary};
-use crate::report::{self, Page, ProjectedRow, ProjectionPair, terminal};
+use crate::report::{self, EmbeddedModel, Page, ProjectedRow, ProjectionPair, terminal};
 use crate::specs::Chip;
 
+/// A page with the model stays below this many bytes, so that it can still be sent around.
+const MOST_WITH_MODEL: usize = 2_000_000;
+/// The most bytes of a file of the module.
+const MOST_OF_MODULE: u64 = 4 << 20;
+/// Where `make web` puts the module.
+const BUILT: &str = "out/web";
 /// The model whose decode is shown in depth.
 const DEFAULT_MODEL: &str = "deepseek-v3";
 const EXAMPLES: &str = "\
@@ -25,6 +32,7 @@ Examples:
   supernode report results/*.json -o page.html  several devices side by side
   supernode report --chip h800 --fabric h800-ib --chips 320    no record: a chip from published figures
   supernode report mine.json --measured-only    without projections
+  supernode report mine.json --module out/web   what-ifs by the model itself, which `make web` has built
   supernode report mine.json --details          all tables of the record and its projections on the terminal
 
 The page is one file: no network, charts and what-ifs included, the records embedded.";
@@ -41,6 +49,9 @@ pub(super) struct Args {
     output: Option<PathBuf>,
     #[command(flatten)]
     projected: ProjectedArgs,
+    /// The folder in which `make web` put the model; from it, the page's what-ifs are answered [default: out/web, if it is there]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "measured_only")]
+    module: Option<PathBuf>,
     /// Print all tables instead of one screen: cases, ceilings, trials, caveats, projections
     #[arg(long)]
     details: bool,
@@ -87,7 +98,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     }
     let records = load_records(&args.files)?;
     let report = Report::new(&records, &args.projected)?;
-    report.write(&path)?;
+    let answered = report.write_with_model(&path, args.module.as_deref())?;
     match (records.as_slice(), args.files.as_slice()) {
         _ if args.details => {
             report.print_details()?;
@@ -95,6 +106,9 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         }
         ([_], [file]) => report.print_summary(file, &path)?,
         _ => print(&format!("wrote {}\n", path.display()))?,
+    }
+    if let Some(answered) = answered {
+        print(&format!("what-ifs: {answered}\n"))?;
     }
     if args.open {
         open::that_detached(&path).map_err(|error| {
@@ -116,7 +130,8 @@ pub(super) struct Report<'a> {
     records: &'a [Record],
     /// Rows of each chip; the first chip is that of the headline.
     projected: Vec<Vec<ProjectedRow>>,
-    outlook: Option<Outlook>,
+    /// What was asked, and its answer.
+    outlook: Option<(Request, Outlook)>,
     claims: Vec<Judged>,
 }
 
@@ -139,9 +154,8 @@ impl<'a> Report<'a> {
         };
         let projected = chips.iter().map(rows).collect();
         let model = table.models.iter().find(|model| !asked.model.is_empty() || model.name == DEFAULT_MODEL);
-        let outlook = model
-            .zip(chips.first())
-            .and_then(|(model, chip)| outlook(&table.request(chip, model, Phase::Decode), &table.baseline).ok());
+        let request = model.zip(chips.first()).map(|(model, chip)| table.request(chip, model, Phase::Decode));
+        let outlook = request.and_then(|request| outlook(&request, &table.baseline).ok().map(|found| (request, found)));
         progress.step_silently();
         let claims = judged()?;
         progress.finish();
@@ -153,10 +167,38 @@ impl<'a> Report<'a> {
     /// # Errors
     /// [`Error::Input`] where it cannot be written.
     pub(super) fn write(&self, path: &Path) -> Result<(), Error> {
-        let pairs: Vec<ProjectionPair> = self.projected.iter().flatten().filter_map(ProjectedRow::pair).collect();
-        let (outlook, claims) = (self.outlook.as_ref(), self.claims.as_slice());
-        let page = report::page(&Page { records: self.records, projections: &pairs, outlook, claims });
-        record::write_atomically(path, page.as_bytes()).map_err(|error| Error::Input(error.to_string()))
+        write(path, &self.page(None))
+    }
+
+    /// The same with the model itself, where it is at hand and the page stays small. Returns what answers the what-ifs;
+    /// `None` where the page has none.
+    ///
+    /// # Errors
+    /// [`Error::Input`] where it cannot be written, or the folder that was named has no module.
+    fn write_with_model(&self, path: &Path, folder: Option<&Path>) -> Result<Option<String>, Error> {
+        let Some((request, _)) = &self.outlook else { return self.write(path).map(|()| None) };
+        let grid = "interpolated, within 2 % of the model";
+        let model = match embedded(folder.unwrap_or(BUILT.as_ref()), request) {
+            Err(error) if folder.is_some() => return Err(error),
+            Err(_) => {
+                self.write(path)?;
+                return Ok(Some(format!("{grid} (--module embeds the model)")));
+            }
+            Ok(model) => model,
+        };
+        let page = self.page(Some(&model));
+        if page.len() < MOST_WITH_MODEL {
+            write(path, &page)?;
+            return Ok(Some("answered by the model itself, which lies in the page".to_owned()));
+        }
+        self.write(path)?;
+        Ok(Some(format!("{grid}; with it the page exceeds 2 MB")))
+    }
+
+    fn page(&self, model: Option<&EmbeddedModel>) -> String {
+        let projections: Vec<ProjectionPair> = self.projected.iter().flatten().filter_map(ProjectedRow::pair).collect();
+        let outlook = self.outlook.as_ref().map(|(_, outlook)| outlook);
+        report::page(&Page { records: self.records, projections: &projections, outlook, claims: &self.claims, model })
     }
 
     /// Prints one screen about the first record.
@@ -185,6 +227,23 @@ impl<'a> Report<'a> {
         let projected = self.projected.iter().map(|rows| terminal::projection::table(rows));
         print(&records.chain(projected).collect::<Vec<_>>().join("\n"))
     }
+}
+
+fn write(path: &Path, page: &str) -> Result<(), Error> {
+    record::write_atomically(path, page.as_bytes()).map_err(|error| Error::Input(error.to_string()))
+}
+
+/// The model that `make web` put into a folder.
+fn embedded(folder: &Path, request: &Request) -> Result<EmbeddedModel, Error> {
+    let read = |name: &str| {
+        let path = folder.join(name);
+        read_within(&path, MOST_OF_MODULE).map_err(|error| {
+            Error::Input(format!("{}: {error}; name the folder that `make web` has built", path.display()))
+        })
+    };
+    let (loader, module) = (read("model.js")?, read("model_bg.wasm.gz")?);
+    EmbeddedModel::new(&String::from_utf8_lossy(&loader), &module, request)
+        .map_err(|reason| Error::Input(format!("the model in {}: {reason}", folder.display())))
 }
 
 /// The chips that are projected, that of the headline first: the one that is named; else the measured GPUs, and behind them

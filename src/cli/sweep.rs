@@ -37,7 +37,7 @@ A spec is TOML; each key has one value, a list, or { from, to, count, spacing = 
   fabric = [\"cloudmatrix384\", \"roce-cluster\"]       # also: chip, baseline, chips, type
   chips = [96, 192, 384]
   workload.kv_len = [4096, 16384]                     # also: prompt_len, chunk_tokens, tpot_limit_ms, mtp, ...
-  plan.ep = [32, 96]                                  # also: tp, pp, dp, cp, microbatches, batch_per_chip
+  plan.ep = [32, 96]                                  # also: tp, pp, moe_tp, dp, cp, dcp, batch_per_chip, ...
   [set]                                               # any key of a chip or fabric file
   chip.memory.bandwidth_bytes_per_s = { from = 1.6e12, to = 6.4e12, count = 3, spacing = \"log\" }
   fabric.tiers.supernode.latency_s = [200e-9, 1.9e-6]

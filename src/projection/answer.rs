@@ -120,6 +120,10 @@ fn caveats(
     let workload = &request.workload;
     let mut list = vec![ProjectionCaveat::Projected];
     list.extend(request.chip.caveats.iter().cloned());
+    let (stored, multiplied) = (request.type_in_use(), request.product_type());
+    if stored != multiplied {
+        list.push(ProjectionCaveat::Widened { stored, multiplied, chip: request.chip.name.clone() });
+    }
     if request.model.moe.is_some() && plan.ep > 1 {
         list.push(ProjectionCaveat::ExpertLoad(workload.expert_load.clone()));
     }

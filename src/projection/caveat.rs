@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::kernels::Family;
 use crate::projection::expert_load::ExpertLoad;
 use crate::projection::parallel_plan::Recompute;
 use crate::record::Caveat;
+use crate::specs::NumberType;
 use crate::units::Seconds;
 
 /// One caveat. Its text is made by `Display`; JSON holds that text.
@@ -19,6 +20,15 @@ pub enum ProjectionCaveat {
     DegreesCountDies {
         /// Dies of a package.
         dies: f64,
+        /// The chip.
+        chip: String,
+    },
+    /// The chip has no unit for the type of the weights, and widens them as it multiplies.
+    Widened {
+        /// The type that the weights are stored in.
+        stored: NumberType,
+        /// The type that the products run in.
+        multiplied: NumberType,
         /// The chip.
         chip: String,
     },
@@ -76,6 +86,8 @@ pub enum ProjectionCaveat {
         /// The claim's title.
         claim: String,
     },
+    /// One of the others in words, of a chip that came as JSON.
+    Worded(String),
     /// What counts as scaling.
     ScalingRule {
         /// Share of the smallest machine's rate per chip.
@@ -93,6 +105,10 @@ impl fmt::Display for ProjectionCaveat {
             }
             Self::DegreesCountDies { dies, chip } => {
                 write!(f, "degrees (tp, pp, ep, dp, cp) count dies, {dies} to one {chip}")
+            }
+            Self::Widened { stored, multiplied, chip } => {
+                let (stored, multiplied) = (stored.name(), multiplied.name());
+                write!(f, "{chip} has no unit for {stored}: its weights are read as {stored}, but multiplied in {multiplied}")
             }
             Self::Record(caveat) => write!(f, "{caveat}"),
             Self::IncompleteRecord => f.write_str("the record is not complete: some planned cases are missing"),
@@ -152,6 +168,7 @@ impl fmt::Display for ProjectionCaveat {
             Self::CircularReading { claim } => {
                 write!(f, "{claim}: a reading whose inputs come from the announcement itself does not count")
             }
+            Self::Worded(text) => f.write_str(text),
             Self::ScalingRule { keeps, source } => {
                 write!(f, "to scale is to keep {:.0} % of the smallest machine's rate a chip: {source}", keeps * 100.0)
             }
@@ -162,6 +179,12 @@ impl fmt::Display for ProjectionCaveat {
 impl Serialize for ProjectionCaveat {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ProjectionCaveat {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::Worded)
     }
 }
 

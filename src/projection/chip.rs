@@ -5,13 +5,17 @@ mod measured;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::costs::Costs;
 use crate::projection::parallel_plan::Phase;
 use crate::specs::{Chip, NumberType, Sourced};
 
-/// A chip: peaks, memory, links, fixed costs, and the shares of its peaks that kernels reach.
-#[derive(Debug, Clone, PartialEq)]
+/// A chip: peaks, memory, links, fixed costs, and the shares of its peaks that kernels reach. Its JSON holds all of it, so that
+/// a page can ask about a measured chip without reading the record again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ChipModel {
     /// Name.
     pub name: String,
@@ -52,7 +56,7 @@ pub struct ChipModel {
 }
 
 /// Share of each roof.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ClassEfficiency<T> {
     /// Of the arithmetic peak.
     pub compute: T,
@@ -61,7 +65,7 @@ pub struct ClassEfficiency<T> {
 }
 
 /// One value for each class of op.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ByClass<T> {
     /// Attention proper, without its projections.
     pub attention: T,
@@ -138,23 +142,42 @@ impl ChipModel {
         self.capacity = Sourced::assumed(bytes, bytes, bytes, "given on the command line");
     }
 
-    /// The type of a phase where none is asked for. Serving takes the smallest that the chip computes in, training 16
-    /// bits.
+    /// The type of a phase where none is asked for. Serving takes the 8 bits that the chip computes in faster than in 16,
+    /// training 16 bits. Nothing takes 4 bits unasked: not every model is given out in them.
     pub fn default_type(&self, phase: Phase) -> NumberType {
-        use NumberType::{Bf16, F16, F32, Fp8, Int8};
-        let order: &[NumberType] = match phase {
-            Phase::Training => &[Bf16, F16, F32],
-            Phase::Prefill | Phase::Decode => &[Int8, Fp8, Bf16, F16, F32],
-        };
-        order.iter().copied().find(|number_type| self.peaks.contains_key(number_type)).unwrap_or(F32)
+        use NumberType::{F32, Fp8, Int8};
+        let wide = self.wide_type().unwrap_or(F32);
+        let rate = |number_type: NumberType| self.peaks.get(&number_type).map_or(0.0, |peak| peak.value);
+        match phase {
+            Phase::Training => wide,
+            Phase::Prefill | Phase::Decode => {
+                [Int8, Fp8].into_iter().find(|narrow| rate(*narrow) > rate(wide)).unwrap_or(wide)
+            }
+        }
     }
 
-    /// The type that attention runs in: 16 bits where weights have 8 (as FlashMLA, and MLA on Ascend, do).
+    /// The widest of the types for models that the chip computes in: 16 bits, else f32.
+    fn wide_type(&self) -> Option<NumberType> {
+        use NumberType::{Bf16, F16, F32};
+        [Bf16, F16, F32].into_iter().find(|number_type| self.peaks.contains_key(number_type))
+    }
+
+    /// The type that attention runs in: 16 bits where weights have fewer (as FlashMLA, and MLA on Ascend, do).
     pub fn attention_type(&self, number_type: NumberType) -> NumberType {
+        use NumberType::{Bf16, F16, F32};
         match number_type {
-            NumberType::Int8 | NumberType::Fp8 if self.peaks.contains_key(&NumberType::Bf16) => NumberType::Bf16,
-            NumberType::Int8 | NumberType::Fp8 if self.peaks.contains_key(&NumberType::F16) => NumberType::F16,
-            other => other,
+            F32 | Bf16 | F16 => number_type,
+            narrow => self.wide_type().unwrap_or(narrow),
+        }
+    }
+
+    /// The type that products of weights in `number_type` run in: 16 bits where the chip has no unit for 4, so that it
+    /// widens the weights as it multiplies.
+    pub fn product_type(&self, number_type: NumberType) -> NumberType {
+        if number_type.widens() && !self.peaks.contains_key(&number_type) {
+            self.wide_type().unwrap_or(number_type)
+        } else {
+            number_type
         }
     }
 }

@@ -10,9 +10,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::kernels::StorageType;
+use crate::printable::printable;
 use crate::projection::op::{Class, MeasuredShape, Op, OpTime};
 use crate::record::{Bound, Case, Record};
 use crate::specs::NumberType;
@@ -60,7 +61,7 @@ impl Serialize for CostOrigin {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Point {
     sizes: Sizes,
     /// Roofline over time.
@@ -82,7 +83,8 @@ struct Curve {
 }
 
 /// The measured kernels of a device.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Listed", try_from = "Listed")]
 pub struct Costs {
     curves: BTreeMap<(&'static str, StorageType), Curve>,
     peaks: BTreeMap<StorageType, FlopPerSecond>,
@@ -90,6 +92,40 @@ pub struct Costs {
     launch: Seconds,
     /// See [`Costs::spread`].
     spread: f64,
+}
+
+/// The same as JSON has it, where the curves are a list: its objects have texts as keys.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    curves: Vec<(String, StorageType, Vec<Point>)>,
+    peaks: BTreeMap<StorageType, FlopPerSecond>,
+    bandwidth: BytesPerSecond,
+    launch: Seconds,
+    spread: f64,
+}
+
+impl From<Costs> for Listed {
+    fn from(costs: Costs) -> Self {
+        let Costs { curves, peaks, bandwidth, launch, spread } = costs;
+        let listed = curves.into_iter().map(|((name, element), curve)| (name.to_owned(), element, curve.points));
+        Self { curves: listed.collect(), peaks, bandwidth, launch, spread }
+    }
+}
+
+impl TryFrom<Listed> for Costs {
+    type Error = String;
+
+    fn try_from(listed: Listed) -> Result<Self, String> {
+        let Listed { curves, peaks, bandwidth, launch, spread } = listed;
+        let keyed = curves.into_iter().map(|(name, element, points)| {
+            let known = KERNELS.into_iter().find(|known| *known == name);
+            let known =
+                known.ok_or_else(|| format!("kernel {}: not one that layers are made of", printable(&name, 60)))?;
+            Ok(((known, element), Curve::new(points)))
+        });
+        Ok(Self { curves: keyed.collect::<Result<_, String>>()?, peaks, bandwidth, launch, spread })
+    }
 }
 
 const KERNELS: [&str; 9] =
@@ -110,7 +146,7 @@ impl Costs {
             }
         }
         let curves: BTreeMap<_, _> = points.into_iter().map(|(key, points)| (key, Curve::new(points))).collect();
-        let peaks = [StorageType::F32, StorageType::F16]
+        let peaks = [StorageType::F32, StorageType::F16, StorageType::Nvfp4, StorageType::Mxfp4]
             .into_iter()
             .filter_map(|element| Some((element, record.fma_ceiling(element)?)))
             .collect();
@@ -145,7 +181,7 @@ impl Costs {
     /// Time of an op in a number type, times `factor`; `None` if its kernel was not measured. `shape` is that of `op`.
     /// A measured time includes the launch.
     pub fn time(&self, shape: &MeasuredShape, op: &Op, number_type: NumberType, factor: f64) -> Option<OpTime> {
-        let element = element_of(number_type);
+        let element = self.element_of(shape, number_type);
         let (name, sizes) = query(shape);
         let curve = self.curves.get(&(name, element))?;
         if let Some(hit) = curve.exact(&sizes) {
@@ -164,7 +200,7 @@ impl Costs {
     /// Where the cost of a shape comes from; `None` if its kernel was not measured.
     pub fn origin(&self, shape: &MeasuredShape, number_type: NumberType) -> Option<CostOrigin> {
         let (name, sizes) = query(shape);
-        let curve = self.curves.get(&(name, element_of(number_type)))?;
+        let curve = self.curves.get(&(name, self.element_of(shape, number_type)))?;
         Some(if curve.exact(&sizes).is_some() {
             CostOrigin::Measured
         } else if curve.contains(&sizes) {
@@ -173,12 +209,21 @@ impl Costs {
             CostOrigin::Extrapolated
         })
     }
-}
 
-/// The storage type whose kernels serve a number type: a record has f32 and f16. No number type takes the cases of weights
-/// that alone are quantised: it names what the units multiply, and fp8 there means fp8 activations too.
-fn element_of(number_type: NumberType) -> StorageType {
-    if number_type == NumberType::F32 { StorageType::F32 } else { StorageType::F16 }
+    /// The storage type whose kernels serve a number type. A record's kernels of 4-bit weights widen them, as a chip does
+    /// that has no units for them, and a record has none. Its fp8 kernels widen too: but fp8 asks for units that multiply
+    /// fp8, so that no type takes those cases.
+    fn element_of(&self, shape: &MeasuredShape, number_type: NumberType) -> StorageType {
+        let is_product = matches!(shape, MeasuredShape::Matmul { .. });
+        let has_f16 = || self.curves.contains_key(&(query(shape).0, StorageType::F16));
+        match number_type {
+            NumberType::F32 => StorageType::F32,
+            NumberType::Nvfp4 if is_product => StorageType::Nvfp4,
+            NumberType::Mxfp4 if is_product => StorageType::Mxfp4,
+            NumberType::Nvfp4 | NumberType::Mxfp4 if !has_f16() => StorageType::F32,
+            _ => StorageType::F16,
+        }
+    }
 }
 
 /// Kernel and sizes of a shape.

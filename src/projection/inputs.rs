@@ -193,7 +193,7 @@ pub(super) fn sources(request: &Request) -> Vec<CostSource> {
 
 /// All inputs of a request.
 pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
-    let number_type = request.type_in_use();
+    let (number_type, product_type) = (request.type_in_use(), request.product_type());
     let attention_type = request.chip.attention_type(number_type);
     let chips = u64::from(request.chips);
     let Request { chip, fabric, workload, model, .. } = request;
@@ -201,9 +201,13 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
     let scale_up = chip.scale_up.clone();
     let mut list = Vec::with_capacity(48);
     for (kind, peak) in &mut chip.peaks {
-        let section = if *kind == number_type { Section::Peak } else { Section::AttentionPeak };
+        // The peaks of 4-bit types came after the others. Drawn where they are not in use, they would shift all draws.
+        if kind.widens() && *kind != product_type {
+            continue;
+        }
+        let section = if *kind == product_type { Section::Peak } else { Section::AttentionPeak };
         let input = Input::drawn(InputName(["peak ", kind.name(), ""]), peak).shown(section, Unit::FlopPerSecond);
-        list.push(input.shown_if(*kind == number_type || *kind == attention_type));
+        list.push(input.shown_if(*kind == product_type || *kind == attention_type));
     }
     let classes = &mut chip.efficiency;
     add_class(&mut list, "attention", "attention", &mut classes.attention, ShownRoofs::Both);

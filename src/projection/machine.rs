@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::projection::chip::{ByClass, ClassEfficiency};
+use crate::projection::chip::{ByClass, ChipModel, ClassEfficiency};
 use crate::projection::costs::Costs;
 use crate::projection::fabric::{Link, rank_links};
 use crate::projection::op::{Class, Op, OpTime};
@@ -68,7 +68,7 @@ pub struct Machine {
     pub links: Vec<Link>,
     /// Bytes per element.
     pub widths: Widths,
-    /// Type of matrix products.
+    /// Type of weights, and of matrix products unless the chip widens it.
     pub number_type: NumberType,
     /// Memory of a rank that may be filled.
     pub capacity: Bytes,
@@ -91,7 +91,7 @@ impl Machine {
     /// [`Infeasible::NoSuchType`].
     pub fn new(request: &Request, scenario: Scenario) -> Result<Self, Infeasible> {
         let chip = &request.chip;
-        let number_type = request.type_in_use();
+        let (number_type, product_type) = (request.type_in_use(), request.product_type());
         let peak_of = |wanted: NumberType| {
             chip.peaks.get(&wanted).map(|peak| scenario.rate(peak)).ok_or_else(|| Infeasible::NoSuchType {
                 chip: chip.name.clone(),
@@ -100,7 +100,7 @@ impl Machine {
             })
         };
         let dies = chip.dies.value.max(1.0);
-        let nominal = peak_of(number_type)?;
+        let nominal = peak_of(product_type)?;
         let clock = if request.phase == Phase::Decode { 1.0 } else { scenario.rate(&chip.sustained_clock) };
         let peak = nominal * clock;
         let attention_peak = peak_of(chip.attention_type(number_type))? * clock / dies;
@@ -134,10 +134,7 @@ impl Machine {
             splits_cores: chip.splits_cores,
             smooth_ridge: chip.costs.is_none(),
             links: links_of(request, dies, scenario),
-            widths: Widths {
-                index_peak: (peak / dies / attention_peak).max(1.0),
-                ..widths(request, number_type, scenario)
-            },
+            widths: widths(request, scenario),
             number_type,
             capacity: Bytes::new(chip.capacity.value * chip.usable.value / dies),
             head_positions: if request.phase == Phase::Training { f64::INFINITY } else { 1.0 },
@@ -186,52 +183,59 @@ impl Machine {
 }
 
 /// How each part of the model is stored: as its checkpoint has it, or in the type in use.
-fn widths(request: &Request, number_type: NumberType, scenario: Scenario) -> Widths {
-    let checkpoint = &request.model.checkpoint;
-    let (weight, activation) = (number_type.size_bytes(), number_type.size_bytes().max(2.0));
+fn widths(request: &Request, scenario: Scenario) -> Widths {
+    let (chip, checkpoint) = (&request.chip, &request.model.checkpoint);
+    let (number_type, product_type) = (request.type_in_use(), request.product_type());
+    let activation = product_type.size_bytes().max(2.0);
+    let in_use = Stored { weight: number_type.size_bytes(), operand: product_type.size_bytes(), peak: 1.0 };
     let serves = request.phase != Phase::Training && !checkpoint.is_plain();
-    let stored = |kind: CheckpointType| {
-        if serves { part(request, number_type, scenario, kind) } else { plain(weight, activation) }
-    };
+    let stored = |kind: CheckpointType| if serves { part(request, in_use, scenario, kind) } else { in_use };
     let has_narrow = serves && checkpoint.has_four_bits();
+    // An indexer multiplies in 8 bits where the other products have as few or fewer.
+    let indexed = if product_type.widens() { eight_bits(chip) } else { Some(product_type) };
+    let index_peak = indexed.map_or(1.0, |own| share(chip, scenario, own, chip.attention_type(number_type)));
     Widths {
-        weight,
+        in_use,
         mixer: stored(checkpoint.mixer),
         dense: stored(checkpoint.dense),
         shared: stored(checkpoint.shared),
         experts: stored(checkpoint.experts),
-        index_peak: 1.0,
+        index_peak: index_peak.max(1.0),
         head: if serves { checkpoint.head.bytes().min(activation) } else { activation },
-        table: if has_narrow { activation } else { weight },
+        table: if has_narrow { activation } else { in_use.weight },
         activation,
         cache: if serves && checkpoint.cache.bits() < 16 { checkpoint.cache.bytes() } else { activation },
     }
 }
 
-/// A part in the number type in use.
-fn plain(weight: f64, activation: f64) -> Stored {
-    Stored { weight, operand: weight.min(activation), peak: 1.0 }
-}
-
 /// A part of a quantised checkpoint.
 ///
-/// - Wider than the type in use, it stays so, and its products run at the peak of its own width.
-/// - Of four bits, it stays so: kernels expand such weights while they multiply.
+/// - Wider than the type in use and than other parts, it stays so, and its products run at the peak of its own width. The
+///   narrowest parts are what the type in use stands for.
+/// - Of four bits, it stays so: kernels expand such weights while they multiply, unless the chip has units for them.
 /// - Otherwise it is converted to the type in use as it is loaded.
-fn part(request: &Request, number_type: NumberType, scenario: Scenario, kind: CheckpointType) -> Stored {
-    let (in_use, activation) = (number_type.size_bytes(), number_type.size_bytes().max(2.0));
+fn part(request: &Request, in_use: Stored, scenario: Scenario, kind: CheckpointType) -> Stored {
     let width = kind.bits() as f64 / 8.0;
-    if width > in_use {
+    if width > in_use.weight && kind.bits() > request.model.checkpoint.least_bits() {
         let chip = &request.chip;
-        let wide = chip.attention_type(number_type);
-        let eight = [NumberType::Fp8, NumberType::Int8].into_iter().find(|kind| chip.peaks.contains_key(kind));
-        let own = if width < 2.0 { eight.unwrap_or(wide) } else { wide };
-        let peak = |kind: NumberType| chip.peaks.get(&kind).map(|peak| scenario.rate(peak));
-        let share = peak(own).zip(peak(number_type)).map_or(1.0, |(own, in_use)| own / in_use);
-        return Stored { weight: kind.bytes(), operand: own.size_bytes().min(activation), peak: share };
+        let wide = chip.attention_type(request.type_in_use());
+        let own = if width < 2.0 { eight_bits(chip).unwrap_or(wide) } else { wide };
+        let peak = share(chip, scenario, own, request.product_type());
+        return Stored { weight: kind.bytes(), operand: own.size_bytes(), peak };
     }
-    let weight = if kind.bits() == 4 { kind.bytes() } else { in_use };
-    Stored { weight, operand: in_use.min(activation), peak: 1.0 }
+    let weight = if kind.bits() == 4 { kind.bytes() } else { in_use.weight };
+    Stored { weight, ..in_use }
+}
+
+/// The type of 8 bits that a chip computes in, if any.
+fn eight_bits(chip: &ChipModel) -> Option<NumberType> {
+    [NumberType::Fp8, NumberType::Int8].into_iter().find(|kind| chip.peaks.contains_key(kind))
+}
+
+/// The peak of a type over that of another; 1 where the chip lacks one of them.
+fn share(chip: &ChipModel, scenario: Scenario, own: NumberType, of: NumberType) -> f64 {
+    let peak = |kind: NumberType| chip.peaks.get(&kind).map(|peak| scenario.rate(peak));
+    peak(own).zip(peak(of)).map_or(1.0, |(own, of)| own / of)
 }
 
 /// Tiers as ranks see them. A fabric's file knows the dies of the chip that it was built for. On another chip of

@@ -58,9 +58,10 @@ pub fn local_parameters(model: &Model, plan: &ParallelPlan, mtp_modules: f64) ->
         match (layer.ffn, &model.moe) {
             (Ffn::Dense(width), _) => sum.ffn += count * model.dense_parameters(width) / tp,
             (Ffn::Experts, Some(moe)) => {
-                let shared = if shared_elsewhere(moe, plan) { 0.0 } else { model.shared_parameters() };
+                let shared =
+                    if shared_elsewhere(moe, plan) { 0.0 } else { model.shared_parameters() / plan.gathering() };
                 sum.shared += count * (shared + model.router_parameters());
-                sum.experts += count * expert_slots(moe, plan) * model.expert_parameters();
+                sum.experts += count * expert_slots(moe, plan) * model.expert_parameters() / f64::from(plan.moe_tp);
             }
             _ => {}
         }
@@ -84,9 +85,10 @@ pub fn serving(model: &Model, plan: &ParallelPlan, machine: &Machine, served: Se
     let Served { length, pass_tokens, mtp_modules } = served;
     let parameters = local_parameters(model, plan, mtp_modules);
     // A stage holds its layers for all sequences of its group, so the number of stages cancels. Context parallelism
-    // cancels too: it splits each of as many times more sequences.
-    let sequences = plan.batch_per_chip / machine.dies * f64::from(plan.tp);
-    let split = [f64::from(plan.tp), f64::from(plan.cp)];
+    // cancels too: it splits each of as many times more sequences. That of decode splits those of its own group.
+    let dcp = f64::from(plan.dcp);
+    let sequences = plan.batch_per_chip / machine.dies * f64::from(plan.tp) / dcp;
+    let split = [f64::from(plan.tp), f64::from(plan.cp) * dcp];
     let kept = |layer: &Layer| sequence_bytes(&layer.mixer, length, split, &machine.widths);
     let of_layers: f64 = model.kinds.iter().map(|kind| kind.count as f64 * kept(&kind.layer)).sum();
     let of_sequence = of_layers + mtp_modules * kept(&model.mtp);
@@ -131,12 +133,13 @@ pub fn training(request: &Request, plan: &ParallelPlan, machine: &Machine, recom
     let parameters = local_parameters(model, plan, 0.0);
     let tp = f64::from(plan.tp);
     let replicas = f64::from(plan.dp) * f64::from(plan.cp);
-    let expert_replicas = (tp * replicas / f64::from(plan.ep)).max(1.0);
+    let expert_replicas = (tp * replicas / f64::from(plan.ep) / f64::from(plan.moe_tp)).max(1.0);
     let all = parameters.all();
     let hidden = model.hidden as f64;
     let state = 12.0 * (parameters.dense() / replicas + parameters.experts / expert_replicas);
     let of_experts = |inputs: f64, inner: f64| {
-        let copy = |moe: Moe| inputs * hidden + inner * moe.intermediate as f64;
+        // Ranks that split an expert hold its inputs whole, and each a slice of what is inside.
+        let copy = |moe: Moe| inputs * hidden * f64::from(plan.moe_tp) + inner * moe.intermediate as f64;
         model.moe.map_or(0.0, |moe| moe.top_k as f64 * copy(moe) * machine.widths.activation)
     };
     let expert_bytes = of_experts(2.0, 3.0);
@@ -153,7 +156,7 @@ pub fn training(request: &Request, plan: &ParallelPlan, machine: &Machine, recom
         machine,
         MemoryUse {
             // 8-bit products quantise from 16-bit weights, which stay.
-            weights: all * machine.widths.weight.max(2.0),
+            weights: all * machine.widths.in_use.weight.max(2.0),
             kv_cache: 0.0,
             activations: in_flight + one_layer,
             optimizer: all * 4.0 + state,

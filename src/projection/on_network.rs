@@ -10,7 +10,7 @@ use crate::projection::fabric::placement::{Experts, Placement};
 use crate::projection::fabric::{AllToAll, Direction, Group, Site, all_to_all, dispatch, rank_links};
 use crate::projection::machine::{Machine, WireFactors};
 use crate::projection::ops::copies;
-use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan};
 use crate::projection::pass::Rank;
 use crate::projection::phases::{self, typical};
 use crate::projection::request::{Infeasible, Request};
@@ -50,6 +50,14 @@ pub enum OnNetworkError {
     NoExchange {
         /// The model.
         model: String,
+    },
+    /// Ranks of the exchange are no neighbours.
+    #[error(
+        "flows and faults number ranks as neighbours, which those of an exchange are not with moe-tp {moe_tp}: leave it out"
+    )]
+    SplitExperts {
+        /// Ranks that split each expert.
+        moe_tp: u32,
     },
 }
 
@@ -94,7 +102,13 @@ struct Asked {
 
 /// Dispatch and combine of the pass that sets the pace, with ranks as the fabric counts them.
 fn exchanges(request: &Request, plan: &ParallelPlan, machine: &Machine) -> Result<[Asked; 2], OnNetworkError> {
+    if plan.moe_tp > 1 {
+        return Err(OnNetworkError::SplitExperts { moe_tp: plan.moe_tp });
+    }
     let none = || OnNetworkError::NoExchange { model: request.model.name.clone() };
+    if plan.moe_exchange == ExpertExchange::AllGather {
+        return Err(none());
+    }
     let moe = request.model.moe.as_ref().ok_or_else(none)?;
     // Ranks of the plan are dies; those of a fabric that knows none are chips.
     let share = machine.dies / request.fabric.ranks_per_chip() as f64;

@@ -17,7 +17,14 @@ pub(super) fn operators(request: &Request, plan: &ParallelPlan, machine: &Machin
     let (layer, ..) = typical_layer(&rank, &setting);
     let mut list: Vec<Operator> = layer.ops.blocks().into_iter().flatten().map(|op| operator(op, machine)).collect();
     let wire = layer.wire;
-    for (name, time_s) in [("dispatch", wire.dispatch), ("combine", wire.combine), ("all-reduce", wire.attention)] {
+    let gathered = if plan.gathering() > 1.0 { wire.ffn } else { Seconds::ZERO };
+    let collectives = [
+        ("dispatch", wire.dispatch),
+        ("combine", wire.combine),
+        ("all-reduce", wire.attention),
+        ("all-reduce of experts", gathered),
+    ];
+    for (name, time_s) in collectives {
         if time_s > Seconds::ZERO {
             let (flop, bytes, bound_by) = (Flop::ZERO, Bytes::ZERO, OperatorBound::Fabric);
             let cost = CostOrigin::Fabric(request.fabric.name.clone());

@@ -33,6 +33,29 @@ impl Phase {
     }
 }
 
+/// How tokens reach the routed experts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExpertExchange {
+    /// Each copy of a token is sent to the ranks of its expert, and comes back.
+    #[default]
+    AllToAll,
+    /// All ranks that share the experts gather the tokens of all, and reduce and scatter the sums: nothing is sent where
+    /// it is needed alone. Beside tensor-parallel attention this is the all-reduce that a dense FFN has.
+    AllGather,
+}
+
+impl ExpertExchange {
+    /// The exchange of this name, one of [`EXCHANGES`](crate::specs::grid::EXCHANGES).
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "all-to-all" => Some(Self::AllToAll),
+            "all-gather" => Some(Self::AllGather),
+            _ => None,
+        }
+    }
+}
+
 /// How a model is split over the chips. Degrees count ranks: dies, of which a package may have several.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct ParallelPlan {
@@ -42,12 +65,19 @@ pub struct ParallelPlan {
     pub tp: u32,
     /// Pipeline stages.
     pub pp: u32,
-    /// Ranks that share the routed experts of one layer; 1 for a dense model.
+    /// Groups of ranks that share the routed experts of one layer; 1 for a dense model.
     pub ep: u32,
+    /// Ranks of such a group, which split each of its experts: `ep * moe_tp` ranks hold all experts of a layer once.
+    pub moe_tp: u32,
+    /// How tokens reach the experts.
+    pub moe_exchange: ExpertExchange,
     /// Replicas of the attention and dense part: `tp * cp * pp * dp` is the number of ranks.
     pub dp: u32,
     /// Context-parallel degree: ranks that share a sequence.
     pub cp: u32,
+    /// Decode: ranks of a tensor-parallel group that share the tokens of a KV cache which each would hold whole. It divides
+    /// `tp` and takes no ranks of its own.
+    pub dcp: u32,
     /// Micro-batches in flight per step.
     pub microbatches: u32,
     /// Sequences (decode, training) or prompts (prefill) per chip and step.
@@ -55,6 +85,12 @@ pub struct ParallelPlan {
 }
 
 impl ParallelPlan {
+    /// Neighbours that gather their tokens before the experts: those that split each expert, or all that share them.
+    pub fn gathering(&self) -> f64 {
+        let split = f64::from(self.moe_tp);
+        if self.moe_exchange == ExpertExchange::AllGather { split * f64::from(self.ep) } else { split }
+    }
+
     /// Micro-batches that are interleaved on a rank in serving.
     pub const fn streams(&self) -> usize {
         if self.microbatches > 1 { 2 } else { 1 }

@@ -8,7 +8,7 @@ use crate::projection::fabric::Mode;
 use crate::projection::machine::Machine;
 use crate::projection::op::{Class, Op};
 use crate::projection::ops::{self, Context, CopySum, LayerOps, Pass, Scope};
-use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan};
 use crate::projection::schedule::{self, Lane, Node, Period, alone, best_lag, period_of};
 use crate::projection::terms::{Term, TermTimes};
 use crate::projection::wire::{Routed, Wire};
@@ -191,12 +191,13 @@ fn experts_work(
     attention: Vec<Op>,
 ) -> LayerWork {
     let plan = rank.plan;
-    let (own, ranks) = (scope.own_tokens(), f64::from(plan.ep));
+    let (routed, ranks) = (scope.routed_tokens(), f64::from(plan.ep));
     let copies = ops::copies(moe, plan);
-    let load = (hottest(setting.load, moe, ranks, own * copies) * rank.machine.skew).min(ranks);
+    let load = (hottest(setting.load, moe, ranks, routed * copies) * rank.machine.skew).min(ranks);
     let mut layer = LayerOps { attention, ..LayerOps::default() };
     // Kernels for many tokens leave the layout of the copies and their sum to ops of their own. So does having no wire.
-    let own_ops = setting.mode == Mode::Normal || plan.ep == 1;
+    let no_wire = plan.ep == 1 || plan.moe_exchange == ExpertExchange::AllGather;
+    let own_ops = setting.mode == Mode::Normal || no_wire;
     let sum = if own_ops { CopySum::Op } else { CopySum::Combine };
     ops::experts(scope, moe, load, sum, &mut layer);
     let wire = Wire::of_experts(scope, rank.machine, moe, Routed { load, mode: setting.mode });
@@ -337,6 +338,7 @@ fn program(
     if !ops.after.is_empty() {
         program.run("sum", &ops.after, expert_cores, vector_lane);
     }
+    program.send("tensor parallel", wire.ffn, Term::OtherCollectives);
     program.nodes
 }
 

@@ -1,8 +1,8 @@
 //! Plans: which exist on a number of chips, and the best of them. They are enumerated on all cores, always in the same
 //! order.
 //!
-//! There are `chips * dies = tp * cp * pp * dp` ranks. Of the `tp * cp * dp` ranks of a stage, `ep` share the experts,
-//! so `ep` divides that product.
+//! There are `chips * dies = tp * cp * pp * dp` ranks. Of the `tp * cp * dp` ranks of a stage, `ep * moe_tp` share the
+//! experts, so that it divides that product.
 
 mod decode;
 mod scored;
@@ -15,9 +15,10 @@ pub use self::scored::ScoredPlan;
 use self::decode::{Goal, Tree};
 use self::scored::judge;
 use crate::projection::machine::Machine;
-use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::parallel;
+use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
 use crate::projection::phases::{PlanOutcome, evaluate, over_bytes};
-use crate::projection::request::{Infeasible, Request};
+use crate::projection::request::{Infeasible, Pins, Request};
 use crate::specs::Mixer;
 
 const TENSOR_DEGREES: [u32; 5] = [1, 2, 4, 8, 16];
@@ -90,8 +91,12 @@ pub fn best(request: &Request, machine: &Machine) -> Result<(ParallelPlan, PlanO
         let within = found(Goal::Throughput);
         if within.0.is_some() { within } else { found(Goal::Latency) }
     } else {
-        let judged: Vec<Option<ScoredPlan>> =
-            plans.par_iter().with_min_len(CHUNK).map(|plan| judge(request, plan, machine)).collect();
+        let chunks: Vec<&[ParallelPlan]> = plans.chunks(CHUNK).collect();
+        let judged = parallel::map(
+            &chunks,
+            || (),
+            |(), chunk| chunk.iter().filter_map(|plan| judge(request, plan, machine)).collect::<Vec<_>>(),
+        );
         fastest(judged.into_iter().flatten(), request)
     };
     match best {
@@ -152,13 +157,16 @@ pub fn candidates(request: &Request) -> Result<Vec<ParallelPlan>, Infeasible> {
     }
     check_pins(request)?;
     let mut plans = Vec::new();
-    let cp = request.pins.cp.unwrap_or(1);
-    for tp in tensor_degrees(request) {
+    let Pins { cp, moe_tp, moe_exchange, dcp, .. } = request.pins;
+    let (cp, moe_tp, dcp) = (cp.unwrap_or(1), moe_tp.unwrap_or(1), dcp.unwrap_or(1));
+    let moe_exchange = moe_exchange.unwrap_or_default();
+    for tp in tensor_degrees(request).into_iter().filter(|tp| can_share_cache(request, *tp, dcp)) {
         for pp in stages(request) {
             let Some(dp) = replicas(request, tp, pp) else { continue };
-            for ep in expert_degrees(request, tp * cp * dp) {
+            for ep in expert_degrees(request, tp * cp * dp, moe_tp) {
+                let (chips, microbatches, batch_per_chip) = (request.chips, 1, 1.0);
                 let split =
-                    ParallelPlan { chips: request.chips, tp, pp, ep, dp, cp, microbatches: 1, batch_per_chip: 1.0 };
+                    ParallelPlan { chips, tp, pp, ep, moe_tp, moe_exchange, dp, cp, dcp, microbatches, batch_per_chip };
                 add_batches(request, split, &mut plans);
             }
         }
@@ -172,7 +180,15 @@ pub fn candidates(request: &Request) -> Result<Vec<ParallelPlan>, Infeasible> {
 /// Pins that no enumeration can satisfy, each with its remedy.
 fn check_pins(request: &Request) -> Result<(), Infeasible> {
     let (pins, ranks) = (&request.pins, ranks(request));
-    let pinned = [("tp", pins.tp), ("pp", pins.pp), ("ep", pins.ep), ("dp", pins.dp), ("cp", pins.cp)];
+    let pinned = [
+        ("tp", pins.tp),
+        ("pp", pins.pp),
+        ("ep", pins.ep),
+        ("moe-tp", pins.moe_tp),
+        ("dp", pins.dp),
+        ("cp", pins.cp),
+        ("dcp", pins.dcp),
+    ];
     for (name, degree) in pinned.into_iter().filter_map(|(name, degree)| Some((name, degree?))) {
         if degree == 0 || !ranks.is_multiple_of(degree) {
             return Err(split(request, format!("{name} {degree} does not divide {}", ranks_text(request))));
@@ -188,21 +204,57 @@ fn check_pins(request: &Request) -> Result<(), Infeasible> {
     {
         return Err(split(request, format!("pp {pp} is more than the {} layers", request.model.layers)));
     }
-    if request.model.moe.is_none() && pins.ep.is_some_and(|ep| ep != 1) {
-        return Err(split(request, format!("{} has no experts; leave out ep", request.model.name)));
+    let gathers = pins.moe_exchange == Some(ExpertExchange::AllGather);
+    for (name, given) in [
+        ("ep", pins.ep.is_some_and(|ep| ep != 1)),
+        ("moe-tp", pins.moe_tp.is_some_and(|moe_tp| moe_tp != 1)),
+        ("moe-exchange", gathers),
+    ] {
+        if request.model.moe.is_none() && given {
+            return Err(split(request, format!("{} has no experts; leave out {name}", request.model.name)));
+        }
+    }
+    if let (Some(moe), Some(moe_tp)) = (&request.model.moe, pins.moe_tp)
+        && !moe.intermediate.is_multiple_of(u64::from(moe_tp))
+    {
+        let width = moe.intermediate;
+        return Err(split(request, format!("moe-tp {moe_tp} does not divide the {width} columns of an expert")));
+    }
+    if request.phase != Phase::Decode && pins.dcp.is_some_and(|dcp| dcp != 1) {
+        return Err(split(request, format!("dcp is a degree of decode; leave it out of {}", request.phase.name())));
     }
     Ok(())
 }
 
+/// Whether so many ranks of a tensor-parallel group hold the same KV heads, whose tokens they could share instead.
+fn can_share_cache(request: &Request, tp: u32, dcp: u32) -> bool {
+    tp.is_multiple_of(dcp) && (dcp == 1 || u64::from(dcp) * key_value_heads(request) <= u64::from(tp))
+}
+
+/// KV heads that tensor parallelism can split, in the layers that have most of them; what all heads share cannot be split.
+fn key_value_heads(request: &Request) -> u64 {
+    let heads = request.model.kinds.iter().filter_map(|kind| match &kind.layer.mixer {
+        Mixer::Attention(layer) => Some(layer.sizes.key_value_heads()),
+        Mixer::Linear(_) | Mixer::None => None,
+    });
+    heads.max().unwrap_or(1)
+}
+
 fn no_degrees(request: &Request) -> String {
-    if request.phase == Phase::Training {
+    let dcp = request.pins.dcp.unwrap_or(1);
+    if !tensor_degrees(request).into_iter().any(|tp| can_share_cache(request, tp, dcp)) {
+        let least = u64::from(dcp).saturating_mul(key_value_heads(request));
+        format!(
+            "dcp {dcp} needs a tp that is a multiple of it and at least {least}: {dcp} ranks to a KV head; give --tp"
+        )
+    } else if request.phase == Phase::Training {
         format!(
             "the global batch of {} tokens is too small for the replicas, or the degrees do not multiply to the chips; raise --global-batch-tokens or leave degrees out",
             request.workload.global_batch_tokens
         )
     } else {
         format!(
-            "tp * cp * pp * dp must be the number of chips ({}), ep must divide tp * cp * dp, and each pass needs a sequence; leave some of them out",
+            "tp * cp * pp * dp must be the number of chips ({}), ep * moe-tp must divide tp * cp * dp, and each pass needs a sequence; leave some of them out",
             ranks_text(request)
         )
     }
@@ -255,14 +307,19 @@ fn replicas(request: &Request, tp: u32, pp: u32) -> Option<u32> {
     (dp > 0 && dp * group == ranks(request) && request.pins.dp.is_none_or(|pinned| pinned == dp)).then_some(dp)
 }
 
-/// Expert-parallel degrees: divisors of the stage's ranks that fill nodes evenly, at most two ranks per expert. Beyond
-/// that, ranks would only hold copies.
-fn expert_degrees(request: &Request, stage_ranks: u32) -> Vec<u32> {
+/// Expert-parallel degrees: with `moe_tp` ranks to a group, divisors of the stage's ranks that fill nodes evenly, at most
+/// two groups per expert. Beyond that, ranks would only hold copies.
+fn expert_degrees(request: &Request, stage_ranks: u32, moe_tp: u32) -> Vec<u32> {
     let Some(moe) = &request.model.moe else { return vec![1] };
-    let all = (1..=stage_ranks).filter(|ep| stage_ranks.is_multiple_of(*ep));
+    if !stage_ranks.is_multiple_of(moe_tp) {
+        return Vec::new();
+    }
+    let groups = stage_ranks / moe_tp.max(1);
+    let all = (1..=groups).filter(|ep| groups.is_multiple_of(*ep));
+    let fits = |ep: &u32| is_aligned(request, *ep * moe_tp) && u64::from(*ep) <= moe.experts.saturating_mul(2);
     match request.pins.ep {
         Some(pinned) => all.filter(|ep| *ep == pinned).collect(),
-        None => all.filter(|ep| is_aligned(request, *ep) && u64::from(*ep) <= moe.experts.saturating_mul(2)).collect(),
+        None => all.filter(fits).collect(),
     }
 }
 

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::projection::chip::ChipModel;
 use crate::projection::expert_load::ExpertLoad;
-use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
 use crate::specs::{Fabric, Model, NumberType};
 
 /// One question.
@@ -20,7 +20,8 @@ pub struct Request {
     pub chips: u32,
     /// The phase.
     pub phase: Phase,
-    /// Type of weights and matrix products; the chip's default for the phase where `None`.
+    /// Type of weights and matrix products ([`Request::product_type`] where the chip widens it); the chip's default for
+    /// the phase where `None`.
     pub number_type: Option<NumberType>,
     /// Lengths, limits and speculation.
     pub workload: Workload,
@@ -110,9 +111,17 @@ impl Request {
         Self { pins: plan.into(), ..self.without_limit() }
     }
 
-    /// The type of weights and matrix products: the one asked for, or the chip's default.
+    /// The type of weights, and of matrix products where the chip has units for it: the one asked for, or the chip's
+    /// default.
     pub fn type_in_use(&self) -> NumberType {
         self.number_type.unwrap_or_else(|| self.chip.default_type(self.phase))
+    }
+
+    /// The type that matrix products run in. Serving may widen weights that the chip has no unit for; training updates
+    /// them, so that it would be training in the wider type.
+    pub fn product_type(&self) -> NumberType {
+        let stored = self.type_in_use();
+        if self.phase == Phase::Training { stored } else { self.chip.product_type(stored) }
     }
 }
 
@@ -143,12 +152,18 @@ pub struct Pins {
     pub tp: Option<u32>,
     /// PipelineSchedule stages.
     pub pp: Option<u32>,
-    /// Ranks that share the experts.
+    /// Groups of ranks that share the experts.
     pub ep: Option<u32>,
+    /// Ranks that split each expert; 1 unless given.
+    pub moe_tp: Option<u32>,
+    /// How tokens reach the experts; by all-to-all unless given.
+    pub moe_exchange: Option<ExpertExchange>,
     /// Replicas of attention.
     pub dp: Option<u32>,
     /// Context-parallel degree; 1 unless given.
     pub cp: Option<u32>,
+    /// Decode context parallel degree; 1 unless given.
+    pub dcp: Option<u32>,
     /// Micro-batches.
     pub microbatches: Option<u32>,
     /// Sequences or prompts per chip and step.
@@ -162,8 +177,11 @@ impl From<&ParallelPlan> for Pins {
             tp: Some(plan.tp),
             pp: Some(plan.pp),
             ep: Some(plan.ep),
+            moe_tp: Some(plan.moe_tp),
+            moe_exchange: Some(plan.moe_exchange),
             dp: Some(plan.dp),
             cp: Some(plan.cp),
+            dcp: Some(plan.dcp),
             microbatches: Some(plan.microbatches),
             batch_per_chip: Some(plan.batch_per_chip),
         }

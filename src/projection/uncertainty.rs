@@ -2,10 +2,10 @@
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
 use crate::projection::inputs::{Band, inputs};
 use crate::projection::machine::Machine;
+use crate::projection::parallel;
 use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{PlanOutcome, evaluate};
 use crate::projection::request::Request;
@@ -31,24 +31,20 @@ pub(super) fn spread(
     let draws: Vec<Vec<f64>> =
         (0..DRAWS).map(|_| base.iter().map(|(_, band)| quantile_of(band, random.random::<f64>())).collect()).collect();
     let scratch = || request.clone();
-    let drawn = draws.par_iter().map_init(scratch, |scratch, drawn| outcome(scratch, plan, drawn));
-    let outcomes: Vec<PlanOutcome> = drawn.flatten_iter().collect();
+    let drawn = parallel::map(&draws, scratch, |scratch, drawn| outcome(scratch, plan, drawn));
+    let outcomes: Vec<PlanOutcome> = drawn.into_iter().flatten().collect();
     let central: Vec<f64> = base.iter().map(|(_, band)| band.value).collect();
     let one_at_a_time = |scratch: &mut Request, index: usize, value: f64| {
         let mut changed = central.clone();
         changed[index] = value;
         outcome(scratch, plan, &changed).map_or_else(|| nominal.throughput(plan), |outcome| outcome.throughput(plan))
     };
-    let mut tornado: Vec<Swing> = base
-        .par_iter()
-        .enumerate()
-        .filter(|(_, (_, band))| band.low < band.high)
-        .map_init(scratch, |scratch, (index, (name, band))| Swing {
-            what: name.clone(),
-            at_low: one_at_a_time(scratch, index, band.low),
-            at_high: one_at_a_time(scratch, index, band.high),
-        })
-        .collect();
+    let uncertain: Vec<_> = base.iter().enumerate().filter(|(_, (_, band))| band.low < band.high).collect();
+    let mut tornado = parallel::map(&uncertain, scratch, |scratch, (index, (name, band))| Swing {
+        what: name.clone(),
+        at_low: one_at_a_time(scratch, *index, band.low),
+        at_high: one_at_a_time(scratch, *index, band.high),
+    });
     let swing = |bar: &Swing| (bar.at_high - bar.at_low).abs();
     tornado.retain(|bar| swing(bar) > 1e-9 * nominal.throughput(plan));
     tornado.sort_by(|a, b| swing(b).total_cmp(&swing(a)).then_with(|| a.what.cmp(&b.what)));

@@ -6,11 +6,12 @@ use crate::projection::machine::Machine;
 use crate::projection::ops::{
     self, AttentionForm, Context, Pass, Scope, cache_elements, cached_entries, flop_per_pair,
 };
-use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan};
 use crate::specs::{Mixer, Model, Moe};
 use crate::units::{Bytes, Seconds};
 
-/// Bytes of the scales that travel with a token in 8 bits: 7.5 KB for a hidden size of 7168 (arXiv:2506.12708).
+/// Bytes of the scales that travel with a token in 8 bits: 7.5 KB for a hidden size of 7168 (arXiv:2506.12708). Products in 4
+/// bits send tokens in 8 too, as DeepEP does.
 const SCALE_BYTES: f64 = 512.0;
 
 /// Times of a layer's collectives.
@@ -24,7 +25,7 @@ pub struct Wire {
     pub combine: Seconds,
     /// Tensor and context parallelism around attention.
     pub attention: Seconds,
-    /// Tensor parallelism around a dense FFN.
+    /// Tensor parallelism around a dense FFN, or around experts that are split.
     pub ffn: Seconds,
 }
 
@@ -53,12 +54,21 @@ impl Wire {
 
     /// The collectives of a layer with experts.
     pub fn of_experts(scope: &Scope<'_>, machine: &Machine, moe: &Moe, routed: Routed) -> Self {
-        let group = Group { size: f64::from(scope.plan.ep), stride: 1.0 };
+        let plan = scope.plan;
+        let tensor = Self {
+            // They gather their tokens before the experts and scatter the sums after them.
+            ffn: group_all_reduce(plan.gathering(), scope.own_tokens() * plan.gathering(), scope, machine),
+            ..Self::of_mixer(scope, machine)
+        };
+        if plan.moe_exchange == ExpertExchange::AllGather {
+            return tensor;
+        }
+        let group = Group { size: f64::from(plan.ep), stride: f64::from(plan.moe_tp) };
         let (links, factors) = (&machine.links, machine.wire_factors);
         let hidden = scope.model.expert_width(moe);
         let traffic = |bytes| AllToAll {
-            tokens: scope.own_tokens() * routed.load,
-            copies: ops::copies(moe, scope.plan),
+            tokens: scope.routed_tokens() * routed.load,
+            copies: ops::copies(moe, plan),
             bytes,
             mode: routed.mode,
             most_groups: (moe.groups > 1).then_some(moe.kept_groups as f64),
@@ -69,7 +79,7 @@ impl Wire {
             dispatch: dispatch(links, group, &out) * factors.dispatch,
             copies: issue(links, group, &out) * factors.dispatch,
             combine: all_to_all(links, group, &back) * factors.combine,
-            ..Self::of_mixer(scope, machine)
+            ..tensor
         }
     }
 }
@@ -83,12 +93,16 @@ fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
 /// All-reduce of a block's output over the tensor-parallel group. With sequence parallelism it is a reduce-scatter and
 /// an all-gather, which move as many bytes.
 fn tensor_all_reduce(scope: &Scope<'_>, machine: &Machine) -> Seconds {
-    if scope.plan.tp <= 1 {
+    group_all_reduce(f64::from(scope.plan.tp), scope.pass.tokens(), scope, machine)
+}
+
+/// All-reduce of a hidden state per token over this many neighbours.
+fn group_all_reduce(size: f64, tokens: f64, scope: &Scope<'_>, machine: &Machine) -> Seconds {
+    if size <= 1.0 {
         return Seconds::ZERO;
     }
-    let group = Group { size: f64::from(scope.plan.tp), stride: 1.0 };
-    let bytes = scope.pass.tokens() * scope.model.hidden as f64 * machine.widths.activation;
-    all_reduce(&machine.links, group, Bytes::new(bytes))
+    let bytes = tokens * scope.model.hidden as f64 * machine.widths.activation;
+    all_reduce(&machine.links, Group { size, stride: 1.0 }, Bytes::new(bytes))
 }
 
 /// What context parallelism moves around attention. Prefill and training gather keys and values of the whole sequence:
@@ -97,7 +111,7 @@ fn tensor_all_reduce(scope: &Scope<'_>, machine: &Machine) -> Seconds {
 fn context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
     let plan = scope.plan;
     if plan.cp <= 1 {
-        return Seconds::ZERO;
+        return decode_context_exchange(scope, machine);
     }
     let group = Group { size: f64::from(plan.cp), stride: f64::from(plan.tp) };
     let tp = f64::from(plan.tp);
@@ -116,9 +130,23 @@ fn context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
             // element.
             let elements = flop_per_pair(&layer.sizes, AttentionForm::Absorbed) / 4.0 / tp;
             let tokens = scope.pass.tokens() * f64::from(plan.cp);
-            all_reduce(&machine.links, group, Bytes::new(tokens * elements * machine.widths.activation))
+            let own = all_reduce(&machine.links, group, Bytes::new(tokens * elements * machine.widths.activation));
+            own + decode_context_exchange(scope, machine)
         }
     }
+}
+
+/// What decode context parallelism moves: an all-gather of the queries of the group's heads, and a reduce-scatter of their
+/// outputs. Both together move as much as an all-reduce of their mean. Recurrences do not share their state.
+fn decode_context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
+    let size = f64::from(scope.plan.dcp);
+    let Mixer::Attention(layer) = &scope.layer.mixer else { return Seconds::ZERO };
+    if size <= 1.0 {
+        return Seconds::ZERO;
+    }
+    let elements = flop_per_pair(&layer.sizes, AttentionForm::Absorbed) / 4.0 / f64::from(scope.plan.tp) * size;
+    let bytes = Bytes::new(scope.pass.tokens() * elements * machine.widths.activation);
+    all_reduce(&machine.links, Group { size, stride: 1.0 }, bytes)
 }
 
 /// A stage's output on its way to the next stage. Each rank of the tensor-parallel group sends its slice of the residual

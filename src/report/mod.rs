@@ -17,6 +17,8 @@ mod text;
 pub(crate) mod words;
 
 pub use cases::shape;
-pub use page::{Fragment, Page, chart_figures, fragment, headline_text, page, page_with};
+pub use page::{
+    EmbeddedModel, Fragment, Page, chart_figures, fragment, headline_text, page, page_with, projected_fragment,
+};
 pub use projected::{ProjectedJson, ProjectedRow, ProjectedWords, ProjectionPair};
 pub use record_summary::RecordSummary;

@@ -1,6 +1,6 @@
 //! Figures as text: percentages, digits, throughput, intervals.
 
-use crate::projection::{Interval, ParallelPlan};
+use crate::projection::{ExpertExchange, Interval, ParallelPlan};
 use crate::record::Timing;
 use crate::units::Bytes;
 
@@ -59,12 +59,15 @@ pub(super) fn low_to_high(interval: &Interval) -> String {
     format!("{}..{}", four_digits(interval.low), four_digits(interval.high))
 }
 
-/// The degrees of a plan in one line, `tp1 pp1 ep320 dp384 m2 b96`.
+/// The degrees of a plan in one line, `tp1 pp1 ep320 dp384 m2 b96`; rare ones where they are not 1.
 pub(super) fn plan_text(plan: &ParallelPlan) -> String {
-    let ParallelPlan { tp, pp, ep, dp, cp, microbatches, batch_per_chip, .. } = plan;
-    let context = if *cp > 1 { format!(" cp{cp}") } else { String::new() };
+    let ParallelPlan { tp, pp, ep, moe_tp, moe_exchange, dp, cp, dcp, microbatches, batch_per_chip, .. } = plan;
+    let rare = [("moe-tp", moe_tp), ("cp", cp), ("dcp", dcp)];
+    let gathered = if *moe_exchange == ExpertExchange::AllGather { " all-gather" } else { "" };
+    let rare: String =
+        rare.into_iter().filter(|(_, degree)| **degree > 1).map(|(name, degree)| format!(" {name}{degree}")).collect();
     format!(
-        "tp{tp} pp{pp} ep{ep} dp{dp}{context} m{microbatches} b{}",
+        "tp{tp} pp{pp} ep{ep} dp{dp}{rare}{gathered} m{microbatches} b{}",
         four_digits(*batch_per_chip).trim_end_matches('0').trim_end_matches('.')
     )
 }

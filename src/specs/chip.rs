@@ -14,6 +14,15 @@ const BUILTIN: &Builtin = &[
     ("a100", include_str!("../../specs/chips/a100.toml")),
     ("b200", include_str!("../../specs/chips/b200.toml")),
     ("mi300x", include_str!("../../specs/chips/mi300x.toml")),
+    ("h20", include_str!("../../specs/chips/h20.toml")),
+    ("b300", include_str!("../../specs/chips/b300.toml")),
+    ("gb200", include_str!("../../specs/chips/gb200.toml")),
+    ("gb300", include_str!("../../specs/chips/gb300.toml")),
+    ("l40s", include_str!("../../specs/chips/l40s.toml")),
+    ("rtx-pro-6000", include_str!("../../specs/chips/rtx-pro-6000.toml")),
+    ("mi325x", include_str!("../../specs/chips/mi325x.toml")),
+    ("mi355x", include_str!("../../specs/chips/mi355x.toml")),
+    ("ascend-910b", include_str!("../../specs/chips/ascend-910b.toml")),
 ];
 
 /// A chip as one package, whatever its number of dies.
@@ -58,6 +67,10 @@ pub struct Peaks {
     pub fp8: Option<Sourced>,
     /// 8-bit integer.
     pub int8: Option<Sourced>,
+    /// 4-bit float with a scale per 16, both operands in it.
+    pub nvfp4: Option<Sourced>,
+    /// 4-bit float with a scale per 32, both operands in it.
+    pub mxfp4: Option<Sourced>,
 }
 
 /// Memory of a chip.
@@ -129,6 +142,8 @@ impl Peaks {
             NumberType::Bf16 => self.bf16.as_ref().or(self.f16.as_ref()),
             NumberType::Fp8 => self.fp8.as_ref(),
             NumberType::Int8 => self.int8.as_ref(),
+            NumberType::Nvfp4 => self.nvfp4.as_ref(),
+            NumberType::Mxfp4 => self.mxfp4.as_ref(),
         }
     }
 }
@@ -192,6 +207,8 @@ impl Chip {
             ("peak_flop_per_s.bf16", p.bf16.as_ref()),
             ("peak_flop_per_s.fp8", p.fp8.as_ref()),
             ("peak_flop_per_s.int8", p.int8.as_ref()),
+            ("peak_flop_per_s.nvfp4", p.nvfp4.as_ref()),
+            ("peak_flop_per_s.mxfp4", p.mxfp4.as_ref()),
             ("memory.capacity_bytes", Some(&m.capacity_bytes)),
             ("memory.usable_fraction", Some(&m.usable_fraction)),
             ("memory.bandwidth_bytes_per_s", Some(&m.bandwidth_bytes_per_s)),

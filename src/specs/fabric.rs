@@ -20,6 +20,12 @@ const BUILTIN: &Builtin = &[
     ("nvl72", include_str!("../../specs/fabrics/nvl72.toml")),
     ("ub-mesh-pod", include_str!("../../specs/fabrics/ub-mesh-pod.toml")),
     ("supercluster", include_str!("../../specs/fabrics/supercluster.toml")),
+    ("hgx-400g", include_str!("../../specs/fabrics/hgx-400g.toml")),
+    ("hgx-800g", include_str!("../../specs/fabrics/hgx-800g.toml")),
+    ("nvl72-800g", include_str!("../../specs/fabrics/nvl72-800g.toml")),
+    ("pcie8-400g", include_str!("../../specs/fabrics/pcie8-400g.toml")),
+    ("xgmi8", include_str!("../../specs/fabrics/xgmi8.toml")),
+    ("xgmi8-400g", include_str!("../../specs/fabrics/xgmi8-400g.toml")),
 ];
 
 const MOST_CHIPS: u64 = 10_000_000;

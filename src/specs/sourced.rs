@@ -17,24 +17,36 @@ pub enum NumberType {
     Fp8,
     /// 8-bit integer.
     Int8,
+    /// 4-bit float (e2m1) with one e4m3 scale per 16 elements.
+    Nvfp4,
+    /// 4-bit float (e2m1) with one e8m0 scale per 32 elements (OCP Microscaling).
+    Mxfp4,
 }
 
 impl NumberType {
     /// All of them, the widest first.
-    pub const ALL: [Self; 5] = [Self::F32, Self::F16, Self::Bf16, Self::Fp8, Self::Int8];
+    pub const ALL: [Self; 7] = [Self::F32, Self::F16, Self::Bf16, Self::Fp8, Self::Int8, Self::Nvfp4, Self::Mxfp4];
 
     /// The type of this name, as files and flags write it.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|number_type| number_type.name() == name)
     }
 
-    /// Bytes of one element.
+    /// Bytes of one element; of the 4-bit types with its share of a scale.
     pub const fn size_bytes(self) -> f64 {
         match self {
             Self::F32 => 4.0,
             Self::F16 | Self::Bf16 => 2.0,
             Self::Fp8 | Self::Int8 => 1.0,
+            Self::Nvfp4 => 0.5 + 1.0 / 16.0,
+            Self::Mxfp4 => 0.5 + 1.0 / 32.0,
         }
+    }
+
+    /// Whether a chip without a unit for this type can still serve weights that are stored in it: it widens them to 16
+    /// bits as it multiplies, as Marlin's kernels do on Hopper.
+    pub const fn widens(self) -> bool {
+        matches!(self, Self::Nvfp4 | Self::Mxfp4)
     }
 
     /// The name used in files, flags and tables.
@@ -45,6 +57,8 @@ impl NumberType {
             Self::Bf16 => "bf16",
             Self::Fp8 => "fp8",
             Self::Int8 => "int8",
+            Self::Nvfp4 => "nvfp4",
+            Self::Mxfp4 => "mxfp4",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
+use toml::de::{DeTable, DeValue, Deserializer};
 
 use crate::printable::{is_unprintable, printable};
 use crate::specs::error::{SpecError, looks_like_path, read_small_file};
@@ -37,20 +38,25 @@ pub(super) fn parse<T: DeserializeOwned>(file: &str, text: &str) -> Result<T, Sp
         let reason = printable(&format!("line {line}: {}", error.message()), MAX_MESSAGE);
         SpecError::Syntax { file: file.to_owned(), reason }
     };
-    let table: toml::Table = toml::from_str(text).map_err(told)?;
-    if table.iter().any(|(key, value)| key.contains(is_unprintable) || steers(value)) {
+    let table = DeTable::parse(text).map_err(told)?;
+    if has_control_characters(table.get_ref()) {
         let reason = "a text has control characters; write it without them".to_owned();
         return Err(SpecError::Syntax { file: file.to_owned(), reason });
     }
-    toml::from_str(text).map_err(told)
+    T::deserialize(Deserializer::from(table)).map_err(told)
 }
 
 /// Whether any text in it has control characters. The parser bounds the depth.
-fn steers(value: &toml::Value) -> bool {
+fn has_control_characters(table: &DeTable<'_>) -> bool {
+    table.iter().any(|(key, value)| key.get_ref().contains(is_unprintable) || steers(value.get_ref()))
+}
+
+/// The same of a value.
+fn steers(value: &DeValue<'_>) -> bool {
     match value {
-        toml::Value::String(text) => text.contains(is_unprintable),
-        toml::Value::Array(values) => values.iter().any(steers),
-        toml::Value::Table(table) => table.iter().any(|(key, value)| key.contains(is_unprintable) || steers(value)),
+        DeValue::String(text) => text.contains(is_unprintable),
+        DeValue::Array(values) => values.iter().any(|value| steers(value.get_ref())),
+        DeValue::Table(table) => has_control_characters(table),
         _ => false,
     }
 }

@@ -13,7 +13,7 @@ function journalOf(record, cases) {
 }
 
 async function measure({ journal }) {
-  const { pause_ms: pauseMs, lost_after: lostAfter } = await (await fetch("fake.json")).json();
+  const { pause_ms: pauseMs, lost_after: lostAfter, fails_with: failure, stood_still: stoodStill } = await (await fetch("fake.json")).json();
   const text = await (await fetch("fake-record.json")).text();
   const record = JSON.parse(text);
   const before = journal ? JSON.parse(journal).cases.length : 0;
@@ -23,6 +23,8 @@ async function measure({ journal }) {
     await wait(pauseMs);
     while (paused && !stopped) await wait(10);
     if (stopped) return fail("interrupted; finished cases are kept, go on with --resume", true, true);
+    if (done === 1 && stoodStill) postMessage({ event: { event: "paused", id: record.cases[done].id, pause_s: stoodStill } });
+    if (!journal && done === 2 && failure) return fail(failure, false, true);
     if (!journal && done === lostAfter) return fail(`${record.cases[done].id}: the device was lost`, false, true);
     postMessage({ journal: journalOf(record, done + 1) });
   }

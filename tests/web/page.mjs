@@ -7,6 +7,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import { launch, serve } from "./browser.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
@@ -80,6 +81,21 @@ function questions({ models, phases, fabrics, chips }) {
   });
 }
 
+/** Every visitor loads the model; only those with a record load the reader. */
+async function sizes() {
+  const bytes = (name) => gzipSync(readFileSync(join(folder, name)), { level: 9 }).length;
+  console.log(`sizes: model ${bytes("model_bg.wasm")}, reader ${bytes("reader_bg.wasm")} bytes gzipped`);
+  check(bytes("model_bg.wasm") < 300_000, "the model has 300 kB gzipped or more");
+  const asked = [];
+  const page = await open();
+  page.on("request", (request) => asked.push(request.url()));
+  await page.reload();
+  await ready(page);
+  check(asked.some((url) => url.endsWith("model_bg.wasm")), "the model is not loaded at once");
+  check(!asked.some((url) => /reader_bg|records\//.test(url)), "records are loaded before anybody asks for one");
+  await page.context().close();
+}
+
 async function projections() {
   const page = await open();
   await ready(page);
@@ -112,7 +128,7 @@ async function projections() {
 async function formAnswers(page) {
   const settled = () => page.waitForFunction(() => document.querySelector("#answer").getAttribute("aria-busy") === "false");
   await page.selectOption("#q-model", "qwen3-30b-a3b");
-  await page.selectOption("#q-chip", { index: 7 });
+  await page.selectOption("#q-chip", await page.locator("#q-chip option[value^=record]").first().getAttribute("value"));
   await page.locator("#q-chips").fill("4");
   await settled();
   await page.waitForTimeout(100);
@@ -283,6 +299,49 @@ async function lacking() {
   await page.context().close();
 }
 
+/** What goes wrong during a run: a sentence that says what to do, and what was finished is kept. */
+async function troubles() {
+  const refusing = () => {
+    IDBObjectStore.prototype.put = () => {
+      throw new DOMException("no room", "QuotaExceededError");
+    };
+  };
+  const poor = () => Object.defineProperty(navigator, "deviceMemory", { value: 0.5 });
+  fake({ pause_ms: 5, fails_with: "memory allocation of 536870912 bytes failed" });
+  const page = await open({ init: poor });
+  await ready(page);
+  await page.waitForSelector("text=up to 6 minutes and 4 GB");
+  await page.check("[value=desktop]");
+  check(/takes up to 4 GB\. Choose a smaller one/.test(await text(page, "#run-problem")), `little memory: ${await text(page, "#run-problem")}`);
+  await page.click("#start");
+  await page.waitForFunction(() => /choose a smaller preset\. What was finished is kept: press Go on/.test(document.querySelector("#run-problem").textContent));
+  await page.waitForSelector("#kept:not([hidden])");
+  fake({ pause_ms: 400, stood_still: 7 });
+  await page.click("#start-over");
+  await page.waitForFunction(() => /stood still for 7 s/.test(document.querySelector("#attention").textContent));
+  const other = await page.context().newPage();
+  await other.goto(origin);
+  await ready(other);
+  await other.click("#start");
+  await other.waitForFunction(() => /another tab.*Wait for its end/.test(document.querySelector("#run-problem").textContent));
+  await other.close();
+  await page.evaluate(() => {
+    for (const hidden of [true, false]) {
+      Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }
+  });
+  check(/in the background.*Leave it in front/.test(await text(page, "#attention")), `background: ${await text(page, "#attention")}`);
+  await page.context().close();
+  fake({ pause_ms: 20 });
+  const full = await open({ init: refusing });
+  await ready(full);
+  await full.click("#start");
+  await full.waitForFunction(() => /storage is full.*save the record/.test(document.querySelector("#attention").textContent));
+  await full.waitForFunction(() => /complete/.test(document.querySelector("#status").textContent));
+  await full.context().close();
+}
+
 /** Width, colour schemes, accessibility, and how soon something is seen; pictures where SCREENSHOTS names a folder. */
 async function looks() {
   fake({ pause_ms: 0 });
@@ -353,7 +412,7 @@ async function shot(page, name) {
   if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
 }
 
-const all = { projections, hostileFiles, compares, runs, lacking, looks, measures };
+const all = { sizes, projections, hostileFiles, compares, runs, lacking, troubles, looks, measures };
 for (const [name, part] of Object.entries(all).filter(([name]) => parts.length === 0 || parts.includes(name))) {
   const began = Date.now();
   try {

@@ -1,4 +1,4 @@
-// Asks the model module, which runs in a worker of its own: a question never holds up the page.
+// Asks the modules `model` and `reader`, which run in a worker of their own: a question never holds up the page.
 
 const waiting = new Map();
 const latest = new Map();
@@ -22,14 +22,14 @@ function start() {
   };
 }
 
-/** After a fault the module's memory may be in any state: the questions behind it get a new one. */
+/** After a fault a module's memory may be in any state: the questions behind it get a new one. */
 function restart() {
   worker.terminate();
   start();
   for (const [id, { call, args }] of waiting) worker.postMessage({ id, call, args });
 }
 
-/** Calls an export of the module. Rejects with its one line. */
+/** Calls an export of one of the modules. Rejects with its one line. */
 export function ask(call, ...args) {
   if (!worker) start();
   return new Promise((resolve, reject) => {

@@ -2,14 +2,20 @@
 
 const GIB = 2 ** 30;
 
-/** Runs that fit a browser: what each takes at most. */
+/** Runs that fit a browser, in words; the model knows what each takes at most. */
 export const PRESETS = [
-  { name: "phone", title: "Phone", minutes: 2, gib: 1, words: "layers of Qwen3-30B" },
-  { name: "laptop", title: "Laptop", minutes: 4, gib: 2, words: "more tokens and types, and gpt-oss-120b" },
-  { name: "desktop", title: "Desktop", minutes: 6, gib: 4, words: "layers of DeepSeek-V3 and other large models" },
+  { name: "phone", title: "Phone", words: "layers of Qwen3-30B" },
+  { name: "laptop", title: "Laptop", words: "more tokens and types, and gpt-oss-120b" },
+  { name: "desktop", title: "Desktop", words: "layers of DeepSeek-V3 and other large models" },
 ];
 
-const hasJspi = () => typeof WebAssembly === "object" && typeof WebAssembly.Suspending === "function";
+/** What this browser lacks for measuring, in sentences; undefined where it lacks nothing. It runs in workers too. */
+export function lacks() {
+  if (!globalThis.isSecureContext) return "Browsers give WebGPU to pages from https and from localhost only. Open this page from there.";
+  if (!navigator.gpu) return "This browser has no WebGPU. Take Chrome or Edge 137, Firefox 153, or newer.";
+  if (!globalThis.WebAssembly?.Suspending) return "This browser cannot suspend a running module (JSPI). To measure, take Chrome or Edge 137, or Firefox 153, on a computer.";
+  return undefined;
+}
 
 /** The preset that suits this machine. */
 export function suitable(adapter) {
@@ -18,21 +24,17 @@ export function suitable(adapter) {
   return memory < 8 || matchMedia("(pointer: coarse)").matches ? "laptop" : "desktop";
 }
 
-/** A sentence where a preset needs more memory than this machine seems to have. */
-export function tooLarge(preset) {
-  const memory = navigator.deviceMemory;
-  if (memory === undefined || preset.gib < memory) return undefined;
-  return `This machine reports ${memory} GB of memory, and the preset ${preset.title} takes up to ${preset.gib} GB. Choose a smaller one, or close other tabs.`;
+/** A sentence where a run of so many bytes needs more memory than this machine seems to have. */
+export function tooLarge(title, bytes) {
+  const [memory, gigabytes] = [navigator.deviceMemory, bytes / 1e9];
+  if (memory === undefined || gigabytes < memory) return undefined;
+  return `This machine reports ${memory} GB of memory, and the preset ${title} takes up to ${gigabytes} GB. Choose a smaller one, or close other tabs.`;
 }
 
 /** Why measuring is impossible here; undefined where it is not. */
-function obstacleOf(gpu, adapter) {
-  const elsewhere = "The rest of this page works.";
-  if (!window.isSecureContext) return `Browsers give WebGPU to pages from https and from localhost only. Open this page from there. ${elsewhere}`;
-  if (!gpu) return `This browser has no WebGPU. Take Chrome or Edge 137, Firefox 153, or newer. ${elsewhere}`;
-  if (!adapter) return `The browser offers no GPU. Turn on hardware acceleration in its settings, update the graphics driver, and reload. ${elsewhere}`;
-  if (!hasJspi()) return `This browser cannot suspend a running module (JSPI). To measure, take Chrome or Edge 137, or Firefox 153, on a computer. ${elsewhere}`;
-  return undefined;
+function obstacleOf(adapter) {
+  const problem = lacks() ?? (adapter ? undefined : "The browser offers no GPU. Turn on hardware acceleration in its settings, update the graphics driver, and reload.");
+  return problem && `${problem} The rest of this page works.`;
 }
 
 function facts(adapter) {
@@ -62,5 +64,5 @@ export async function look() {
   }
   const notes = [];
   if (adapter?.info?.isFallbackAdapter) notes.push("The browser offers a software adapter: its figures say nothing about a GPU. Turn on hardware acceleration in its settings.");
-  return { adapter, notes, obstacle: obstacleOf(gpu, adapter), facts: adapter ? facts(adapter) : [] };
+  return { adapter, notes, obstacle: obstacleOf(adapter), facts: adapter ? facts(adapter) : [] };
 }

@@ -44,8 +44,18 @@ function choices(adapter) {
   const choice = (preset) => element("label", { className: "choice" },
     element("input", { type: "radio", name: "preset", value: preset.name, checked: preset.name === name }),
     element("span", { textContent: preset.title }),
-    element("small", { textContent: `up to ${preset.minutes} minutes and ${preset.gib} GB: ${preset.words}` }));
+    element("small", { textContent: preset.words }));
   byId("presets").append(...PRESETS.map(choice));
+}
+
+/** Adds to each choice what it takes at most, as soon as the model says that. */
+async function addBounds() {
+  const { presets } = JSON.parse(await ask("catalogue"));
+  for (const { name, minutes, bytes } of presets) {
+    run.bytes[name] = bytes;
+    const words = document.querySelector(`.choice:has([value=${name}]) small`);
+    words.textContent = `up to ${minutes} minutes and ${bytes / 1e9} GB: ${words.textContent}`;
+  }
 }
 
 /** The screen stays on while a run lasts, where the browser can do that: a dark phone slows down. */
@@ -126,6 +136,7 @@ const EVENTS = {
 function hear({ journal, event, verified, done, error }) {
   if (journal !== undefined) keep(journal);
   if (event?.event === "verified") checked(event);
+  else if (event?.event === "paused") say("attention", `The machine stood still for ${duration(event.pause_s)} during ${event.id}, which is measured again. Keep it awake until the run ends.`);
   else if (event && EVENTS[event.event]) {
     run.now = EVENTS[event.event](event);
     tell();
@@ -210,7 +221,7 @@ async function offerKept() {
   try {
     summary = JSON.parse(await ask("read_record", run.kept.journal, "the kept run"));
   } catch {
-    await store.forget();
+    // It stays: another version of the page may read it, and a new run takes its place.
     return;
   }
   finished(run.kept.journal, summary.complete);
@@ -250,7 +261,7 @@ function bind() {
     event.preventDefault();
     start();
   });
-  byId("run").addEventListener("change", () => say("run-problem", tooLarge(chosen())));
+  byId("run").addEventListener("change", () => say("run-problem", tooLarge(chosen().title, run.bytes[chosen().name])));
   byId("go-on").addEventListener("click", () => start(run.kept.journal));
   byId("start-over").addEventListener("click", async () => {
     await store.forget();
@@ -289,11 +300,12 @@ function bind() {
 /** Looks at the device and at what is kept. `whenFinished` gets each record that a run leaves behind. */
 export async function setUp(whenFinished) {
   finished = whenFinished;
-  run = {};
+  run = { bytes: {} };
   bind();
   const { adapter, obstacle, notes, facts } = await look();
   run.canMeasure = obstacle === undefined;
   choices(adapter);
+  addBounds().catch(() => {});
   list("obstacles", obstacle ? [obstacle, ...notes] : notes);
   byId("device").replaceChildren(...facts.map(([name, value]) =>
     element("div", {}, element("dt", { textContent: name }), element("dd", { textContent: value }))));

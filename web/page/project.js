@@ -1,7 +1,7 @@
 // Projections: a form whose every position is answered by the model itself.
 import { ask, askLatest } from "./ask.js";
 import { byId, count, element, say, show } from "./dom.js";
-import { all } from "./records.js";
+import { all, chipOf } from "./records.js";
 
 const CHIPS = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024, 2048, 4096, 8192, 16384, 32768, 65536];
 const BATCHES = [undefined, 1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512];
@@ -11,6 +11,7 @@ let offered;
 let config;
 let chips = CHIPS;
 let sections;
+let updates = 0;
 /** The curve as it was computed last: { asked, answer }. */
 let curve;
 
@@ -23,8 +24,8 @@ function numbers(fields) {
   return Object.fromEntries(filled.filter(([, value]) => value !== undefined));
 }
 
-/** The question that the form asks, for the model module. */
-export function question() {
+/** The question that the form asks, for the model module. A record's chip is made of it when it is first asked about. */
+async function question() {
   const plan = numbers({ tp: "q-tp", pp: "q-pp", ep: "q-ep" });
   const batch = BATCHES[Number(byId("q-batch").value)];
   if (batch !== undefined) plan.batch_per_chip = batch;
@@ -35,12 +36,12 @@ export function question() {
   };
   if (byId("q-type").value) asked.type = byId("q-type").value;
   const request = { question: asked, bandwidth_factor: factorOf("q-bandwidth"), latency_factor: factorOf("q-latency") };
+  if (byId("q-model").value === OWN_MODEL) request.config = config;
+  else asked.model = byId("q-model").value;
   const chip = byId("q-chip").value;
   const record = all().find(({ name }) => `record ${name}` === chip);
   asked.chip = record ? offered.measured : chip;
-  if (record) request.record = { name: record.name, text: record.text };
-  if (byId("q-model").value === OWN_MODEL) request.config = config;
-  else asked.model = byId("q-model").value;
+  if (record) request.chip = await chipOf(record);
   return request;
 }
 
@@ -127,11 +128,16 @@ async function updateCurve(asked) {
 async function update() {
   positions();
   byId("answer").setAttribute("aria-busy", "true");
-  const request = question();
+  updates += 1;
+  const mine = updates;
+  let request;
   let answer;
   try {
+    request = await question();
+    if (mine !== updates) return;
     answer = await askLatest("project", "project", JSON.stringify(request));
   } catch (error) {
+    if (mine !== updates) return;
     say("answer-problem", error.message);
     byId("answer").setAttribute("aria-busy", "false");
     return;

@@ -7,9 +7,10 @@ const MOST_CONFIG_BYTES = 4 * 2 ** 20;
 const MOST_HEADLINE = 400;
 const OWN = "this device";
 
-/** By name: { name, text, summary, chosen }. */
+/** By name: { name, text, summary, chosen }. The text of the project's records is fetched when it is needed. */
 const records = new Map();
 let shown = [];
+let comparisons = 0;
 /** Called when the records change, and with a model's config.json that was dropped. */
 let changed = () => {};
 let configDropped = () => {};
@@ -19,6 +20,25 @@ export const all = () => [...records.values()];
 
 /** The name of the record that is shown first. */
 export const firstShown = () => shown[0].name;
+
+/** Names and texts, as the reader takes them. */
+async function texts(list) {
+  const load = async (record) => {
+    if (record.text !== undefined) return;
+    const response = await fetch(`records/${record.name}`);
+    if (!response.ok) throw new Error(`${record.name} could not be loaded: reload the page, or open files of your own`);
+    record.text = await response.text();
+  };
+  await Promise.all(list.map(load));
+  return list.map(({ name, text }) => ({ name, text }));
+}
+
+/** The chip of a record, for a question to the model. */
+export async function chipOf(record) {
+  const [{ name, text }] = await texts([record]);
+  record.chip ??= JSON.parse(await ask("chip", text, name));
+  return record.chip;
+}
 
 function describe({ name, summary }) {
   const { device, backend, preset, measured, planned, created_at: date, complete, software } = summary;
@@ -35,8 +55,8 @@ function row(record) {
   });
   const look = element("button", { type: "button", textContent: "Show" });
   look.setAttribute("aria-label", `Show the record of ${title}`);
-  look.addEventListener("click", () => {
-    showRecords([record]);
+  look.addEventListener("click", async () => {
+    await showRecords([record]).catch((error) => say("compare-text", error.message));
     byId("results").scrollIntoView();
   });
   return element("li", {}, element("label", {}, box, element("span", { textContent: title }), element("small", { textContent: words })), look);
@@ -54,6 +74,8 @@ function refresh() {
 }
 
 async function compare() {
+  comparisons += 1;
+  const mine = comparisons;
   const chosen = all().filter((record) => record.chosen);
   if (chosen.length < 2) {
     show(byId("comparison"), { html: "" }, "compared");
@@ -61,10 +83,11 @@ async function compare() {
     return;
   }
   const base = records.get(byId("base").value) ?? chosen[0];
-  const ordered = [base, ...chosen.filter((record) => record !== base)].map(({ name, text }) => ({ name, text }));
   try {
+    const ordered = await texts([base, ...chosen.filter((record) => record !== base)]);
+    if (mine !== comparisons) return;
     const html = await askLatest("compare", "compare", JSON.stringify(ordered));
-    if (html === undefined) return;
+    if (html === undefined || mine !== comparisons) return;
     show(byId("comparison"), { html }, "compared");
     say("compare-text", "Ratios above 1 say that B is faster; A is what is compared with.");
   } catch (error) {
@@ -74,8 +97,9 @@ async function compare() {
 
 /** The sections of a report about some records. */
 async function showRecords(list) {
+  const parts = await texts(list);
   shown = list;
-  const answer = await askLatest("sections", "record_sections", JSON.stringify(list.map(({ name, text }) => ({ name, text }))));
+  const answer = await askLatest("sections", "record_sections", JSON.stringify(parts));
   if (answer === undefined) return;
   show(byId("record-sections"), JSON.parse(answer), "shown");
   byId("results-none").hidden = true;
@@ -86,7 +110,9 @@ async function showRecords(list) {
 async function add(name, text, chosen) {
   const summary = JSON.parse(await ask("read_record", text, name));
   // Another file of the same name stands next to the first; the same file again is no other.
-  const key = name === OWN || (records.get(name)?.text ?? text) === text ? name : `${name}, opened ${records.size}`;
+  const before = name === OWN ? undefined : records.get(name);
+  const isOther = before && (await texts([before]))[0].text !== text;
+  const key = isOther ? `${name}, opened ${records.size}` : name;
   records.set(key, { name: key, text, summary, chosen });
 }
 
@@ -101,7 +127,7 @@ export async function addOwn(text) {
 export async function addEmbedded() {
   try {
     const response = await fetch("records.json");
-    for (const { name, text } of await response.json()) await add(name, text, false);
+    for (const { name, summary } of await response.json()) records.set(name, { name, summary, chosen: false });
     refresh();
   } catch {
     say("compare-text", "The project's records could not be loaded. Reload the page, or open files of your own.");
@@ -164,7 +190,7 @@ function bindFiles() {
 }
 
 async function saveAs(kind) {
-  const parts = shown.map(({ name, text }) => ({ name, text }));
+  const parts = await texts(shown);
   const name = fileName(shown[0].summary.device);
   if (kind === "json") save(`${name}.json`, "application/json", shown[0].text);
   if (kind === "csv") save(`${name}.csv`, "text/csv", await ask("csv", JSON.stringify(parts)));

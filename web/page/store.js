@@ -4,26 +4,28 @@ const NAME = "supernode-bench";
 let refused = false;
 let memory;
 
-function request(mode, act) {
+function opened() {
   return new Promise((resolve, reject) => {
     const opening = indexedDB.open(NAME, 1);
     opening.onupgradeneeded = () => opening.result.createObjectStore("run");
     opening.onerror = () => reject(opening.error);
     opening.onblocked = () => reject(new Error("another tab holds the storage"));
-    opening.onsuccess = () => {
-      const database = opening.result;
+    opening.onsuccess = () => resolve(opening.result);
+  });
+}
+
+async function request(mode, act) {
+  const database = await opened();
+  try {
+    return await new Promise((resolve, reject) => {
       const transaction = database.transaction("run", mode);
       const asked = act(transaction.objectStore("run"));
-      transaction.oncomplete = () => {
-        database.close();
-        resolve(asked.result);
-      };
-      transaction.onabort = transaction.onerror = () => {
-        database.close();
-        reject(transaction.error ?? asked.error);
-      };
-    };
-  });
+      transaction.oncomplete = () => resolve(asked.result);
+      transaction.onabort = transaction.onerror = () => reject(transaction.error ?? asked.error);
+    });
+  } finally {
+    database.close();
+  }
 }
 
 /** The run that was kept: { journal, preset }, or undefined. */

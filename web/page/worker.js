@@ -4,6 +4,7 @@
 // {do: "interrupt"}, {do: "pause"}, {do: "resume"} or {do: "lose"}. `journal` is the text of an unfinished record, or null.
 // The worker sends {event}, {journal}, and at the end {offers}, {verified}, {done} (the text of the record) or
 // {error: {message, interrupted, resumable}}.
+import { lacks } from './browser.js';
 import init, { interrupt, measure, offers, pause, verify } from './tool.js';
 
 // wgpu 30 does not ask for subgroups by the name that browsers have for them, so they are added to what it asks for.
@@ -17,17 +18,6 @@ if (globalThis.GPUAdapter) {
     opened.push(device);
     return device;
   };
-}
-
-// Why nothing can be measured in this browser, in a sentence; null where it can.
-function lacks() {
-  if (!globalThis.WebAssembly?.Suspending || !WebAssembly.promising) {
-    return 'This browser cannot suspend WebAssembly (JSPI), which measuring needs: use Chrome or Edge 137, or Firefox 153, or newer, on a computer.';
-  }
-  if (!navigator.gpu) {
-    return 'This browser shows pages no GPU (WebGPU): open this page over https or from localhost, or use Chrome or Edge.';
-  }
-  return null;
 }
 
 const told = (kind, text) => postMessage(kind === 'journal' ? { journal: text } : { event: JSON.parse(text) });

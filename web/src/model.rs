@@ -1,10 +1,10 @@
-//! What a page without a GPU asks: projections, comparisons, sections and downloads of records.
+//! What a page asks of the model: what can be projected, and projections. It reads no records: a measured chip comes as the
+//! JSON that `reader` makes of one.
 //!
-//! Strings go in and out: JSON, HTML whose texts are escaped, or plain text. Every error is one line that says what to do.
+//! Strings go in and out: JSON, and HTML whose texts are escaped. Every error is one line that says what to do.
 
 mod offer;
 mod projected;
-mod records;
 
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
@@ -35,6 +35,16 @@ pub fn project(request_json: &str) -> Result<String, JsError> {
     projected::project(request_json).map_err(thrown)
 }
 
+/// The what-ifs of a report: tokens per second and chip for the question of `project` without a limit of latency, at factors
+/// on the fabric's bandwidth. `factors_json` is a list of them, and so is the answer; `null` is where no plan fits.
+///
+/// # Errors
+/// One line: the question cannot be asked so.
+#[wasm_bindgen]
+pub fn what_if(request_json: &str, factors_json: &str) -> Result<String, JsError> {
+    projected::what_if(request_json, factors_json).map_err(thrown)
+}
+
 /// Throughput over factors on the fabric's bandwidth, for the question of `project`: JSON with points and a baseline.
 ///
 /// # Errors
@@ -42,68 +52,4 @@ pub fn project(request_json: &str) -> Result<String, JsError> {
 #[wasm_bindgen]
 pub fn bandwidth_curve(request_json: &str) -> Result<String, JsError> {
     projected::bandwidth_curve(request_json).map_err(thrown)
-}
-
-/// A record in a few words, as JSON.
-///
-/// # Errors
-/// One line: the text is no record, or not a sound one.
-#[wasm_bindgen]
-pub fn read_record(text: &str, name: &str) -> Result<String, JsError> {
-    records::read(text, name).map_err(thrown)
-}
-
-/// How far a run is, from its journal: JSON with its summary, its last cases, and figures for the roofline.
-///
-/// # Errors
-/// One line: the text is no record, or not a sound one.
-#[wasm_bindgen]
-pub fn progress(text: &str) -> Result<String, JsError> {
-    records::progress(text).map_err(thrown)
-}
-
-/// The sections of a report about records: JSON with HTML and the figures of its charts. `records_json` is a list of
-/// objects with `name` and `text`, here and below.
-///
-/// # Errors
-/// One line: a text is no sound record.
-#[wasm_bindgen]
-pub fn record_sections(records_json: &str) -> Result<String, JsError> {
-    records::sections(records_json).map_err(thrown)
-}
-
-/// The first record compared with the others: HTML.
-///
-/// # Errors
-/// One line: a text is no sound record, or there is only one.
-#[wasm_bindgen]
-pub fn compare(records_json: &str) -> Result<String, JsError> {
-    records::compare(records_json).map_err(thrown)
-}
-
-/// The report page of records with the projections of the first device: one HTML document. `plot` is the text of plot.js.
-///
-/// # Errors
-/// One line: a text is no sound record.
-#[wasm_bindgen]
-pub fn report_html(records_json: &str, plot: &str) -> Result<String, JsError> {
-    records::report_html(records_json, plot).map_err(thrown)
-}
-
-/// The cases of records as CSV.
-///
-/// # Errors
-/// One line: a text is no sound record.
-#[wasm_bindgen]
-pub fn csv(records_json: &str) -> Result<String, JsError> {
-    records::csv(records_json).map_err(thrown)
-}
-
-/// A record in one line of plain text, to be sent to somebody.
-///
-/// # Errors
-/// One line: the text is no record, or not a sound one.
-#[wasm_bindgen]
-pub fn headline(text: &str) -> Result<String, JsError> {
-    records::headline(text).map_err(thrown)
 }

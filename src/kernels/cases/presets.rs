@@ -58,6 +58,16 @@ impl Preset {
             Self::Desktop => Some(4_000_000_000),
         }
     }
+
+    /// The most minutes that a run takes on the devices that the preset is for; `None` where no such bound was set.
+    pub const fn most_minutes(self) -> Option<u32> {
+        match self {
+            Self::Smoke | Self::Quick | Self::Full => None,
+            Self::Phone => Some(2),
+            Self::Laptop => Some(4),
+            Self::Desktop => Some(6),
+        }
+    }
 }
 
 /// The sizes of a preset.

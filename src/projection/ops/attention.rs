@@ -65,9 +65,10 @@ fn grouped(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     list.push(scope.matmul("qkv", part, Product { rows: tokens, k: hidden, n: projected }));
     list.push(Scope::stream("rope", tokens * (heads * keys + kv * (keys + values)) * 2.0 * act));
     choose(scope, layer, list);
-    let io = tokens * heads * (keys + values) * act;
-    let flop = tokens * mean_keys(scope, &layer.reach) * 2.0 * heads * (keys + values);
-    list.push(core(scope, layer, flop, io + cache_bytes(scope, layer), heads));
+    let seen = scope.seen(heads);
+    let io = tokens * seen * (keys + values) * act;
+    let flop = tokens * mean_keys(scope, &layer.reach) * 2.0 * seen * (keys + values);
+    list.push(core(scope, layer, flop, io + cache_bytes(scope, layer), seen));
     gate_output(scope, layer, tokens * heads * values, list);
     scope.cast(list, "cast", part, tokens * heads * values);
     list.push(scope.matmul("output", part, Product { rows: tokens, k: heads * values, n: hidden }));
@@ -102,9 +103,10 @@ fn latent(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     let pairs = tokens * mean_keys(scope, &layer.reach);
     if form_of(scope, layer) == AttentionForm::Absorbed {
         list.push(absorb(scope, "absorb keys", heads, product(nope, rank)));
-        let io = tokens * heads * (2.0 * rank + rope) * act;
-        let flop = pairs * 2.0 * heads * (2.0 * rank + rope);
-        list.push(core(scope, layer, flop, io + cache_bytes(scope, layer), heads));
+        let seen = scope.seen(heads);
+        let io = tokens * seen * (2.0 * rank + rope) * act;
+        let flop = pairs * 2.0 * seen * (2.0 * rank + rope);
+        list.push(core(scope, layer, flop, io + cache_bytes(scope, layer), seen));
         list.push(absorb(scope, "absorb values", heads, product(rank, value)));
     } else {
         list.push(scope.matmul("key and value projection", part, product(rank, heads * (nope + value))));
@@ -144,9 +146,10 @@ fn shared(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     list.push(Scope::stream("query rope", tokens * heads * d * 2.0 * act));
     compress(scope, layer, d, list);
     choose(scope, layer, list);
-    let io = tokens * 2.0 * heads * d * act;
-    let flop = tokens * mean_keys(scope, &layer.reach) * 4.0 * heads * d;
-    let attention = core(scope, layer, flop, io + cache_bytes(scope, layer), heads);
+    let seen = scope.seen(heads);
+    let io = tokens * 2.0 * seen * d * act;
+    let flop = tokens * mean_keys(scope, &layer.reach) * 4.0 * seen * d;
+    let attention = core(scope, layer, flop, io + cache_bytes(scope, layer), seen);
     list.push(Op { kernel: None, ..attention });
     scope.cast(list, "cast", part, tokens * heads * d);
     let by_group = scope.matmul("output by group", part, product(heads * d, out_rank));
@@ -221,7 +224,7 @@ fn core(scope: &Scope<'_>, layer: &AttentionLayer, flop: f64, bytes: f64, heads:
     let latent = matches!(layer.sizes, Attention::Mla { .. });
     let class = class_of(scope);
     let (queries, kv_len) = match pass.context {
-        Context::Cache(length) => (1.0, keys(&layer.reach, length)),
+        Context::Cache(length) => (1.0, keys(&layer.reach, length) / f64::from(scope.plan.dcp)),
         Context::Causal { tokens, before } => (pass.queries, tokens + before),
     };
     let name = match (class, latent) {

@@ -67,19 +67,21 @@ pub enum CopySum {
 
 /// Adds the experts' blocks to a layer. `load` is that of the hottest rank over the mean.
 pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mut LayerOps) {
-    let (own, hidden, act) = (scope.own_tokens(), scope.model.expert_width(moe), scope.act());
+    let (routed, gathered) = (scope.routed_tokens(), scope.gathered());
+    let (hidden, act) = (scope.model.expert_width(moe), scope.act());
     let part = scope.widths.experts;
     gate(scope, moe, &mut layer.gate);
     if moe.shared_experts > 0 && !shared_elsewhere(moe, scope.plan) {
-        // Each rank holds the shared experts whole: their width is not split.
-        ffn(scope, &mut layer.shared, scope.widths.shared, own, (moe.shared_experts * moe.intermediate) as f64);
+        // Ranks hold the shared experts whole, but those that gather tokens split them.
+        let width = (moe.shared_experts * moe.intermediate) as f64 / scope.plan.gathering();
+        ffn(scope, &mut layer.shared, scope.widths.shared, routed * gathered, width);
     }
     let copies = copies(moe, scope.plan);
-    let rows = own * copies * load;
+    let rows = routed * copies * load;
     let slots = expert_slots(moe, scope.plan);
     // The weights of a slot that no row visits are not read.
     let touched = slots * (1.0 - (-rows / slots).exp());
-    let width = moe.intermediate as f64;
+    let width = moe.intermediate as f64 / f64::from(scope.plan.moe_tp);
     let grouped = |name, product: Product, kernel: MeasuredShape| {
         let Product { rows, k, n } = product;
         let weights = touched * k * n * part.weight;
@@ -96,20 +98,22 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mu
     let kernel = MeasuredShape::Matmul { name: "down", experts: slots, rows, k: width, n: hidden };
     layer.ffn.push(grouped("expert down", down, kernel));
     if sum == CopySum::Op {
-        let sum = Scope::stream("weighted sum", own * (copies + 1.0) * hidden * act);
+        let sum = Scope::stream("weighted sum", routed * (copies + gathered) * hidden * act);
         layer.after.push(Op { term: Term::ExpertMatmul, ..sum });
     }
     if moe.latent.is_some() {
-        let (to, from) = (scope.model.hidden as f64, hidden);
-        layer.gate.push(scope.matmul("to experts' width", scope.widths.shared, Product { rows: own, k: to, n: from }));
-        layer.after.push(scope.matmul("to full width", scope.widths.shared, Product { rows: own, k: from, n: to }));
+        // Every rank holds these projections whole: tokens are gathered, and sums scattered, in full width.
+        let (rows, full, part) = (routed * gathered, scope.model.hidden as f64, scope.widths.shared);
+        layer.gate.push(scope.matmul("to experts' width", part, Product { rows, k: full, n: hidden }));
+        layer.after.push(scope.matmul("to full width", part, Product { rows, k: hidden, n: full }));
     }
 }
 
 /// Layout of the copies: casts them and writes them where the wire, or the experts, read them.
 pub fn pack(scope: &Scope<'_>, moe: &Moe) -> Op {
-    let (own, hidden) = (scope.own_tokens(), scope.model.expert_width(moe));
-    let bytes = own * hidden * (scope.act() + copies(moe, scope.plan) * scope.widths.experts.operand);
+    let (routed, hidden) = (scope.routed_tokens(), scope.model.expert_width(moe));
+    let copied = copies(moe, scope.plan) * scope.widths.experts.operand;
+    let bytes = routed * hidden * (scope.gathered() * scope.act() + copied);
     Op { term: Term::Gating, ..Scope::stream("pack", bytes) }
 }
 

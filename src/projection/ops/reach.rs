@@ -48,10 +48,10 @@ fn mean_capped(low: f64, high: f64, most: f64) -> f64 {
     (below * f64::midpoint(low.min(most), most) + (high - low - below) * most) / (high - low)
 }
 
-/// Mean number of keys per query of a pass.
+/// Mean number of keys per query that one rank attends to in a pass.
 pub(super) fn mean_keys(scope: &Scope<'_>, reach: &Reach) -> f64 {
     match scope.pass.context {
-        Context::Cache(length) => keys(reach, length / f64::from(scope.plan.cp)),
+        Context::Cache(length) => keys(reach, length / f64::from(scope.plan.cp)) / f64::from(scope.plan.dcp),
         Context::Causal { tokens, before } => {
             let end = before + tokens;
             match *reach {
@@ -75,21 +75,22 @@ pub(super) fn mean_scored(scope: &Scope<'_>, reach: &Reach) -> f64 {
     mean_keys(scope, &Reach::All) / reach.ratio() as f64
 }
 
-/// Entries of one sequence that a pass reads.
+/// Entries of one sequence that one rank reads in a pass.
 pub(super) fn entries_read(scope: &Scope<'_>, reach: &Reach) -> f64 {
     match scope.pass.context {
         Context::Cache(length) => {
             let length = length / f64::from(scope.plan.cp);
             // Tokens that are checked together choose entries of their own.
             let chosen = |top: EntryChoice, all: f64| (top.entries as f64 * scope.pass.queries).min(all);
-            match *reach {
+            let entries = match *reach {
                 Reach::Chosen(top) => chosen(top, length),
                 Reach::Compressed { window, ratio, choice } => {
                     let all = length / ratio as f64;
                     length.min(window as f64) + choice.map_or(all, |top| chosen(top, all))
                 }
                 Reach::All | Reach::Window(_) | Reach::Chunk(_) => keys(reach, length),
-            }
+            };
+            entries / f64::from(scope.plan.dcp)
         }
         Context::Causal { tokens, before } => match *reach {
             Reach::All | Reach::Chosen(_) => before + tokens,
@@ -111,7 +112,8 @@ pub fn cached_entries(reach: &Reach, length: f64) -> f64 {
 }
 
 /// Bytes that one rank keeps of a sequence of this length in one layer: the cache with an indexer's keys, or a state. A
-/// state does not grow with the sequence. Context parallelism (`cp`) splits caches; each of its ranks has a state.
+/// state does not grow with the sequence. Context parallelism (`cp`, that of decode included) splits caches; each of its
+/// ranks has a state.
 pub fn sequence_bytes(mixer: &Mixer, length: f64, [tp, cp]: [f64; 2], widths: &Widths) -> f64 {
     match mixer {
         Mixer::Attention(layer) => {

@@ -43,7 +43,7 @@ impl Pass {
 pub struct Stored {
     /// Bytes of a weight.
     pub weight: f64,
-    /// Bytes of an element of the left operand. Operands of 8-bit products are cast before them.
+    /// Bytes of an element of the left operand. Operands of products in fewer than 16 bits are cast before them.
     pub operand: f64,
     /// Arithmetic peak of its products over that of the number type in use.
     pub peak: f64,
@@ -52,8 +52,8 @@ pub struct Stored {
 /// Bytes per element by what is stored.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Widths {
-    /// A weight in the number type in use.
-    pub weight: f64,
+    /// A part in the number type in use, whatever the checkpoint keeps.
+    pub in_use: Stored,
     /// Projections around attention or a recurrence.
     pub mixer: Stored,
     /// Dense feed-forward networks.
@@ -137,6 +137,22 @@ impl Scope<'_> {
         self.pass.tokens() / self.tp()
     }
 
+    /// Tokens whose copies one rank computes on average: those of all ranks that split experts with it.
+    pub fn routed_tokens(&self) -> f64 {
+        self.own_tokens() * f64::from(self.plan.moe_tp)
+    }
+
+    /// Tokens that one rank has before the experts, over those whose copies it computes.
+    pub(super) fn gathered(&self) -> f64 {
+        self.plan.gathering() / f64::from(self.plan.moe_tp)
+    }
+
+    /// Heads that one rank attends with, of `heads` that it projects: with decode context parallelism those of its whole
+    /// group, over its share of the cache.
+    pub(super) fn seen(&self, heads: f64) -> f64 {
+        heads * f64::from(self.plan.dcp)
+    }
+
     /// Bytes per activation.
     pub(super) fn act(&self) -> f64 {
         self.widths.activation
@@ -165,7 +181,7 @@ impl Scope<'_> {
         Self::stream(name, self.own_tokens() * self.model.hidden as f64 * element)
     }
 
-    /// Cast of an operand for an 8-bit product, where no other op writes it in 8 bits.
+    /// Cast of an operand for a product in fewer than 16 bits, where no other op writes it so.
     pub(super) fn cast(&self, list: &mut Vec<Op>, name: &'static str, part: Stored, elements: f64) {
         if part.operand < self.act() {
             list.push(Self::stream(name, elements * (self.act() + part.operand)));

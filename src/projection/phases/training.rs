@@ -116,7 +116,7 @@ fn bubble(request: &Request, plan: &ParallelPlan, stage: &TermTimes, matmuls: f6
 fn gradient_all_reduce(plan: &ParallelPlan, machine: &Machine, parameters: &memory::LocalParameters) -> Seconds {
     let inner = f64::from(plan.tp);
     let replicas = f64::from(plan.dp) * f64::from(plan.cp);
-    let ep = f64::from(plan.ep);
+    let ep = f64::from(plan.ep) * f64::from(plan.moe_tp);
     let dense = Group { size: replicas, stride: inner };
     let experts = Group { size: (inner * replicas / ep).max(1.0), stride: ep };
     let width = machine.widths.activation;
@@ -130,7 +130,7 @@ fn gradient_all_reduce(plan: &ParallelPlan, machine: &Machine, parameters: &memo
 /// Adam reads gradient and state and writes state and weight: about 30 bytes per weight of this rank's share.
 fn optimizer_step(plan: &ParallelPlan, machine: &Machine, parameters: &memory::LocalParameters) -> Seconds {
     let replicas = f64::from(plan.dp) * f64::from(plan.cp);
-    let expert_replicas = (f64::from(plan.tp) * replicas / f64::from(plan.ep)).max(1.0);
+    let expert_replicas = (f64::from(plan.tp) * replicas / f64::from(plan.ep) / f64::from(plan.moe_tp)).max(1.0);
     let share = parameters.dense() / replicas + parameters.experts / expert_replicas;
     Bytes::new(30.0 * share) / machine.streaming
 }

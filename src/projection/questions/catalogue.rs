@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::projection::chip::ChipModel;
 use crate::projection::expert_load::ExpertLoad;
-use crate::projection::parallel_plan::Phase;
+use crate::projection::parallel_plan::{ExpertExchange, Phase};
 use crate::projection::request::{Pins, PipelineSchedule, Request, Workload};
 use crate::specs::grid::{Grid, GridAxis, GridValue, Point, SettingTarget};
 use crate::specs::{Chip, Fabric, Model, NumberType, Settings, SpecError};
@@ -280,8 +280,11 @@ fn pins(point: &Point) -> Pins {
         tp: point.count("plan.tp"),
         pp: point.count("plan.pp"),
         ep: point.count("plan.ep"),
+        moe_tp: point.count("plan.moe_tp"),
+        moe_exchange: point.text("plan.moe_exchange").and_then(ExpertExchange::named),
         dp: point.count("plan.dp"),
         cp: point.count("plan.cp"),
+        dcp: point.count("plan.dcp"),
         microbatches: point.count("plan.microbatches"),
         batch_per_chip: point.number("plan.batch_per_chip"),
     }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use crate::projection::chip::ChipModel;
 use crate::projection::machine::Machine;
 use crate::projection::op::{Class, Op};
+use crate::projection::ops::Stored;
 use crate::projection::parallel_plan::Phase;
 use crate::projection::request::Request;
 use crate::projection::terms::Term;
@@ -86,8 +87,8 @@ impl Case {
         let machine = Machine::new(&request, Scenario::Nominal).map_err(|reason| reason.to_string())?;
         let rows = self.groups * self.m;
         let result = 2.0;
-        let width = machine.widths.weight;
-        let bytes = self.groups * self.k * self.n * width + rows * (self.k * width + self.n * result);
+        let Stored { weight, operand, .. } = machine.widths.in_use;
+        let bytes = self.groups * self.k * self.n * weight + rows * (self.k * operand + self.n * result);
         let (flop, bytes) = (Flop::new(2.0 * rows * self.k * self.n), Bytes::new(bytes));
         let (term, class) =
             if self.grouped { (Term::ExpertMatmul, Class::Expert) } else { (Term::Dense, Class::Dense) };

@@ -161,9 +161,9 @@ impl Ask {
                 pp: self.pp,
                 ep: self.ep,
                 dp: self.dp,
-                cp: None,
                 microbatches: self.microbatches,
                 batch_per_chip: self.batch_per_chip,
+                ..Pins::default()
             },
         })
     }

@@ -9,6 +9,9 @@ use crate::report::numbers::percent;
 use crate::report::page::style::STYLE;
 use crate::report::words;
 
+/// A longer table is folded: several records on one page would hide each other's means.
+const FEW_PAIRS: usize = 16;
+
 /// The page: no network, no script, every text escaped.
 pub fn html(comparison: &RecordComparison) -> String {
     html! {
@@ -61,8 +64,10 @@ fn one(base: &ComparedRecord, against: &Against) -> Markup {
             @if against.best.is_empty() { p { "No case in common." } } @else {
                 h3 { "Geometric means" }
                 (means(against))
-                h3 { "Best variants" }
-                (pairs("Best variant of each kernel, type and shape", &against.best))
+                details open[against.best.len() <= FEW_PAIRS] {
+                    summary { "Best variants: " (against.best.len()) " in common" }
+                    (pairs("Best variant of each kernel, type and shape", &against.best))
+                }
                 details { summary { "The same variant on both sides" } (pairs("Same variants", &against.cases)) }
             }
             @for (name, missing) in [("A", &against.only_in_base), ("B", &against.only_in_other)] {

@@ -31,6 +31,13 @@ pub(super) struct Data<'a> {
     outlook: Option<View<'a>>,
 }
 
+/// The figures of projections where nothing else is shown.
+#[derive(Serialize)]
+pub(super) struct ProjectedData {
+    records: [Drawn; 0],
+    terms: Vec<TermBars>,
+}
+
 /// A record.
 #[derive(Serialize)]
 struct Drawn {
@@ -128,12 +135,19 @@ struct FrontPoint {
 pub(super) fn data<'a>(page: &Page<'a>) -> Data<'a> {
     Data {
         records: page.records.iter().map(drawn).collect(),
-        terms: [Phase::Prefill, Phase::Decode, Phase::Training]
-            .into_iter()
-            .map(|phase| TermBars { pairs: term_pairs(page.projections, phase) })
-            .collect(),
+        terms: terms(page.projections),
         outlook: page.outlook.map(view),
     }
+}
+
+/// The figures of projections alone.
+pub(super) fn projected_data(pairs: &[ProjectionPair]) -> ProjectedData {
+    ProjectedData { records: [], terms: terms(pairs) }
+}
+
+fn terms(pairs: &[ProjectionPair]) -> Vec<TermBars> {
+    let phases = [Phase::Prefill, Phase::Decode, Phase::Training].into_iter();
+    phases.map(|phase| TermBars { pairs: term_pairs(pairs, phase) }).collect()
 }
 
 fn drawn(record: &Record) -> Drawn {

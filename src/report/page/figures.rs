@@ -165,7 +165,8 @@ pub(super) fn what_if(outlook: &Outlook) -> Markup {
     let axes = &outlook.surface.axes;
     let last = |count: usize| (count.saturating_sub(1)) as f64;
     let start = axes.batches_per_chip.iter().position(|batch| *batch == outlook.plan.batch_per_chip).unwrap_or(0);
-    let reach = |factors: &[f64]| factors.last().map_or(0.0, |factor| (factor.log10() * 1e4).round() / 1e4);
+    // Whole steps, so that the factor 1 is a position of its own.
+    let reach = |factors: &[f64]| factors.last().map_or(0.0, |factor| (factor.log10() * 100.0 + 1e-6).floor() / 100.0);
     let (wide, late) = (reach(&axes.bandwidth_factors), reach(&axes.latency_factors));
     let chips = last(axes.chips.len());
     html! {
@@ -190,7 +191,10 @@ pub(super) fn what_if(outlook: &Outlook) -> Markup {
                 (clean(&outlook.model)) " decode on " (clean(&outlook.chip)) ", " (outlook.number_type.name()) ", "
                 (clean(&outlook.fabric)) ". TP " (outlook.surface.tp) " and PP " (outlook.surface.pp)
                 " are those of the best plan; expert parallelism and micro-batches are chosen anew at every point. Factors act "
-                "on all tiers. Between the points of a grid that the model computed, the page interpolates: within 2 % of the model."
+                "on all tiers. "
+                span #what-if-by {
+                    "Between the points of a grid that the model computed, the page interpolates: within 2 % of the model."
+                }
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::report::page::data;
 use crate::report::page::input::Page;
 use crate::report::page::sections::{announced, headline, in_depth, measured, projected, side_by_side};
 use crate::report::page::style::STYLE;
+use crate::report::projected::ProjectionPair;
 use crate::report::text::clean;
 
 /// Observable Plot, as `vendor/build.sh` bundles it.
@@ -46,7 +47,7 @@ pub fn page_with(page: &Page<'_>, plot: &str) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                meta http-equiv="Content-Security-Policy" content=(policy(plot));
+                meta http-equiv="Content-Security-Policy" content=(policy(page, plot));
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 title { "supernode-bench: " (heading) }
@@ -61,6 +62,7 @@ pub fn page_with(page: &Page<'_>, plot: &str) -> String {
                 @for (i, record) in page.records.iter().enumerate() { (json(&format!("record-{i}-json"), record)) }
                 script { (PreEscaped(plot)) }
                 script { (PreEscaped(SCRIPT)) }
+                @if let Some(model) = page.model { (model.elements()) }
             }
         }
     }
@@ -84,24 +86,34 @@ pub fn fragment(page: &Page<'_>) -> Fragment {
     Fragment { html: sections(page).into_string(), figures: chart_figures(page) }
 }
 
-/// The figures of the charts alone, as JSON for `page.js`.
-pub fn chart_figures(page: &Page<'_>) -> String {
-    serde_json::to_string(&data::data(page)).unwrap_or_else(|_| "null".to_owned())
+/// The section of some projections alone, as [`fragment`] has it.
+pub fn projected_fragment(projections: &[ProjectionPair]) -> Fragment {
+    Fragment { html: projected(projections).into_string(), figures: to_json(&data::projected_data(projections)) }
 }
 
-/// Nothing is loaded from anywhere, and no script but these two runs, whatever a record says.
-fn policy(plot: &str) -> String {
+/// The figures of the charts alone, as JSON for `page.js`.
+pub fn chart_figures(page: &Page<'_>) -> String {
+    to_json(&data::data(page))
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned())
+}
+
+/// Nothing is loaded from anywhere, and no script but ours runs, whatever a record says.
+fn policy(page: &Page<'_>, plot: &str) -> String {
     let hash = |script: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(script)));
-    format!(
-        "default-src 'none'; script-src {} {}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
-        hash(plot),
-        hash(SCRIPT)
-    )
+    let mut scripts = vec![hash(plot), hash(SCRIPT)];
+    if let Some(model) = page.model {
+        scripts.extend([hash(model.script()), "'wasm-unsafe-eval'".to_owned()]);
+    }
+    let scripts = scripts.join(" ");
+    format!("default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'")
 }
 
 /// Figures for the script. No text can close the element or open a comment in it.
 fn json(id: &str, value: &impl Serialize) -> Markup {
-    let text = serde_json::to_string(value).unwrap_or_else(|_| "null".to_owned()).replace('<', "\\u003c");
+    let text = to_json(value).replace('<', "\\u003c");
     html! { script type="application/json" id=(id) { (PreEscaped(text)) } }
 }
 

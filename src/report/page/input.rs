@@ -3,6 +3,7 @@
 use crate::projection::claims::Judged;
 use crate::projection::outlook::Outlook;
 use crate::record::Record;
+use crate::report::page::embedded_model::EmbeddedModel;
 use crate::report::projected::ProjectionPair;
 
 /// What a page shows; what is empty gets no section.
@@ -16,4 +17,6 @@ pub struct Page<'a> {
     pub outlook: Option<&'a Outlook>,
     /// The announcement against the model.
     pub claims: &'a [Judged],
+    /// What answers the sliders instead of the grid of the outlook.
+    pub model: Option<&'a EmbeddedModel>,
 }

@@ -1,6 +1,7 @@
 //! One self-contained page: no network, light and dark, narrow and wide, screen and paper.
 
 mod data;
+mod embedded_model;
 mod figures;
 mod html;
 mod input;
@@ -8,6 +9,7 @@ mod sections;
 pub(super) mod style;
 mod tables;
 
-pub use html::{Fragment, chart_figures, fragment, page, page_with};
+pub use embedded_model::EmbeddedModel;
+pub use html::{Fragment, chart_figures, fragment, page, page_with, projected_fragment};
 pub use input::Page;
 pub use sections::headline_text;

@@ -256,6 +256,23 @@ function drawCharts(root, data, whenDrawn = () => {}) {
     return Math.exp(above + (below - above) * down);
   }
 
+  /** The model itself, where it lies in the page and can run; the grid answers otherwise. */
+  let model;
+  let answered = {};
+
+  /** Throughput where the sliders stand, and at factors on the bandwidth. */
+  function rates(here, factors) {
+    const { surface } = data.outlook;
+    if (!model) return [throughput(surface, here), ...factors.map((bandwidth) => throughput(surface, { ...here, bandwidth }))];
+    const key = JSON.stringify(here);
+    if (answered.key !== key) {
+      const { axes, tp, pp } = surface;
+      const asked = { chips: axes.chips[here.chips], batch: axes.batches_per_chip[here.batch], latency: here.latency, tp, pp };
+      answered = { key, rates: model(asked, [here.bandwidth, ...factors]) };
+    }
+    return answered.rates;
+  }
+
   const slider = (name) => document.getElementById(`what-if-${name}`);
 
   function asked() {
@@ -265,17 +282,20 @@ function drawCharts(root, data, whenDrawn = () => {}) {
     };
   }
 
+  /** Where the curve over the bandwidth has points. */
+  function curveFactors({ axes: { bandwidth_factors: factors } }) {
+    const [least, most] = [factors[0], factors.at(-1)];
+    return Array.from({ length: 61 }, (_, i) => least * (most / least) ** (i / 60));
+  }
+
   function whatIf(width) {
     const { surface, baseline } = data.outlook;
     const here = asked();
-    const rate = throughput(surface, here);
+    const factors = curveFactors(surface);
+    const [rate, ...rest] = rates(here, factors);
     const below = surface.baseline_tokens_per_s_per_chip[here.chips * surface.axes.batches_per_chip.length + here.batch];
-    const curve = [];
-    const [least, most] = [surface.axes.bandwidth_factors[0], surface.axes.bandwidth_factors.at(-1)];
-    for (let i = 0; i <= 120; i += 1) {
-      const bandwidth = least * (most / least) ** (i / 120);
-      curve.push({ bandwidth, rate: throughput(surface, { ...here, bandwidth }) });
-    }
+    const curve = factors.map((bandwidth, i) => ({ bandwidth, rate: rest[i] }));
+    const most = factors.at(-1);
     if (!curve.some((point) => point.rate)) return null;
     const line = isPositive(below) ? [below] : [];
     return Plot.plot({
@@ -311,7 +331,7 @@ function drawCharts(root, data, whenDrawn = () => {}) {
     for (const name of ["bandwidth", "latency", "chips", "batch"]) {
       slider(name).setAttribute("aria-valuetext", document.getElementById(`what-if-${name}-value`).textContent);
     }
-    const rate = throughput(surface, here);
+    const [rate] = rates(here, curveFactors(surface));
     const below = surface.baseline_tokens_per_s_per_chip[here.chips * axes.batches_per_chip.length + here.batch];
     document.getElementById("what-if").dataset.rate = rate ?? "";
     say("what-if-rate", rate ? count(rate) : "does not fit");
@@ -411,6 +431,23 @@ function drawCharts(root, data, whenDrawn = () => {}) {
     panel.querySelector("form").addEventListener("submit", (event) => event.preventDefault());
     panel.querySelector("form").addEventListener("reset", () => setTimeout(update, 0));
     answer();
+    document.addEventListener("model-ready", ({ detail }) => {
+      const here = asked();
+      const before = throughput(data.outlook.surface, here);
+      model = detail;
+      try {
+        const [rate] = rates(here, curveFactors(data.outlook.surface));
+        // A module of another version would contradict the tables.
+        if (!(Math.abs(rate / before - 1) < 0.02)) throw new Error("the model in this page is of another version");
+      } catch (error) {
+        console.warn(error.message);
+        model = undefined;
+        return;
+      }
+      panel.dataset.by = "model";
+      say("what-if-by", "Each position is computed by the model itself, which lies in this page.");
+      update();
+    }, { signal: watch.signal });
   }
 
   return () => watch.abort();

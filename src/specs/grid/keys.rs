@@ -16,11 +16,13 @@ pub enum KeyKind {
 }
 
 /// The types that a model may be computed in, as files and flags write them.
-pub const TYPES: &[&str] = &["int8", "fp8", "bf16", "f16", "f32"];
+pub const TYPES: &[&str] = &["nvfp4", "mxfp4", "int8", "fp8", "bf16", "f16", "f32"];
 /// The phases, as files and flags write them.
 pub const PHASES: &[&str] = &["prefill", "decode", "training"];
 /// The schedules of a training pipeline, as files and flags write them.
 pub const PIPELINES: &[&str] = &["1f1b", "interleaved", "zero-bubble"];
+/// How tokens reach the routed experts, as files and flags write it.
+pub const EXCHANGES: &[&str] = &["all-to-all", "all-gather"];
 const DEGREE: KeyKind = KeyKind::Count(1, 1_000_000);
 const TOKENS: KeyKind = KeyKind::Number(1.0, 1e12);
 
@@ -46,8 +48,11 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("plan.tp", DEGREE),
     ("plan.pp", DEGREE),
     ("plan.ep", DEGREE),
+    ("plan.moe_tp", DEGREE),
+    ("plan.moe_exchange", KeyKind::Word(EXCHANGES)),
     ("plan.dp", DEGREE),
     ("plan.cp", DEGREE),
+    ("plan.dcp", DEGREE),
     ("plan.microbatches", DEGREE),
     ("plan.batch_per_chip", KeyKind::Number(1e-3, 1e9)),
 ];

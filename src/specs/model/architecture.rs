@@ -304,6 +304,14 @@ impl Attention {
             Self::Gqa { heads, .. } | Self::Mla { heads, .. } | Self::Shared { heads, .. } => heads,
         }
     }
+
+    /// Heads whose keys and values are cached; one where all query heads share what is cached.
+    pub const fn key_value_heads(&self) -> u64 {
+        match *self {
+            Self::Gqa { kv_heads, .. } => kv_heads,
+            Self::Mla { .. } | Self::Shared { .. } => 1,
+        }
+    }
 }
 
 impl Reach {

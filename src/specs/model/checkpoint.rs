@@ -70,6 +70,12 @@ impl Checkpoint {
 
     /// Whether weights of a layer have four bits.
     pub fn has_four_bits(&self) -> bool {
-        [self.mixer, self.dense, self.shared, self.experts].iter().any(|kind| kind.bits() == 4)
+        self.least_bits() == 4
+    }
+
+    /// Bits of the narrowest weights of a layer.
+    pub fn least_bits(&self) -> u64 {
+        let other = self.dense.bits().min(self.shared.bits()).min(self.experts.bits());
+        self.mixer.bits().min(other)
     }
 }

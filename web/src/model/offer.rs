@@ -3,6 +3,7 @@
 use serde_json::json;
 use supernode_bench::projection::catalogue::MEASURED;
 use supernode_bench::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
+use supernode_bench::record::Preset;
 use supernode_bench::specs::grid::{PHASES, TYPES};
 use supernode_bench::specs::{Chip, Fabric, Model};
 
@@ -22,6 +23,7 @@ pub(super) fn catalogue() -> String {
         "phases": PHASES,
         "types": TYPES,
         "measured": MEASURED,
+        "presets": presets(),
         "defaults": {
             "model": "deepseek-v3",
             "chip": DEFAULT_CHIP,
@@ -32,6 +34,13 @@ pub(super) fn catalogue() -> String {
         },
     })
     .to_string()
+}
+
+/// The presets that fit a browser, each with the most minutes and bytes of memory that it takes.
+fn presets() -> Vec<serde_json::Value> {
+    let bounded = |preset: &Preset| Some((preset.most_minutes()?, preset.most_memory()?));
+    let with_bounds = Preset::ALL.iter().filter_map(|preset| bounded(preset).map(|bounds| (preset, bounds)));
+    with_bounds.map(|(preset, (minutes, bytes))| json!({"name": preset, "minutes": minutes, "bytes": bytes})).collect()
 }
 
 /// A model from its `config.json`.
@@ -77,6 +86,7 @@ mod tests {
         for (key, count) in [("models", Model::builtin_names().len()), ("chips", Chip::builtin_names().len())] {
             assert_eq!(all[key].as_array().unwrap().len(), count, "{key}");
         }
+        assert_eq!(all["presets"][0], json!({"name": "phone", "minutes": 2, "bytes": 1_000_000_000}));
         assert!(all["fabrics"].to_string().contains("cloudmatrix384"));
     }
 

@@ -1,22 +1,27 @@
 //! Projections, asked in the keys of a grid and answered as the command `project` answers.
 
-use std::cell::RefCell;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use supernode_bench::projection::catalogue::{MEASURED, Subject};
 use supernode_bench::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
 use supernode_bench::projection::{ChipModel, ExpertLoad, Infeasible, Phase, Request, estimate, surface};
-use supernode_bench::report::{Fragment, Page, ProjectedJson, ProjectedRow, ProjectedWords, fragment};
+use supernode_bench::report::{Fragment, ProjectedJson, ProjectedRow, ProjectedWords, projected_fragment};
 use supernode_bench::specs::{Chip, Fabric, Model, Point};
 
 use super::offer::parse_model;
-use super::records::{Named, parse};
 
 /// Points of the curve over bandwidth, from a tenth to ten times.
 const CURVE_POINTS: i32 = 21;
 /// The largest factor on bandwidth or latency, and its inverse the smallest.
 const MOST_FACTOR: f64 = 1e3;
+
+/// A text with the name of the file that it came from.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    name: String,
+    text: String,
+}
 
 /// A question of the page.
 #[derive(Deserialize)]
@@ -26,8 +31,8 @@ struct Asked {
     question: Value,
     /// A model of the caller's own; the question then names none.
     config: Option<Named>,
-    /// The record behind the chip `measured`.
-    record: Option<Named>,
+    /// The chip `measured`, as `chip` of the module `reader` gives it.
+    chip: Option<ChipModel>,
     /// How tokens spread over the experts, as the flag of the command has it.
     expert_load: Option<String>,
     /// Factor on the bandwidth of each tier of the fabric.
@@ -53,11 +58,6 @@ struct Answer<'a> {
     sections: Option<Fragment>,
 }
 
-thread_local! {
-    /// The record that was asked about last, and its chip: a slider asks about the same one many times.
-    static LAST_RECORD: RefCell<Option<(String, ChipModel)>> = const { RefCell::new(None) };
-}
-
 /// Answers a question.
 ///
 /// # Errors
@@ -65,7 +65,7 @@ thread_local! {
 pub(super) fn project(request: &str) -> Result<String, String> {
     let (request, baseline) = read(request)?;
     let row = ProjectedRow::ask(request, &baseline);
-    let sections = row.pair().map(|pair| fragment(&Page { projections: &[pair], ..Page::default() }));
+    let sections = row.pair().map(|pair| projected_fragment(&[pair]));
     let answer = Answer {
         answer: row.json(),
         title: row.title(),
@@ -93,6 +93,21 @@ pub(super) fn bandwidth_curve(request: &str) -> Result<String, String> {
     Ok(json!({"points": points, "baseline": baseline.name, "baseline_rate": below}).to_string())
 }
 
+/// Tokens per second and chip at factors on the bandwidth, whatever the latency.
+///
+/// # Errors
+/// One line.
+pub(super) fn what_if(request: &str, factors: &str) -> Result<String, String> {
+    let request = read(request)?.0.without_limit();
+    let factors: Vec<f64> = serde_json::from_str(factors).map_err(|error| format!("the factors: {error}"))?;
+    let rate = |factor: f64| {
+        let fabric = with_factors(request.fabric.clone(), &request.chip, factor, 1.0)?;
+        Ok(estimate(&request.on(fabric)).ok().map(|(plan, outcome)| outcome.throughput(&plan)))
+    };
+    let rates = factors.into_iter().map(rate).collect::<Result<Vec<Option<f64>>, String>>()?;
+    serde_json::to_string(&rates).map_err(|error| error.to_string())
+}
+
 /// The central throughput under the limits that the projection itself keeps; `None` where no plan fits.
 fn rate(request: &Request) -> Option<f64> {
     let found = match estimate(request) {
@@ -113,7 +128,7 @@ fn read(text: &str) -> Result<(Request, Fabric), String> {
         (None, None) => return Err(missing("model")),
     };
     let phase = point.text("phase").and_then(Phase::named).ok_or_else(|| missing("phase"))?;
-    let chip = chip(point.text("chip").unwrap_or(DEFAULT_CHIP), asked.record.as_ref())?;
+    let chip = chip(point.text("chip").unwrap_or(DEFAULT_CHIP), asked.chip)?;
     let load = |key: &str, default| Fabric::load(point.text(key).unwrap_or(default)).map_err(|error| error.to_string());
     let (fabric, baseline) = (load("fabric", DEFAULT_FABRIC)?, load("baseline", DEFAULT_BASELINE)?);
     let fabric = with_factors(fabric, &chip, asked.bandwidth_factor, asked.latency_factor)?;
@@ -138,20 +153,13 @@ fn with_factors(fabric: Fabric, chip: &ChipModel, bandwidth: f64, latency: f64) 
     Ok(if as_it_is { fabric } else { surface::scaled(&fabric, &chip.scale_up, bandwidth, latency) })
 }
 
-/// The chip of this name, or that of the record.
-fn chip(name: &str, record: Option<&Named>) -> Result<ChipModel, String> {
-    if name != MEASURED {
-        return Ok(ChipModel::from_spec(&Chip::load(name).map_err(|error| error.to_string())?));
+/// The chip of this name, or the measured one.
+fn chip(name: &str, measured: Option<ChipModel>) -> Result<ChipModel, String> {
+    if name == MEASURED {
+        return measured
+            .ok_or_else(|| "chip `measured` needs a record: measure this device, or open a record".to_owned());
     }
-    let record = record.ok_or("chip `measured` needs a record: measure this device, or open a record")?;
-    let known = LAST_RECORD
-        .with_borrow(|last| last.as_ref().filter(|(text, _)| *text == record.text).map(|(_, chip)| chip.clone()));
-    if let Some(chip) = known {
-        return Ok(chip);
-    }
-    let chip = ChipModel::from_record(&parse(record)?).map_err(|reason| format!("{}: {reason}", record.name))?;
-    LAST_RECORD.set(Some((record.text.clone(), chip.clone())));
-    Ok(chip)
+    Ok(ChipModel::from_spec(&Chip::load(name).map_err(|error| error.to_string())?))
 }
 
 #[cfg(test)]
@@ -201,11 +209,12 @@ mod tests {
 
     #[test]
     fn a_measured_chip_and_a_model_of_ones_own_are_projected_and_more_bandwidth_is_not_slower() {
-        let record = include_str!("../../../results/google-swiftshader-device-subzero-vulkan.json");
+        let record = include_bytes!("../../../results/google-swiftshader-device-subzero-vulkan.json");
+        let record = supernode_bench::record::parse(record, "r.json".as_ref()).unwrap();
         let config = include_str!("../../../specs/models/qwen3-30b-a3b.json");
         let mut request = json!({
             "question": {"phase": "decode", "chip": "measured", "chips": 8},
-            "record": {"name": "r.json", "text": record},
+            "chip": ChipModel::from_record(&record).unwrap(),
             "config": {"name": "mine.json", "text": config},
         });
         let rate = |request: &Value| {

@@ -130,7 +130,7 @@ fn with_chip(mut question: Question, measured: Option<&ChipModel>) -> Question {
         for request in std::iter::once(&mut question.request).chain(&mut question.baseline) {
             request.chip = chip.clone();
             // A type that the device was not measured in would leave nothing to say.
-            request.number_type = request.number_type.filter(|kind| chip.peaks.contains_key(kind));
+            request.number_type = request.number_type.filter(|kind| chip.peaks.contains_key(&chip.product_type(*kind)));
         }
     }
     question

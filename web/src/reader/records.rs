@@ -14,9 +14,9 @@ const MOST_RECORDS: usize = 64;
 /// A text with the name of the file that it came from.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Named {
-    pub(super) name: String,
-    pub(super) text: String,
+struct Named {
+    name: String,
+    text: String,
 }
 
 /// How far a run is.
@@ -27,15 +27,7 @@ struct Progress {
     figures: String,
 }
 
-/// A record from its text.
-///
-/// # Errors
-/// One line that names the file.
-pub(super) fn parse(file: &Named) -> Result<Record, String> {
-    parse_text(&file.text, &file.name)
-}
-
-fn parse_text(text: &str, name: &str) -> Result<Record, String> {
+fn parse(text: &str, name: &str) -> Result<Record, String> {
     record::parse(text.as_bytes(), Path::new(name)).map_err(|error| error.to_string())
 }
 
@@ -45,7 +37,7 @@ fn parse_all(list: &str) -> Result<Vec<(String, Record)>, String> {
     if files.len() > MOST_RECORDS {
         return Err(format!("{} records, where {MOST_RECORDS} are the most: choose some", files.len()));
     }
-    files.iter().map(|file| Ok((file.name.clone(), parse(file)?))).collect()
+    files.iter().map(|file| Ok((file.name.clone(), parse(&file.text, &file.name)?))).collect()
 }
 
 fn only_records(list: &str) -> Result<Vec<Record>, String> {
@@ -61,7 +53,15 @@ fn to_json(value: &impl Serialize) -> Result<String, String> {
 /// # Errors
 /// One line.
 pub(super) fn read(text: &str, name: &str) -> Result<String, String> {
-    to_json(&RecordSummary::of(&parse_text(text, name)?))
+    to_json(&RecordSummary::of(&parse(text, name)?))
+}
+
+/// The chip of a record, for the model.
+///
+/// # Errors
+/// One line.
+pub(super) fn chip(text: &str, name: &str) -> Result<String, String> {
+    to_json(&ChipModel::from_record(&parse(text, name)?).map_err(|reason| format!("{name}: {reason}"))?)
 }
 
 /// How far a run is, from its journal.
@@ -69,7 +69,7 @@ pub(super) fn read(text: &str, name: &str) -> Result<String, String> {
 /// # Errors
 /// One line.
 pub(super) fn progress(text: &str) -> Result<String, String> {
-    let record = parse_text(text, "the journal")?;
+    let record = parse(text, "the journal")?;
     let page = Page { records: std::slice::from_ref(&record), ..Page::default() };
     to_json(&Progress { summary: RecordSummary::of(&record), figures: report::chart_figures(&page) })
 }
@@ -122,7 +122,7 @@ pub(super) fn csv(list: &str) -> Result<String, String> {
 /// # Errors
 /// One line.
 pub(super) fn headline(text: &str) -> Result<String, String> {
-    Ok(report::headline_text(&parse_text(text, "the record")?))
+    Ok(report::headline_text(&parse(text, "the record")?))
 }
 
 #[cfg(test)]
@@ -148,6 +148,8 @@ mod tests {
         let cases = summary["measured"].as_u64().unwrap();
         assert!(csv(&both()).unwrap().lines().count() as u64 > cases);
         assert!(headline(SWIFTSHADER).unwrap().contains("cases verified and timed"));
+        let chip: Value = serde_json::from_str(&chip(SWIFTSHADER, "a.json").unwrap()).unwrap();
+        assert_eq!(chip["name"], summary["device"]);
         let reached: Value = serde_json::from_str(&progress(SWIFTSHADER).unwrap()).unwrap();
         assert_eq!(reached["summary"], summary);
     }
