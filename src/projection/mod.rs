@@ -45,6 +45,7 @@ pub mod questions;
 pub mod request;
 pub mod result;
 pub mod schedule;
+pub mod serving;
 pub mod terms;
 pub mod timeline;
 pub mod uncertainty;

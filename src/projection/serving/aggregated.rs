@@ -1,0 +1,66 @@
+//! Continuous batching on the same chips: prompts are computed between, or together with, the steps of decode.
+//!
+//! Requests are in flight all the time: as one ends, the next one starts. While a request decodes, each of the others
+//! starts once, so that a lifetime holds `concurrency` prompts and `output_len` steps, however they take turns.
+
+/// The load of one group of chips.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Load {
+    /// Requests in flight.
+    pub concurrency: f64,
+    /// Requests whose cache fits into the memory; the others wait.
+    pub capacity: f64,
+    /// Tokens of an answer.
+    pub output_len: f64,
+    /// Share of the requests that start all at once, as the first ones of a benchmark do.
+    pub first_wave: f64,
+}
+
+/// Times of steps, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Times {
+    /// A step of decode with the requests that run.
+    pub decode_s: f64,
+    /// A prompt on its own.
+    pub prefill_s: f64,
+    /// A prompt among others, or among the tokens of decode.
+    pub packed_s: f64,
+    /// Fixed time of a request before its first token.
+    pub request_s: f64,
+}
+
+/// What a request sees.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// Mean time to the first token, seconds.
+    pub ttft_s: f64,
+    /// Mean time per token after the first, seconds.
+    pub tpot_s: f64,
+    /// Output tokens per second of all requests.
+    pub tokens_per_s: f64,
+}
+
+/// Means over a long run.
+///
+/// - Of the prompts that start during a request's lifetime, those before it in the queue delay its first token, the
+///   others its decode. The queue is that of random arrivals (Pollaczek and Khinchine: `utilisation / 2` prompts over the
+///   idle share), bounded by half of all requests. Of those that start at once, half wait before a request.
+/// - Requests beyond the capacity wait for a place: `(concurrency - capacity) / capacity` lifetimes.
+pub fn steady(load: &Load, times: &Times) -> Seen {
+    let running = load.concurrency.min(load.capacity).max(1.0);
+    let steps = (load.output_len - 1.0).max(1.0);
+    let others = (running - 1.0).max(0.0);
+    let prompts_s = others * times.packed_s;
+    let lifetime_s = times.prefill_s + prompts_s + steps * times.decode_s;
+    let utilisation = (running * times.packed_s / lifetime_s).min(1.0);
+    let queued = (utilisation / 2.0 / (1.0 - utilisation).max(1e-9)).min(others / 2.0);
+    let waiting = load.first_wave * others / 2.0 + (1.0 - load.first_wave) * queued;
+    let before_s = waiting * times.packed_s;
+    let tpot_s = times.decode_s + (prompts_s - before_s) / steps;
+    // A prompt arrives in the middle of a step.
+    let residual_s = if running > 1.0 { tpot_s / 2.0 } else { 0.0 };
+    let place_s = (load.concurrency - running).max(0.0) / running * lifetime_s;
+    let ttft_s = times.request_s + times.prefill_s + before_s + residual_s + place_s;
+    let tokens_per_s = running * load.output_len / (lifetime_s + times.request_s);
+    Seen { ttft_s, tpot_s, tokens_per_s }
+}

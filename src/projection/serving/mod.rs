@@ -1,0 +1,3 @@
+//! Serving under load: what requests in flight make of the times of prefill and decode.
+
+pub mod aggregated;

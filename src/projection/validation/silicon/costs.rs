@@ -1,0 +1,134 @@
+//! The times of a deployment's steps, without a framework.
+
+use crate::projection::machine::Machine;
+use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::phases::{evaluate, over_bytes};
+use crate::projection::request::{Request, Workload};
+use crate::projection::validation::silicon::deployment::{Deployment, Unexpressed, Worker};
+use crate::specs::Scenario;
+
+/// Prompt tokens of a pass in which several prompts are computed at once, and the longest chunk of one.
+const CHUNK_TOKENS: f64 = 8192.0;
+
+/// What one step takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+pub struct StepCost {
+    /// Work of cores, memory and wires, seconds.
+    pub work_s: f64,
+    /// Kernels that are launched.
+    pub kernels: f64,
+}
+
+/// The costs of one worker of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct WorkerCosts {
+    /// Sequences that fit into the memory of one decoding worker.
+    pub capacity: f64,
+    /// A step of decode with the sequences that run.
+    pub decode: StepCost,
+    /// Sequences that run in it, of one worker.
+    pub running: f64,
+    /// All passes over one prompt per replica of attention.
+    pub prefill: StepCost,
+    /// A pass over as many prompts as a chunk holds, for each prompt.
+    pub packed: StepCost,
+    /// Passes over one prompt.
+    pub chunks: f64,
+    /// Prompts that a worker computes at once: one per replica of attention.
+    pub replicas: f64,
+}
+
+/// The costs of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Costs {
+    /// Of one worker of each kind.
+    pub worker: WorkerCosts,
+    /// Workers that prefill.
+    pub prefill_workers: f64,
+    /// Workers that decode.
+    pub decode_workers: f64,
+    /// Layers.
+    pub layers: f64,
+    /// A launch on this chip, seconds.
+    pub launch_s: f64,
+    /// A step's fixed time on this chip, seconds.
+    pub step_s: f64,
+}
+
+impl Costs {
+    /// The costs of a deployment.
+    ///
+    /// # Errors
+    /// [`Unexpressed`]: the chip has no such type, or the weights do not fit.
+    pub fn of(deployment: &Deployment<'_>) -> Result<Self, Unexpressed> {
+        let decode = Pool::new(deployment, &deployment.decode, Phase::Decode)?;
+        let prefill = Pool::new(deployment, &deployment.prefill, Phase::Prefill)?;
+        let share = deployment.concurrency / deployment.decode.count;
+        let capacity = decode.capacity();
+        let running = share.min(capacity).max(1.0);
+        let replicas = f64::from(prefill.plan.dp);
+        let together = (CHUNK_TOKENS / deployment.prompt_len).floor().max(1.0);
+        let packed = prefill.step(together * replicas);
+        let share_of =
+            |cost: StepCost, count: f64| StepCost { work_s: cost.work_s / count, kernels: cost.kernels / count };
+        Ok(Self {
+            worker: WorkerCosts {
+                capacity,
+                decode: decode.step(running),
+                running,
+                prefill: prefill.step(replicas),
+                packed: share_of(packed, together * replicas),
+                chunks: (deployment.prompt_len / CHUNK_TOKENS).ceil().max(1.0),
+                replicas,
+            },
+            prefill_workers: deployment.prefill.count,
+            decode_workers: deployment.decode.count,
+            layers: deployment.model.layers as f64,
+            launch_s: deployment.chip.launch.value,
+            step_s: deployment.chip.step.value,
+        })
+    }
+}
+
+/// Workers of one kind in one phase.
+struct Pool {
+    request: Request,
+    machine: Machine,
+    plan: ParallelPlan,
+}
+
+impl Pool {
+    fn new(deployment: &Deployment<'_>, worker: &Worker, phase: Phase) -> Result<Self, Unexpressed> {
+        let Deployment { model, chip, fabric, number_type, prompt_len, output_len, .. } = deployment;
+        let chips = worker.plan.chips;
+        let mut request = Request::new((*model).clone(), (*chip).clone(), (*fabric).clone(), chips, phase);
+        request.number_type = Some(*number_type);
+        request.workload = Workload {
+            prompt_len: *prompt_len,
+            kv_len: prompt_len + output_len / 2.0,
+            chunk_tokens: CHUNK_TOKENS,
+            ..Workload::default()
+        };
+        let machine = Machine::new(&request, Scenario::Nominal).map_err(|reason| reason.to_string())?;
+        Ok(Self { request, machine, plan: worker.plan })
+    }
+
+    fn with(&self, sequences: f64) -> ParallelPlan {
+        ParallelPlan { batch_per_chip: sequences / f64::from(self.plan.chips), ..self.plan }
+    }
+
+    fn step(&self, sequences: f64) -> StepCost {
+        let outcome = evaluate(&self.request, &self.with(sequences), &self.machine);
+        let (total, launch) = (outcome.terms.total().get(), outcome.terms.launch.get());
+        let kernels = (launch - self.machine.step.get()).max(0.0) / self.machine.launch.get().max(1e-9);
+        StepCost { work_s: total - launch, kernels }
+    }
+
+    /// Sequences that fit, at least one: the memory grows with them along a line.
+    fn capacity(&self) -> f64 {
+        let over = |sequences: f64| over_bytes(&self.request, &self.with(sequences), &self.machine);
+        let (none, some) = (over(1.0), over(1025.0));
+        let each = (some - none) / 1024.0;
+        (1.0 - none / each.max(1.0)).floor().max(1.0)
+    }
+}

@@ -1,0 +1,16 @@
+//! Measured serving deployments next to what the model says of them.
+//!
+//! A [`Row`] of a file becomes a [`Deployment`], or a reason why it cannot. A deployment has the [`Costs`] of its steps,
+//! which know nothing of a framework; [`predict`] makes times to first token and per token of them.
+
+mod costs;
+mod deployment;
+mod predict;
+mod row;
+mod summary;
+
+pub use costs::{Costs, StepCost, WorkerCosts};
+pub use deployment::{Catalogue, Deployment, Unexpressed, Worker};
+pub use predict::{Prediction, predict};
+pub use row::{Degrees, Row, Sharing, Workers, parse};
+pub use summary::{ErrorFigures, Outcome, Report, ReportGroup, UnexpressedRows, evaluate};

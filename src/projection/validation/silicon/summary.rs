@@ -1,0 +1,193 @@
+//! Errors over many deployments.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::projection::validation::silicon::costs::Costs;
+use crate::projection::validation::silicon::deployment::{Catalogue, Unexpressed};
+use crate::projection::validation::silicon::predict::{Prediction, predict};
+use crate::projection::validation::silicon::row::Row;
+
+/// A row with what the model says of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Line of the file.
+    pub line: u64,
+    /// Model.
+    pub model: String,
+    /// System.
+    pub system: String,
+    /// Framework.
+    pub framework: String,
+    /// Aggregated or disaggregated.
+    pub mode: &'static str,
+    /// Measured time to first token, seconds.
+    pub ttft_s: f64,
+    /// Measured time per token, seconds.
+    pub tpot_s: f64,
+    /// Modelled times, seconds.
+    pub modelled: Prediction,
+    /// Costs that they are made of.
+    pub costs: Costs,
+}
+
+impl Outcome {
+    /// Modelled over measured time per token, less one.
+    pub fn tpot_error(&self) -> f64 {
+        self.modelled.tpot_s / self.tpot_s - 1.0
+    }
+
+    /// Modelled over measured time to first token, less one.
+    pub fn ttft_error(&self) -> f64 {
+        self.modelled.ttft_s / self.ttft_s - 1.0
+    }
+}
+
+/// Relative errors of several rows, modelled over measured less one, as ratios.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ErrorFigures {
+    /// Mean of the absolute errors.
+    pub mean_abs: f64,
+    /// Median of them.
+    pub median_abs: f64,
+    /// Median of the errors.
+    pub bias_median: f64,
+    /// Share of the rows within 20 %.
+    pub within_20: f64,
+    /// The largest absolute error.
+    pub worst_abs: f64,
+}
+
+/// The errors of some rows.
+#[derive(Debug, Clone, Serialize)]
+pub struct ReportGroup {
+    /// By what rows are grouped: model, system, framework or mode.
+    pub by: &'static str,
+    /// The group.
+    pub name: String,
+    /// Rows with an answer.
+    pub expressed: usize,
+    /// Errors of the time per token.
+    pub tpot: ErrorFigures,
+    /// Errors of the time to first token.
+    pub ttft: ErrorFigures,
+}
+
+/// Rows without an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnexpressedRows {
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub rows: usize,
+}
+
+/// The errors of a file.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// Rows of the file.
+    pub rows: usize,
+    /// Rows with an answer.
+    pub expressed: usize,
+    /// Errors of the time per token.
+    pub tpot: ErrorFigures,
+    /// Errors of the time to first token.
+    pub ttft: ErrorFigures,
+    /// The same by model, system, framework and mode.
+    pub groups: Vec<ReportGroup>,
+    /// Rows without an answer, by reason.
+    pub unexpressed: Vec<UnexpressedRows>,
+    /// Every row with an answer, in the order of the file.
+    pub each: Vec<Outcome>,
+}
+
+/// Answers every row.
+pub fn evaluate(rows: &[Row]) -> Report {
+    let catalogue = Catalogue::new();
+    let answers: Vec<Result<Outcome, Unexpressed>> = rows.par_iter().map(|row| answer(&catalogue, row)).collect();
+    let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
+    let mut each = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(outcome) => each.push(outcome),
+            Err(reason) => *reasons.entry(reason).or_default() += 1,
+        }
+    }
+    let all: Vec<&Outcome> = each.iter().collect();
+    let unexpressed = reasons.into_iter().map(|(reason, rows)| UnexpressedRows { reason, rows }).collect();
+    Report {
+        rows: rows.len(),
+        expressed: each.len(),
+        tpot: figures(all.iter().map(|row| row.tpot_error())),
+        ttft: figures(all.iter().map(|row| row.ttft_error())),
+        groups: groups(&each),
+        unexpressed,
+        each,
+    }
+}
+
+fn answer(catalogue: &Catalogue, row: &Row) -> Result<Outcome, Unexpressed> {
+    let deployment = catalogue.deployment(row)?;
+    let costs = Costs::of(&deployment)?;
+    Ok(Outcome {
+        line: row.line,
+        model: row.model.clone(),
+        system: row.system.clone(),
+        framework: row.framework.clone(),
+        mode: row.sharing.name(),
+        ttft_s: row.ttft_s,
+        tpot_s: row.tpot_s,
+        modelled: predict(&deployment, &costs),
+        costs,
+    })
+}
+
+fn groups(each: &[Outcome]) -> Vec<ReportGroup> {
+    let keys: [(&'static str, fn(&Outcome) -> &str); 4] = [
+        ("model", |row| &row.model),
+        ("system", |row| &row.system),
+        ("framework", |row| &row.framework),
+        ("mode", |row| row.mode),
+    ];
+    let mut list = Vec::new();
+    for (by, key) in keys {
+        let mut members: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+        for row in each {
+            members.entry(key(row)).or_default().push(row);
+        }
+        list.extend(members.into_iter().map(|(name, rows)| ReportGroup {
+            by,
+            name: name.to_owned(),
+            expressed: rows.len(),
+            tpot: figures(rows.iter().map(|row| row.tpot_error())),
+            ttft: figures(rows.iter().map(|row| row.ttft_error())),
+        }));
+    }
+    list
+}
+
+/// Figures of errors; all are 0 where there is none.
+pub(super) fn figures(errors: impl Iterator<Item = f64>) -> ErrorFigures {
+    let errors: Vec<f64> = errors.collect();
+    let absolute: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+    let count = errors.len().max(1) as f64;
+    ErrorFigures {
+        mean_abs: absolute.iter().sum::<f64>() / count,
+        median_abs: middle(absolute.clone()),
+        bias_median: middle(errors),
+        within_20: absolute.iter().filter(|error| **error <= 0.2).count() as f64 / count,
+        worst_abs: absolute.into_iter().fold(0.0, f64::max),
+    }
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let upper = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        count if count % 2 == 1 => values[upper],
+        _ => f64::midpoint(values[upper - 1], values[upper]),
+    }
+}

@@ -1,0 +1,94 @@
+//! Errors over measured deployments.
+
+use comfy_table::CellAlignment::{Left, Right};
+
+use crate::projection::validation::silicon::{ErrorFigures, Outcome, Report};
+use crate::report::terminal::layout::{paragraph, plain, push_lines, title};
+use crate::report::text::clean;
+use crate::units::Seconds;
+
+/// Worst rows that are shown.
+const WORST: usize = 10;
+
+/// Errors over all rows and by group, coverage, and the worst rows.
+pub fn report(report: &Report) -> String {
+    let mut out = String::new();
+    title(&mut out, &format!("{} of {} rows expressed", report.expressed, report.rows));
+    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right, Right, Right, Right]);
+    table.set_header([
+        "",
+        "rows",
+        "TPOT mean",
+        "median",
+        "bias",
+        "within 20 %",
+        "worst",
+        "TTFT mean",
+        "median",
+        "bias",
+    ]);
+    table.add_row(row("all", report.expressed, &report.tpot, &report.ttft));
+    for group in &report.groups {
+        table.add_row(row(&clean(&group.name), group.expressed, &group.tpot, &group.ttft));
+    }
+    push_lines(&mut out, &table);
+    unexpressed(&mut out, report);
+    worst(&mut out, report);
+    paragraph(
+        &mut out,
+        "",
+        "The error is modelled / measured - 1. TTFT is the time to first token, TPOT that per output token.",
+    );
+    out
+}
+
+fn row(name: &str, rows: usize, tpot: &ErrorFigures, ttft: &ErrorFigures) -> [String; 10] {
+    let share = |value: f64| format!("{:.1} %", value * 100.0);
+    let signed = |value: f64| format!("{:+.1} %", value * 100.0);
+    [
+        name.to_owned(),
+        rows.to_string(),
+        share(tpot.mean_abs),
+        share(tpot.median_abs),
+        signed(tpot.bias_median),
+        share(tpot.within_20),
+        share(tpot.worst_abs),
+        share(ttft.mean_abs),
+        share(ttft.median_abs),
+        signed(ttft.bias_median),
+    ]
+}
+
+fn unexpressed(out: &mut String, report: &Report) {
+    if report.unexpressed.is_empty() {
+        return;
+    }
+    title(out, "rows that cannot be expressed");
+    let mut table = plain(&[Right, Left]);
+    table.set_header(["rows", "why"]);
+    for group in &report.unexpressed {
+        table.add_row([group.rows.to_string(), clean(&group.reason)]);
+    }
+    push_lines(out, &table);
+}
+
+fn worst(out: &mut String, report: &Report) {
+    let mut all: Vec<&Outcome> = report.each.iter().collect();
+    all.sort_by(|a, b| b.tpot_error().abs().total_cmp(&a.tpot_error().abs()));
+    title(out, "rows with the largest errors of TPOT");
+    let mut table = plain(&[Right, Left, Left, Left, Left, Right, Right, Right]);
+    table.set_header(["line", "model", "system", "framework", "mode", "measured", "modelled", "error"]);
+    for row in all.into_iter().take(WORST) {
+        table.add_row([
+            row.line.to_string(),
+            clean(&row.model),
+            clean(&row.system),
+            clean(&row.framework),
+            row.mode.to_owned(),
+            Seconds::new(row.tpot_s).to_string(),
+            Seconds::new(row.modelled.tpot_s).to_string(),
+            format!("{:+.1} %", row.tpot_error() * 100.0),
+        ]);
+    }
+    push_lines(out, &table);
+}
