@@ -28,6 +28,8 @@ pub struct WorkerCosts {
     pub decode: StepCost,
     /// Sequences that run in it, of one worker.
     pub running: f64,
+    /// Output tokens of a sequence per step: more than one with speculation.
+    pub tokens_per_step: f64,
     /// All passes over one prompt per replica of attention.
     pub prefill: StepCost,
     /// A pass over as many prompts as a chunk holds, for each prompt.
@@ -68,15 +70,17 @@ impl Costs {
         let running = share.min(capacity).max(1.0);
         let replicas = f64::from(prefill.plan.dp);
         let together = (CHUNK_TOKENS / deployment.prompt_len).floor().max(1.0);
-        let packed = prefill.step(together * replicas);
+        let packed = prefill.step(together * replicas).0;
         let share_of =
             |cost: StepCost, count: f64| StepCost { work_s: cost.work_s / count, kernels: cost.kernels / count };
+        let (decode_step, tokens_per_step) = decode.step(running);
         Ok(Self {
             worker: WorkerCosts {
                 capacity,
-                decode: decode.step(running),
+                decode: decode_step,
                 running,
-                prefill: prefill.step(replicas),
+                tokens_per_step,
+                prefill: prefill.step(replicas).0,
                 packed: share_of(packed, together * replicas),
                 chunks: (deployment.prompt_len / CHUNK_TOKENS).ceil().max(1.0),
                 replicas,
@@ -107,6 +111,7 @@ impl Pool {
             prompt_len: *prompt_len,
             kv_len: prompt_len + output_len / 2.0,
             chunk_tokens: CHUNK_TOKENS,
+            mtp_tokens: if phase == Phase::Decode { deployment.speculated } else { 0 },
             ..Workload::default()
         };
         let machine = Machine::new(&request, Scenario::Nominal).map_err(|reason| reason.to_string())?;
@@ -117,11 +122,12 @@ impl Pool {
         ParallelPlan { batch_per_chip: sequences / f64::from(self.plan.chips), ..self.plan }
     }
 
-    fn step(&self, sequences: f64) -> StepCost {
+    /// A step, and the tokens of a sequence in it.
+    fn step(&self, sequences: f64) -> (StepCost, f64) {
         let outcome = evaluate(&self.request, &self.with(sequences), &self.machine);
         let (total, launch) = (outcome.terms.total().get(), outcome.terms.launch.get());
         let kernels = (launch - self.machine.step.get()).max(0.0) / self.machine.launch.get().max(1e-9);
-        StepCost { work_s: total - launch, kernels }
+        (StepCost { work_s: total - launch, kernels }, outcome.tokens_per_sequence)
     }
 
     /// Sequences that fit, at least one: the memory grows with them along a line.

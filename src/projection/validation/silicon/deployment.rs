@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use crate::projection::chip::ChipModel;
 use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan};
+use crate::projection::validation::silicon::reading::Readings;
 use crate::projection::validation::silicon::row::{Degrees, Row, Sharing, Workers};
 use crate::specs::{Attention, Chip, Fabric, Model, NumberType};
 
@@ -47,6 +48,7 @@ pub type Unexpressed = String;
 pub struct Catalogue {
     models: BTreeMap<&'static str, Model>,
     systems: BTreeMap<&'static str, (ChipModel, Fabric)>,
+    readings: Readings,
 }
 
 /// A measured deployment in the model's terms.
@@ -72,6 +74,8 @@ pub struct Deployment<'a> {
     pub output_len: f64,
     /// Requests in flight.
     pub concurrency: f64,
+    /// Speculated tokens per sequence and step.
+    pub speculated: u32,
 }
 
 /// Workers of one kind.
@@ -79,8 +83,6 @@ pub struct Deployment<'a> {
 pub struct Worker {
     /// How many.
     pub count: f64,
-    /// Whether the row says how many.
-    pub count_is_known: bool,
     /// The plan of one. Its batch is of no meaning.
     pub plan: ParallelPlan,
 }
@@ -92,7 +94,7 @@ impl Catalogue {
         let systems = SYSTEMS.into_iter().filter_map(|(system, chip, fabric)| {
             Some((system, (ChipModel::from_spec(&Chip::load(chip).ok()?), Fabric::load(fabric).ok()?)))
         });
-        Self { models, systems: systems.collect() }
+        Self { models, systems: systems.collect(), readings: Readings::new() }
     }
 
     /// The deployment of a row.
@@ -103,8 +105,16 @@ impl Catalogue {
         let model = self.model(&row.model)?;
         let (chip, fabric) =
             self.systems.get(&*row.system).ok_or_else(|| format!("the system {} is not known", row.system))?;
-        let worker = |workers: &Workers| worker(model, fabric, workers);
-        let (prefill, decode) = (worker(&row.prefill)?, worker(&row.decode)?);
+        let worker = |workers: &Workers, replicas| worker(model, fabric, workers, replicas);
+        let ranks = f64::from(counted_once(model, row.decode.degrees).ranks());
+        let reading = self.readings.of(row, ranks).filter(|_| row.decode.count.is_none());
+        let replicas = reading.is_some_and(|reading| reading.replicas);
+        let (mut prefill, mut decode) = (worker(&row.prefill, false)?, worker(&row.decode, replicas)?);
+        let mut speculated = self.readings.speculated(row, decode.plan.dp > 1);
+        if let Some(reading) = reading {
+            (prefill.count, decode.count) = (reading.prefill_workers, reading.decode_workers);
+            speculated = reading.speculated;
+        }
         let of_workers = row.decode.batch.map(|batch| batch * decode.count);
         let concurrency = row.concurrency.or(of_workers);
         Ok(Deployment {
@@ -117,6 +127,7 @@ impl Catalogue {
             sharing: row.sharing,
             prompt_len: row.prompt_len,
             output_len: row.output_len,
+            speculated,
             concurrency: concurrency.ok_or_else(|| "neither concurrency nor batch is given".to_owned())?,
         })
     }
@@ -160,8 +171,10 @@ fn number_type(row: &Row) -> Result<NumberType, Unexpressed> {
     })
 }
 
-fn worker(model: &Model, fabric: &Fabric, workers: &Workers) -> Result<Worker, Unexpressed> {
-    let Degrees { tp, pp, dp, moe_tp, moe_ep } = counted_once(model, workers.degrees);
+fn worker(model: &Model, fabric: &Fabric, workers: &Workers, replicas: bool) -> Result<Worker, Unexpressed> {
+    let written = counted_once(model, workers.degrees);
+    let Degrees { tp, pp, dp, moe_tp, moe_ep } =
+        if replicas { Degrees { tp: 1, dp: written.ranks(), ..written } } else { written };
     let chips = u64::from(tp) * u64::from(pp) * u64::from(dp);
     let chips = u32::try_from(chips).ok().filter(|chips| u64::from(*chips) <= fabric.max_chips());
     let chips = chips.ok_or_else(|| "more chips than the fabric joins".to_owned())?;
@@ -187,7 +200,7 @@ fn worker(model: &Model, fabric: &Fabric, workers: &Workers) -> Result<Worker, U
         microbatches: pp,
         batch_per_chip: 1.0,
     };
-    Ok(Worker { count: f64::from(workers.count.unwrap_or(1)), count_is_known: workers.count.is_some(), plan })
+    Ok(Worker { count: f64::from(workers.count.unwrap_or(1)), plan })
 }
 
 /// The degrees with each rank counted once: experts are on the ranks of a stage.

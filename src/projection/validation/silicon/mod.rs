@@ -6,6 +6,7 @@
 mod costs;
 mod deployment;
 mod predict;
+mod reading;
 mod row;
 mod summary;
 

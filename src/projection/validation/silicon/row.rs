@@ -41,6 +41,13 @@ pub struct Degrees {
     pub moe_ep: u32,
 }
 
+impl Degrees {
+    /// Ranks of a pipeline stage.
+    pub const fn ranks(&self) -> u32 {
+        self.tp.saturating_mul(self.dp)
+    }
+}
+
 /// Workers of one kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Workers {
@@ -63,6 +70,8 @@ pub struct Row {
     pub system: String,
     /// Serving framework.
     pub framework: String,
+    /// Its version; may be empty.
+    pub version: String,
     /// Precision in short; may be empty.
     pub precision: String,
     /// Type of the weights of products; may be empty.
@@ -92,6 +101,8 @@ pub struct Row {
 /// # Errors
 /// One line: which line and column, and what it should hold.
 pub fn parse(text: &str) -> Result<Vec<Row>, String> {
+    // The reader counts lines of one line feed.
+    let text = text.replace("\r\n", "\n");
     let mut reader = csv::ReaderBuilder::new().from_reader(text.as_bytes());
     let told = |error: &csv::Error| printable(&format!("not a CSV file: {error}; give one with a header"), 300);
     let header = reader.headers().map_err(|error| told(&error))?.clone();
@@ -132,6 +143,7 @@ impl Cells<'_> {
             model: self.name("model_path")?,
             system: self.name("system")?,
             framework: self.name("backend")?,
+            version: self.label("backend_version")?,
             precision: self.label("precision")?,
             product_type: self.label("gemm_quant_mode")?,
             expert_type: self.label("moe_quant_mode")?,

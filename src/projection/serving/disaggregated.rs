@@ -1,0 +1,45 @@
+//! Prefill and decode on chips of their own: a queue of prompts before workers that prefill, and steps of decode that no
+//! prompt interrupts.
+
+/// The load of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Load {
+    /// Requests in flight.
+    pub concurrency: f64,
+    /// Tokens of an answer.
+    pub output_len: f64,
+    /// Prompts that the workers compute side by side.
+    pub prefill_lanes: f64,
+    /// Share of the requests that start all at once.
+    pub first_wave: f64,
+}
+
+/// Times, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Times {
+    /// Time per token of decode with the requests of a worker.
+    pub token_s: f64,
+    /// A prompt on its own.
+    pub prefill_s: f64,
+    /// A prompt among others, of one worker.
+    pub packed_s: f64,
+    /// Fixed time of a request before its first token, transfer of the cache included.
+    pub request_s: f64,
+}
+
+/// Mean time to the first token, in seconds.
+///
+/// - The prompts before a request are those of random arrivals (`utilisation / 2` over the idle share), and half of those
+///   that start at once.
+/// - Where the workers cannot prefill as fast as requests end, requests wait for them: `concurrency` prompts per lifetime.
+pub fn first_token(load: &Load, times: &Times) -> f64 {
+    let packed_s = times.packed_s / load.prefill_lanes.max(1.0);
+    let decode_s = load.output_len * times.token_s;
+    let others = (load.concurrency - 1.0).max(0.0);
+    let lifetime_s = times.request_s + times.prefill_s + decode_s;
+    let utilisation = (load.concurrency * packed_s / lifetime_s).min(1.0);
+    let queued = (utilisation / 2.0 / (1.0 - utilisation).max(1e-9)).min(others / 2.0);
+    let waiting = load.first_wave * others / 2.0 + (1.0 - load.first_wave) * queued;
+    let served_s = times.request_s + times.prefill_s + waiting * packed_s;
+    served_s.max(load.concurrency * packed_s - decode_s)
+}
