@@ -2,13 +2,16 @@
 
 use comfy_table::CellAlignment::{Left, Right};
 
-use crate::projection::validation::silicon::{ErrorFigures, Outcome, Report};
+use crate::projection::validation::silicon::{ErrorFigures, FitReport, Outcome, Report, UnseenGroup};
 use crate::report::terminal::layout::{paragraph, plain, push_lines, title};
 use crate::report::text::clean;
 use crate::units::Seconds;
 
 /// Worst rows that are shown.
 const WORST: usize = 10;
+
+const HEADER: [&str; 10] =
+    ["", "rows", "TPOT mean", "median", "bias", "in 20 %", "worst", "TTFT mean", "median", "bias"];
 
 /// Errors over all rows and by group, coverage, and the worst rows.
 pub fn report(report: &Report) -> String {
@@ -40,6 +43,45 @@ pub fn report(report: &Report) -> String {
         "The error is modelled / measured - 1. TTFT is the time to first token, TPOT that per output token.",
     );
     out
+}
+
+/// Fitted profiles, and the errors of rows that a fit has not seen.
+pub fn fit(fit: &FitReport) -> String {
+    let mut out = String::new();
+    title(&mut out, "fitted profiles, with the ends of the fits without one system each");
+    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right, Right]);
+    table.set_header(["", "rows", "step", "decode x", "layer of prompts", "prompts x", "request", "first wave"]);
+    for fitted in &fit.profiles {
+        for (name, profile) in [(&*fitted.framework, &fitted.profile), ("least", &fitted.low), ("most", &fitted.high)] {
+            table.add_row([
+                clean(name),
+                fitted.rows.to_string(),
+                Seconds::new(profile.step_s).to_string(),
+                format!("{:.3}", profile.decode_factor),
+                Seconds::new(profile.prompt_layer_s).to_string(),
+                format!("{:.3}", profile.prompt_factor),
+                Seconds::new(profile.request_s).to_string(),
+                format!("{:.3}", profile.first_wave),
+            ]);
+        }
+    }
+    push_lines(&mut out, &table);
+    title(&mut out, "errors under the fit on all rows");
+    unseen(&mut out, std::slice::from_ref(&fit.seen));
+    title(&mut out, "errors of each system under fits without it");
+    unseen(&mut out, &fit.without_system);
+    title(&mut out, "errors of each model under fits without it");
+    unseen(&mut out, &fit.without_model);
+    out
+}
+
+fn unseen(out: &mut String, groups: &[UnseenGroup]) {
+    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right, Right, Right, Right]);
+    table.set_header(HEADER);
+    for group in groups {
+        table.add_row(row(&clean(&group.left_out), group.rows, &group.tpot, &group.ttft));
+    }
+    push_lines(out, &table);
 }
 
 fn row(name: &str, rows: usize, tpot: &ErrorFigures, ttft: &ErrorFigures) -> [String; 10] {

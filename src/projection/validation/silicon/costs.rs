@@ -5,6 +5,7 @@ use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{evaluate, over_bytes};
 use crate::projection::request::{Request, Workload};
 use crate::projection::validation::silicon::deployment::{Deployment, Unexpressed, Worker};
+use crate::projection::validation::silicon::row::Sharing;
 use crate::specs::Scenario;
 
 /// Prompt tokens of a pass in which several prompts are computed at once, and the longest chunk of one.
@@ -43,6 +44,12 @@ pub struct WorkerCosts {
 /// The costs of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Costs {
+    /// How prefill and decode share chips.
+    pub sharing: Sharing,
+    /// Requests in flight.
+    pub concurrency: f64,
+    /// Tokens of an answer.
+    pub output_len: f64,
     /// Of one worker of each kind.
     pub worker: WorkerCosts,
     /// Workers that prefill.
@@ -65,6 +72,9 @@ impl Costs {
     pub fn of(deployment: &Deployment<'_>) -> Result<Self, Unexpressed> {
         let decode = Pool::new(deployment, &deployment.decode, Phase::Decode)?;
         let prefill = Pool::new(deployment, &deployment.prefill, Phase::Prefill)?;
+        if !decode.holds_the_weights() || !prefill.holds_the_weights() {
+            return Err("the weights do not fit into the memory of a worker's chips".to_owned());
+        }
         let share = deployment.concurrency / deployment.decode.count;
         let capacity = decode.capacity();
         let running = share.min(capacity).max(1.0);
@@ -75,6 +85,9 @@ impl Costs {
             |cost: StepCost, count: f64| StepCost { work_s: cost.work_s / count, kernels: cost.kernels / count };
         let (decode_step, tokens_per_step) = decode.step(running);
         Ok(Self {
+            sharing: deployment.sharing,
+            concurrency: deployment.concurrency,
+            output_len: deployment.output_len,
             worker: WorkerCosts {
                 capacity,
                 decode: decode_step,
@@ -128,6 +141,13 @@ impl Pool {
         let (total, launch) = (outcome.terms.total().get(), outcome.terms.launch.get());
         let kernels = (launch - self.machine.step.get()).max(0.0) / self.machine.launch.get().max(1e-9);
         (StepCost { work_s: total - launch, kernels }, outcome.tokens_per_sequence)
+    }
+
+    /// Whether the weights fit into the whole memory, with nothing left for others.
+    fn holds_the_weights(&self) -> bool {
+        let of_chips = self.request.chip.capacity.value;
+        let usable = self.machine.capacity.get() * self.machine.dies;
+        over_bytes(&self.request, &self.with(1e-3), &self.machine) + usable <= of_chips
     }
 
     /// Sequences that fit, at least one: the memory grows with them along a line.

@@ -4,6 +4,8 @@
 //! - A cell that is empty or 0 is a degree of 1. Without a type, weights have 16 bits, or those of the model's name.
 //! - Where attention has `k * k` ranks and experts `k` ranks `k` ways, one group of `k` was counted twice. The tables have
 //!   the same measurement under both spellings.
+//! - Where tensor parallelism does not divide the heads, attention is data-parallel over those ranks, and experts are
+//!   shared by them.
 //! - Where tp and dp both count the ranks of the experts, one group of them was counted twice.
 
 use std::collections::BTreeMap;
@@ -178,8 +180,9 @@ fn worker(model: &Model, fabric: &Fabric, workers: &Workers, replicas: bool) -> 
     let chips = u64::from(tp) * u64::from(pp) * u64::from(dp);
     let chips = u32::try_from(chips).ok().filter(|chips| u64::from(*chips) <= fabric.max_chips());
     let chips = chips.ok_or_else(|| "more chips than the fabric joins".to_owned())?;
-    if !heads(model).is_multiple_of(u64::from(tp)) {
-        return Err(format!("tensor parallelism of {tp} does not divide the {} heads", heads(model)));
+    let most = heads(model);
+    if !most.is_multiple_of(u64::from(tp)) {
+        return Err(format!("tensor parallelism of {tp} does not divide the {most} heads"));
     }
     if u64::from(pp) > model.layers {
         return Err("more pipeline stages than layers".to_owned());
@@ -218,6 +221,9 @@ fn counted_once(model: &Model, written: Degrees) -> Degrees {
     }
     if tp == dp && tp > 1 && experts == ranks {
         return Degrees { tp: 1, dp, moe_tp: 1, moe_ep: dp, ..written };
+    }
+    if !heads(model).is_multiple_of(u64::from(tp)) {
+        return Degrees { tp: 1, dp: ranks, moe_tp: 1, moe_ep: ranks, ..written };
     }
     if experts == ranks { written } else { Degrees { moe_tp: ranks, moe_ep: 1, ..written } }
 }

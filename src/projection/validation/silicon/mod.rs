@@ -5,6 +5,7 @@
 
 mod costs;
 mod deployment;
+mod fit;
 mod predict;
 mod reading;
 mod row;
@@ -12,6 +13,7 @@ mod summary;
 
 pub use costs::{Costs, StepCost, WorkerCosts};
 pub use deployment::{Catalogue, Deployment, Unexpressed, Worker};
-pub use predict::{Prediction, predict};
+pub use fit::{FitReport, FittedProfile, UnseenGroup, fit};
+pub use predict::{Prediction, Profile, predict};
 pub use row::{Degrees, Row, Sharing, Workers, parse};
-pub use summary::{ErrorFigures, Outcome, Report, ReportGroup, UnexpressedRows, evaluate};
+pub use summary::{ErrorFigures, FrameworkChoice, Outcome, Report, ReportGroup, UnexpressedRows, evaluate};

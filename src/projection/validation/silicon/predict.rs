@@ -1,10 +1,12 @@
-//! Time to first token and time per token of a deployment, from its costs.
+//! Time to first token and time per token of a deployment, from its costs and a framework's profile.
 
-use crate::projection::serving::aggregated::{Load, Times, steady};
-use crate::projection::serving::disaggregated;
+use crate::projection::serving::{aggregated, disaggregated};
 use crate::projection::validation::silicon::costs::Costs;
-use crate::projection::validation::silicon::deployment::Deployment;
 use crate::projection::validation::silicon::row::Sharing;
+use crate::specs::Framework;
+
+/// Share of the requests that start all at once, where no framework says it: a benchmark of ten requests per place.
+const FIRST_WAVE: f64 = 0.1;
 
 /// What the model says of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -15,29 +17,78 @@ pub struct Prediction {
     pub tpot_s: f64,
 }
 
-/// Times of a deployment without a framework: a step costs what the chip's file says of steps and launches.
-pub fn predict(deployment: &Deployment<'_>, costs: &Costs) -> Prediction {
+/// A framework's figures: those of [`Framework`], in its order and units.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Profile {
+    /// Fixed time of a step of decode, seconds.
+    pub step_s: f64,
+    /// Time of the work of decode over the model's.
+    pub decode_factor: f64,
+    /// Fixed time of a layer when prompts are computed, seconds.
+    pub prompt_layer_s: f64,
+    /// Time of the work on prompts over the model's.
+    pub prompt_factor: f64,
+    /// Fixed time of a request, seconds.
+    pub request_s: f64,
+    /// Share of the requests that wait as the first ones do.
+    pub first_wave: f64,
+}
+
+impl Profile {
+    /// No framework: a step costs what the chip's file says of steps.
+    pub fn none(costs: &Costs) -> Self {
+        Self {
+            step_s: costs.step_s,
+            decode_factor: 1.0,
+            prompt_layer_s: 0.0,
+            prompt_factor: 1.0,
+            request_s: 0.0,
+            first_wave: FIRST_WAVE,
+        }
+    }
+
+    /// The profile of a framework.
+    pub fn of(framework: &Framework) -> Self {
+        Self {
+            step_s: framework.step_s.value,
+            decode_factor: framework.decode_factor.value,
+            prompt_layer_s: framework.prompt_layer_s.value,
+            prompt_factor: framework.prompt_factor.value,
+            request_s: framework.request_s.value,
+            first_wave: framework.first_wave.value,
+        }
+    }
+}
+
+/// Times of a deployment under a profile.
+pub fn predict(costs: &Costs, profile: &Profile) -> Prediction {
     let worker = &costs.worker;
-    let step_s = worker.decode.work_s + worker.decode.kernels * costs.launch_s + costs.step_s;
+    let launches = |kernels: f64| kernels * costs.launch_s;
+    let step_s = profile.step_s + profile.decode_factor * worker.decode.work_s + launches(worker.decode.kernels);
     let decode_s = step_s / worker.tokens_per_step;
-    let prefill_s = worker.prefill.work_s + worker.prefill.kernels * costs.launch_s + costs.step_s;
-    let packed_s = worker.packed.work_s + worker.packed.kernels * costs.launch_s;
-    if deployment.sharing == Sharing::Aggregated {
-        let load = Load {
-            concurrency: deployment.concurrency,
+    let pass_s = profile.step_s + profile.prompt_layer_s * costs.layers;
+    let prompt_work_s = profile.prompt_factor * worker.prefill.work_s + launches(worker.prefill.kernels);
+    let prefill_s = prompt_work_s + worker.chunks * pass_s;
+    let packed_s = profile.prompt_factor * worker.packed.work_s + launches(worker.packed.kernels);
+    if costs.sharing == Sharing::Aggregated {
+        let load = aggregated::Load {
+            concurrency: costs.concurrency,
             capacity: worker.capacity,
-            output_len: deployment.output_len,
-            first_wave: 0.1,
+            output_len: costs.output_len,
+            first_wave: profile.first_wave,
         };
-        let times = steady(&load, &Times { decode_s, prefill_s, packed_s, request_s: 0.0 });
-        return Prediction { ttft_s: times.ttft_s, tpot_s: times.tpot_s };
+        let request_s = profile.request_s;
+        let seen = aggregated::steady(&load, &aggregated::Times { decode_s, prefill_s, packed_s, request_s });
+        return Prediction { ttft_s: seen.ttft_s, tpot_s: seen.tpot_s };
     }
     let load = disaggregated::Load {
-        concurrency: deployment.concurrency,
-        output_len: deployment.output_len,
+        concurrency: costs.concurrency,
+        output_len: costs.output_len,
         prefill_lanes: costs.prefill_workers,
-        first_wave: 0.1,
+        first_wave: profile.first_wave,
     };
-    let times = disaggregated::Times { token_s: decode_s, prefill_s, packed_s, request_s: 0.0 };
+    // The first token goes through a step of decode's scheduler as well.
+    let request_s = profile.request_s + decode_s;
+    let times = disaggregated::Times { token_s: decode_s, prefill_s, packed_s, request_s };
     Prediction { ttft_s: disaggregated::first_token(&load, &times), tpot_s: decode_s }
 }

@@ -8,7 +8,8 @@ const MOST_ROWS: usize = 1_000_000;
 const LARGEST: f64 = 1e9;
 
 /// How prefill and decode share chips.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sharing {
     /// Both on the same chips.
     Aggregated,

@@ -7,8 +7,9 @@ use serde::Serialize;
 
 use crate::projection::validation::silicon::costs::Costs;
 use crate::projection::validation::silicon::deployment::{Catalogue, Unexpressed};
-use crate::projection::validation::silicon::predict::{Prediction, predict};
+use crate::projection::validation::silicon::predict::{Prediction, Profile, predict};
 use crate::projection::validation::silicon::row::Row;
+use crate::specs::{Framework, SpecError};
 
 /// A row with what the model says of it.
 #[derive(Debug, Clone, Serialize)]
@@ -103,10 +104,46 @@ pub struct Report {
     pub each: Vec<Outcome>,
 }
 
+/// Whose fixed times and factors rows have.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FrameworkChoice {
+    /// Those of each row's framework, where it is built in.
+    OfRow,
+    /// Those of one framework.
+    One(Framework),
+    /// None.
+    None,
+}
+
+impl FrameworkChoice {
+    /// The choice that a flag names: `none`, a built-in framework, or the path of a file.
+    ///
+    /// # Errors
+    /// [`SpecError`], one line.
+    pub fn named(name: &str) -> Result<Self, SpecError> {
+        if name == "none" { Ok(Self::None) } else { Framework::load(name).map(Self::One) }
+    }
+
+    /// The profiles by framework; that of the empty name holds for all.
+    fn profiles(&self) -> BTreeMap<String, Profile> {
+        let own = |framework: &Framework| (framework.name.clone(), Profile::of(framework));
+        match self {
+            Self::OfRow => {
+                let names = Framework::builtin_names().into_iter();
+                names.filter_map(|name| Framework::load(name).ok()).map(|framework| own(&framework)).collect()
+            }
+            Self::One(framework) => BTreeMap::from([(String::new(), Profile::of(framework))]),
+            Self::None => BTreeMap::new(),
+        }
+    }
+}
+
 /// Answers every row.
-pub fn evaluate(rows: &[Row]) -> Report {
+pub fn evaluate(rows: &[Row], framework: &FrameworkChoice) -> Report {
     let catalogue = Catalogue::new();
-    let answers: Vec<Result<Outcome, Unexpressed>> = rows.par_iter().map(|row| answer(&catalogue, row)).collect();
+    let profiles = framework.profiles();
+    let answers: Vec<Result<Outcome, Unexpressed>> =
+        rows.par_iter().map(|row| answer(&catalogue, &profiles, row)).collect();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut each = Vec::new();
     for answer in answers {
@@ -128,9 +165,11 @@ pub fn evaluate(rows: &[Row]) -> Report {
     }
 }
 
-fn answer(catalogue: &Catalogue, row: &Row) -> Result<Outcome, Unexpressed> {
+fn answer(catalogue: &Catalogue, profiles: &BTreeMap<String, Profile>, row: &Row) -> Result<Outcome, Unexpressed> {
     let deployment = catalogue.deployment(row)?;
     let costs = Costs::of(&deployment)?;
+    let profile = profiles.get(&row.framework).or_else(|| profiles.get("")).copied();
+    let profile = profile.unwrap_or_else(|| Profile::none(&costs));
     Ok(Outcome {
         line: row.line,
         model: row.model.clone(),
@@ -139,7 +178,7 @@ fn answer(catalogue: &Catalogue, row: &Row) -> Result<Outcome, Unexpressed> {
         mode: row.sharing.name(),
         ttft_s: row.ttft_s,
         tpot_s: row.tpot_s,
-        modelled: predict(&deployment, &costs),
+        modelled: predict(&costs, &profile),
         costs,
     })
 }

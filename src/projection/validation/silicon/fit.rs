@@ -1,0 +1,192 @@
+//! Fits frameworks' profiles on measured rows, and judges rows by fits that have not seen them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::projection::validation::silicon::predict::{Prediction, Profile, predict};
+use crate::projection::validation::silicon::summary::{ErrorFigures, Outcome, figures};
+
+/// Weight of the time to first token beside that per token.
+const TTFT_WEIGHT: f64 = 0.3;
+/// Logarithmic errors beyond these count as these: a row that says something else than it measured must not lead.
+const LARGEST: (f64, f64) = (1.5, 1.0);
+/// Rounds over all parameters.
+const ROUNDS: usize = 60;
+
+/// A framework's fitted profile, and the ends of what the fits without one system each give.
+#[derive(Debug, Clone, Serialize)]
+pub struct FittedProfile {
+    /// The framework.
+    pub framework: String,
+    /// Rows that it was fitted on.
+    pub rows: usize,
+    /// The fit on all of them.
+    pub profile: Profile,
+    /// The least of the others, value by value.
+    pub low: Profile,
+    /// The greatest of them.
+    pub high: Profile,
+}
+
+/// Errors of rows under a fit that has not seen their group.
+#[derive(Debug, Clone, Serialize)]
+pub struct UnseenGroup {
+    /// What was left out: a system or a model; `all` for all of them together.
+    pub left_out: String,
+    /// Its rows.
+    pub rows: usize,
+    /// Errors of the time per token.
+    pub tpot: ErrorFigures,
+    /// Errors of the time to first token.
+    pub ttft: ErrorFigures,
+}
+
+/// Fits and what they say of rows that they have not seen.
+#[derive(Debug, Clone, Serialize)]
+pub struct FitReport {
+    /// By framework.
+    pub profiles: Vec<FittedProfile>,
+    /// Under the fits on all rows.
+    pub seen: UnseenGroup,
+    /// Each system under fits without it; the last one holds all of them.
+    pub without_system: Vec<UnseenGroup>,
+    /// Each model under fits without it; the last one holds all of them.
+    pub without_model: Vec<UnseenGroup>,
+}
+
+/// Fits all frameworks of the rows, with and without each system and model.
+pub fn fit(rows: &[Outcome]) -> FitReport {
+    let all = profiles(rows.iter());
+    let seen = group("all rows, seen".to_owned(), rows.iter().map(|row| (row, judged(row, &all))).collect());
+    let systems = without(rows, |row| &row.system);
+    let models = without(rows, |row| &row.model);
+    let profiles = all.iter().map(|(framework, profile)| {
+        let others: Vec<Profile> = systems.iter().filter_map(|(_, fits)| fits.get(framework).copied()).collect();
+        let rows = rows.iter().filter(|row| row.framework == *framework).count();
+        let ends = |pick: fn(f64, f64) -> f64| others.iter().fold(*profile, |ends, one| combine(&ends, one, pick));
+        FittedProfile {
+            framework: framework.clone(),
+            rows,
+            profile: *profile,
+            low: ends(f64::min),
+            high: ends(f64::max),
+        }
+    });
+    FitReport {
+        profiles: profiles.collect(),
+        seen,
+        without_system: unseen(rows, &systems, |row| &row.system),
+        without_model: unseen(rows, &models, |row| &row.model),
+    }
+}
+
+type Fits = BTreeMap<String, Profile>;
+
+/// For each value of a key, the fits on the rows that have another.
+fn without(rows: &[Outcome], key: fn(&Outcome) -> &String) -> BTreeMap<String, Fits> {
+    let values: BTreeSet<&String> = rows.iter().map(key).collect();
+    let values: Vec<&String> = values.into_iter().collect();
+    let fits =
+        values.par_iter().map(|value| ((*value).clone(), profiles(rows.iter().filter(|row| key(row) != *value))));
+    fits.collect::<Vec<_>>().into_iter().collect()
+}
+
+/// The errors of each value's rows under the fits without it, then of all.
+fn unseen(rows: &[Outcome], fits: &BTreeMap<String, Fits>, key: fn(&Outcome) -> &String) -> Vec<UnseenGroup> {
+    let mut all = Vec::new();
+    let mut list = Vec::new();
+    for (value, fits) in fits {
+        let members = rows.iter().filter(|row| key(row) == value);
+        let judged: Vec<(&Outcome, Prediction)> = members.map(|row| (row, judged(row, fits))).collect();
+        all.extend(judged.iter().copied());
+        list.push(group(value.clone(), judged));
+    }
+    list.push(group("all".to_owned(), all));
+    list
+}
+
+/// A row under the fit of its framework; without one where none of its rows is left.
+fn judged(row: &Outcome, fits: &Fits) -> Prediction {
+    predict(&row.costs, &fits.get(&row.framework).copied().unwrap_or_else(|| Profile::none(&row.costs)))
+}
+
+fn group(left_out: String, judged: Vec<(&Outcome, Prediction)>) -> UnseenGroup {
+    UnseenGroup {
+        left_out,
+        rows: judged.len(),
+        tpot: figures(judged.iter().map(|(row, modelled)| modelled.tpot_s / row.tpot_s - 1.0)),
+        ttft: figures(judged.iter().map(|(row, modelled)| modelled.ttft_s / row.ttft_s - 1.0)),
+    }
+}
+
+/// The fit of each framework.
+fn profiles<'a>(rows: impl Iterator<Item = &'a Outcome>) -> Fits {
+    let mut by_framework: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
+    for row in rows {
+        by_framework.entry(&row.framework).or_default().push(row);
+    }
+    by_framework.into_iter().map(|(framework, rows)| (framework.to_owned(), best(&rows))).collect()
+}
+
+/// The profile with the least loss, by a search along one parameter at a time whose steps grow and shrink.
+fn best(rows: &[&Outcome]) -> Profile {
+    let start = Profile {
+        step_s: 1e-3,
+        decode_factor: 1.0,
+        prompt_layer_s: 1e-4,
+        prompt_factor: 1.0,
+        request_s: 0.03,
+        first_wave: 0.1,
+    };
+    let (mut at, mut steps) = (values(&start), values(&start).map(|value| value / 2.0));
+    let mut least = loss(rows, &start);
+    for _ in 0..ROUNDS {
+        for index in 0..at.len() {
+            let tried = [1.0, -1.0].into_iter().find_map(|sign| {
+                let mut other = at;
+                other[index] = (at[index] + sign * steps[index]).clamp(0.0, MOST[index]);
+                let loss = loss(rows, &profile(&other));
+                (loss < least - 1e-9).then_some((other, loss))
+            });
+            if let Some((better, loss)) = tried {
+                (at, least) = (better, loss);
+                steps[index] *= 1.5;
+            } else {
+                steps[index] /= 2.0;
+            }
+        }
+    }
+    profile(&at)
+}
+
+/// The most that a parameter may be: beyond it, it would stand for something else.
+const MOST: [f64; 6] = [0.02, 2.0, 5e-3, 4.0, 1.0, 1.0];
+
+/// Mean absolute logarithmic error.
+fn loss(rows: &[&Outcome], profile: &Profile) -> f64 {
+    let each = |row: &&Outcome| {
+        let modelled = predict(&row.costs, profile);
+        let ttft = (modelled.ttft_s / row.ttft_s).ln().abs().min(LARGEST.0);
+        let tpot = (modelled.tpot_s / row.tpot_s).ln().abs().min(LARGEST.1);
+        tpot + TTFT_WEIGHT * ttft
+    };
+    rows.iter().map(each).sum::<f64>() / rows.len().max(1) as f64
+}
+
+fn values(profile: &Profile) -> [f64; 6] {
+    let Profile { step_s, decode_factor, prompt_layer_s, prompt_factor, request_s, first_wave } = *profile;
+    [step_s, decode_factor, prompt_layer_s, prompt_factor, request_s, first_wave]
+}
+
+fn profile(values: &[f64; 6]) -> Profile {
+    let [step_s, decode_factor, prompt_layer_s, prompt_factor, request_s, first_wave] = *values;
+    Profile { step_s, decode_factor, prompt_layer_s, prompt_factor, request_s, first_wave }
+}
+
+fn combine(one: &Profile, other: &Profile, pick: fn(f64, f64) -> f64) -> Profile {
+    let (mut one, other) = (values(one), values(other));
+    one.iter_mut().zip(other).for_each(|(value, other)| *value = pick(*value, other));
+    profile(&one)
+}
