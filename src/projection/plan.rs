@@ -275,7 +275,8 @@ fn ranks_text(request: &Request) -> String {
     if ranks == request.chips { format!("{ranks} chips") } else { format!("{ranks} dies of {} chips", request.chips) }
 }
 
-fn heads(request: &Request) -> u64 {
+/// Query heads, which tensor parallelism must divide.
+pub fn heads(request: &Request) -> u64 {
     match request.model.attention {
         Attention::Gqa { heads, .. } | Attention::Mla { heads, .. } => heads,
     }

@@ -24,8 +24,9 @@ pub struct Framework {
     pub step_s: Sourced,
     /// Time of the work of decode over what the chip's shares of its peaks say.
     pub decode_factor: Sourced,
-    /// Fixed time of a layer when prompts are computed, seconds: outside of graphs, the host launches each kernel.
-    pub prompt_layer_s: Sourced,
+    /// Fixed time of one of the model's ops when prompts are computed, seconds. It stands for the chip's launch: outside
+    /// of graphs, the host launches each of an op's kernels.
+    pub prompt_op_s: Sourced,
     /// Time of the work on prompts over what the chip's shares of its peaks say.
     pub prompt_factor: Sourced,
     /// Fixed time of a request before its first token, seconds: network, tokens from text, queues between processes.
@@ -70,7 +71,7 @@ impl Framework {
         [
             ("step_s", &self.step_s),
             ("decode_factor", &self.decode_factor),
-            ("prompt_layer_s", &self.prompt_layer_s),
+            ("prompt_op_s", &self.prompt_op_s),
             ("prompt_factor", &self.prompt_factor),
             ("request_s", &self.request_s),
             ("first_wave", &self.first_wave),

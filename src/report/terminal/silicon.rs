@@ -50,7 +50,7 @@ pub fn fit(fit: &FitReport) -> String {
     let mut out = String::new();
     title(&mut out, "fitted profiles, with the ends of the fits without one system each");
     let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right, Right]);
-    table.set_header(["", "rows", "step", "decode x", "layer of prompts", "prompts x", "request", "first wave"]);
+    table.set_header(["", "rows", "step", "decode x", "op of prompts", "prompts x", "request", "first wave"]);
     for fitted in &fit.profiles {
         for (name, profile) in [(&*fitted.framework, &fitted.profile), ("least", &fitted.low), ("most", &fitted.high)] {
             table.add_row([
@@ -58,7 +58,7 @@ pub fn fit(fit: &FitReport) -> String {
                 fitted.rows.to_string(),
                 Seconds::new(profile.step_s).to_string(),
                 format!("{:.3}", profile.decode_factor),
-                Seconds::new(profile.prompt_layer_s).to_string(),
+                Seconds::new(profile.prompt_op_s).to_string(),
                 format!("{:.3}", profile.prompt_factor),
                 Seconds::new(profile.request_s).to_string(),
                 format!("{:.3}", profile.first_wave),

@@ -56,8 +56,6 @@ pub struct Costs {
     pub prefill_workers: f64,
     /// Workers that decode.
     pub decode_workers: f64,
-    /// Layers.
-    pub layers: f64,
     /// A launch on this chip, seconds.
     pub launch_s: f64,
     /// A step's fixed time on this chip, seconds.
@@ -69,7 +67,7 @@ impl Costs {
     ///
     /// # Errors
     /// [`Unexpressed`]: the chip has no such type, or the weights do not fit.
-    pub fn of(deployment: &Deployment<'_>) -> Result<Self, Unexpressed> {
+    pub fn of(deployment: &Deployment) -> Result<Self, Unexpressed> {
         let decode = Pool::new(deployment, &deployment.decode, Phase::Decode)?;
         let prefill = Pool::new(deployment, &deployment.prefill, Phase::Prefill)?;
         if !decode.holds_the_weights() || !prefill.holds_the_weights() {
@@ -100,9 +98,8 @@ impl Costs {
             },
             prefill_workers: deployment.prefill.count,
             decode_workers: deployment.decode.count,
-            layers: deployment.model.layers as f64,
-            launch_s: deployment.chip.launch.value,
-            step_s: deployment.chip.step.value,
+            launch_s: deployment.request.chip.launch.value,
+            step_s: deployment.request.chip.step.value,
         })
     }
 }
@@ -115,11 +112,9 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(deployment: &Deployment<'_>, worker: &Worker, phase: Phase) -> Result<Self, Unexpressed> {
-        let Deployment { model, chip, fabric, number_type, prompt_len, output_len, .. } = deployment;
-        let chips = worker.plan.chips;
-        let mut request = Request::new((*model).clone(), (*chip).clone(), (*fabric).clone(), chips, phase);
-        request.number_type = Some(*number_type);
+    fn new(deployment: &Deployment, worker: &Worker, phase: Phase) -> Result<Self, Unexpressed> {
+        let Deployment { prompt_len, output_len, .. } = deployment;
+        let mut request = Request { chips: worker.plan.chips, phase, ..deployment.request.clone() };
         request.workload = Workload {
             prompt_len: *prompt_len,
             kv_len: prompt_len + output_len / 2.0,

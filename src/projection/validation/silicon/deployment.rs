@@ -11,10 +11,12 @@
 use std::collections::BTreeMap;
 
 use crate::projection::chip::ChipModel;
-use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan};
+use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
+use crate::projection::plan::heads;
+use crate::projection::request::Request;
 use crate::projection::validation::silicon::reading::Readings;
 use crate::projection::validation::silicon::row::{Degrees, Row, Sharing, Workers};
-use crate::specs::{Attention, Chip, Fabric, Model, NumberType};
+use crate::specs::{Chip, Fabric, Model, NumberType};
 
 /// Models by the end of their path, in lower case.
 const MODELS: [(&str, &str); 12] = [
@@ -55,15 +57,9 @@ pub struct Catalogue {
 
 /// A measured deployment in the model's terms.
 #[derive(Debug, Clone)]
-pub struct Deployment<'a> {
-    /// The model.
-    pub model: &'a Model,
-    /// The chip.
-    pub chip: &'a ChipModel,
-    /// The fabric.
-    pub fabric: &'a Fabric,
-    /// Type of weights.
-    pub number_type: NumberType,
+pub struct Deployment {
+    /// Model, chip, fabric and type of weights. The rest of it is of no meaning.
+    pub request: Request,
     /// Those that prefill.
     pub prefill: Worker,
     /// Those that decode.
@@ -103,12 +99,14 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Unexpressed`]: what of it the model cannot express.
-    pub fn deployment(&self, row: &Row) -> Result<Deployment<'_>, Unexpressed> {
+    pub fn deployment(&self, row: &Row) -> Result<Deployment, Unexpressed> {
         let model = self.model(&row.model)?;
         let (chip, fabric) =
             self.systems.get(&*row.system).ok_or_else(|| format!("the system {} is not known", row.system))?;
-        let worker = |workers: &Workers, replicas| worker(model, fabric, workers, replicas);
-        let ranks = f64::from(counted_once(model, row.decode.degrees).ranks());
+        let mut request = Request::new(model.clone(), chip.clone(), fabric.clone(), 1, Phase::Decode);
+        request.number_type = Some(number_type(row)?);
+        let worker = |workers: &Workers, replicas| worker(&request, workers, replicas);
+        let ranks = f64::from(counted_once(&request, row.decode.degrees).ranks());
         let reading = self.readings.of(row, ranks).filter(|_| row.decode.count.is_none());
         let replicas = reading.is_some_and(|reading| reading.replicas);
         let (mut prefill, mut decode) = (worker(&row.prefill, false)?, worker(&row.decode, replicas)?);
@@ -120,10 +118,7 @@ impl Catalogue {
         let of_workers = row.decode.batch.map(|batch| batch * decode.count);
         let concurrency = row.concurrency.or(of_workers);
         Ok(Deployment {
-            model,
-            chip,
-            fabric,
-            number_type: number_type(row)?,
+            request,
             prefill,
             decode,
             sharing: row.sharing,
@@ -173,23 +168,23 @@ fn number_type(row: &Row) -> Result<NumberType, Unexpressed> {
     })
 }
 
-fn worker(model: &Model, fabric: &Fabric, workers: &Workers, replicas: bool) -> Result<Worker, Unexpressed> {
-    let written = counted_once(model, workers.degrees);
+fn worker(request: &Request, workers: &Workers, replicas: bool) -> Result<Worker, Unexpressed> {
+    let written = counted_once(request, workers.degrees);
     let Degrees { tp, pp, dp, moe_tp, moe_ep } =
         if replicas { Degrees { tp: 1, dp: written.ranks(), ..written } } else { written };
     let chips = u64::from(tp) * u64::from(pp) * u64::from(dp);
-    let chips = u32::try_from(chips).ok().filter(|chips| u64::from(*chips) <= fabric.max_chips());
+    let chips = u32::try_from(chips).ok().filter(|chips| u64::from(*chips) <= request.fabric.max_chips());
     let chips = chips.ok_or_else(|| "more chips than the fabric joins".to_owned())?;
-    let most = heads(model);
+    let most = heads(request);
     if !most.is_multiple_of(u64::from(tp)) {
         return Err(format!("tensor parallelism of {tp} does not divide the {most} heads"));
     }
-    if u64::from(pp) > model.layers {
+    if u64::from(pp) > request.model.layers {
         return Err("more pipeline stages than layers".to_owned());
     }
     // Replicas send their tokens to the experts; neighbours in tensor parallelism hold them already.
     let moe_exchange =
-        if model.moe.is_some() && dp == 1 { ExpertExchange::AllGather } else { ExpertExchange::AllToAll };
+        if request.model.moe.is_some() && dp == 1 { ExpertExchange::AllGather } else { ExpertExchange::AllToAll };
     let plan = ParallelPlan {
         chips,
         tp,
@@ -207,10 +202,10 @@ fn worker(model: &Model, fabric: &Fabric, workers: &Workers, replicas: bool) -> 
 }
 
 /// The degrees with each rank counted once: experts are on the ranks of a stage.
-fn counted_once(model: &Model, written: Degrees) -> Degrees {
+fn counted_once(request: &Request, written: Degrees) -> Degrees {
     let Degrees { tp, dp, moe_tp, moe_ep, .. } = written;
     let whole = Degrees { moe_tp: 1, moe_ep: 1, ..written };
-    if model.moe.is_none() {
+    if request.model.moe.is_none() {
         return whole;
     }
     let ranks = tp.saturating_mul(dp);
@@ -222,14 +217,8 @@ fn counted_once(model: &Model, written: Degrees) -> Degrees {
     if tp == dp && tp > 1 && experts == ranks {
         return Degrees { tp: 1, dp, moe_tp: 1, moe_ep: dp, ..written };
     }
-    if !heads(model).is_multiple_of(u64::from(tp)) {
+    if !heads(request).is_multiple_of(u64::from(tp)) {
         return Degrees { tp: 1, dp: ranks, moe_tp: 1, moe_ep: ranks, ..written };
     }
     if experts == ranks { written } else { Degrees { moe_tp: ranks, moe_ep: 1, ..written } }
-}
-
-fn heads(model: &Model) -> u64 {
-    match model.attention {
-        Attention::Gqa { heads, .. } | Attention::Mla { heads, .. } => heads,
-    }
 }

@@ -6,6 +6,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::projection::validation::silicon::predict::{Prediction, Profile, predict};
+use crate::projection::validation::silicon::row::Sharing;
 use crate::projection::validation::silicon::summary::{ErrorFigures, Outcome, figures};
 
 /// Weight of the time to first token beside that per token.
@@ -20,7 +21,7 @@ const ROUNDS: usize = 60;
 pub struct FittedProfile {
     /// The framework.
     pub framework: String,
-    /// Rows that it was fitted on.
+    /// Aggregated rows, on which it was fitted.
     pub rows: usize,
     /// The fit on all of them.
     pub profile: Profile,
@@ -64,7 +65,8 @@ pub fn fit(rows: &[Outcome]) -> FitReport {
     let models = without(rows, |row| &row.model);
     let profiles = all.iter().map(|(framework, profile)| {
         let others: Vec<Profile> = systems.iter().filter_map(|(_, fits)| fits.get(framework).copied()).collect();
-        let rows = rows.iter().filter(|row| row.framework == *framework).count();
+        let is_fitted = |row: &&Outcome| row.framework == *framework && row.costs.sharing == Sharing::Aggregated;
+        let rows = rows.iter().filter(is_fitted).count();
         let ends = |pick: fn(f64, f64) -> f64| others.iter().fold(*profile, |ends, one| combine(&ends, one, pick));
         FittedProfile {
             framework: framework.clone(),
@@ -121,10 +123,10 @@ fn group(left_out: String, judged: Vec<(&Outcome, Prediction)>) -> UnseenGroup {
     }
 }
 
-/// The fit of each framework.
+/// The fit of each framework, on its aggregated rows: how many workers the others had is not in the tables.
 fn profiles<'a>(rows: impl Iterator<Item = &'a Outcome>) -> Fits {
     let mut by_framework: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
-    for row in rows {
+    for row in rows.filter(|row| row.costs.sharing == Sharing::Aggregated) {
         by_framework.entry(&row.framework).or_default().push(row);
     }
     by_framework.into_iter().map(|(framework, rows)| (framework.to_owned(), best(&rows))).collect()
@@ -135,7 +137,7 @@ fn best(rows: &[&Outcome]) -> Profile {
     let start = Profile {
         step_s: 1e-3,
         decode_factor: 1.0,
-        prompt_layer_s: 1e-4,
+        prompt_op_s: 1e-5,
         prompt_factor: 1.0,
         request_s: 0.03,
         first_wave: 0.1,
@@ -162,7 +164,7 @@ fn best(rows: &[&Outcome]) -> Profile {
 }
 
 /// The most that a parameter may be: beyond it, it would stand for something else.
-const MOST: [f64; 6] = [0.02, 2.0, 5e-3, 4.0, 1.0, 1.0];
+const MOST: [f64; 6] = [0.02, 2.0, 2e-4, 4.0, 1.0, 1.0];
 
 /// Mean absolute logarithmic error.
 fn loss(rows: &[&Outcome], profile: &Profile) -> f64 {
@@ -176,13 +178,13 @@ fn loss(rows: &[&Outcome], profile: &Profile) -> f64 {
 }
 
 fn values(profile: &Profile) -> [f64; 6] {
-    let Profile { step_s, decode_factor, prompt_layer_s, prompt_factor, request_s, first_wave } = *profile;
-    [step_s, decode_factor, prompt_layer_s, prompt_factor, request_s, first_wave]
+    let Profile { step_s, decode_factor, prompt_op_s, prompt_factor, request_s, first_wave } = *profile;
+    [step_s, decode_factor, prompt_op_s, prompt_factor, request_s, first_wave]
 }
 
 fn profile(values: &[f64; 6]) -> Profile {
-    let [step_s, decode_factor, prompt_layer_s, prompt_factor, request_s, first_wave] = *values;
-    Profile { step_s, decode_factor, prompt_layer_s, prompt_factor, request_s, first_wave }
+    let [step_s, decode_factor, prompt_op_s, prompt_factor, request_s, first_wave] = *values;
+    Profile { step_s, decode_factor, prompt_op_s, prompt_factor, request_s, first_wave }
 }
 
 fn combine(one: &Profile, other: &Profile, pick: fn(f64, f64) -> f64) -> Profile {

@@ -1,7 +1,7 @@
 //! Time to first token and time per token of a deployment, from its costs and a framework's profile.
 
 use crate::projection::serving::{aggregated, disaggregated};
-use crate::projection::validation::silicon::costs::Costs;
+use crate::projection::validation::silicon::costs::{Costs, StepCost};
 use crate::projection::validation::silicon::row::Sharing;
 use crate::specs::Framework;
 
@@ -24,8 +24,8 @@ pub struct Profile {
     pub step_s: f64,
     /// Time of the work of decode over the model's.
     pub decode_factor: f64,
-    /// Fixed time of a layer when prompts are computed, seconds.
-    pub prompt_layer_s: f64,
+    /// Fixed time of an op when prompts are computed, seconds.
+    pub prompt_op_s: f64,
     /// Time of the work on prompts over the model's.
     pub prompt_factor: f64,
     /// Fixed time of a request, seconds.
@@ -40,7 +40,7 @@ impl Profile {
         Self {
             step_s: costs.step_s,
             decode_factor: 1.0,
-            prompt_layer_s: 0.0,
+            prompt_op_s: costs.launch_s,
             prompt_factor: 1.0,
             request_s: 0.0,
             first_wave: FIRST_WAVE,
@@ -52,7 +52,7 @@ impl Profile {
         Self {
             step_s: framework.step_s.value,
             decode_factor: framework.decode_factor.value,
-            prompt_layer_s: framework.prompt_layer_s.value,
+            prompt_op_s: framework.prompt_op_s.value,
             prompt_factor: framework.prompt_factor.value,
             request_s: framework.request_s.value,
             first_wave: framework.first_wave.value,
@@ -63,13 +63,11 @@ impl Profile {
 /// Times of a deployment under a profile.
 pub fn predict(costs: &Costs, profile: &Profile) -> Prediction {
     let worker = &costs.worker;
-    let launches = |kernels: f64| kernels * costs.launch_s;
-    let step_s = profile.step_s + profile.decode_factor * worker.decode.work_s + launches(worker.decode.kernels);
-    let decode_s = step_s / worker.tokens_per_step;
-    let pass_s = profile.step_s + profile.prompt_layer_s * costs.layers;
-    let prompt_work_s = profile.prompt_factor * worker.prefill.work_s + launches(worker.prefill.kernels);
-    let prefill_s = prompt_work_s + worker.chunks * pass_s;
-    let packed_s = profile.prompt_factor * worker.packed.work_s + launches(worker.packed.kernels);
+    let decode_work_s = profile.decode_factor * worker.decode.work_s + worker.decode.kernels * costs.launch_s;
+    let decode_s = (profile.step_s + decode_work_s) / worker.tokens_per_step;
+    let prompt_s = |cost: &StepCost| profile.prompt_factor * cost.work_s + profile.prompt_op_s * cost.kernels;
+    let prefill_s = prompt_s(&worker.prefill) + profile.step_s * worker.chunks;
+    let packed_s = prompt_s(&worker.packed);
     if costs.sharing == Sharing::Aggregated {
         let load = aggregated::Load {
             concurrency: costs.concurrency,
