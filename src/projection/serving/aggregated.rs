@@ -64,3 +64,48 @@ pub fn steady(load: &Load, times: &Times) -> Seen {
     let tokens_per_s = running * load.output_len / (lifetime_s + times.request_s);
     Seen { ttft_s, tpot_s, tokens_per_s }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times { decode_s: 0.01, prefill_s: 0.1, packed_s: 0.08, request_s: 0.02 };
+
+    fn load(concurrency: f64) -> Load {
+        Load { concurrency, capacity: f64::INFINITY, output_len: 1024.0, first_wave: 0.1 }
+    }
+
+    #[test]
+    fn one_request_takes_one_prefill_and_decode_alone() {
+        let seen = steady(&load(1.0), &TIMES);
+        assert!((seen.ttft_s - 0.12).abs() < 1e-12 && (seen.tpot_s - 0.01).abs() < 1e-12);
+        assert!((seen.tokens_per_s - 1024.0 / (0.12 + 1023.0 * 0.01)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn more_load_is_never_faster_for_a_user() {
+        let mut before = steady(&load(1.0), &TIMES);
+        for concurrency in 2..2000 {
+            let seen = steady(&load(f64::from(concurrency)), &TIMES);
+            assert!(seen.ttft_s >= before.ttft_s && seen.tpot_s >= before.tpot_s, "{concurrency}");
+            before = seen;
+        }
+    }
+
+    #[test]
+    fn a_lifetime_holds_a_prompt_of_each_request_however_they_take_turns() {
+        for first_wave in [0.0, 0.3, 1.0] {
+            let seen = steady(&Load { first_wave, ..load(64.0) }, &TIMES);
+            let lifetime = seen.ttft_s - 0.02 - seen.tpot_s / 2.0 + 1023.0 * seen.tpot_s;
+            assert!((lifetime - (0.1 + 63.0 * 0.08 + 1023.0 * 0.01)).abs() < 1e-9, "{first_wave}: {lifetime}");
+        }
+    }
+
+    #[test]
+    fn requests_beyond_the_memory_wait_for_a_place() {
+        let free = steady(&load(8.0), &TIMES);
+        let full = steady(&Load { capacity: 8.0, ..load(16.0) }, &TIMES);
+        assert!((full.tpot_s - free.tpot_s).abs() < 1e-12);
+        assert!((full.tokens_per_s - free.tokens_per_s).abs() < 1e-9 && full.ttft_s > 1024.0 * free.tpot_s);
+    }
+}

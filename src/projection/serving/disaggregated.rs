@@ -43,3 +43,30 @@ pub fn first_token(load: &Load, times: &Times) -> f64 {
     let served_s = times.request_s + times.prefill_s + waiting * packed_s;
     served_s.max(load.concurrency * packed_s - decode_s)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: Times = Times { token_s: 0.01, prefill_s: 0.1, packed_s: 0.08, request_s: 0.02 };
+
+    fn load(concurrency: f64) -> Load {
+        Load { concurrency, output_len: 1024.0, prefill_lanes: 1.0, first_wave: 0.1 }
+    }
+
+    #[test]
+    fn one_request_waits_for_its_own_prompt_alone() {
+        assert!((first_token(&load(1.0), &TIMES) - 0.12).abs() < 1e-3);
+    }
+
+    #[test]
+    fn more_load_waits_longer_and_more_workers_less() {
+        let mut before = 0.0;
+        for concurrency in 1..1000 {
+            let load = load(f64::from(concurrency));
+            let alone = first_token(&load, &TIMES);
+            assert!(alone >= before && first_token(&Load { prefill_lanes: 2.0, ..load }, &TIMES) <= alone);
+            before = alone;
+        }
+    }
+}

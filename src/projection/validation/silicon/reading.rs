@@ -31,9 +31,10 @@ struct Published {
     reading: Reading,
 }
 
-/// A version whose rows all speculated.
+/// A version whose runs speculate, or may.
 #[derive(Debug)]
 struct Version {
+    system: String,
     framework: String,
     version: String,
     model: String,
@@ -58,7 +59,8 @@ impl Readings {
     }
 
     /// The configuration of a disaggregated row that does not say how many workers it has: that of its degrees and the
-    /// nearest concurrency. Where some speculate and others do not at the same concurrency, it is one that does not.
+    /// nearest concurrency. Where some speculate and others do not, it is one that does: taken for the other, a row is missed
+    /// by half of its time, not by its double.
     pub(super) fn of(&self, row: &Row, ranks: f64) -> Option<Reading> {
         let concurrency = row.concurrency.filter(|_| row.sharing == Sharing::Disaggregated)?;
         let same = |one: &&Published| {
@@ -72,7 +74,7 @@ impl Readings {
         let far = |one: &Published| ((one.concurrency / concurrency).ln().abs(), one.reading.speculated);
         let nearest = self.published.iter().filter(same).min_by(|a, b| {
             let (a, b) = (far(a), far(b));
-            a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))
+            a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))
         })?;
         Some(nearest.reading)
     }
@@ -80,8 +82,12 @@ impl Readings {
     /// Tokens that an aggregated row speculated per step.
     pub(super) fn speculated(&self, row: &Row, replicas: bool) -> u32 {
         let model = row.model.to_ascii_lowercase();
-        let of_row =
-            |one: &&Version| one.framework == row.framework && one.version == row.version && model.contains(&one.model);
+        let of_row = |one: &&Version| {
+            one.system == row.system
+                && one.framework == row.framework
+                && one.version == row.version
+                && model.contains(&one.model)
+        };
         let version = self.versions.iter().find(of_row);
         version.map_or(0, |one| if replicas { one.with_replicas } else { one.speculated })
     }
@@ -111,11 +117,12 @@ impl Published {
 impl Version {
     fn new(cells: &csv::StringRecord) -> Option<Self> {
         Some(Self {
-            framework: cells.get(0)?.to_owned(),
-            version: cells.get(1)?.to_owned(),
-            model: cells.get(2)?.to_owned(),
-            speculated: cells.get(3)?.parse().ok()?,
-            with_replicas: cells.get(4)?.parse().ok()?,
+            system: cells.get(0)?.to_owned(),
+            framework: cells.get(1)?.to_owned(),
+            version: cells.get(2)?.to_owned(),
+            model: cells.get(3)?.to_owned(),
+            speculated: cells.get(4)?.parse().ok()?,
+            with_replicas: cells.get(5)?.parse().ok()?,
         })
     }
 }
