@@ -22,8 +22,6 @@ pub struct Framework {
     pub title: String,
     /// Fixed time of a step of decode, seconds: scheduling, sampling, the start of a graph. It stands for the chip's own.
     pub step_s: Sourced,
-    /// Time of the work of decode over what the chip's shares of its peaks say.
-    pub decode_factor: Sourced,
     /// Fixed time of one of the model's ops when prompts are computed, seconds. It stands for the chip's launch: outside
     /// of graphs, the host launches each of an op's kernels.
     pub prompt_op_s: Sourced,
@@ -67,10 +65,9 @@ impl Framework {
         Ok(framework)
     }
 
-    fn values(&self) -> [(&'static str, &Sourced); 6] {
+    fn values(&self) -> [(&'static str, &Sourced); 5] {
         [
             ("step_s", &self.step_s),
-            ("decode_factor", &self.decode_factor),
             ("prompt_op_s", &self.prompt_op_s),
             ("prompt_factor", &self.prompt_factor),
             ("request_s", &self.request_s),
@@ -95,7 +92,7 @@ mod tests {
         let good = BUILTIN[0].1;
         for (from, to, expected) in [
             ("step_s", "stop_s", "stop_s"),
-            ("decode_factor = { value = ", "decode_factor = { value = -", "decode_factor"),
+            ("prompt_factor = { value = ", "prompt_factor = { value = -", "prompt_factor"),
             ("first_wave = { value = 0", "first_wave = { value = 7", "first_wave"),
         ] {
             let text = good.replace(from, to);

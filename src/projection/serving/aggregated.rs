@@ -5,7 +5,7 @@
 
 /// The load of one group of chips.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Load {
+pub struct ClosedLoad {
     /// Requests in flight.
     pub concurrency: f64,
     /// Requests whose cache fits into the memory; the others wait.
@@ -16,9 +16,9 @@ pub struct Load {
     pub first_wave: f64,
 }
 
-/// Times of steps, in seconds.
+/// ClosedTimes of steps, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Times {
+pub struct ClosedTimes {
     /// A step of decode with the requests that run.
     pub decode_s: f64,
     /// A prompt on its own.
@@ -31,7 +31,7 @@ pub struct Times {
 
 /// What a request sees.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
+pub struct ClosedMeans {
     /// Mean time to the first token, seconds.
     pub ttft_s: f64,
     /// Mean time per token after the first, seconds.
@@ -46,7 +46,7 @@ pub struct Seen {
 ///   others its decode. The queue is that of random arrivals (Pollaczek and Khinchine: `utilisation / 2` prompts over the
 ///   idle share), bounded by half of all requests. Of those that start at once, half wait before a request.
 /// - Requests beyond the capacity wait for a place: `(concurrency - capacity) / capacity` lifetimes.
-pub fn steady(load: &Load, times: &Times) -> Seen {
+pub fn steady(load: &ClosedLoad, times: &ClosedTimes) -> ClosedMeans {
     let running = load.concurrency.min(load.capacity).max(1.0);
     let steps = (load.output_len - 1.0).max(1.0);
     let others = (running - 1.0).max(0.0);
@@ -62,17 +62,17 @@ pub fn steady(load: &Load, times: &Times) -> Seen {
     let place_s = (load.concurrency - running).max(0.0) / running * lifetime_s;
     let ttft_s = times.request_s + times.prefill_s + before_s + residual_s + place_s;
     let tokens_per_s = running * load.output_len / (lifetime_s + times.request_s);
-    Seen { ttft_s, tpot_s, tokens_per_s }
+    ClosedMeans { ttft_s, tpot_s, tokens_per_s }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TIMES: Times = Times { decode_s: 0.01, prefill_s: 0.1, packed_s: 0.08, request_s: 0.02 };
+    const TIMES: ClosedTimes = ClosedTimes { decode_s: 0.01, prefill_s: 0.1, packed_s: 0.08, request_s: 0.02 };
 
-    fn load(concurrency: f64) -> Load {
-        Load { concurrency, capacity: f64::INFINITY, output_len: 1024.0, first_wave: 0.1 }
+    fn load(concurrency: f64) -> ClosedLoad {
+        ClosedLoad { concurrency, capacity: f64::INFINITY, output_len: 1024.0, first_wave: 0.1 }
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn a_lifetime_holds_a_prompt_of_each_request_however_they_take_turns() {
         for first_wave in [0.0, 0.3, 1.0] {
-            let seen = steady(&Load { first_wave, ..load(64.0) }, &TIMES);
+            let seen = steady(&ClosedLoad { first_wave, ..load(64.0) }, &TIMES);
             let lifetime = seen.ttft_s - 0.02 - seen.tpot_s / 2.0 + 1023.0 * seen.tpot_s;
             assert!((lifetime - (0.1 + 63.0 * 0.08 + 1023.0 * 0.01)).abs() < 1e-9, "{first_wave}: {lifetime}");
         }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn requests_beyond_the_memory_wait_for_a_place() {
         let free = steady(&load(8.0), &TIMES);
-        let full = steady(&Load { capacity: 8.0, ..load(16.0) }, &TIMES);
+        let full = steady(&ClosedLoad { capacity: 8.0, ..load(16.0) }, &TIMES);
         assert!((full.tpot_s - free.tpot_s).abs() < 1e-12);
         assert!((full.tokens_per_s - free.tokens_per_s).abs() < 1e-9 && full.ttft_s > 1024.0 * free.tpot_s);
     }

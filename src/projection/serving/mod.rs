@@ -1,4 +1,4 @@
 //! Serving under load: what requests in flight make of the times of prefill and decode.
 
 pub mod aggregated;
-pub mod disaggregated;
+pub mod first_token;

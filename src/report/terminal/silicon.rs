@@ -1,6 +1,7 @@
 //! Errors over measured deployments.
 
 use comfy_table::CellAlignment::{Left, Right};
+use comfy_table::Table;
 
 use crate::projection::validation::silicon::{ErrorFigures, FitReport, Outcome, Report, UnseenGroup};
 use crate::report::terminal::layout::{paragraph, plain, push_lines, title};
@@ -10,29 +11,17 @@ use crate::units::Seconds;
 /// Worst rows that are shown.
 const WORST: usize = 10;
 
-const HEADER: [&str; 10] =
-    ["", "rows", "TPOT mean", "median", "bias", "in 20 %", "worst", "TTFT mean", "median", "bias"];
+const HEADER: [&str; 11] =
+    ["in %", "rows", "TPOT mean", "median", "bias", "within 20", "worst", "TTFT mean", "median", "bias", "worst"];
 
 /// Errors over all rows and by group, coverage, and the worst rows.
 pub fn report(report: &Report) -> String {
     let mut out = String::new();
     title(&mut out, &format!("{} of {} rows expressed", report.expressed, report.rows));
-    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right, Right, Right, Right]);
-    table.set_header([
-        "",
-        "rows",
-        "TPOT mean",
-        "median",
-        "bias",
-        "within 20 %",
-        "worst",
-        "TTFT mean",
-        "median",
-        "bias",
-    ]);
+    let mut table = errors_table();
     table.add_row(row("all", report.expressed, &report.tpot, &report.ttft));
     for group in &report.groups {
-        table.add_row(row(&clean(&group.name), group.expressed, &group.tpot, &group.ttft));
+        table.add_row(row(&group.name, group.expressed, &group.tpot, &group.ttft));
     }
     push_lines(&mut out, &table);
     unexpressed(&mut out, report);
@@ -49,15 +38,14 @@ pub fn report(report: &Report) -> String {
 pub fn fit(fit: &FitReport) -> String {
     let mut out = String::new();
     title(&mut out, "fitted profiles, with the ends of the fits without one system each");
-    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right, Right]);
-    table.set_header(["", "rows", "step", "decode x", "op of prompts", "prompts x", "request", "first wave"]);
+    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right]);
+    table.set_header(["", "rows", "step", "op of prompts", "prompts x", "request", "first wave"]);
     for fitted in &fit.profiles {
         for (name, profile) in [(&*fitted.framework, &fitted.profile), ("least", &fitted.low), ("most", &fitted.high)] {
             table.add_row([
                 clean(name),
                 fitted.rows.to_string(),
                 Seconds::new(profile.step_s).to_string(),
-                format!("{:.3}", profile.decode_factor),
                 Seconds::new(profile.prompt_op_s).to_string(),
                 format!("{:.3}", profile.prompt_factor),
                 Seconds::new(profile.request_s).to_string(),
@@ -76,19 +64,27 @@ pub fn fit(fit: &FitReport) -> String {
 }
 
 fn unseen(out: &mut String, groups: &[UnseenGroup]) {
-    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right, Right, Right, Right]);
-    table.set_header(HEADER);
+    let mut table = errors_table();
     for group in groups {
-        table.add_row(row(&clean(&group.left_out), group.rows, &group.tpot, &group.ttft));
+        table.add_row(row(&group.left_out, group.rows, &group.tpot, &group.ttft));
     }
     push_lines(out, &table);
 }
 
-fn row(name: &str, rows: usize, tpot: &ErrorFigures, ttft: &ErrorFigures) -> [String; 10] {
-    let share = |value: f64| format!("{:.1} %", value * 100.0);
-    let signed = |value: f64| format!("{:+.1} %", value * 100.0);
+fn errors_table() -> Table {
+    let mut columns = [Right; 11];
+    columns[0] = Left;
+    let mut table = plain(&columns);
+    table.set_header(HEADER);
+    table
+}
+
+fn row(name: &str, rows: usize, tpot: &ErrorFigures, ttft: &ErrorFigures) -> [String; 11] {
+    let share = |value: f64| format!("{:.1}", value * 100.0);
+    let signed = |value: f64| format!("{:+.1}", value * 100.0);
     [
-        name.to_owned(),
+        // Of a path, its end tells models apart.
+        clean(name.rsplit('/').next().unwrap_or(name)),
         rows.to_string(),
         share(tpot.mean_abs),
         share(tpot.median_abs),
@@ -98,6 +94,7 @@ fn row(name: &str, rows: usize, tpot: &ErrorFigures, ttft: &ErrorFigures) -> [St
         share(ttft.mean_abs),
         share(ttft.median_abs),
         signed(ttft.bias_median),
+        share(ttft.worst_abs),
     ]
 }
 
@@ -123,7 +120,7 @@ fn worst(out: &mut String, report: &Report) {
     for row in all.into_iter().take(WORST) {
         table.add_row([
             row.line.to_string(),
-            clean(&row.model),
+            clean(row.model.rsplit('/').next().unwrap_or(&row.model)),
             clean(&row.system),
             clean(&row.framework),
             row.mode.to_owned(),

@@ -4,7 +4,7 @@ use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{evaluate, over_bytes};
 use crate::projection::request::{Request, Workload};
-use crate::projection::validation::silicon::deployment::{Deployment, Unexpressed, Worker};
+use crate::projection::validation::silicon::deployment::{MeasuredDeployment, Unexpressed, Worker};
 use crate::projection::validation::silicon::row::Sharing;
 use crate::specs::Scenario;
 
@@ -43,7 +43,7 @@ pub struct WorkerCosts {
 
 /// The costs of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Costs {
+pub struct DeploymentCosts {
     /// How prefill and decode share chips.
     pub sharing: Sharing,
     /// Requests in flight.
@@ -62,12 +62,12 @@ pub struct Costs {
     pub step_s: f64,
 }
 
-impl Costs {
+impl DeploymentCosts {
     /// The costs of a deployment.
     ///
     /// # Errors
     /// [`Unexpressed`]: the chip has no such type, or the weights do not fit.
-    pub fn of(deployment: &Deployment) -> Result<Self, Unexpressed> {
+    pub fn of(deployment: &MeasuredDeployment) -> Result<Self, Unexpressed> {
         let decode = Pool::new(deployment, &deployment.decode, Phase::Decode)?;
         let prefill = Pool::new(deployment, &deployment.prefill, Phase::Prefill)?;
         if !decode.holds_the_weights() || !prefill.holds_the_weights() {
@@ -112,8 +112,8 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(deployment: &Deployment, worker: &Worker, phase: Phase) -> Result<Self, Unexpressed> {
-        let Deployment { prompt_len, output_len, .. } = deployment;
+    fn new(deployment: &MeasuredDeployment, worker: &Worker, phase: Phase) -> Result<Self, Unexpressed> {
+        let MeasuredDeployment { prompt_len, output_len, .. } = deployment;
         let mut request = Request { chips: worker.plan.chips, phase, ..deployment.request.clone() };
         request.workload = Workload {
             prompt_len: *prompt_len,

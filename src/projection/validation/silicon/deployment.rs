@@ -49,7 +49,7 @@ pub type Unexpressed = String;
 
 /// Models, chips and fabrics, each read once.
 #[derive(Debug)]
-pub struct Catalogue {
+pub struct DeploymentFacts {
     models: BTreeMap<&'static str, Model>,
     systems: BTreeMap<&'static str, (ChipModel, Fabric)>,
     readings: Readings,
@@ -57,7 +57,7 @@ pub struct Catalogue {
 
 /// A measured deployment in the model's terms.
 #[derive(Debug, Clone)]
-pub struct Deployment {
+pub struct MeasuredDeployment {
     /// Model, chip, fabric and type of weights. The rest of it is of no meaning.
     pub request: Request,
     /// Those that prefill.
@@ -85,7 +85,7 @@ pub struct Worker {
     pub plan: ParallelPlan,
 }
 
-impl Catalogue {
+impl DeploymentFacts {
     /// The built-in files that rows may name; those that do not exist yet are left out.
     pub fn new() -> Self {
         let models = MODELS.into_iter().filter_map(|(_, name)| Some((name, Model::load(name).ok()?))).collect();
@@ -99,7 +99,7 @@ impl Catalogue {
     ///
     /// # Errors
     /// [`Unexpressed`]: what of it the model cannot express.
-    pub fn deployment(&self, row: &Row) -> Result<Deployment, Unexpressed> {
+    pub fn deployment(&self, row: &Row) -> Result<MeasuredDeployment, Unexpressed> {
         let model = self.model(&row.model)?;
         let (chip, fabric) =
             self.systems.get(&*row.system).ok_or_else(|| format!("the system {} is not known", row.system))?;
@@ -117,7 +117,7 @@ impl Catalogue {
         }
         let of_workers = row.decode.batch.map(|batch| batch * decode.count);
         let concurrency = row.concurrency.or(of_workers);
-        Ok(Deployment {
+        Ok(MeasuredDeployment {
             request,
             prefill,
             decode,
@@ -137,7 +137,7 @@ impl Catalogue {
     }
 }
 
-impl Default for Catalogue {
+impl Default for DeploymentFacts {
     fn default() -> Self {
         Self::new()
     }

@@ -13,6 +13,11 @@ use crate::projection::validation::silicon::summary::{ErrorFigures, Outcome, fig
 const TTFT_WEIGHT: f64 = 0.3;
 /// Logarithmic errors beyond these count as these: a row that says something else than it measured must not lead.
 const LARGEST: (f64, f64) = (1.5, 1.0);
+/// Rows that speak for the fit of all frameworks when one of them is fitted.
+const PRIOR_ROWS: f64 = 5.0;
+/// Where the fit of all frameworks starts; usual values.
+const START: Profile =
+    Profile { step_s: 1e-3, prompt_op_s: 2e-5, prompt_factor: 1.0, request_s: 0.03, first_wave: 0.1 };
 /// Rounds over all parameters.
 const ROUNDS: usize = 60;
 
@@ -123,37 +128,36 @@ fn group(left_out: String, judged: Vec<(&Outcome, Prediction)>) -> UnseenGroup {
     }
 }
 
-/// The fit of each framework, on its aggregated rows: how many workers the others had is not in the tables.
+/// The fit of each framework, on its aggregated rows: how many workers the others had is not in the tables. It stays near
+/// the fit of all frameworks together, as if [`PRIOR_ROWS`] rows said that, so that few rows do not lead far.
 fn profiles<'a>(rows: impl Iterator<Item = &'a Outcome>) -> Fits {
     let mut by_framework: BTreeMap<&str, Vec<&Outcome>> = BTreeMap::new();
-    for row in rows.filter(|row| row.costs.sharing == Sharing::Aggregated) {
+    let rows: Vec<&Outcome> = rows.filter(|row| row.costs.sharing == Sharing::Aggregated).collect();
+    for row in &rows {
         by_framework.entry(&row.framework).or_default().push(row);
     }
-    by_framework.into_iter().map(|(framework, rows)| (framework.to_owned(), best(&rows))).collect()
+    let common = best(&rows, &START, 0.0);
+    let fits =
+        by_framework.into_iter().map(|(framework, rows)| (framework.to_owned(), best(&rows, &common, PRIOR_ROWS)));
+    fits.collect()
 }
 
 /// The profile with the least loss, by a search along one parameter at a time whose steps grow and shrink.
-fn best(rows: &[&Outcome]) -> Profile {
-    let start = Profile {
-        step_s: 1e-3,
-        decode_factor: 1.0,
-        prompt_op_s: 1e-5,
-        prompt_factor: 1.0,
-        request_s: 0.03,
-        first_wave: 0.1,
-    };
-    let (mut at, mut steps) = (values(&start), values(&start).map(|value| value / 2.0));
-    let mut least = loss(rows, &start);
+fn best(rows: &[&Outcome], start: &Profile, prior_rows: f64) -> Profile {
+    let from = values(start);
+    let cost = |at: &[f64; 5]| (loss(rows, &profile(at)) + prior_rows * apart(at, &from)) / (rows.len() as f64 + 1e-9);
+    let (mut at, mut steps) = (from, values(&START).map(|value| value / 2.0));
+    let mut least = cost(&at);
     for _ in 0..ROUNDS {
         for index in 0..at.len() {
             let tried = [1.0, -1.0].into_iter().find_map(|sign| {
                 let mut other = at;
                 other[index] = (at[index] + sign * steps[index]).clamp(0.0, MOST[index]);
-                let loss = loss(rows, &profile(&other));
-                (loss < least - 1e-9).then_some((other, loss))
+                let cost = cost(&other);
+                (cost < least - 1e-9).then_some((other, cost))
             });
-            if let Some((better, loss)) = tried {
-                (at, least) = (better, loss);
+            if let Some((better, cost)) = tried {
+                (at, least) = (better, cost);
                 steps[index] *= 1.5;
             } else {
                 steps[index] /= 2.0;
@@ -163,10 +167,16 @@ fn best(rows: &[&Outcome]) -> Profile {
     profile(&at)
 }
 
-/// The most that a parameter may be: beyond it, it would stand for something else.
-const MOST: [f64; 6] = [0.02, 2.0, 2e-4, 4.0, 1.0, 1.0];
+/// How far two profiles are apart: squared logarithms of ratios, where a twentieth of the usual value is as good as none.
+fn apart(one: &[f64; 5], other: &[f64; 5]) -> f64 {
+    let usual = values(&START).map(|value| value / 20.0);
+    (0..5).map(|index| ((one[index] + usual[index]) / (other[index] + usual[index])).ln().powi(2)).sum()
+}
 
-/// Mean absolute logarithmic error.
+/// The most that a parameter may be: beyond it, it would stand for something else.
+const MOST: [f64; 5] = [0.02, 2e-4, 4.0, 1.0, 1.0];
+
+/// Sum of the absolute logarithmic errors.
 fn loss(rows: &[&Outcome], profile: &Profile) -> f64 {
     let each = |row: &&Outcome| {
         let modelled = predict(&row.costs, profile);
@@ -174,17 +184,17 @@ fn loss(rows: &[&Outcome], profile: &Profile) -> f64 {
         let tpot = (modelled.tpot_s / row.tpot_s).ln().abs().min(LARGEST.1);
         tpot + TTFT_WEIGHT * ttft
     };
-    rows.iter().map(each).sum::<f64>() / rows.len().max(1) as f64
+    rows.iter().map(each).sum::<f64>()
 }
 
-fn values(profile: &Profile) -> [f64; 6] {
-    let Profile { step_s, decode_factor, prompt_op_s, prompt_factor, request_s, first_wave } = *profile;
-    [step_s, decode_factor, prompt_op_s, prompt_factor, request_s, first_wave]
+fn values(profile: &Profile) -> [f64; 5] {
+    let Profile { step_s, prompt_op_s, prompt_factor, request_s, first_wave } = *profile;
+    [step_s, prompt_op_s, prompt_factor, request_s, first_wave]
 }
 
-fn profile(values: &[f64; 6]) -> Profile {
-    let [step_s, decode_factor, prompt_op_s, prompt_factor, request_s, first_wave] = *values;
-    Profile { step_s, decode_factor, prompt_op_s, prompt_factor, request_s, first_wave }
+fn profile(values: &[f64; 5]) -> Profile {
+    let [step_s, prompt_op_s, prompt_factor, request_s, first_wave] = *values;
+    Profile { step_s, prompt_op_s, prompt_factor, request_s, first_wave }
 }
 
 fn combine(one: &Profile, other: &Profile, pick: fn(f64, f64) -> f64) -> Profile {

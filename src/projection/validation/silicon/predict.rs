@@ -1,7 +1,7 @@
 //! Time to first token and time per token of a deployment, from its costs and a framework's profile.
 
-use crate::projection::serving::{aggregated, disaggregated};
-use crate::projection::validation::silicon::costs::{Costs, StepCost};
+use crate::projection::serving::{aggregated, first_token};
+use crate::projection::validation::silicon::costs::{DeploymentCosts, StepCost};
 use crate::projection::validation::silicon::row::Sharing;
 use crate::specs::Framework;
 
@@ -22,8 +22,6 @@ pub struct Prediction {
 pub struct Profile {
     /// Fixed time of a step of decode, seconds.
     pub step_s: f64,
-    /// Time of the work of decode over the model's.
-    pub decode_factor: f64,
     /// Fixed time of an op when prompts are computed, seconds.
     pub prompt_op_s: f64,
     /// Time of the work on prompts over the model's.
@@ -36,10 +34,9 @@ pub struct Profile {
 
 impl Profile {
     /// No framework: a step costs what the chip's file says of steps.
-    pub fn none(costs: &Costs) -> Self {
+    pub fn none(costs: &DeploymentCosts) -> Self {
         Self {
             step_s: costs.step_s,
-            decode_factor: 1.0,
             prompt_op_s: costs.launch_s,
             prompt_factor: 1.0,
             request_s: 0.0,
@@ -51,7 +48,6 @@ impl Profile {
     pub fn of(framework: &Framework) -> Self {
         Self {
             step_s: framework.step_s.value,
-            decode_factor: framework.decode_factor.value,
             prompt_op_s: framework.prompt_op_s.value,
             prompt_factor: framework.prompt_factor.value,
             request_s: framework.request_s.value,
@@ -61,25 +57,25 @@ impl Profile {
 }
 
 /// Times of a deployment under a profile.
-pub fn predict(costs: &Costs, profile: &Profile) -> Prediction {
+pub fn predict(costs: &DeploymentCosts, profile: &Profile) -> Prediction {
     let worker = &costs.worker;
-    let decode_work_s = profile.decode_factor * worker.decode.work_s + worker.decode.kernels * costs.launch_s;
+    let decode_work_s = worker.decode.work_s + worker.decode.kernels * costs.launch_s;
     let decode_s = (profile.step_s + decode_work_s) / worker.tokens_per_step;
     let prompt_s = |cost: &StepCost| profile.prompt_factor * cost.work_s + profile.prompt_op_s * cost.kernels;
     let prefill_s = prompt_s(&worker.prefill) + profile.step_s * worker.chunks;
     let packed_s = prompt_s(&worker.packed);
     if costs.sharing == Sharing::Aggregated {
-        let load = aggregated::Load {
+        let load = aggregated::ClosedLoad {
             concurrency: costs.concurrency,
             capacity: worker.capacity,
             output_len: costs.output_len,
             first_wave: profile.first_wave,
         };
         let request_s = profile.request_s;
-        let seen = aggregated::steady(&load, &aggregated::Times { decode_s, prefill_s, packed_s, request_s });
+        let seen = aggregated::steady(&load, &aggregated::ClosedTimes { decode_s, prefill_s, packed_s, request_s });
         return Prediction { ttft_s: seen.ttft_s, tpot_s: seen.tpot_s };
     }
-    let load = disaggregated::Load {
+    let load = first_token::PromptLoad {
         concurrency: costs.concurrency,
         output_len: costs.output_len,
         prefill_lanes: costs.prefill_workers,
@@ -87,6 +83,6 @@ pub fn predict(costs: &Costs, profile: &Profile) -> Prediction {
     };
     // The first token goes through a step of decode's scheduler as well.
     let request_s = profile.request_s + decode_s;
-    let times = disaggregated::Times { token_s: decode_s, prefill_s, packed_s, request_s };
-    Prediction { ttft_s: disaggregated::first_token(&load, &times), tpot_s: decode_s }
+    let times = first_token::PromptTimes { token_s: decode_s, prefill_s, packed_s, request_s };
+    Prediction { ttft_s: first_token::first_token(&load, &times), tpot_s: decode_s }
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::projection::validation::silicon::costs::Costs;
-use crate::projection::validation::silicon::deployment::{Catalogue, Unexpressed};
+use crate::projection::validation::silicon::costs::DeploymentCosts;
+use crate::projection::validation::silicon::deployment::{DeploymentFacts, Unexpressed};
 use crate::projection::validation::silicon::predict::{Prediction, Profile, predict};
 use crate::projection::validation::silicon::row::Row;
 use crate::specs::{Framework, SpecError};
@@ -31,7 +31,7 @@ pub struct Outcome {
     /// Modelled times, seconds.
     pub modelled: Prediction,
     /// Costs that they are made of.
-    pub costs: Costs,
+    pub costs: DeploymentCosts,
 }
 
 impl Outcome {
@@ -140,7 +140,7 @@ impl FrameworkChoice {
 
 /// Answers every row.
 pub fn evaluate(rows: &[Row], framework: &FrameworkChoice) -> Report {
-    let catalogue = Catalogue::new();
+    let catalogue = DeploymentFacts::new();
     let profiles = framework.profiles();
     let answers: Vec<Result<Outcome, Unexpressed>> =
         rows.par_iter().map(|row| answer(&catalogue, &profiles, row)).collect();
@@ -165,9 +165,13 @@ pub fn evaluate(rows: &[Row], framework: &FrameworkChoice) -> Report {
     }
 }
 
-fn answer(catalogue: &Catalogue, profiles: &BTreeMap<String, Profile>, row: &Row) -> Result<Outcome, Unexpressed> {
+fn answer(
+    catalogue: &DeploymentFacts,
+    profiles: &BTreeMap<String, Profile>,
+    row: &Row,
+) -> Result<Outcome, Unexpressed> {
     let deployment = catalogue.deployment(row)?;
-    let costs = Costs::of(&deployment)?;
+    let costs = DeploymentCosts::of(&deployment)?;
     let profile = profiles.get(&row.framework).or_else(|| profiles.get("")).copied();
     let profile = profile.unwrap_or_else(|| Profile::none(&costs));
     Ok(Outcome {

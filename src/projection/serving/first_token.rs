@@ -3,7 +3,7 @@
 
 /// The load of a deployment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Load {
+pub struct PromptLoad {
     /// Requests in flight.
     pub concurrency: f64,
     /// Tokens of an answer.
@@ -14,9 +14,9 @@ pub struct Load {
     pub first_wave: f64,
 }
 
-/// Times, in seconds.
+/// PromptTimes, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Times {
+pub struct PromptTimes {
     /// Time per token of decode with the requests of a worker.
     pub token_s: f64,
     /// A prompt on its own.
@@ -32,7 +32,7 @@ pub struct Times {
 /// - The prompts before a request are those of random arrivals (`utilisation / 2` over the idle share), and half of those
 ///   that start at once.
 /// - Where the workers cannot prefill as fast as requests end, requests wait for them: `concurrency` prompts per lifetime.
-pub fn first_token(load: &Load, times: &Times) -> f64 {
+pub fn first_token(load: &PromptLoad, times: &PromptTimes) -> f64 {
     let packed_s = times.packed_s / load.prefill_lanes.max(1.0);
     let decode_s = load.output_len * times.token_s;
     let others = (load.concurrency - 1.0).max(0.0);
@@ -48,10 +48,10 @@ pub fn first_token(load: &Load, times: &Times) -> f64 {
 mod tests {
     use super::*;
 
-    const TIMES: Times = Times { token_s: 0.01, prefill_s: 0.1, packed_s: 0.08, request_s: 0.02 };
+    const TIMES: PromptTimes = PromptTimes { token_s: 0.01, prefill_s: 0.1, packed_s: 0.08, request_s: 0.02 };
 
-    fn load(concurrency: f64) -> Load {
-        Load { concurrency, output_len: 1024.0, prefill_lanes: 1.0, first_wave: 0.1 }
+    fn load(concurrency: f64) -> PromptLoad {
+        PromptLoad { concurrency, output_len: 1024.0, prefill_lanes: 1.0, first_wave: 0.1 }
     }
 
     #[test]
@@ -65,7 +65,7 @@ mod tests {
         for concurrency in 1..1000 {
             let load = load(f64::from(concurrency));
             let alone = first_token(&load, &TIMES);
-            assert!(alone >= before && first_token(&Load { prefill_lanes: 2.0, ..load }, &TIMES) <= alone);
+            assert!(alone >= before && first_token(&PromptLoad { prefill_lanes: 2.0, ..load }, &TIMES) <= alone);
             before = alone;
         }
     }
