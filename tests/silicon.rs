@@ -151,6 +151,8 @@ fn the_errors_over_all_given_rows_are_as_they_come_out() {
     let fit = json(&file, &["--fit"]);
     let mut table = HEADER.to_owned();
     table += &line("all, without frameworks", &none["expressed"], &none);
+    let aggregated = none["groups"].as_array().unwrap().iter().find(|group| group["name"] == "aggregated").unwrap();
+    table += &line("aggregated, without frameworks", &aggregated["expressed"], aggregated);
     table += &line("all, with each row's framework", &own["expressed"], &own);
     for (name, key) in
         [("unseen: without the system judged", "without_system"), ("unseen: without the model judged", "without_model")]

@@ -3,7 +3,7 @@
 use comfy_table::CellAlignment::{Left, Right};
 use comfy_table::Table;
 
-use crate::projection::validation::silicon::{ErrorFigures, FitReport, Outcome, Report, UnseenGroup};
+use crate::projection::validation::silicon::{ErrorFigures, FitReport, Outcome, SiliconReport, UnseenGroup};
 use crate::report::terminal::layout::{paragraph, plain, push_lines, title};
 use crate::report::text::clean;
 use crate::units::Seconds;
@@ -15,7 +15,7 @@ const HEADER: [&str; 11] =
     ["in %", "rows", "TPOT mean", "median", "bias", "within 20", "worst", "TTFT mean", "median", "bias", "worst"];
 
 /// Errors over all rows and by group, coverage, and the worst rows.
-pub fn report(report: &Report) -> String {
+pub fn report(report: &SiliconReport) -> String {
     let mut out = String::new();
     title(&mut out, &format!("{} of {} rows expressed", report.expressed, report.rows));
     let mut table = errors_table();
@@ -98,7 +98,7 @@ fn row(name: &str, rows: usize, tpot: &ErrorFigures, ttft: &ErrorFigures) -> [St
     ]
 }
 
-fn unexpressed(out: &mut String, report: &Report) {
+fn unexpressed(out: &mut String, report: &SiliconReport) {
     if report.unexpressed.is_empty() {
         return;
     }
@@ -111,7 +111,7 @@ fn unexpressed(out: &mut String, report: &Report) {
     push_lines(out, &table);
 }
 
-fn worst(out: &mut String, report: &Report) {
+fn worst(out: &mut String, report: &SiliconReport) {
     let mut all: Vec<&Outcome> = report.each.iter().collect();
     all.sort_by(|a, b| b.tpot_error().abs().total_cmp(&a.tpot_error().abs()));
     title(out, "rows with the largest errors of TPOT");

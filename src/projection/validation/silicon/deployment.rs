@@ -14,7 +14,7 @@ use crate::projection::chip::ChipModel;
 use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
 use crate::projection::plan::heads;
 use crate::projection::request::Request;
-use crate::projection::validation::silicon::reading::Readings;
+use crate::projection::validation::silicon::reading::DeploymentReadings;
 use crate::projection::validation::silicon::row::{Degrees, Row, Sharing, Workers};
 use crate::specs::{Chip, Fabric, Model, NumberType};
 
@@ -52,7 +52,7 @@ pub type Unexpressed = String;
 pub struct DeploymentFacts {
     models: BTreeMap<&'static str, Model>,
     systems: BTreeMap<&'static str, (ChipModel, Fabric)>,
-    readings: Readings,
+    readings: DeploymentReadings,
 }
 
 /// A measured deployment in the model's terms.
@@ -92,7 +92,7 @@ impl DeploymentFacts {
         let systems = SYSTEMS.into_iter().filter_map(|(system, chip, fabric)| {
             Some((system, (ChipModel::from_spec(&Chip::load(chip).ok()?), Fabric::load(fabric).ok()?)))
         });
-        Self { models, systems: systems.collect(), readings: Readings::new() }
+        Self { models, systems: systems.collect(), readings: DeploymentReadings::new() }
     }
 
     /// The deployment of a row.

@@ -16,4 +16,4 @@ pub use deployment::{DeploymentFacts, MeasuredDeployment, Unexpressed, Worker};
 pub use fit::{FitReport, FittedProfile, UnseenGroup, fit};
 pub use predict::{Prediction, Profile, predict};
 pub use row::{Degrees, Row, Sharing, Workers, parse};
-pub use summary::{ErrorFigures, FrameworkChoice, Outcome, Report, ReportGroup, UnexpressedRows, evaluate};
+pub use summary::{ErrorFigures, FrameworkChoice, Outcome, ReportGroup, SiliconReport, UnexpressedRows, evaluate};

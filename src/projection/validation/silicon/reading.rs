@@ -7,7 +7,7 @@ const SPECULATED: &str = include_str!("../../../../specs/validation/speculated.c
 
 /// Workers and speculation of a disaggregated deployment.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Reading {
+pub(super) struct DeploymentReading {
     /// Workers that prefill.
     pub prefill_workers: f64,
     /// Workers that decode.
@@ -28,7 +28,7 @@ struct Published {
     output_len: f64,
     ranks: f64,
     concurrency: f64,
-    reading: Reading,
+    reading: DeploymentReading,
 }
 
 /// A version whose runs speculate, or may.
@@ -44,13 +44,13 @@ struct Version {
 
 /// The published configurations.
 #[derive(Debug)]
-pub(super) struct Readings {
+pub(super) struct DeploymentReadings {
     published: Vec<Published>,
     versions: Vec<Version>,
 }
 
-impl Readings {
-    /// The embedded files; a test reads every line of them.
+impl DeploymentReadings {
+    /// Those of the embedded files; a test reads every line of them.
     pub(super) fn new() -> Self {
         Self {
             published: lines(DISAGGREGATED).iter().filter_map(|cells| Published::new(cells)).collect(),
@@ -61,7 +61,7 @@ impl Readings {
     /// The configuration of a disaggregated row that does not say how many workers it has: that of its degrees and the
     /// nearest concurrency. Where some speculate and others do not, it is one that does: taken for the other, a row is missed
     /// by half of its time, not by its double.
-    pub(super) fn of(&self, row: &Row, ranks: f64) -> Option<Reading> {
+    pub(super) fn of(&self, row: &Row, ranks: f64) -> Option<DeploymentReading> {
         let concurrency = row.concurrency.filter(|_| row.sharing == Sharing::Disaggregated)?;
         let same = |one: &&Published| {
             one.system == row.system
@@ -104,7 +104,7 @@ impl Published {
             output_len: number(4)?,
             ranks: number(5)?,
             concurrency: number(6)?,
-            reading: Reading {
+            reading: DeploymentReading {
                 prefill_workers: number(7)?,
                 decode_workers: number(8)?,
                 replicas: number(9)? > 0.0,
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn every_line_of_the_embedded_files_is_read() {
         let count = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count() - 1;
-        let readings = Readings::new();
+        let readings = DeploymentReadings::new();
         assert_eq!(readings.published.len(), count(DISAGGREGATED));
         assert_eq!(readings.versions.len(), count(SPECULATED));
     }

@@ -87,7 +87,7 @@ pub struct UnexpressedRows {
 
 /// The errors of a file.
 #[derive(Debug, Clone, Serialize)]
-pub struct Report {
+pub struct SiliconReport {
     /// Rows of the file.
     pub rows: usize,
     /// Rows with an answer.
@@ -139,7 +139,7 @@ impl FrameworkChoice {
 }
 
 /// Answers every row.
-pub fn evaluate(rows: &[Row], framework: &FrameworkChoice) -> Report {
+pub fn evaluate(rows: &[Row], framework: &FrameworkChoice) -> SiliconReport {
     let catalogue = DeploymentFacts::new();
     let profiles = framework.profiles();
     let answers: Vec<Result<Outcome, Unexpressed>> =
@@ -154,7 +154,7 @@ pub fn evaluate(rows: &[Row], framework: &FrameworkChoice) -> Report {
     }
     let all: Vec<&Outcome> = each.iter().collect();
     let unexpressed = reasons.into_iter().map(|(reason, rows)| UnexpressedRows { reason, rows }).collect();
-    Report {
+    SiliconReport {
         rows: rows.len(),
         expressed: each.len(),
         tpot: figures(all.iter().map(|row| row.tpot_error())),
