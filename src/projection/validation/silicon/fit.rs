@@ -69,7 +69,7 @@ pub fn fit(rows: &[Outcome]) -> FitReport {
     let systems = without(rows, |row| &row.system);
     let models = without(rows, |row| &row.model);
     let profiles = all.iter().map(|(framework, profile)| {
-        let others: Vec<Profile> = systems.iter().filter_map(|(_, fits)| fits.get(framework).copied()).collect();
+        let others: Vec<Profile> = systems.values().filter_map(|fits| fits.get(framework).copied()).collect();
         let is_fitted = |row: &&Outcome| row.framework == *framework && row.costs.sharing == Sharing::Aggregated;
         let rows = rows.iter().filter(is_fitted).count();
         let ends = |pick: fn(f64, f64) -> f64| others.iter().fold(*profile, |ends, one| combine(&ends, one, pick));

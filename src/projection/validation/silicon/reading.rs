@@ -53,8 +53,8 @@ impl DeploymentReadings {
     /// Those of the embedded files; a test reads every line of them.
     pub(super) fn new() -> Self {
         Self {
-            published: lines(DISAGGREGATED).iter().filter_map(|cells| Published::new(cells)).collect(),
-            versions: lines(SPECULATED).iter().filter_map(|cells| Version::new(cells)).collect(),
+            published: lines(DISAGGREGATED).iter().filter_map(Published::new).collect(),
+            versions: lines(SPECULATED).iter().filter_map(Version::new).collect(),
         }
     }
 

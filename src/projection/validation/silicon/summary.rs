@@ -110,7 +110,7 @@ pub enum FrameworkChoice {
     /// Those of each row's framework, where it is built in.
     OfRow,
     /// Those of one framework.
-    One(Framework),
+    One(Profile),
     /// None.
     None,
 }
@@ -121,7 +121,11 @@ impl FrameworkChoice {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn named(name: &str) -> Result<Self, SpecError> {
-        if name == "none" { Ok(Self::None) } else { Framework::load(name).map(Self::One) }
+        if name == "none" {
+            Ok(Self::None)
+        } else {
+            Framework::load(name).map(|framework| Self::One(Profile::of(&framework)))
+        }
     }
 
     /// The profiles by framework; that of the empty name holds for all.
@@ -132,7 +136,7 @@ impl FrameworkChoice {
                 let names = Framework::builtin_names().into_iter();
                 names.filter_map(|name| Framework::load(name).ok()).map(|framework| own(&framework)).collect()
             }
-            Self::One(framework) => BTreeMap::from([(String::new(), Profile::of(framework))]),
+            Self::One(profile) => BTreeMap::from([(String::new(), *profile)]),
             Self::None => BTreeMap::new(),
         }
     }
@@ -188,7 +192,8 @@ fn answer(
 }
 
 fn groups(each: &[Outcome]) -> Vec<ReportGroup> {
-    let keys: [(&'static str, fn(&Outcome) -> &str); 4] = [
+    type Key = fn(&Outcome) -> &str;
+    let keys: [(&'static str, Key); 4] = [
         ("model", |row| &row.model),
         ("system", |row| &row.system),
         ("framework", |row| &row.framework),
