@@ -29,6 +29,7 @@ mod run;
 mod schema;
 mod sweep;
 mod validate;
+mod validate_silicon;
 #[cfg(feature = "gpu")]
 mod verify;
 mod web;

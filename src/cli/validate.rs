@@ -4,18 +4,27 @@ use clap::ValueEnum;
 
 use crate::cli::error::Error;
 use crate::cli::output::{print, print_json};
+use crate::cli::validate_silicon;
 use crate::projection::validation::{self, PublishedRow};
 use crate::report::terminal::validation as tables;
 
 /// Compare published figures with those of the model, with the error of each row
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    of: Option<Of>,
     /// Only these rows [default: all]
     #[arg(value_enum)]
     groups: Vec<RowGroup>,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Of {
+    Silicon(validate_silicon::Args),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -43,6 +52,9 @@ impl RowGroup {
 /// # Errors
 /// [`Error::Input`] if standard output cannot be written.
 pub(super) fn run(args: &Args) -> Result<(), Error> {
+    if let Some(Of::Silicon(args)) = &args.of {
+        return validate_silicon::run(args);
+    }
     let mut groups = if args.groups.is_empty() { RowGroup::value_variants().to_vec() } else { args.groups.clone() };
     groups.sort_unstable();
     groups.dedup();

@@ -277,7 +277,7 @@ fn ranks_text(request: &Request) -> String {
 }
 
 /// What tensor-parallel degrees must divide: the heads, or the greatest divisor that all kinds of layers share.
-fn heads(request: &Request) -> u64 {
+pub fn heads(request: &Request) -> u64 {
     let heads = request.model.kinds.iter().filter_map(|kind| match &kind.layer.mixer {
         Mixer::Attention(layer) => Some(layer.sizes.heads()),
         Mixer::Linear(linear) => Some(linear.heads),

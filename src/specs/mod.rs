@@ -9,6 +9,7 @@ pub mod claim;
 mod edit;
 mod error;
 mod fabric;
+mod framework;
 pub mod grid;
 mod model;
 #[cfg(all(test, feature = "gpu"))]
@@ -21,6 +22,7 @@ pub use claim::Claim;
 pub use edit::Settings;
 pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
+pub use framework::Framework;
 pub use grid::{Grid, Point};
 pub use model::{
     Attention, AttentionLayer, Checkpoint, CheckpointType, EntryChoice, Ffn, Indexer, Layer, LayerKind,

@@ -4,5 +4,6 @@ pub mod fabric;
 pub mod operators;
 mod published_row;
 pub mod serving;
+pub mod silicon;
 
 pub use published_row::{ErrorSummary, PublishedRow, summary};

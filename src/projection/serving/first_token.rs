@@ -1,0 +1,72 @@
+//! Prefill and decode on chips of their own: a queue of prompts before workers that prefill, and steps of decode that no
+//! prompt interrupts.
+
+/// The load of a deployment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PromptLoad {
+    /// Requests in flight.
+    pub concurrency: f64,
+    /// Tokens of an answer.
+    pub output_len: f64,
+    /// Prompts that the workers compute side by side.
+    pub prefill_lanes: f64,
+    /// Share of the requests that start all at once.
+    pub first_wave: f64,
+}
+
+/// PromptTimes, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PromptTimes {
+    /// Time per token of decode with the requests of a worker.
+    pub token_s: f64,
+    /// A prompt on its own.
+    pub prefill_s: f64,
+    /// A prompt among others, of one worker.
+    pub packed_s: f64,
+    /// Fixed time of a request before its first token, transfer of the cache included.
+    pub request_s: f64,
+}
+
+/// Mean time to the first token, in seconds.
+///
+/// - The prompts before a request are those of random arrivals (`utilisation / 2` over the idle share), and half of those
+///   that start at once.
+/// - Where the workers cannot prefill as fast as requests end, requests wait for them: `concurrency` prompts per lifetime.
+pub fn first_token(load: &PromptLoad, times: &PromptTimes) -> f64 {
+    let packed_s = times.packed_s / load.prefill_lanes.max(1.0);
+    let decode_s = load.output_len * times.token_s;
+    let others = (load.concurrency - 1.0).max(0.0);
+    let lifetime_s = times.request_s + times.prefill_s + decode_s;
+    let utilisation = (load.concurrency * packed_s / lifetime_s).min(1.0);
+    let queued = (utilisation / 2.0 / (1.0 - utilisation).max(1e-9)).min(others / 2.0);
+    let waiting = load.first_wave * others / 2.0 + (1.0 - load.first_wave) * queued;
+    let served_s = times.request_s + times.prefill_s + waiting * packed_s;
+    served_s.max(load.concurrency * packed_s - decode_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMES: PromptTimes = PromptTimes { token_s: 0.01, prefill_s: 0.1, packed_s: 0.08, request_s: 0.02 };
+
+    fn load(concurrency: f64) -> PromptLoad {
+        PromptLoad { concurrency, output_len: 1024.0, prefill_lanes: 1.0, first_wave: 0.1 }
+    }
+
+    #[test]
+    fn one_request_waits_for_its_own_prompt_alone() {
+        assert!((first_token(&load(1.0), &TIMES) - 0.12).abs() < 1e-3);
+    }
+
+    #[test]
+    fn more_load_waits_longer_and_more_workers_less() {
+        let mut before = 0.0;
+        for concurrency in 1..1000 {
+            let load = load(f64::from(concurrency));
+            let alone = first_token(&load, &TIMES);
+            assert!(alone >= before && first_token(&PromptLoad { prefill_lanes: 2.0, ..load }, &TIMES) <= alone);
+            before = alone;
+        }
+    }
+}

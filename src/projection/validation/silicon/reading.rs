@@ -1,0 +1,147 @@
+//! What rows leave out, from published configurations of the benchmarks that they come from.
+
+use crate::projection::validation::silicon::row::{Row, Sharing};
+
+const DISAGGREGATED: &str = include_str!("../../../../specs/validation/disaggregated.csv");
+const SPECULATED: &str = include_str!("../../../../specs/validation/speculated.csv");
+
+/// Workers and speculation of a disaggregated deployment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct DeploymentReading {
+    /// Workers that prefill.
+    pub prefill_workers: f64,
+    /// Workers that decode.
+    pub decode_workers: f64,
+    /// Whether attention is data-parallel over the ranks of a worker that decodes.
+    pub replicas: bool,
+    /// Speculated tokens per sequence and step.
+    pub speculated: u32,
+}
+
+/// One published configuration.
+#[derive(Debug)]
+struct Published {
+    system: String,
+    framework: String,
+    precision: String,
+    prompt_len: f64,
+    output_len: f64,
+    ranks: f64,
+    concurrency: f64,
+    reading: DeploymentReading,
+}
+
+/// A version whose runs speculate, or may.
+#[derive(Debug)]
+struct Version {
+    system: String,
+    framework: String,
+    version: String,
+    model: String,
+    speculated: u32,
+    with_replicas: u32,
+}
+
+/// The published configurations.
+#[derive(Debug)]
+pub(super) struct DeploymentReadings {
+    published: Vec<Published>,
+    versions: Vec<Version>,
+}
+
+impl DeploymentReadings {
+    /// Those of the embedded files; a test reads every line of them.
+    pub(super) fn new() -> Self {
+        Self {
+            published: lines(DISAGGREGATED).iter().filter_map(Published::new).collect(),
+            versions: lines(SPECULATED).iter().filter_map(Version::new).collect(),
+        }
+    }
+
+    /// The configuration of a disaggregated row that does not say how many workers it has: that of its degrees and the
+    /// nearest concurrency. Where some speculate and others do not, it is one that does: taken for the other, a row is missed
+    /// by half of its time, not by its double.
+    pub(super) fn of(&self, row: &Row, ranks: f64) -> Option<DeploymentReading> {
+        let concurrency = row.concurrency.filter(|_| row.sharing == Sharing::Disaggregated)?;
+        let same = |one: &&Published| {
+            one.system == row.system
+                && one.framework == row.framework
+                && one.precision == row.precision
+                && one.prompt_len == row.prompt_len
+                && one.output_len == row.output_len
+                && one.ranks == ranks
+        };
+        let far = |one: &Published| ((one.concurrency / concurrency).ln().abs(), one.reading.speculated);
+        let nearest = self.published.iter().filter(same).min_by(|a, b| {
+            let (a, b) = (far(a), far(b));
+            a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))
+        })?;
+        Some(nearest.reading)
+    }
+
+    /// Tokens that an aggregated row speculated per step.
+    pub(super) fn speculated(&self, row: &Row, replicas: bool) -> u32 {
+        let model = row.model.to_ascii_lowercase();
+        let of_row = |one: &&Version| {
+            one.system == row.system
+                && one.framework == row.framework
+                && one.version == row.version
+                && model.contains(&one.model)
+        };
+        let version = self.versions.iter().find(of_row);
+        version.map_or(0, |one| if replicas { one.with_replicas } else { one.speculated })
+    }
+}
+
+impl Published {
+    fn new(cells: &csv::StringRecord) -> Option<Self> {
+        let number = |index: usize| cells.get(index)?.parse::<f64>().ok();
+        Some(Self {
+            system: cells.get(0)?.to_owned(),
+            framework: cells.get(1)?.to_owned(),
+            precision: cells.get(2)?.to_owned(),
+            prompt_len: number(3)?,
+            output_len: number(4)?,
+            ranks: number(5)?,
+            concurrency: number(6)?,
+            reading: DeploymentReading {
+                prefill_workers: number(7)?,
+                decode_workers: number(8)?,
+                replicas: number(9)? > 0.0,
+                speculated: cells.get(10)?.parse().ok()?,
+            },
+        })
+    }
+}
+
+impl Version {
+    fn new(cells: &csv::StringRecord) -> Option<Self> {
+        Some(Self {
+            system: cells.get(0)?.to_owned(),
+            framework: cells.get(1)?.to_owned(),
+            version: cells.get(2)?.to_owned(),
+            model: cells.get(3)?.to_owned(),
+            speculated: cells.get(4)?.parse().ok()?,
+            with_replicas: cells.get(5)?.parse().ok()?,
+        })
+    }
+}
+
+/// The lines of an embedded file, without its comments and header.
+fn lines(text: &str) -> Vec<csv::StringRecord> {
+    let mut reader = csv::ReaderBuilder::new().comment(Some(b'#')).from_reader(text.as_bytes());
+    reader.records().filter_map(Result::ok).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_embedded_files_is_read() {
+        let count = |text: &str| text.lines().filter(|line| !line.starts_with('#')).count() - 1;
+        let readings = DeploymentReadings::new();
+        assert_eq!(readings.published.len(), count(DISAGGREGATED));
+        assert_eq!(readings.versions.len(), count(SPECULATED));
+    }
+}
