@@ -17,9 +17,10 @@
 //! 7. About a plan: `inputs` (what is uncertain), [`uncertainty`] (intervals), `binding` (what binds), `operators`,
 //!    [`timeline`], [`on_network`] (ports and faults instead of closed forms).
 //! 8. [`answer`](project): [`project`], [`compare`], [`estimate`], [`search`].
-//! 9. [`questions`]: sweeps, scaling, explanations, claims, what-ifs. [`validation`]: published figures next to the
+//! 9. [`serving`]: prefill and decode of the same requests under a load.
+//! 10. [`questions`]: sweeps, scaling, explanations, claims, what-ifs. [`validation`]: published figures next to the
 //!    model's.
-//! 10. [`calibration`]: fits of fabrics on published or measured figures.
+//! 11. [`calibration`]: fits of fabrics on published or measured figures.
 
 mod answer;
 mod binding;
@@ -45,6 +46,7 @@ pub mod questions;
 pub mod request;
 pub mod result;
 pub mod schedule;
+pub mod serving;
 pub mod terms;
 pub mod timeline;
 pub mod uncertainty;

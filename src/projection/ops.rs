@@ -21,6 +21,19 @@ pub struct Pass {
     pub queries: f64,
     /// What each token attends to.
     pub context: Context,
+    /// Prompts that are computed in the same pass, beside sequences that are in decode.
+    pub prompts: Option<Prompts>,
+}
+
+/// Prompts, or chunks of prompts, beside sequences in decode: a step of continuous batching with chunked prefill.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prompts {
+    /// Prompts of the tensor-parallel group.
+    pub count: f64,
+    /// Tokens of each that are computed in the pass.
+    pub tokens: f64,
+    /// Tokens of each that are in the KV cache already.
+    pub before: f64,
 }
 
 /// What a token attends to.
@@ -40,7 +53,24 @@ pub enum Context {
 impl Pass {
     /// Tokens of the tensor-parallel group.
     pub fn tokens(&self) -> f64 {
+        self.own_tokens() + self.prompts.map_or(0.0, |prompts| prompts.count * prompts.tokens)
+    }
+
+    /// The same without those of prompts beside them.
+    pub fn own_tokens(&self) -> f64 {
         self.sequences * self.queries
+    }
+
+    /// Its sequences and the prompts beside them as passes of their own: they meet in all ops but attention.
+    fn parts(&self) -> impl Iterator<Item = Self> {
+        let own = Self { prompts: None, ..*self };
+        let beside = self.prompts.map(|Prompts { count, tokens, before }| Self {
+            sequences: count,
+            queries: tokens,
+            context: Context::Causal { tokens, before },
+            prompts: None,
+        });
+        [Some(own).filter(|own| own.sequences > 0.0), beside].into_iter().flatten()
     }
 }
 
@@ -243,12 +273,13 @@ fn grouped(scope: &Scope<'_>, all: Heads, list: &mut Vec<Op>) {
     let (heads, kv, d) = (all.query / scope.tp(), (all.key_value / scope.tp()).max(1.0), all.width);
     list.push(scope.matmul("qkv", Product { rows: tokens, k: hidden, n: (heads + 2.0 * kv) * d }));
     list.push(Scope::stream("rope", tokens * (heads + 2.0 * kv) * d * 2.0 * act));
-    // With decode context parallelism, a rank attends with the heads of its whole group, to its share of the cache.
-    let seen = heads * f64::from(scope.plan.dcp);
-    let io = tokens * 2.0 * seen * d * act;
-    let cache = cache_bytes(scope);
-    let flop = tokens * reach(scope) * 4.0 * seen * d;
-    list.push(attention_op(scope, flop, io + cache, seen));
+    for part in scope.pass.parts() {
+        let scope = &Scope { pass: &part, ..*scope };
+        let (tokens, seen) = (part.tokens(), heads * heads_seen(scope));
+        let io = tokens * 2.0 * seen * d * act;
+        let flop = tokens * reach(scope) * 4.0 * seen * d;
+        list.push(attention_op(scope, flop, io + cache_bytes(scope), seen));
+    }
     scope.cast(list, "cast", tokens * heads * d);
     list.push(scope.matmul("output", Product { rows: tokens, k: heads * d, n: hidden }));
 }
@@ -263,14 +294,37 @@ fn latent(scope: &Scope<'_>, list: &mut Vec<Op>) {
     let (heads, q_rank, rank) = (heads as f64 / scope.tp(), q_lora_rank as f64, kv_lora_rank as f64);
     let (rope, nope, value) = (rope_head_dim as f64, nope_head_dim as f64, v_head_dim as f64);
     let product = |k: f64, n: f64| Product { rows: tokens, k, n };
+    let width = Latent { heads, rank, rope, nope, value };
     list.push(scope.matmul("down projection", product(hidden, q_rank + rank + rope)));
     list.push(Scope::stream("latent norm and rope", tokens * (q_rank + rank + rope) * (act + act)));
     list.push(scope.matmul("query projection", product(q_rank, heads * (nope + rope))));
     list.push(Scope::stream("query rope", tokens * heads * rope * 2.0 * act));
+    for part in scope.pass.parts() {
+        latent_core(&Scope { pass: &part, ..*scope }, width, list);
+    }
+    scope.cast(list, "cast", tokens * heads * value);
+    list.push(scope.matmul("output", product(heads * value, hidden)));
+}
+
+/// Sizes of latent attention on one rank.
+#[derive(Debug, Clone, Copy)]
+struct Latent {
+    heads: f64,
+    rank: f64,
+    rope: f64,
+    nope: f64,
+    value: f64,
+}
+
+/// Latent attention proper, with what expands the latent.
+fn latent_core(scope: &Scope<'_>, width: Latent, list: &mut Vec<Op>) {
+    let Latent { heads, rank, rope, nope, value } = width;
+    let (tokens, act) = (scope.pass.tokens(), scope.act());
+    let product = |k: f64, n: f64| Product { rows: tokens, k, n };
     match scope.pass.context {
         Context::Cache(_) => {
             list.push(absorb(scope, "absorb keys", heads, product(nope, rank)));
-            let seen = heads * f64::from(scope.plan.dcp);
+            let seen = heads * heads_seen(scope);
             let io = tokens * seen * (2.0 * rank + rope) * act;
             let flop = tokens * reach(scope) * 2.0 * seen * (2.0 * rank + rope);
             list.push(attention_op(scope, flop, io + cache_bytes(scope), seen));
@@ -284,8 +338,11 @@ fn latent(scope: &Scope<'_>, list: &mut Vec<Op>) {
             list.push(attention_op(scope, flop, io, heads));
         }
     }
-    scope.cast(list, "cast", tokens * heads * value);
-    list.push(scope.matmul("output", product(heads * value, hidden)));
+}
+
+/// With decode context parallelism, a rank attends with the heads of its whole group, to its share of the cache.
+fn heads_seen(scope: &Scope<'_>) -> f64 {
+    if matches!(scope.pass.context, Context::Cache(_)) { f64::from(scope.plan.dcp) } else { 1.0 }
 }
 
 /// The same product for each head, with 16-bit weights of its own.

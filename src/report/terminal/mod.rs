@@ -8,6 +8,7 @@ pub mod explain;
 pub mod fabric;
 pub(in crate::report) mod layout;
 pub mod projection;
+pub mod serving;
 mod record;
 pub mod summary;
 pub mod validation;

@@ -1,0 +1,66 @@
+//! What users ask of a deployment: how many at once or how often, how long, and how long they wait at most.
+
+use serde::Serialize;
+
+/// Tokens of prompts in one step where nothing else is said (assumed: the default of vLLM's server and of SGLang on
+/// GPUs of 80 GB and more is 8192).
+pub const DEFAULT_CHUNK_TOKENS: f64 = 8192.0;
+
+/// How requests arrive, over all chips.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Load {
+    /// So many clients, each of which asks again as soon as it is answered.
+    Concurrency(f64),
+    /// Requests per second, independent of each other (Poisson).
+    RequestRate(f64),
+}
+
+/// Lengths of a request, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Lengths {
+    /// Of the prompt.
+    pub prompt: f64,
+    /// Of the answer; the first token comes from the prompt's pass.
+    pub output: f64,
+    /// Share of the prompt whose keys and values are cached already.
+    pub cached: f64,
+}
+
+impl Lengths {
+    /// Tokens of the prompt that are computed: one at least.
+    pub fn computed(&self) -> f64 {
+        (self.prompt * (1.0 - self.cached)).max(1.0)
+    }
+
+    /// Tokens of the prompt that are in the cache already.
+    pub fn before(&self) -> f64 {
+        self.prompt - self.computed()
+    }
+
+    /// Mean tokens in the KV cache of a sequence in decode.
+    pub fn in_decode(&self) -> f64 {
+        self.prompt + self.output / 2.0
+    }
+
+    /// Tokens for which a request reserves memory, so that nothing has to be preempted (assumed).
+    pub fn reserved(&self) -> f64 {
+        self.prompt + self.output
+    }
+}
+
+/// What a user accepts, in seconds; infinite for anything.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ServiceLimits {
+    /// Time to the first token.
+    pub ttft_s: f64,
+    /// Time per output token after the first.
+    pub tpot_s: f64,
+}
+
+impl ServiceLimits {
+    /// Whether both times keep them.
+    pub fn keep(&self, ttft_s: f64, tpot_s: f64) -> bool {
+        ttft_s <= self.ttft_s && tpot_s <= self.tpot_s
+    }
+}

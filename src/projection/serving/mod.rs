@@ -1,0 +1,23 @@
+//! Serving under a load: time to the first token, time per output token and throughput of a deployment.
+//!
+//! From steps to answers:
+//!
+//! 1. [`load`]: what users ask for. [`steady`]: an engine in the steady state, in closed form. [`trace`]: requests as
+//!    they were seen.
+//! 2. [`engine`]: the engines of a plan, whose steps are those of [`phases`](crate::projection::phases).
+//! 3. [`step_table`], [`simulate`]: the same engines request by request.
+//! 4. [`deployment`]: one plan under a load. [`search`]: all of them, and the front.
+//! 5. [`answer`]: what `supernode project --phase serving` says.
+
+pub mod answer;
+pub mod deployment;
+pub mod engine;
+pub mod load;
+pub mod search;
+pub mod simulate;
+pub mod steady;
+pub mod step_table;
+pub mod trace;
+
+pub use answer::{ServingAnswer, ServingRefusal, ServingRequest, answer, front};
+pub use load::{Lengths, Load, ServiceLimits};
