@@ -17,10 +17,19 @@ use crate::report::ProjectedRow;
 use crate::report::terminal::projection as tables;
 use crate::specs::{Model, SpecError};
 
+const EXAMPLES: &str = "\
+Examples:
+  supernode project --model deepseek-v3 --phase decode --chip h800 --fabric h800-ib --chips 320
+  supernode project --model deepseek-v3 --phase serving --concurrency 4096 --prompt-len 4000 --output-len 1000
+  supernode project --model deepseek-v3 --phase serving --request-rate 20 --prompt-len 4000 --output-len 1000 --ttft-limit-ms 5000
+  supernode project --model deepseek-v3 --phase serving --prompt-len 4000 --output-len 1000 --mode disaggregated --search
+  supernode project --model deepseek-v3 --phase serving --requests trace.jsonl --prefix-cache trace";
+
 /// Project tokens per second and chip of a model on a fabric, with the parts of the step and what binds it.
 ///
 /// Without --model and --phase: three models in three phases. What is left out of the plan is searched.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     question: QuestionArgs,
@@ -99,12 +108,15 @@ fn serve(args: &Args) -> Result<(), Error> {
     ];
     match steps.into_iter().find(|(given, _)| *given) {
         Some((_, "--trace")) => Err(Error::Input(
-            "--trace draws one step: give --phase prefill or decode, or --requests FILE for requests as they were seen".to_owned(),
+            "--trace draws one step: give --phase prefill or decode, or --requests FILE for requests as they were seen"
+                .to_owned(),
         )),
-        Some((_, "--batch-per-chip")) => {
-            Err(Error::Input("the batch follows from the load: give --concurrency instead of --batch-per-chip".to_owned()))
+        Some((_, "--batch-per-chip")) => Err(Error::Input(
+            "the batch follows from the load: give --concurrency instead of --batch-per-chip".to_owned(),
+        )),
+        Some((_, flag)) => {
+            Err(Error::Input(format!("{flag} is a question about one step: give --phase prefill or decode")))
         }
-        Some((_, flag)) => Err(Error::Input(format!("{flag} is a question about one step: give --phase prefill or decode"))),
         None => serving::run(&args.serving, &args.question, args.search, args.json),
     }
 }

@@ -224,11 +224,19 @@ impl QuestionArgs {
     ///
     /// # Errors
     /// [`Error::Input`] without an answer of two tokens.
-    pub(super) fn lengths(&self, cached: f64) -> Result<Lengths, Error> {
+    pub(super) fn lengths(&self, cached: f64, spread: f64) -> Result<Lengths, Error> {
         if self.output_len < 2.0 {
-            return Err(Error::Input("serving needs the length of an answer: give --output-len of 2 or more".to_owned()));
+            return Err(Error::Input(
+                "serving needs the length of an answer: give --output-len of 2 or more".to_owned(),
+            ));
         }
-        Ok(Lengths { prompt: self.prompt_len, output: self.output_len, cached })
+        Ok(Lengths { prompt: self.prompt_len, output: self.output_len, cached, spread })
+    }
+
+    /// The first degree of the plan that is given.
+    pub(super) fn degree(&self) -> Option<&'static str> {
+        let degrees = [(self.tp, "--tp"), (self.pp, "--pp"), (self.ep, "--ep"), (self.dp, "--dp")];
+        degrees.into_iter().find_map(|(degree, flag)| degree.map(|_| flag))
     }
 
     /// The phases that are asked for, each of which is one step; all three if none is named.

@@ -31,6 +31,13 @@ pub enum Deployment {
 }
 
 impl Deployment {
+    /// The plan of the chips that compute answers.
+    pub fn answering(&self) -> &ParallelPlan {
+        match self {
+            Self::Aggregated { plan } | Self::Disaggregated { decode: plan, .. } => plan,
+        }
+    }
+
     /// Chips in use.
     pub fn chips(&self) -> f64 {
         match self {
@@ -74,6 +81,14 @@ pub struct MeanTimes {
 }
 
 impl ServingPoint {
+    /// The load that was searched: clients of an aggregated deployment, a rate of a disaggregated one.
+    pub fn load(&self) -> Load {
+        match self.deployment {
+            Deployment::Aggregated { .. } => Load::Concurrency(self.concurrency.round().max(1.0)),
+            Deployment::Disaggregated { .. } => Load::RequestRate(self.request_rate),
+        }
+    }
+
     /// The point of a deployment with these averages. Its concurrency follows from them (Little's law).
     pub fn new(deployment: Deployment, lengths: &Lengths, mean: MeanTimes) -> Self {
         let MeanTimes { request_rate, ttft_s, tpot_s } = mean;

@@ -75,7 +75,7 @@ impl Engine<'_> {
     /// What a request is to it.
     pub fn work(&self, lengths: &Lengths) -> RequestWork {
         let steps = (lengths.output - 1.0).max(0.0) / tokens_per_step(self.request);
-        RequestWork { prompt: lengths.computed(), steps, chunk: self.chunk }
+        RequestWork { prompt: lengths.computed(), steps, chunk: self.chunk, spread: lengths.spread }
     }
 
     /// The time of its steps for requests of these lengths, from sequences and prompt tokens.

@@ -25,6 +25,8 @@ pub struct Lengths {
     pub output: f64,
     /// Share of the prompt whose keys and values are cached already.
     pub cached: f64,
+    /// Coefficient of variation of prompts and of answers, each log-normal with these means: 0 if all are the same.
+    pub spread: f64,
 }
 
 impl Lengths {
@@ -38,9 +40,9 @@ impl Lengths {
         self.prompt - self.computed()
     }
 
-    /// Mean tokens in the KV cache of a sequence in decode.
+    /// Mean tokens in the KV cache of a sequence in decode: long answers are met more often.
     pub fn in_decode(&self) -> f64 {
-        self.prompt + self.output / 2.0
+        self.prompt + self.output / 2.0 * (1.0 + self.spread * self.spread)
     }
 
     /// Tokens for which a request reserves memory, so that nothing has to be preempted (assumed).
@@ -59,8 +61,44 @@ pub struct ServiceLimits {
 }
 
 impl ServiceLimits {
+    /// Anything is accepted.
+    pub const NONE: Self = Self { ttft_s: f64::INFINITY, tpot_s: f64::INFINITY };
+
+    /// The factor by which the times miss the limit that they miss most; at most 1 where they keep both.
+    pub fn excess(&self, ttft_s: f64, tpot_s: f64) -> f64 {
+        (ttft_s / self.ttft_s).max(tpot_s / self.tpot_s)
+    }
+
     /// Whether both times keep them.
     pub fn keep(&self, ttft_s: f64, tpot_s: f64) -> bool {
         ttft_s <= self.ttft_s && tpot_s <= self.tpot_s
     }
+}
+
+/// Which chips compute what.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub enum ServingMode {
+    /// All chips compute prompts and answers.
+    #[default]
+    Aggregated,
+    /// Workers for prompts and workers for answers.
+    Disaggregated {
+        /// What is given of the former.
+        prefill: WorkerPins,
+        /// What is given of the latter.
+        decode: WorkerPins,
+    },
+}
+
+/// What is given of a kind of worker; the rest is searched.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct WorkerPins {
+    /// How many.
+    pub workers: Option<u32>,
+    /// Tensor-parallel degree.
+    pub tp: Option<u32>,
+    /// Replicas of attention.
+    pub dp: Option<u32>,
+    /// Ranks that share the experts.
+    pub ep: Option<u32>,
 }

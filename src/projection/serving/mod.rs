@@ -6,18 +6,23 @@
 //!    they were seen.
 //! 2. [`engine`]: the engines of a plan, whose steps are those of [`phases`](crate::projection::phases).
 //! 3. [`step_table`], [`simulate`]: the same engines request by request.
-//! 4. [`deployment`]: one plan under a load. [`search`]: all of them, and the front.
-//! 5. [`answer`]: what `supernode project --phase serving` says.
+//! 4. [`deployment`]: one plan under a load; [`disaggregated`]: two. [`search`], [`worker_search`]: all of them, and the front.
+//! 5. [`question`], [`answer`], [`simulated`] (the chosen deployment request by request): what `supernode project --phase serving` says.
 
 pub mod answer;
 pub mod deployment;
+pub mod disaggregated;
 pub mod engine;
 pub mod load;
+pub mod question;
 pub mod search;
 pub mod simulate;
+pub mod simulated;
 pub mod steady;
 pub mod step_table;
 pub mod trace;
+pub mod worker_search;
 
-pub use answer::{ServingAnswer, ServingRefusal, ServingRequest, answer, front};
-pub use load::{Lengths, Load, ServiceLimits};
+pub use answer::{ServingAnswer, answer, front};
+pub use load::{Lengths, Load, ServiceLimits, ServingMode, WorkerPins};
+pub use question::{ServingRefusal, ServingRequest};

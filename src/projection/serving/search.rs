@@ -12,6 +12,9 @@ use crate::projection::serving::load::{Lengths, Load};
 /// Growth of the clients of an engine from one to the next that is searched.
 const GROWTH: f64 = 1.25;
 
+/// A point of the front has so many times the tokens per second and chip of the one before it, at least.
+const GAIN: f64 = 1.02;
+
 /// What is searched on which chips.
 #[derive(Debug, Clone, Copy)]
 pub struct SearchScope<'a> {
@@ -106,7 +109,7 @@ pub fn pareto(mut points: Vec<ServingPoint>) -> Vec<ServingPoint> {
     });
     let mut best = 0.0;
     points.retain(|point| {
-        let better = point.tokens_per_s_per_chip > best * (1.0 + 1e-9);
+        let better = point.tokens_per_s_per_chip > best * GAIN;
         if better {
             best = point.tokens_per_s_per_chip;
         }

@@ -72,8 +72,10 @@ pub struct Fleet<'a> {
 pub struct Run<'a> {
     /// How they come.
     pub arrivals: Arrivals<'a>,
-    /// The request of clients and of a rate.
+    /// The request of clients and of a rate, on average.
     pub like: SimulatedRequest,
+    /// Coefficient of variation of its prompt and of its answer, each log-normal.
+    pub spread: f64,
     /// Requests that are answered first and not counted.
     pub warm_up: usize,
     /// Requests that are counted; a trace counts all.
@@ -237,8 +239,9 @@ impl<'a> Simulation<'a> {
                 let of_one = clients.div_ceil(engines) as f64;
                 for client in 0..clients {
                     let place = (client / engines + 1) as f64;
-                    let output = (self.run.like.output * place / of_one).ceil().max(1.0);
-                    let request = SimulatedRequest { output, arrival_s: 0.0, ..self.run.like };
+                    let like = self.drawn();
+                    let output = (like.output * place / of_one).ceil().max(1.0);
+                    let request = SimulatedRequest { output, arrival_s: 0.0, ..like };
                     self.plan_arrival(request, client % engines);
                 }
             }
@@ -274,7 +277,30 @@ impl<'a> Simulation<'a> {
         let Arrivals::Rate(rate) = self.run.arrivals else { return };
         let gap = -(1.0 - self.random.random::<f64>()).ln() / rate;
         let engine = self.random.random_range(0..self.fleet.prompts.count);
-        self.plan_arrival(SimulatedRequest { arrival_s: self.now + gap, ..self.run.like }, engine);
+        let like = self.drawn();
+        self.plan_arrival(SimulatedRequest { arrival_s: self.now + gap, ..like }, engine);
+    }
+
+    /// A request of clients or of a rate.
+    fn drawn(&mut self) -> SimulatedRequest {
+        let (like, spread) = (self.run.like, self.run.spread);
+        if spread <= 0.0 {
+            return like;
+        }
+        let variance = (1.0 + spread * spread).ln();
+        let mut factor = || {
+            // A normal variable from two uniform ones (Box and Muller, 1958).
+            let (a, b) = (1.0 - self.random.random::<f64>(), self.random.random::<f64>());
+            let normal = (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos();
+            (normal * variance.sqrt() - variance / 2.0).exp()
+        };
+        let (prompt, output) = (factor(), factor());
+        SimulatedRequest {
+            cached: (like.cached * prompt).round(),
+            computed: (like.computed * prompt).round().max(1.0),
+            output: (like.output * output).round().max(1.0),
+            ..like
+        }
     }
 
     fn plan_of_trace(&mut self, trace: &[SimulatedRequest]) {
@@ -446,7 +472,8 @@ impl<'a> Simulation<'a> {
             self.began_s = self.now;
         }
         if let Arrivals::Clients(_) = self.run.arrivals {
-            self.plan_arrival(SimulatedRequest { arrival_s: self.now, ..self.run.like }, client);
+            let like = self.drawn();
+            self.plan_arrival(SimulatedRequest { arrival_s: self.now, ..like }, client);
         }
     }
 }

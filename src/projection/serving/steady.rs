@@ -8,7 +8,7 @@
 //! - More than `chunk / U` requests per step cannot be.
 //!
 //! Clients that ask again at once spread evenly over the steps where lengths are all the same: one of `n` clients comes
-//! every `(s + k) / n` steps. What is independent comes unevenly, so that prompts wait for each other (M/D/1).
+//! every `(s + k) / n` steps. What is independent comes unevenly, so that prompts wait for each other (M/G/1).
 
 /// Rounds of the search for the steady state.
 const MOST_ROUNDS: usize = 12;
@@ -22,6 +22,8 @@ pub struct RequestWork {
     pub steps: f64,
     /// The most prompt tokens of a step.
     pub chunk: f64,
+    /// Coefficient of variation of the lengths.
+    pub spread: f64,
 }
 
 impl RequestWork {
@@ -153,7 +155,8 @@ impl Uneven {
         let decoding = per_step * work.steps;
         // Prompts that fit into a step share it by chance; chunks of longer ones follow each other.
         let share = if chunks > 1.0 { per_step * chunks } else { 1.0 - (-per_step).exp() };
-        let tokens = (per_step * work.prompt / share.clamp(f64::MIN_POSITIVE, 1.0)).max(work.chunk_tokens()).min(work.chunk);
+        let tokens =
+            (per_step * work.prompt / share.clamp(f64::MIN_POSITIVE, 1.0)).max(work.chunk_tokens()).min(work.chunk);
         let with_prompts = (per_step * work.prompt / tokens).min(1.0);
         let (mixed_s, alone_s) = (step(decoding, tokens), step(decoding.max(1.0), 0.0));
         let mean_s = with_prompts * mixed_s + (1.0 - with_prompts) * alone_s;
@@ -162,23 +165,20 @@ impl Uneven {
 
     fn figures(&self, step: StepTime<'_>, work: &RequestWork, rate: f64) -> SteadyState {
         let chunks = work.chunks();
-        let seen = |tokens: f64| step(self.decoding + 1.0, tokens);
-        let step_s = self.with_prompts * seen(self.tokens) + (1.0 - self.with_prompts) * seen(0.0);
         // Its own prompt is in a step for certain, with those that share it.
         let shared = if chunks > 1.0 { 1.0 } else { 1.0 + self.per_step };
         let own_s = step(self.decoding, (work.chunk_tokens() * shared).min(work.chunk));
-        // Its turn comes after the prompts before it, in full chunks.
-        let turns = work.prompt / work.chunk;
-        let used = self.per_step * turns;
-        let turn_s = used / (2.0 * (1.0 - used).max(1e-9)) * turns * self.mixed_s;
-        // A step is under way unless the engine is empty.
+        // A step is under way unless the engine is empty, and prompts before it come first (Pollaczek and Khinchine).
         let busy = 1.0 - (-(self.decoding + self.with_prompts)).exp();
-        let square = self.with_prompts * self.mixed_s.powi(2) + (1.0 - self.with_prompts) * self.alone_s.powi(2);
-        SteadyState {
-            request_rate: rate,
-            ttft_s: busy * square / (2.0 * self.mean_s) + turn_s + chunks * own_s,
-            step_s,
-            decoding: self.decoding,
-        }
+        let of_prompts = self.with_prompts * self.mixed_s.powi(2) * (1.0 + work.spread.powi(2));
+        let square = of_prompts + (1.0 - self.with_prompts) * self.alone_s.powi(2);
+        let used = (rate * work.prompt / self.tokens * self.mixed_s).min(1.0 - 1e-9);
+        let ttft_s = busy * square / (2.0 * self.mean_s) / (1.0 - used) + chunks * own_s;
+        // Prompts that came behind its own are in its first steps of decode.
+        let behind = rate * ttft_s * work.prompt / self.tokens;
+        let mixed = (self.with_prompts + (behind - self.with_prompts).max(0.0) / work.steps.max(1.0)).min(1.0);
+        let seen = |tokens: f64| step(self.decoding + 1.0, tokens);
+        let step_s = mixed * seen(self.tokens) + (1.0 - mixed) * seen(0.0);
+        SteadyState { request_rate: rate, ttft_s, step_s, decoding: self.decoding }
     }
 }

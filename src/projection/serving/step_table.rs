@@ -51,7 +51,8 @@ impl StepTable {
                 // An engine without sequences and prompts rests.
                 let sequences = row as f64;
                 let of = |tokens: &f64| if row == 0 && *tokens == 0.0 { 0.0 } else { time(sequences, kv_len, *tokens) };
-                let steeper = if row == 0 { 0.0 } else { time(sequences, 2.0 * kv_len, 0.0) - time(sequences, kv_len, 0.0) };
+                let steeper =
+                    if row == 0 { 0.0 } else { time(sequences, 2.0 * kv_len, 0.0) - time(sequences, kv_len, 0.0) };
                 (row, tokens.iter().map(of).collect(), steeper / kv_len)
             })
             .collect();
@@ -99,7 +100,7 @@ impl StepTable {
 }
 
 /// Numbers of sequences that are computed: all few, then in steps of a quarter.
-fn sequence_rows(most: usize) -> Vec<usize> {
+pub(super) fn sequence_rows(most: usize) -> Vec<usize> {
     let mut rows = vec![0];
     let mut next = 1;
     while next < most {

@@ -171,7 +171,9 @@ mod tests {
         assert!(refused(&(line(5) + "\n" + &line(6))).starts_with("line 2: a hole"));
         assert!(refused(&(line(5000) + &line(4000))).starts_with("line 2: its time is 1 s before"));
         assert!(refused("{\"timestamp\": 5, \"input_length\": 9}").starts_with("line 1: a hole"));
-        assert!(refused("{\"timestamp\": 5, \"input_length\": 0, \"output_length\": 2}").contains("prompt of 0 tokens"));
+        assert!(
+            refused("{\"timestamp\": 5, \"input_length\": 0, \"output_length\": 2}").contains("prompt of 0 tokens")
+        );
         assert!(refused("").contains("no requests"));
         assert!(refused("time,tokens\n1,2\n").contains("no requests"));
         let azure = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,4808,\n";

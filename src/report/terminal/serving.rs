@@ -100,7 +100,9 @@ fn load_text(asked: &ServingRequest, load: Option<Load>) -> String {
         Some(Load::RequestRate(rate)) => format!("{rate} requests/s,"),
         None => "every number of clients,".to_owned(),
     };
-    format!("{how} {each}{cached}")
+    let spread =
+        if lengths.spread > 0.0 { format!(", which vary by {:.0} %", lengths.spread * 100.0) } else { String::new() };
+    format!("{how} {each}{spread}{cached}")
 }
 
 fn limits_text(asked: &ServingRequest) -> String {
