@@ -18,7 +18,7 @@ use supernode_bench::projection::serving::search::splits;
 use supernode_bench::projection::serving::simulate::{Arrivals, EngineKind, Fleet, Run, SimulatedRequest, simulate};
 use supernode_bench::projection::serving::step_table::StepTable;
 use supernode_bench::projection::serving::{
-    Lengths, Load, ServiceLimits, ServingMode, ServingRequest, WorkerPins, front,
+    Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins, front,
 };
 use supernode_bench::projection::{ChipModel, Phase, Request, compare, phases, plan};
 use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
@@ -157,8 +157,8 @@ fn serving_under_load(criterion: &mut Criterion) {
     let plans = splits(&on).unwrap();
     let plan = plans.iter().find(|plan| plan.tp == 1 && plan.pp == 1 && plan.ep == 256).unwrap();
     let engine = Engine { request: &on, plan, machines: &machines, chunk: 8192.0 };
-    let clients = Load::Concurrency(16.0 * engine.count());
-    let rate = Load::RequestRate(0.7 * engine.capacity(&lengths));
+    let clients = ServingLoad::Concurrency(16.0 * engine.count());
+    let rate = ServingLoad::RequestRate(0.7 * engine.capacity(&lengths));
     let mut group = criterion.benchmark_group("serving");
     group.sample_size(10);
     group.bench_function("one plan, clients", |bench| bench.iter(|| aggregated(black_box(&engine), clients, &lengths)));

@@ -11,7 +11,7 @@ use crate::projection::Phase;
 use crate::projection::serving::load::DEFAULT_CHUNK_TOKENS;
 use crate::projection::serving::trace::{self, TraceRequest};
 use crate::projection::serving::{
-    self, Lengths, Load, ServiceLimits, ServingMode, ServingRefusal, ServingRequest, WorkerPins,
+    self, Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRefusal, ServingRequest, WorkerPins,
 };
 use crate::report::terminal::serving as tables;
 use crate::specs::Model;
@@ -163,9 +163,9 @@ impl ServingArgs {
         let mut on = question.request(Model::load(model)?, question.chip_model()?, fabric, Phase::Decode)?;
         on.workload.kv_len = lengths.in_decode();
         let load = match (self.concurrency, self.request_rate, trace.last()) {
-            (_, _, Some(last)) => Some(Load::RequestRate(trace.len() as f64 / last.arrival_s.max(1.0))),
-            (Some(clients), ..) => Some(Load::Concurrency(clients)),
-            (None, rate, None) => rate.map(Load::RequestRate),
+            (_, _, Some(last)) => Some(ServingLoad::RequestRate(trace.len() as f64 / last.arrival_s.max(1.0))),
+            (Some(clients), ..) => Some(ServingLoad::Concurrency(clients)),
+            (None, rate, None) => rate.map(ServingLoad::RequestRate),
         };
         let ttft_s = self.ttft_limit_ms.map_or(f64::INFINITY, |limit| limit / 1e3);
         Ok(ServingRequest {

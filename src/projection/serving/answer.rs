@@ -8,7 +8,7 @@ use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::result::{CostSource, MemoryUse};
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::engine::ServingMachines;
-use crate::projection::serving::load::{Lengths, Load, ServiceLimits, ServingMode};
+use crate::projection::serving::load::{Lengths, ServiceLimits, ServingLoad, ServingMode};
 use crate::projection::serving::question::{ServingRefusal, ServingRequest};
 use crate::projection::serving::search::{SearchScope, pareto};
 use crate::projection::serving::simulate::SEED;
@@ -55,7 +55,7 @@ pub struct ServingAnswer {
     #[serde(rename = "type")]
     pub number_type: NumberType,
     /// The load; that of the best point where none was given, `None` for a trace.
-    pub load: Option<Load>,
+    pub load: Option<ServingLoad>,
     /// Lengths of a request; means of a trace.
     pub lengths: Lengths,
     /// The most prompt tokens of a step.
@@ -151,7 +151,7 @@ fn refused(asked: &ServingRequest, scope: &SearchScope<'_>) -> Result<ServingRef
         ServingMode::Aggregated => scope.most_requests()?.0,
         ServingMode::Disaggregated { prefill, decode } => worker_search::most_requests(scope, prefill, decode)?,
     };
-    let rate = if let Some(Load::RequestRate(rate)) = scope.load { rate } else { 0.0 };
+    let rate = if let Some(ServingLoad::RequestRate(rate)) = scope.load { rate } else { 0.0 };
     Ok(ServingRefusal::Unstable { asked: rate, most })
 }
 
@@ -164,7 +164,7 @@ fn best(
     let points = points(asked, scope)?;
     let late = |point: &ServingPoint| point.ttft_s + (asked.lengths.output - 1.0) * point.tpot_s;
     let worth = |point: &ServingPoint| match scope.load {
-        Some(Load::RequestRate(_)) => -late(point),
+        Some(ServingLoad::RequestRate(_)) => -late(point),
         _ => point.tokens_per_s_per_chip,
     };
     let most = |a: &&ServingPoint, b: &&ServingPoint| worth(a).total_cmp(&worth(b));
@@ -194,7 +194,7 @@ fn above_capacity(
     if asked.trace.is_empty() {
         return Err(refusal);
     }
-    let calm = SearchScope { load: Some(Load::RequestRate(0.9 * most)), ..*scope };
+    let calm = SearchScope { load: Some(ServingLoad::RequestRate(0.9 * most)), ..*scope };
     let points = points(asked, &calm)?;
     let best = points.into_iter().min_by(|a, b| a.ttft_s.total_cmp(&b.ttft_s)).ok_or(refusal)?;
     Ok((best, vec![ProjectionCaveat::TraceAboveCapacity { rate, most }]))

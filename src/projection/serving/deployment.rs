@@ -6,7 +6,7 @@ use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::phases::tokens_per_step;
 use crate::projection::request::Request;
 use crate::projection::serving::engine::Engine;
-use crate::projection::serving::load::{Lengths, Load};
+use crate::projection::serving::load::{Lengths, ServingLoad};
 
 /// What runs on which chips.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -82,10 +82,10 @@ pub struct MeanTimes {
 
 impl ServingPoint {
     /// The load that was searched: clients of an aggregated deployment, a rate of a disaggregated one.
-    pub fn load(&self) -> Load {
+    pub fn load(&self) -> ServingLoad {
         match self.deployment {
-            Deployment::Aggregated { .. } => Load::Concurrency(self.concurrency.round().max(1.0)),
-            Deployment::Disaggregated { .. } => Load::RequestRate(self.request_rate),
+            Deployment::Aggregated { .. } => ServingLoad::Concurrency(self.concurrency.round().max(1.0)),
+            Deployment::Disaggregated { .. } => ServingLoad::RequestRate(self.request_rate),
         }
     }
 
@@ -105,7 +105,7 @@ impl ServingPoint {
 }
 
 /// The engines of one plan under a load; `None` if they cannot keep up, or have no memory for a request.
-pub fn aggregated(engine: &Engine<'_>, load: Load, lengths: &Lengths) -> Option<ServingPoint> {
+pub fn aggregated(engine: &Engine<'_>, load: ServingLoad, lengths: &Lengths) -> Option<ServingPoint> {
     let state = engine.steady(load, lengths)?;
     let plan = with_batch(engine.plan, state.decoding * engine.count());
     let mean = MeanTimes {

@@ -10,7 +10,7 @@ use crate::projection::ops::cache_elements;
 use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::serving::deployment::{Deployment, MeanTimes, ServingPoint, per_token, with_batch};
 use crate::projection::serving::engine::Engine;
-use crate::projection::serving::load::{Lengths, Load};
+use crate::projection::serving::load::{Lengths, ServingLoad};
 use crate::projection::serving::step_table::sequence_rows;
 use crate::units::Bytes;
 
@@ -157,13 +157,13 @@ impl Pair<'_> {
     }
 
     /// What it delivers under a load; `None` if that is too much.
-    pub fn under(&self, engine: &Engine<'_>, load: Load, lengths: &Lengths) -> Option<ServingPoint> {
+    pub fn under(&self, engine: &Engine<'_>, load: ServingLoad, lengths: &Lengths) -> Option<ServingPoint> {
         let (rate, ttft_s, (decoding, step_s)) = match load {
-            Load::RequestRate(rate) => {
+            ServingLoad::RequestRate(rate) => {
                 let prompt_s = self.prefill.time(rate / self.prefill_engines())?;
                 (rate, prompt_s + self.transfer_s, self.decode.at_rate(rate / self.decode_engines(), 1.0)?)
             }
-            Load::Concurrency(clients) => self.of_clients(clients)?,
+            ServingLoad::Concurrency(clients) => self.of_clients(clients)?,
         };
         let deployment = Deployment::Disaggregated {
             prefill_workers: self.prefill_workers,

@@ -6,7 +6,7 @@ use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{Held, ServingStep, room, serving_memory, serving_step, tokens_per_step};
 use crate::projection::request::{Infeasible, Request};
 use crate::projection::result::MemoryUse;
-use crate::projection::serving::load::{Lengths, Load};
+use crate::projection::serving::load::{Lengths, ServingLoad};
 use crate::projection::serving::steady::{self, RequestWork, SteadyState};
 use crate::specs::Scenario;
 
@@ -93,15 +93,15 @@ impl Engine<'_> {
     /// Its share of a load in the steady state; `None` if it cannot keep up, or has no memory for a request.
     ///
     /// Clients are spread as evenly as whole ones can be, and the fullest engine sets the pace.
-    pub fn steady(&self, load: Load, lengths: &Lengths) -> Option<SteadyState> {
+    pub fn steady(&self, load: ServingLoad, lengths: &Lengths) -> Option<SteadyState> {
         let (work, step) = (self.work(lengths), self.step_time(lengths));
         let most = self.most(lengths.reserved());
         if most < 1.0 {
             return None;
         }
         match load {
-            Load::RequestRate(rate) => steady::open(&step, &work, rate / self.count(), most),
-            Load::Concurrency(clients) => {
+            ServingLoad::RequestRate(rate) => steady::open(&step, &work, rate / self.count(), most),
+            ServingLoad::Concurrency(clients) => {
                 let (mean, fullest) = (clients / self.count(), (clients / self.count()).ceil());
                 // Those for whom there is no memory wait.
                 let inside = fullest.min(most);

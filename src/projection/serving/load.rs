@@ -9,7 +9,7 @@ pub const DEFAULT_CHUNK_TOKENS: f64 = 8192.0;
 /// How requests arrive, over all chips.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Load {
+pub enum ServingLoad {
     /// So many clients, each of which asks again as soon as it is answered.
     Concurrency(f64),
     /// Requests per second, independent of each other (Poisson).

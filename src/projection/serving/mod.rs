@@ -24,5 +24,5 @@ pub mod trace;
 pub mod worker_search;
 
 pub use answer::{ServingAnswer, answer, front};
-pub use load::{Lengths, Load, ServiceLimits, ServingMode, WorkerPins};
+pub use load::{Lengths, ServiceLimits, ServingLoad, ServingMode, WorkerPins};
 pub use question::{ServingRefusal, ServingRequest};

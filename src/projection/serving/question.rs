@@ -1,7 +1,7 @@
 //! What is asked of a deployment, and why there may be no answer.
 
 use crate::projection::request::{Infeasible, Request};
-use crate::projection::serving::load::{Lengths, Load, ServiceLimits, ServingMode};
+use crate::projection::serving::load::{Lengths, ServiceLimits, ServingLoad, ServingMode};
 use crate::projection::serving::trace::TraceRequest;
 
 /// One question.
@@ -10,7 +10,7 @@ pub struct ServingRequest {
     /// Model, chip, fabric, chips, speculation and pins; its phase is decode.
     pub on: Request,
     /// The load; the one with the highest throughput within the limits if there is none.
-    pub load: Option<Load>,
+    pub load: Option<ServingLoad>,
     /// Lengths of a request.
     pub lengths: Lengths,
     /// Requests as they were seen, instead of a load and lengths.

@@ -7,7 +7,7 @@ use crate::projection::plan;
 use crate::projection::request::{Infeasible, Pins, Request};
 use crate::projection::serving::deployment::{self, ServingPoint};
 use crate::projection::serving::engine::{Engine, MOST_SEQUENCES, ServingMachines};
-use crate::projection::serving::load::{Lengths, Load};
+use crate::projection::serving::load::{Lengths, ServingLoad};
 
 /// Growth of the clients of an engine from one to the next that is searched.
 const GROWTH: f64 = 1.25;
@@ -25,7 +25,7 @@ pub struct SearchScope<'a> {
     /// Lengths of a request.
     pub lengths: &'a Lengths,
     /// The load; every one if there is none.
-    pub load: Option<Load>,
+    pub load: Option<ServingLoad>,
     /// The most prompt tokens of a step.
     pub chunk: f64,
 }
@@ -92,11 +92,11 @@ pub fn splits(request: &Request) -> Result<Vec<ParallelPlan>, Infeasible> {
 }
 
 /// From one client per engine to as many as there is memory for.
-fn every_load(engine: &Engine<'_>, lengths: &Lengths) -> Vec<Load> {
+fn every_load(engine: &Engine<'_>, lengths: &Lengths) -> Vec<ServingLoad> {
     let most = engine.most(lengths.reserved());
     let next = |clients: &f64| Some((clients * GROWTH).floor().max(clients + 1.0));
     let clients = std::iter::successors(Some(1.0), next).take_while(|clients| *clients <= most);
-    clients.map(|clients| Load::Concurrency(clients * engine.count())).collect()
+    clients.map(|clients| ServingLoad::Concurrency(clients * engine.count())).collect()
 }
 
 /// The Pareto front: points that no other beats in both tokens per second of a user and of a chip, the fastest for a user

@@ -84,7 +84,7 @@ pub struct Run<'a> {
 
 /// What was seen of each counted request.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Seen {
+pub struct SeenTimes {
     /// Time to the first token, seconds.
     pub ttft_s: Vec<f64>,
     /// Time per output token after the first, seconds; 0 where there is no second token.
@@ -96,7 +96,7 @@ pub struct Seen {
 }
 
 /// Simulates a run.
-pub fn simulate(fleet: &Fleet<'_>, run: &Run<'_>) -> Seen {
+pub fn simulate(fleet: &Fleet<'_>, run: &Run<'_>) -> SeenTimes {
     let mut simulation = Simulation::new(fleet, run);
     simulation.start();
     while !simulation.is_done() {
@@ -199,7 +199,7 @@ struct Simulation<'a> {
     next_of_trace: usize,
     answered: usize,
     began_s: f64,
-    seen: Seen,
+    seen: SeenTimes,
 }
 
 impl<'a> Simulation<'a> {
@@ -220,7 +220,7 @@ impl<'a> Simulation<'a> {
             next_of_trace: 0,
             answered: 0,
             began_s: 0.0,
-            seen: Seen::default(),
+            seen: SeenTimes::default(),
         }
     }
 

@@ -5,10 +5,10 @@ use crate::projection::phases::tokens_per_step;
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::disaggregated::{DecodeWorker, Pair, PrefillWorker, transfer_s};
 use crate::projection::serving::engine::Engine;
-use crate::projection::serving::load::Load;
+use crate::projection::serving::load::ServingLoad;
 use crate::projection::serving::question::ServingRequest;
 use crate::projection::serving::search::SearchScope;
-use crate::projection::serving::simulate::{Arrivals, EngineKind, Fleet, Run, Seen, SimulatedRequest, simulate};
+use crate::projection::serving::simulate::{Arrivals, EngineKind, Fleet, Run, SeenTimes, SimulatedRequest, simulate};
 use crate::projection::serving::step_table::StepTable;
 use crate::projection::serving::trace::TraceRequest;
 
@@ -21,7 +21,7 @@ const STEPS: f64 = 2e6;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Simulated {
     /// Of the requests that count.
-    pub seen: Seen,
+    pub seen: SeenTimes,
     /// Rates of the deployment over those that were seen.
     pub scale: f64,
     /// Requests per second that the deployment answers at most, in closed form.
@@ -104,7 +104,7 @@ impl Table {
 }
 
 /// Runs a share of the load. Returns what was seen, and all over the share.
-fn run(asked: &ServingRequest, fleet: &Fleet<'_>, point: &ServingPoint, share: f64) -> (Seen, f64) {
+fn run(asked: &ServingRequest, fleet: &Fleet<'_>, point: &ServingPoint, share: f64) -> (SeenTimes, f64) {
     let lengths = &asked.lengths;
     let like = SimulatedRequest {
         arrival_s: 0.0,
@@ -115,13 +115,13 @@ fn run(asked: &ServingRequest, fleet: &Fleet<'_>, point: &ServingPoint, share: f
     let of_trace: Vec<SimulatedRequest> = asked.trace.iter().map(|request| as_seen(asked, request)).collect();
     let (arrivals, scale) = match asked.load.unwrap_or_else(|| point.load()) {
         _ if !of_trace.is_empty() => (Arrivals::Trace(&of_trace), 1.0),
-        Load::Concurrency(clients) => {
+        ServingLoad::Concurrency(clients) => {
             // The fullest engine sets the pace.
             let clients = clients * share;
             let simulated = (clients - 1e-6).ceil().max(1.0);
             (Arrivals::Clients(whole(simulated)), clients / simulated / share)
         }
-        Load::RequestRate(rate) => (Arrivals::Rate(rate * share), 1.0 / share),
+        ServingLoad::RequestRate(rate) => (Arrivals::Rate(rate * share), 1.0 / share),
     };
     let inside = (point.concurrency * share).max(1.0);
     let engines = fleet.decode.map_or(fleet.prompts.count, |decode| decode.count) as f64;

@@ -168,17 +168,19 @@ impl Uneven {
         // Its own prompt is in a step for certain, with those that share it.
         let shared = if chunks > 1.0 { 1.0 } else { 1.0 + self.per_step };
         let own_s = step(self.decoding, (work.chunk_tokens() * shared).min(work.chunk));
-        // A step is under way unless the engine is empty, and prompts before it come first (Pollaczek and Khinchine).
-        let busy = 1.0 - (-(self.decoding + self.with_prompts)).exp();
-        let of_prompts = self.with_prompts * self.mixed_s.powi(2) * (1.0 + work.spread.powi(2));
-        let square = of_prompts + (1.0 - self.with_prompts) * self.alone_s.powi(2);
-        let used = (rate * work.prompt / self.tokens * self.mixed_s).min(1.0 - 1e-9);
-        let ttft_s = busy * square / (2.0 * self.mean_s) / (1.0 - used) + chunks * own_s;
-        // Prompts that came behind its own are in its first steps of decode.
-        let behind = rate * ttft_s * work.prompt / self.tokens;
-        let mixed = (self.with_prompts + (behind - self.with_prompts).max(0.0) / work.steps.max(1.0)).min(1.0);
+        // It waits for the prompts before it (Pollaczek and Khinchine), or for the step of decode that is under way.
+        let of_prompts = self.with_prompts * chunks * self.mixed_s.powi(2) * (1.0 + work.spread.powi(2));
+        let in_decode = 1.0 - (-self.decoding).exp();
+        let of_decode = in_decode * (1.0 - self.with_prompts) * self.alone_s.powi(2);
+        let mixed_per_s = rate * work.prompt / self.tokens;
+        let used = (mixed_per_s * self.mixed_s).min(1.0 - 1e-9);
+        let ttft_s = (of_prompts + of_decode) / (2.0 * self.mean_s) / (1.0 - used) + chunks * own_s;
+        // Its decode has the steps of prompts that came behind its own, and of those that come meanwhile.
         let seen = |tokens: f64| step(self.decoding + 1.0, tokens);
-        let step_s = mixed * seen(self.tokens) + (1.0 - mixed) * seen(0.0);
+        let (mixed_s, alone_s) = (seen(self.tokens), seen(0.0));
+        let behind = (mixed_per_s * ttft_s - self.with_prompts).max(0.0) / work.steps.max(1.0);
+        let (longer, meanwhile) = (mixed_s - alone_s, 1.0 - mixed_per_s * (mixed_s - alone_s));
+        let step_s = ((alone_s + behind * longer) / meanwhile.max(1e-9)).min(mixed_s);
         SteadyState { request_rate: rate, ttft_s, step_s, decoding: self.decoding }
     }
 }

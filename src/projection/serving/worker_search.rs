@@ -11,7 +11,7 @@ use crate::projection::request::{Infeasible, Pins, Request};
 use crate::projection::serving::deployment::ServingPoint;
 use crate::projection::serving::disaggregated::{DecodeWorker, Pair, PrefillWorker, transfer_s};
 use crate::projection::serving::engine::Engine;
-use crate::projection::serving::load::{Lengths, Load, WorkerPins};
+use crate::projection::serving::load::{Lengths, ServingLoad, WorkerPins};
 use crate::projection::serving::search::{SearchScope, splits};
 
 /// Ways in which the chips are shared that are tried.
@@ -194,7 +194,7 @@ fn front_of_answers(all: Vec<DecodeWorker>) -> Vec<DecodeWorker> {
 }
 
 /// Rates at which the engines of answers hold each computed number of sequences, as far as prompts keep up.
-fn every_load(pair: &Pair<'_>) -> Vec<Load> {
+fn every_load(pair: &Pair<'_>) -> Vec<ServingLoad> {
     let chips = f64::from(pair.decode_workers) * f64::from(pair.decode.plan.chips);
     let most = pair.capacity();
     pair.decode
@@ -202,6 +202,6 @@ fn every_load(pair: &Pair<'_>) -> Vec<Load> {
         .map(|(_, _, per_chip)| per_chip * chips)
         .chain([0.9 * most])
         .filter(|rate| *rate < most)
-        .map(Load::RequestRate)
+        .map(ServingLoad::RequestRate)
         .collect()
 }

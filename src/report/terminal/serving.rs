@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::projection::serving::answer::RequestTimes;
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
-use crate::projection::serving::{Load, ServingAnswer, ServingRequest};
+use crate::projection::serving::{ServingAnswer, ServingLoad, ServingRequest};
 use crate::report::numbers::{four_digits, plan_text};
 use crate::report::terminal::layout::{align_right, new_table};
 use crate::report::terminal::projection::notes_of;
@@ -90,14 +90,14 @@ fn title(asked: &ServingRequest) -> String {
     format!("{} serving on {} x {}, {}", on.model.name, on.chips, on.chip.name, on.fabric.name)
 }
 
-fn load_text(asked: &ServingRequest, load: Option<Load>) -> String {
+fn load_text(asked: &ServingRequest, load: Option<ServingLoad>) -> String {
     let lengths = &asked.lengths;
     let each = format!("prompts of {:.0}, answers of {:.0} tokens", lengths.prompt, lengths.output);
     let cached = if lengths.cached > 0.0 { format!(", {:.0} % cached", lengths.cached * 100.0) } else { String::new() };
     let how = match load {
         _ if !asked.trace.is_empty() => format!("{} requests of a trace, means:", asked.trace.len()),
-        Some(Load::Concurrency(clients)) => format!("{clients:.0} clients,"),
-        Some(Load::RequestRate(rate)) => format!("{rate} requests/s,"),
+        Some(ServingLoad::Concurrency(clients)) => format!("{clients:.0} clients,"),
+        Some(ServingLoad::RequestRate(rate)) => format!("{rate} requests/s,"),
         None => "every number of clients,".to_owned(),
     };
     let spread =
