@@ -19,7 +19,7 @@
 //! 8. [`answer`](project): [`project`], [`compare`], [`estimate`], [`search`].
 //! 9. [`serving`]: prefill and decode of the same requests under a load.
 //! 10. [`questions`]: sweeps, scaling, explanations, claims, what-ifs. [`validation`]: published figures next to the
-//!    model's.
+//!     model's.
 //! 11. [`calibration`]: fits of fabrics on published or measured figures.
 
 mod answer;
