@@ -12,6 +12,14 @@ use supernode_bench::projection::fabric::placement::{Experts, Placement};
 use supernode_bench::projection::fabric::{AllToAll, Group, all_to_all, rank_links};
 use supernode_bench::projection::machine::Machine;
 use supernode_bench::projection::on_network;
+use supernode_bench::projection::serving::deployment::aggregated;
+use supernode_bench::projection::serving::engine::{Engine, ServingMachines};
+use supernode_bench::projection::serving::search::splits;
+use supernode_bench::projection::serving::simulate::{Arrivals, EngineKind, Fleet, Run, SimulatedRequest, simulate};
+use supernode_bench::projection::serving::step_table::StepTable;
+use supernode_bench::projection::serving::{
+    Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins, front,
+};
 use supernode_bench::projection::{ChipModel, Phase, Request, compare, phases, plan};
 use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
 use supernode_bench::units::Bytes;
@@ -141,5 +149,58 @@ fn full_search(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, one_plan, one_plan_by_flows, whole_table, skewed_flows, port_loads, full_search);
+/// Serving: a plan in closed form, the search of all deployments, and a million requests through the simulation.
+fn serving_under_load(criterion: &mut Criterion) {
+    let lengths = Lengths { prompt: 4000.0, output: 512.0, cached: 0.0, spread: 0.0 };
+    let on = request("deepseek-v3", Phase::Decode);
+    let machines = ServingMachines::new(&on).unwrap();
+    let plans = splits(&on).unwrap();
+    let plan = plans.iter().find(|plan| plan.tp == 1 && plan.pp == 1 && plan.ep == 256).unwrap();
+    let engine = Engine { request: &on, plan, machines: &machines, chunk: 8192.0 };
+    let clients = ServingLoad::Concurrency(16.0 * engine.count());
+    let rate = ServingLoad::RequestRate(0.7 * engine.capacity(&lengths));
+    let mut group = criterion.benchmark_group("serving");
+    group.sample_size(10);
+    group.bench_function("one plan, clients", |bench| bench.iter(|| aggregated(black_box(&engine), clients, &lengths)));
+    group.bench_function("one plan, a rate", |bench| bench.iter(|| aggregated(black_box(&engine), rate, &lengths)));
+    let open = |mode| ServingRequest {
+        on: on.clone(),
+        load: None,
+        lengths,
+        trace: Vec::new(),
+        caches_repeats: false,
+        limits: ServiceLimits { ttft_s: f64::INFINITY, tpot_s: 0.1 },
+        limits_bind: false,
+        chunk: 8192.0,
+        mode,
+    };
+    let apart = ServingMode::Disaggregated { prefill: WorkerPins::default(), decode: WorkerPins::default() };
+    let modes = [open(ServingMode::Aggregated), open(apart)];
+    group.bench_function("search of both modes, 384 chips", |bench| {
+        bench.iter(|| modes.iter().map(|asked| front(black_box(asked)).unwrap().len()).sum::<usize>());
+    });
+    let steps = StepTable::new(&engine, &lengths, 256);
+    let kind = EngineKind { count: 8, steps: &steps, chunk: 8192.0, most: 256, cache_tokens: 2e6 };
+    let fleet = Fleet { prompts: kind, decode: None, transfer_s_per_token: 0.0, tokens_per_step: 1.0 };
+    let trace: Vec<SimulatedRequest> = (0..1_000_000)
+        .map(|at| SimulatedRequest { arrival_s: f64::from(at) * 0.05, cached: 0.0, computed: 4000.0, output: 512.0 })
+        .collect();
+    let like = trace[0];
+    group.bench_function("a million requests of a trace", |bench| {
+        let run = Run { arrivals: Arrivals::Trace(&trace), like, spread: 0.0, warm_up: 0, counted: 0 };
+        bench.iter(|| simulate(&fleet, &run).ttft_s.len());
+    });
+    group.finish();
+}
+
+criterion_group!(
+    benches,
+    one_plan,
+    one_plan_by_flows,
+    whole_table,
+    skewed_flows,
+    port_loads,
+    full_search,
+    serving_under_load
+);
 criterion_main!(benches);

@@ -148,6 +148,15 @@ fn the_readme_shows_a_projection_and_a_comparison_as_they_come_out() {
 }
 
 #[test]
+fn the_example_of_serving_is_as_it_comes_out() {
+    let serving = "supernode project --phase serving --chip h200 --fabric hgx-400g --chips 16 --model qwen3-235b-a22b \
+                   --prompt-len 4000 --output-len 512 --concurrency 256";
+    let aggregated = typed(serving, 2);
+    let disaggregated = typed(&format!("{serving} --mode disaggregated"), 2);
+    section("docs/SERVING.md", "serving", &(aggregated + &disaggregated));
+}
+
+#[test]
 fn the_claims_are_as_they_come_out() {
     section("docs/CLAIMS.md", "claims", &output("supernode claims --markdown"));
 }

@@ -4,7 +4,6 @@ use crate::cli::error::Error;
 use crate::cli::output::{print, to_json};
 use crate::cli::question::QuestionArgs;
 use crate::projection::explain::explain;
-use crate::projection::model_table::TABLE_PHASES;
 use crate::report::terminal::explain::text;
 use crate::report::words;
 use crate::specs::Model;
@@ -41,7 +40,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let chip = question.chip_model()?;
     let (fabric, baseline) = question.fabrics()?;
     let model = Model::load(question.model.as_deref().unwrap_or(DEFAULT_MODEL))?;
-    let phases = question.phase.map_or_else(|| TABLE_PHASES.to_vec(), |phase| vec![phase.into()]);
+    let phases = question.step_phases()?;
     let mut explanations = Vec::new();
     for phase in phases {
         let request = question.request(model.clone(), chip.clone(), fabric.clone(), phase)?;

@@ -27,6 +27,7 @@ mod report;
 #[cfg(feature = "gpu")]
 mod run;
 mod schema;
+mod serving;
 mod sweep;
 mod validate;
 mod validate_silicon;

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use crate::cli::error::Error;
 use crate::cli::output::{print, to_json};
 use crate::cli::progress::Progress;
-use crate::cli::question::QuestionArgs;
+use crate::cli::question::{PhaseFlag, QuestionArgs};
+use crate::cli::serving::{self, ServingArgs};
 use crate::projection::fabric::exchange::ExchangeError;
 use crate::projection::fabric::faults::FabricFault;
-use crate::projection::model_table::{TABLE_MODELS, TABLE_PHASES};
+use crate::projection::model_table::TABLE_MODELS;
 use crate::projection::on_network::{self, NetworkAnswer, OnNetworkError};
 use crate::projection::{self, Comparison, Request};
 use crate::record;
@@ -16,10 +17,19 @@ use crate::report::ProjectedRow;
 use crate::report::terminal::projection as tables;
 use crate::specs::{Model, SpecError};
 
+const EXAMPLES: &str = "\
+Examples:
+  supernode project --model deepseek-v3 --phase decode --chip h800 --fabric h800-ib --chips 320
+  supernode project --model deepseek-v3 --phase serving --concurrency 4096 --prompt-len 4000 --output-len 1000
+  supernode project --model deepseek-v3 --phase serving --request-rate 20 --prompt-len 4000 --output-len 1000 --ttft-limit-ms 5000
+  supernode project --model deepseek-v3 --phase serving --prompt-len 4000 --output-len 1000 --mode disaggregated --search
+  supernode project --model deepseek-v3 --phase serving --requests trace.jsonl --prefix-cache trace";
+
 /// Project tokens per second and chip of a model on a fabric, with the parts of the step and what binds it.
 ///
 /// Without --model and --phase: three models in three phases. What is left out of the plan is searched.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
     question: QuestionArgs,
@@ -39,6 +49,8 @@ pub(super) struct Args {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    serving: ServingArgs,
 }
 
 /// Runs `supernode project`.
@@ -48,13 +60,19 @@ pub(super) struct Args {
 /// for does not exist.
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     let question = &args.question;
+    if question.phase == Some(PhaseFlag::Serving) {
+        return serve(args);
+    }
+    if let Some(flag) = args.serving.given() {
+        return Err(Error::Input(format!("{flag} is a question about serving: add --phase serving, or leave it out")));
+    }
     let chip = question.chip_model()?;
     let (fabric, baseline) = question.fabrics()?;
     let models: Vec<Model> = match &question.model {
         Some(model) => vec![Model::load(model)?],
         None => TABLE_MODELS.iter().map(|name| Model::load(name)).collect::<Result<_, SpecError>>()?,
     };
-    let phases = question.phase.map_or_else(|| TABLE_PHASES.to_vec(), |phase| vec![phase.into()]);
+    let phases = question.step_phases()?;
     let single = models.len() == 1 && phases.len() == 1;
     if let ([model], [phase]) = (models.as_slice(), phases.as_slice())
         && args.search
@@ -77,6 +95,29 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
             print_single(row, flows.as_ref(), args.json)
         }
         rows => print_table(rows, args.json),
+    }
+}
+
+/// A deployment under a load. What shows one step has nothing to show of it.
+fn serve(args: &Args) -> Result<(), Error> {
+    let steps = [
+        (args.trace.is_some(), "--trace"),
+        (args.flows, "--flows"),
+        (!args.fault.is_empty(), "--fault"),
+        (args.question.batch_per_chip.is_some(), "--batch-per-chip"),
+    ];
+    match steps.into_iter().find(|(given, _)| *given) {
+        Some((_, "--trace")) => Err(Error::Input(
+            "--trace draws one step: give --phase prefill or decode, or --requests FILE for requests as they were seen"
+                .to_owned(),
+        )),
+        Some((_, "--batch-per-chip")) => Err(Error::Input(
+            "the batch follows from the load: give --concurrency instead of --batch-per-chip".to_owned(),
+        )),
+        Some((_, flag)) => {
+            Err(Error::Input(format!("{flag} is a question about one step: give --phase prefill or decode")))
+        }
+        None => serving::run(&args.serving, &args.question, args.search, args.json),
     }
 }
 

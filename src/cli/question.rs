@@ -8,15 +8,36 @@ use crate::cli::error::Error;
 use crate::cli::expert_load::ExpertLoadFlag;
 use crate::cli::parse::{self, flag_enum};
 use crate::projection::catalogue::Subject;
-use crate::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
+use crate::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC, TABLE_PHASES};
+use crate::projection::serving::Lengths;
 use crate::projection::{ChipModel, ExpertExchange, Phase, PipelineSchedule, Request};
 use crate::record::{self, Record};
 use crate::specs::grid::{EXCHANGES, GridValue, PIPELINES};
 use crate::specs::{Chip, Fabric, Model, NumberType, Point};
 
-flag_enum! {
-    /// What is done with the model.
-    PhaseFlag => Phase { Prefill, Decode, Training }
+/// What is done with the model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(in crate::cli) enum PhaseFlag {
+    /// Prompts in, first token out
+    Prefill,
+    /// A step that adds a token to each sequence
+    Decode,
+    /// Forward pass, backward pass and optimizer
+    Training,
+    /// Prefill and decode of the same requests under a load
+    Serving,
+}
+
+impl PhaseFlag {
+    /// The phase that is one step; serving is made of two.
+    pub(in crate::cli) const fn step(self) -> Option<Phase> {
+        match self {
+            Self::Prefill => Some(Phase::Prefill),
+            Self::Decode => Some(Phase::Decode),
+            Self::Training => Some(Phase::Training),
+            Self::Serving => None,
+        }
+    }
 }
 
 flag_enum! {
@@ -53,7 +74,7 @@ pub(super) struct QuestionArgs {
     /// Chips in use (packages, not dies)
     #[arg(long, value_name = "N", default_value_t = DEFAULT_CHIPS, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     chips: u32,
-    /// What is done with the model [default: all three]
+    /// What is done with the model [default: prefill, decode and training]
     #[arg(long, value_enum)]
     pub(super) phase: Option<PhaseFlag>,
     /// Type of weights and matrix products [default: int8, else fp8, else 16 bits for serving; 16 bits for training]
@@ -64,7 +85,7 @@ pub(super) struct QuestionArgs {
     number_type: Option<TypeFlag>,
     /// Sequences or prompts per chip and step [default: searched]
     #[arg(long, value_name = "N", value_parser = parse::positive)]
-    batch_per_chip: Option<f64>,
+    pub(super) batch_per_chip: Option<f64>,
     /// Tokens of a prompt
     #[arg(long, value_name = "TOKENS", default_value_t = 4096.0, value_parser = parse::tokens)]
     prompt_len: f64,
@@ -197,6 +218,40 @@ impl QuestionArgs {
             request.pins.dcp = None;
         }
         Ok(request)
+    }
+
+    /// Lengths of the requests that are served.
+    ///
+    /// # Errors
+    /// [`Error::Input`] without an answer of two tokens.
+    pub(super) fn lengths(&self, cached: f64, spread: f64) -> Result<Lengths, Error> {
+        if self.output_len < 2.0 {
+            return Err(Error::Input(
+                "serving needs the length of an answer: give --output-len of 2 or more".to_owned(),
+            ));
+        }
+        Ok(Lengths { prompt: self.prompt_len, output: self.output_len, cached, spread })
+    }
+
+    /// The first degree of the plan that is given.
+    pub(super) fn degree(&self) -> Option<&'static str> {
+        let degrees = [(self.tp, "--tp"), (self.pp, "--pp"), (self.ep, "--ep"), (self.dp, "--dp")];
+        degrees.into_iter().find_map(|(degree, flag)| degree.map(|_| flag))
+    }
+
+    /// The phases that are asked for, each of which is one step; all three if none is named.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for serving, which the command does not know.
+    pub(super) fn step_phases(&self) -> Result<Vec<Phase>, Error> {
+        let Some(flag) = self.phase else { return Ok(TABLE_PHASES.to_vec()) };
+        let refuse = || {
+            Error::Input(
+                "serving is answered by `supernode project --phase serving` alone; give prefill, decode or training here"
+                    .to_owned(),
+            )
+        };
+        Ok(vec![flag.step().ok_or_else(refuse)?])
     }
 
     /// The flags as the point of a grid that asks the same; what is left out of the plan is searched.

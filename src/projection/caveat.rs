@@ -70,6 +70,15 @@ pub enum ProjectionCaveat {
         /// The shortest time that any plan takes.
         fastest: Seconds,
     },
+    /// Serving: one engine stands for all.
+    EnginesAlike,
+    /// Requests of a trace come faster than the deployment answers them.
+    TraceAboveCapacity {
+        /// Mean rate of the trace, per second.
+        rate: f64,
+        /// What the deployment answers, per second.
+        most: f64,
+    },
     /// Hybrid fabrics only share out a ratio.
     HybridFabrics,
     /// Hybrids keep the baseline's plan until the topology changes.
@@ -153,6 +162,13 @@ impl fmt::Display for ProjectionCaveat {
                 f,
                 "no plan keeps {:.0} ms a token (the fastest takes {fastest}): this one ignores the limit",
                 limit.get() * 1e3
+            ),
+            Self::EnginesAlike => {
+                f.write_str("all replicas are taken to compute as many prompts and tokens at the same time")
+            }
+            Self::TraceAboveCapacity { rate, most } => write!(
+                f,
+                "{rate:.2} requests/s come on average, and no more than {most:.2} are answered: those that wait add up"
             ),
             Self::HybridFabrics => {
                 f.write_str("hybrid fabrics cannot be bought: they only share out the ratio between its causes")

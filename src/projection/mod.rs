@@ -17,9 +17,10 @@
 //! 7. About a plan: `inputs` (what is uncertain), [`uncertainty`] (intervals), `binding` (what binds), `operators`,
 //!    [`timeline`], [`on_network`] (ports and faults instead of closed forms).
 //! 8. [`answer`](project): [`project`], [`compare`], [`estimate`], [`search`].
-//! 9. [`serving`]: requests in flight, from the times of prefill and decode. [`questions`]: sweeps, scaling, explanations, claims, what-ifs. [`validation`]: published figures next to the
-//!    model's.
-//! 10. [`calibration`]: fits of fabrics on published or measured figures.
+//! 9. [`serving`]: prefill and decode of the same requests under a load.
+//! 10. [`questions`]: sweeps, scaling, explanations, claims, what-ifs. [`validation`]: published figures next to the
+//!     model's.
+//! 11. [`calibration`]: fits of fabrics on published or measured figures.
 
 mod answer;
 mod binding;

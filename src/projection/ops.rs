@@ -20,7 +20,7 @@ use crate::units::{Bytes, Flop};
 pub use attention::{AttentionForm, flop_per_pair};
 pub use experts::{CopySum, copies, dense_ffn, expert_slots, experts, pack, shared_elsewhere};
 pub use reach::{cache_elements, cached_entries, sequence_bytes};
-pub use scope::{Context, LayerOps, Pass, Scope, Stored, Widths};
+pub use scope::{Context, LayerOps, Pass, Prompts, Scope, Stored, Widths};
 
 /// What mixes tokens in the layer, with its projections; nothing where the layer has no such block.
 pub fn mixer(scope: &Scope<'_>) -> Vec<Op> {

@@ -125,8 +125,9 @@ fn stage_of_layers(
 /// Rows of the LM head. Decode needs logits of all tokens (speculated ones too), prefill of the last position of each
 /// sequence, training of all positions.
 fn head_rows(rank: &Rank<'_>) -> f64 {
+    let prompts = rank.pass.prompts.map_or(0.0, |prompts| prompts.count);
     match rank.pass.context {
-        Context::Cache(_) => rank.pass.tokens(),
+        Context::Cache(_) => rank.pass.own_tokens() + prompts,
         Context::Causal { .. } => rank.pass.sequences * rank.pass.queries.min(rank.machine.head_positions),
     }
 }

@@ -145,7 +145,7 @@ fn decode_context_exchange(scope: &Scope<'_>, machine: &Machine) -> Seconds {
         return Seconds::ZERO;
     }
     let elements = flop_per_pair(&layer.sizes, AttentionForm::Absorbed) / 4.0 / f64::from(scope.plan.tp) * size;
-    let bytes = Bytes::new(scope.pass.tokens() * elements * machine.widths.activation);
+    let bytes = Bytes::new(scope.pass.own_tokens() * elements * machine.widths.activation);
     all_reduce(&machine.links, Group { size, stride: 1.0 }, bytes)
 }
 

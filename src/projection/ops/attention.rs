@@ -64,11 +64,15 @@ fn grouped(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     let projected = heads * keys + kv * if shared_projection { keys } else { keys + values } + gate;
     list.push(scope.matmul("qkv", part, Product { rows: tokens, k: hidden, n: projected }));
     list.push(Scope::stream("rope", tokens * (heads * keys + kv * (keys + values)) * 2.0 * act));
-    choose(scope, layer, list);
-    let seen = scope.seen(heads);
-    let io = tokens * seen * (keys + values) * act;
-    let flop = tokens * mean_keys(scope, &layer.reach) * 2.0 * seen * (keys + values);
-    list.push(core(scope, layer, flop, io + cache_bytes(scope, layer), seen));
+    index(scope, layer, list);
+    for part in scope.pass.parts() {
+        let scope = &Scope { pass: &part, ..*scope };
+        choose(scope, layer, list);
+        let (tokens, seen) = (part.tokens(), scope.seen(heads));
+        let io = tokens * seen * (keys + values) * act;
+        let flop = tokens * mean_keys(scope, &layer.reach) * 2.0 * seen * (keys + values);
+        list.push(core(scope, layer, flop, io + cache_bytes(scope, layer), seen));
+    }
     gate_output(scope, layer, tokens * heads * values, list);
     scope.cast(list, "cast", part, tokens * heads * values);
     list.push(scope.matmul("output", part, Product { rows: tokens, k: heads * values, n: hidden }));
@@ -99,6 +103,31 @@ fn latent(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     if layer.gated {
         list.push(scope.matmul("gate projection", part, product(hidden, heads * value)));
     }
+    index(scope, layer, list);
+    let width = Latent { heads, rank, rope, nope, value };
+    for part in scope.pass.parts() {
+        latent_core(&Scope { pass: &part, ..*scope }, layer, width, list);
+    }
+    gate_output(scope, layer, tokens * heads * value, list);
+    scope.cast(list, "cast", part, tokens * heads * value);
+    list.push(scope.matmul("output", part, product(heads * value, hidden)));
+}
+
+/// Sizes of latent attention on one rank.
+#[derive(Debug, Clone, Copy)]
+struct Latent {
+    heads: f64,
+    rank: f64,
+    rope: f64,
+    nope: f64,
+    value: f64,
+}
+
+/// Latent attention proper, with what expands the latent.
+fn latent_core(scope: &Scope<'_>, layer: &AttentionLayer, width: Latent, list: &mut Vec<Op>) {
+    let Latent { heads, rank, rope, nope, value } = width;
+    let (tokens, act, part) = (scope.pass.tokens(), scope.act(), scope.widths.mixer);
+    let product = |k: f64, n: f64| Product { rows: tokens, k, n };
     choose(scope, layer, list);
     let pairs = tokens * mean_keys(scope, &layer.reach);
     if form_of(scope, layer) == AttentionForm::Absorbed {
@@ -115,9 +144,6 @@ fn latent(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
         let flop = pairs * 2.0 * heads * (nope + rope + value);
         list.push(core(scope, layer, flop, io, heads));
     }
-    gate_output(scope, layer, tokens * heads * value, list);
-    scope.cast(list, "cast", part, tokens * heads * value);
-    list.push(scope.matmul("output", part, product(heads * value, hidden)));
 }
 
 /// The form of latent attention in a pass. Chosen entries differ by token, so that expanded keys serve prefill only where
@@ -145,12 +171,16 @@ fn shared(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     list.push(scope.matmul("query projection", part, product(q_rank, heads * d)));
     list.push(Scope::stream("query rope", tokens * heads * d * 2.0 * act));
     compress(scope, layer, d, list);
-    choose(scope, layer, list);
-    let seen = scope.seen(heads);
-    let io = tokens * 2.0 * seen * d * act;
-    let flop = tokens * mean_keys(scope, &layer.reach) * 4.0 * seen * d;
-    let attention = core(scope, layer, flop, io + cache_bytes(scope, layer), seen);
-    list.push(Op { kernel: None, ..attention });
+    index(scope, layer, list);
+    for part in scope.pass.parts() {
+        let scope = &Scope { pass: &part, ..*scope };
+        choose(scope, layer, list);
+        let (tokens, seen) = (part.tokens(), scope.seen(heads));
+        let io = tokens * 2.0 * seen * d * act;
+        let flop = tokens * mean_keys(scope, &layer.reach) * 4.0 * seen * d;
+        let attention = core(scope, layer, flop, io + cache_bytes(scope, layer), seen);
+        list.push(Op { kernel: None, ..attention });
+    }
     scope.cast(list, "cast", part, tokens * heads * d);
     let by_group = scope.matmul("output by group", part, product(heads * d, out_rank));
     // Each group writes a result of its own.
@@ -170,9 +200,9 @@ fn compress(scope: &Scope<'_>, layer: &AttentionLayer, width: f64, list: &mut Ve
     }
 }
 
-/// An indexer's projections, its scores of all entries in reach, and the choice among them. Scores have 32 bits.
-fn choose(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
-    let Some(EntryChoice { entries, indexer: Some(indexer) }) = layer.reach.choice() else { return };
+/// An indexer's projections.
+fn index(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
+    let Some(EntryChoice { indexer: Some(indexer), .. }) = layer.reach.choice() else { return };
     let (rows, hidden, part) = (scope.pass.tokens(), scope.model.hidden as f64, scope.widths.mixer);
     let (heads, dim) = (indexer.heads as f64, indexer.head_dim as f64);
     let compressed = matches!(layer.reach, Reach::Compressed { .. });
@@ -180,6 +210,12 @@ fn choose(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     let product = |k: f64, n: f64| Product { rows, k, n };
     list.push(scope.matmul("index queries", part, product(indexer.query_input as f64, heads * dim)));
     list.push(scope.matmul("index keys", part, product(hidden, key_columns)));
+}
+
+/// An indexer's scores of all entries in reach, and the choice among them. Scores have 32 bits.
+fn choose(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
+    let Some(EntryChoice { entries, indexer: Some(indexer) }) = layer.reach.choice() else { return };
+    let (rows, heads, dim) = (scope.pass.tokens(), indexer.heads as f64, indexer.head_dim as f64);
     let scored = mean_scored(scope, &layer.reach);
     let cached = match scope.pass.context {
         Context::Cache(_) => scored,

@@ -63,10 +63,11 @@ pub(super) fn linear(scope: &Scope<'_>, linear: &LinearAttention, list: &mut Vec
     }
     if linear.taps > 0 {
         // It reads and writes the tokens, and the last ones of each sequence.
-        let rows = tokens + scope.pass.sequences * (linear.taps - 1) as f64;
+        let sequences: f64 = scope.pass.parts().map(|part| part.sequences).sum();
+        let rows = tokens + sequences * (linear.taps - 1) as f64;
         list.push(Scope::stream("convolution", rows * linear.channels() / tp * 2.0 * act));
     }
-    list.push(core(scope, linear));
+    list.extend(scope.pass.parts().map(|part| core(&Scope { pass: &part, ..*scope }, linear)));
     let values = linear.values() / tp;
     list.push(Scope::stream("output gate", tokens * values * 3.0 * act));
     scope.cast(list, "cast", part, tokens * values);

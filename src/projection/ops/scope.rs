@@ -15,6 +15,19 @@ pub struct Pass {
     pub queries: f64,
     /// What each token attends to.
     pub context: Context,
+    /// Prompts that are computed in the same pass, beside sequences that are in decode.
+    pub prompts: Option<Prompts>,
+}
+
+/// Prompts, or chunks of prompts, beside sequences in decode: a step of continuous batching with chunked prefill.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Prompts {
+    /// Prompts of the tensor-parallel group.
+    pub count: f64,
+    /// Tokens of each that are computed in the pass.
+    pub tokens: f64,
+    /// Tokens of each that are in the KV cache already.
+    pub before: f64,
 }
 
 /// What a token attends to.
@@ -34,7 +47,25 @@ pub enum Context {
 impl Pass {
     /// Tokens of the tensor-parallel group.
     pub fn tokens(&self) -> f64 {
+        self.own_tokens() + self.prompts.map_or(0.0, |prompts| prompts.count * prompts.tokens)
+    }
+
+    /// The same without those of prompts beside them.
+    pub fn own_tokens(&self) -> f64 {
         self.sequences * self.queries
+    }
+
+    /// Its sequences and the prompts beside them as passes of their own: they meet in all ops but those that run over a
+    /// context.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Self> {
+        let own = Self { prompts: None, ..*self };
+        let beside = self.prompts.map(|Prompts { count, tokens, before }| Self {
+            sequences: count,
+            queries: tokens,
+            context: Context::Causal { tokens, before },
+            prompts: None,
+        });
+        [Some(own).filter(|own| own.sequences > 0.0), beside].into_iter().flatten()
     }
 }
 
@@ -147,10 +178,10 @@ impl Scope<'_> {
         self.plan.gathering() / f64::from(self.plan.moe_tp)
     }
 
-    /// Heads that one rank attends with, of `heads` that it projects: with decode context parallelism those of its whole
-    /// group, over its share of the cache.
+    /// Heads that one rank attends with, of `heads` that it projects: in decode with decode context parallelism those of
+    /// its whole group, over its share of the cache.
     pub(super) fn seen(&self, heads: f64) -> f64 {
-        heads * f64::from(self.plan.dcp)
+        if matches!(self.pass.context, Context::Cache(_)) { heads * f64::from(self.plan.dcp) } else { heads }
     }
 
     /// Bytes per activation.

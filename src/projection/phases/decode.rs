@@ -7,7 +7,7 @@ use crate::projection::ops::{AttentionForm, Context, Pass, model_flop_per_token}
 use crate::projection::parallel_plan::{ParallelPlan, Recompute};
 use crate::projection::pass::{PassSetting, Rank, Repeats, Stage, StageTime, least_stage_time, stage_time};
 use crate::projection::phases::outcome::PlanOutcome;
-use crate::projection::request::Request;
+use crate::projection::request::{Request, Workload};
 use crate::projection::result::MemoryUse;
 use crate::projection::terms::Terms;
 use crate::projection::wire::stage_send;
@@ -23,7 +23,7 @@ pub(super) fn pass<'a>(request: &'a Request, plan: &ParallelPlan, machine: &Mach
         load: &workload.expert_load,
         repeats: Repeats::FORWARD,
     };
-    (Pass { sequences, queries, context: Context::Cache(workload.kv_len) }, setting)
+    (Pass { sequences, queries, context: Context::Cache(workload.kv_len), prompts: None }, setting)
 }
 
 /// Memory of one chip.
@@ -51,6 +51,34 @@ pub(super) fn optimistic(request: &Request, plan: &ParallelPlan, machine: &Machi
 fn step_of_stages(request: &Request, plan: &ParallelPlan, machine: &Machine, stage_time: StageTime) -> PlanOutcome {
     let (model, workload) = (&request.model, &request.workload);
     let (pass, setting) = pass(request, plan, machine);
+    let kept: f64 = kept_tokens(workload);
+    let all_sequences = plan.batch_per_chip * f64::from(plan.chips);
+    PlanOutcome {
+        terms: step_of_pass(request, plan, machine, (pass, setting), stage_time),
+        tokens: all_sequences * kept,
+        tokens_per_sequence: kept,
+        model_flop: all_sequences * kept * model_flop_per_token(model, workload.kv_len, AttentionForm::Absorbed),
+        memory: memory_of(request, plan, machine),
+        recompute: Recompute::None,
+    }
+}
+
+/// Output tokens of a sequence per step.
+pub(super) fn kept_tokens(workload: &Workload) -> f64 {
+    (0..=workload.mtp_tokens.min(64))
+        .map(|index| workload.mtp_acceptance.powi(i32::try_from(index).unwrap_or(64)))
+        .sum()
+}
+
+/// One step of all stages, by terms.
+pub(super) fn step_of_pass(
+    request: &Request,
+    plan: &ParallelPlan,
+    machine: &Machine,
+    (pass, setting): (Pass, PassSetting<'_>),
+    stage_time: StageTime,
+) -> Terms {
+    let (model, workload) = (&request.model, &request.workload);
     let speculated = f64::from(workload.mtp_tokens);
     let groups = f64::from(plan.microbatches) / setting.streams as f64;
     let main = Rank { model, plan, machine, pass: &pass };
@@ -64,16 +92,5 @@ fn step_of_stages(request: &Request, plan: &ParallelPlan, machine: &Machine, sta
     terms.other_collectives +=
         stage_send(model, plan, &pass, machine) * (f64::from(plan.pp) * f64::from(plan.microbatches));
     terms.launch += machine.step;
-    let kept: f64 = (0..=workload.mtp_tokens.min(64))
-        .map(|index| workload.mtp_acceptance.powi(i32::try_from(index).unwrap_or(64)))
-        .sum();
-    let all_sequences = plan.batch_per_chip * f64::from(plan.chips);
-    PlanOutcome {
-        terms,
-        tokens: all_sequences * kept,
-        tokens_per_sequence: kept,
-        model_flop: all_sequences * kept * model_flop_per_token(model, workload.kv_len, AttentionForm::Absorbed),
-        memory: memory_of(request, plan, machine),
-        recompute: Recompute::None,
-    }
+    terms
 }

@@ -3,6 +3,7 @@
 mod decode;
 mod outcome;
 mod prefill;
+mod serving;
 mod training;
 
 use crate::projection::machine::Machine;
@@ -13,6 +14,7 @@ use crate::projection::pass::PassSetting;
 use crate::projection::request::Request;
 
 pub use outcome::PlanOutcome;
+pub use serving::{Held, ServingStep, room, serving_memory, serving_step, tokens_per_step};
 
 /// Evaluates a plan. In training it recomputes as little as fits.
 pub fn evaluate(request: &Request, plan: &ParallelPlan, machine: &Machine) -> PlanOutcome {

@@ -31,7 +31,7 @@ pub(super) fn pass<'a>(request: &'a Request, plan: &ParallelPlan, machine: &Mach
         load: &workload.expert_load,
         repeats: Repeats::FORWARD,
     };
-    (Pass { sequences, queries: tokens / f64::from(plan.cp), context }, setting)
+    (Pass { sequences, queries: tokens / f64::from(plan.cp), context, prompts: None }, setting)
 }
 
 /// Memory of one chip.

@@ -42,7 +42,7 @@ pub(super) fn pass<'a>(request: &'a Request, plan: &ParallelPlan) -> (Pass, Pass
         load: &request.workload.expert_load,
         repeats: repeats(Recompute::None),
     };
-    (Pass { sequences: 1.0, queries: tokens / f64::from(plan.cp), context }, setting)
+    (Pass { sequences: 1.0, queries: tokens / f64::from(plan.cp), context, prompts: None }, setting)
 }
 
 /// The step, with as little recomputation as fits.

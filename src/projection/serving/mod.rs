@@ -1,4 +1,30 @@
-//! Serving under load: what requests in flight make of the times of prefill and decode.
+//! Serving under a load: time to the first token, time per output token and throughput of a deployment.
+//!
+//! From steps to answers:
+//!
+//! 1. [`load`]: what users ask for. [`steady`]: an engine in the steady state, in closed form. [`trace`]: requests as
+//!    they were seen.
+//! 2. [`engine`]: the engines of a plan, whose steps are those of [`phases`](crate::projection::phases).
+//! 3. [`step_table`], [`simulate`]: the same engines request by request.
+//! 4. [`deployment`]: one plan under a load; [`disaggregated`]: two. [`search`], [`worker_search`]: all of them, and the front.
+//! 5. [`question`], [`answer`], [`simulated`] (the chosen deployment request by request): what `supernode project --phase serving` says.
 
 pub mod aggregated;
+pub mod answer;
+pub mod deployment;
+pub mod disaggregated;
+pub mod engine;
 pub mod first_token;
+pub mod load;
+pub mod question;
+pub mod search;
+pub mod simulate;
+pub mod simulated;
+pub mod steady;
+pub mod step_table;
+pub mod trace;
+pub mod worker_search;
+
+pub use answer::{ServingAnswer, answer, front};
+pub use load::{Lengths, ServiceLimits, ServingLoad, ServingMode, WorkerPins};
+pub use question::{ServingRefusal, ServingRequest};

@@ -9,6 +9,7 @@ pub mod fabric;
 pub(in crate::report) mod layout;
 pub mod projection;
 mod record;
+pub mod serving;
 pub mod silicon;
 pub mod summary;
 pub mod validation;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::Table;
 
 use crate::projection::on_network::NetworkAnswer;
-use crate::projection::{CostSource, Phase, Projection, Request, Search};
+use crate::projection::{CostSource, Phase, Projection, ProjectionCaveat, Request, Search};
 use crate::report::numbers::{four_digits, low_to_high, plan_text};
 use crate::report::projected::ProjectedRow;
 use crate::report::terminal::layout::{align_right, hide_where_narrow, new_table};
@@ -236,12 +236,17 @@ fn terms_table(row: &ProjectedRow, on: &Projection) -> Table {
 
 /// Caveats and where the inputs come from, each once.
 fn notes(projections: &[&Projection]) -> String {
-    let mut text = String::new();
     let caveats = distinct(projections.iter().flat_map(|projection| &projection.caveats));
     let mut sources: Vec<&CostSource> = Vec::new();
     for projection in projections {
         sources.extend(projection.provenance.iter().filter(|source| !sources.contains(source)).collect::<Vec<_>>());
     }
+    notes_of(&caveats, &sources)
+}
+
+/// Caveats and sources, the latter by provenance.
+pub(super) fn notes_of(caveats: &[&ProjectionCaveat], sources: &[&CostSource]) -> String {
+    let mut text = String::new();
     if !caveats.is_empty() {
         text.push_str("\nKeep in mind\n");
         for caveat in caveats {

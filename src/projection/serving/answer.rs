@@ -1,0 +1,269 @@
+//! The best deployment under a load, and how requests fare on it.
+
+use serde::Serialize;
+
+use crate::projection::caveat::ProjectionCaveat;
+use crate::projection::inputs;
+use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::result::{CostSource, MemoryUse};
+use crate::projection::serving::deployment::{Deployment, ServingPoint};
+use crate::projection::serving::engine::ServingMachines;
+use crate::projection::serving::load::{Lengths, ServiceLimits, ServingLoad, ServingMode};
+use crate::projection::serving::question::{ServingRefusal, ServingRequest};
+use crate::projection::serving::search::{SearchScope, pareto};
+use crate::projection::serving::simulate::SEED;
+use crate::projection::serving::simulated::{Simulated, simulated};
+use crate::projection::serving::worker_search;
+use crate::specs::NumberType;
+use crate::statistics::quantile;
+use crate::units::Seconds;
+
+/// A time over requests, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RequestTimes {
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: f64,
+    /// 99th percentile.
+    pub p99: f64,
+}
+
+/// What keeps both limits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Goodput {
+    /// Share of the requests.
+    pub share: f64,
+    /// Requests per second over all chips.
+    pub request_rate: f64,
+    /// Output tokens per second and chip.
+    pub tokens_per_s_per_chip: f64,
+}
+
+/// The projection of one deployment under a load.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServingAnswer {
+    /// Model name.
+    pub model: String,
+    /// `serving`.
+    pub phase: &'static str,
+    /// Chip name.
+    pub chip: String,
+    /// Fabric name.
+    pub fabric: String,
+    /// Type of weights.
+    #[serde(rename = "type")]
+    pub number_type: NumberType,
+    /// The load; that of the best point where none was given, `None` for a trace.
+    pub load: Option<ServingLoad>,
+    /// Lengths of a request; means of a trace.
+    pub lengths: Lengths,
+    /// The most prompt tokens of a step.
+    pub chunk_tokens: f64,
+    /// What runs where.
+    pub deployment: Deployment,
+    /// Time to the first token.
+    pub ttft_s: RequestTimes,
+    /// Time per output token after the first.
+    pub tpot_s: RequestTimes,
+    /// Requests per second over all chips.
+    pub request_rate: f64,
+    /// Output tokens per second and chip.
+    pub tokens_per_s_per_chip: f64,
+    /// Output tokens per second of a user.
+    pub tokens_per_s_per_user: f64,
+    /// What keeps the limits.
+    pub goodput: Goodput,
+    /// Requests behind the percentiles.
+    pub simulated_requests: usize,
+    /// Seed of their arrivals.
+    pub seed: u64,
+    /// The same averages in closed form, which chose the deployment.
+    pub closed_form: ServingPoint,
+    /// Requests per second that the deployment answers at most.
+    pub most_requests_per_s: f64,
+    /// Memory of one chip that computes answers, bytes.
+    pub memory_bytes_per_chip: MemoryUse,
+    /// What the reader must keep in mind.
+    pub caveats: Vec<ProjectionCaveat>,
+    /// Where each input comes from.
+    pub provenance: Vec<CostSource>,
+}
+
+/// Answers a question.
+///
+/// # Errors
+/// [`ServingRefusal`]: no plan, too much load, or limits that no deployment keeps.
+pub fn answer(asked: &ServingRequest) -> Result<ServingAnswer, ServingRefusal> {
+    let machines = machines(asked)?;
+    let scope = scope(asked, &machines);
+    let (point, caveats) = best(asked, &scope)?;
+    let simulated = simulated(asked, &scope, &point);
+    Ok(answered(asked, &scope, point, &simulated, caveats))
+}
+
+/// The front of tokens per second of a chip against those of a user, over all deployments within the limits that were
+/// asked for, and all loads if none is given.
+///
+/// # Errors
+/// [`ServingRefusal`]: no plan, or too much load.
+pub fn front(asked: &ServingRequest) -> Result<Vec<ServingPoint>, ServingRefusal> {
+    let machines = machines(asked)?;
+    let scope = scope(asked, &machines);
+    let all = points(asked, &scope)?;
+    if all.is_empty() {
+        return Err(refused(asked, &scope)?);
+    }
+    let limits = if asked.limits_bind { asked.limits } else { ServiceLimits::NONE };
+    let nearest = all
+        .iter()
+        .copied()
+        .min_by(|a, b| limits.excess(a.ttft_s, a.tpot_s).total_cmp(&limits.excess(b.ttft_s, b.tpot_s)));
+    let front = pareto(all.into_iter().filter(|point| limits.keep(point.ttft_s, point.tpot_s)).collect());
+    match nearest {
+        Some(ServingPoint { ttft_s, tpot_s, .. }) if front.is_empty() => Err(ServingRefusal::Limits { ttft_s, tpot_s }),
+        _ => Ok(front),
+    }
+}
+
+fn machines(asked: &ServingRequest) -> Result<ServingMachines, ServingRefusal> {
+    match asked.on.pins.cp {
+        Some(cp) if cp != 1 => Err(ServingRefusal::ContextParallel(cp)),
+        _ => Ok(ServingMachines::new(&asked.on)?),
+    }
+}
+
+fn scope<'a>(asked: &'a ServingRequest, machines: &'a ServingMachines) -> SearchScope<'a> {
+    SearchScope { request: &asked.on, machines, lengths: &asked.lengths, load: asked.load, chunk: asked.chunk }
+}
+
+/// All deployments of the mode.
+fn points(asked: &ServingRequest, scope: &SearchScope<'_>) -> Result<Vec<ServingPoint>, ServingRefusal> {
+    Ok(match &asked.mode {
+        ServingMode::Aggregated => scope.aggregated()?,
+        ServingMode::Disaggregated { prefill, decode } => worker_search::disaggregated(scope, prefill, decode)?,
+    })
+}
+
+/// Why no deployment answers: too much load, or too little memory.
+fn refused(asked: &ServingRequest, scope: &SearchScope<'_>) -> Result<ServingRefusal, ServingRefusal> {
+    let most = match &asked.mode {
+        ServingMode::Aggregated => scope.most_requests()?.0,
+        ServingMode::Disaggregated { prefill, decode } => worker_search::most_requests(scope, prefill, decode)?,
+    };
+    let rate = if let Some(ServingLoad::RequestRate(rate)) = scope.load { rate } else { 0.0 };
+    Ok(ServingRefusal::Unstable { asked: rate, most })
+}
+
+/// The best deployment: the highest throughput within the limits; at a given rate, the soonest answer. A limit that was
+/// not asked for is ignored where nothing keeps it.
+fn best(
+    asked: &ServingRequest,
+    scope: &SearchScope<'_>,
+) -> Result<(ServingPoint, Vec<ProjectionCaveat>), ServingRefusal> {
+    let points = points(asked, scope)?;
+    let late = |point: &ServingPoint| point.ttft_s + (asked.lengths.output - 1.0) * point.tpot_s;
+    let worth = |point: &ServingPoint| match scope.load {
+        Some(ServingLoad::RequestRate(_)) => -late(point),
+        _ => point.tokens_per_s_per_chip,
+    };
+    let most = |a: &&ServingPoint, b: &&ServingPoint| worth(a).total_cmp(&worth(b));
+    let within = points.iter().filter(|point| asked.limits.keep(point.ttft_s, point.tpot_s));
+    if let Some(point) = within.max_by(most) {
+        return Ok((*point, Vec::new()));
+    }
+    let excess = |point: &ServingPoint| asked.limits.excess(point.ttft_s, point.tpot_s);
+    let nearest = points.iter().min_by(|a, b| excess(a).total_cmp(&excess(b)));
+    let (Some(nearest), Some(best)) = (nearest, points.iter().max_by(most)) else {
+        return above_capacity(asked, scope);
+    };
+    if asked.limits_bind {
+        return Err(ServingRefusal::Limits { ttft_s: nearest.ttft_s, tpot_s: nearest.tpot_s });
+    }
+    let (limit, fastest) = (Seconds::new(asked.limits.tpot_s), Seconds::new(nearest.tpot_s));
+    Ok((*best, vec![ProjectionCaveat::LimitIgnored { limit, fastest }]))
+}
+
+/// A trace is finite: what cannot keep up with it answers late. A rate never ends.
+fn above_capacity(
+    asked: &ServingRequest,
+    scope: &SearchScope<'_>,
+) -> Result<(ServingPoint, Vec<ProjectionCaveat>), ServingRefusal> {
+    let refusal = refused(asked, scope)?;
+    let ServingRefusal::Unstable { asked: rate, most } = refusal else { return Err(refusal) };
+    if asked.trace.is_empty() {
+        return Err(refusal);
+    }
+    let calm = SearchScope { load: Some(ServingLoad::RequestRate(0.9 * most)), ..*scope };
+    let points = points(asked, &calm)?;
+    let best = points.into_iter().min_by(|a, b| a.ttft_s.total_cmp(&b.ttft_s)).ok_or(refusal)?;
+    Ok((best, vec![ProjectionCaveat::TraceAboveCapacity { rate, most }]))
+}
+
+fn answered(
+    asked: &ServingRequest,
+    scope: &SearchScope<'_>,
+    point: ServingPoint,
+    simulated: &Simulated,
+    mut caveats: Vec<ProjectionCaveat>,
+) -> ServingAnswer {
+    let request = &asked.on;
+    let Simulated { seen, scale, most_requests_per_s } = simulated;
+    let count = seen.ttft_s.len();
+    let request_rate = count as f64 / seen.span_s * scale;
+    let tokens_per_s_per_chip = seen.output_tokens / seen.span_s * scale / point.deployment.chips();
+    let keeps = |(ttft_s, tpot_s): &(&f64, &f64)| asked.limits.keep(**ttft_s, **tpot_s);
+    let share = seen.ttft_s.iter().zip(&seen.tpot_s).filter(keeps).count() as f64 / count.max(1) as f64;
+    let tpot_s = times(&seen.tpot_s);
+    let plan = point.deployment.answering();
+    caveats.insert(0, ProjectionCaveat::Projected);
+    caveats.extend(request.chip.caveats.iter().cloned());
+    if plan.dp * plan.pp > 1 {
+        caveats.push(ProjectionCaveat::EnginesAlike);
+    }
+    if request.model.moe.is_some() && plan.ep > 1 {
+        caveats.push(ProjectionCaveat::ExpertLoad(request.workload.expert_load.clone()));
+    }
+    ServingAnswer {
+        model: request.model.name.clone(),
+        phase: "serving",
+        chip: request.chip.name.clone(),
+        fabric: request.fabric.name.clone(),
+        number_type: request.type_in_use(),
+        load: asked.trace.is_empty().then(|| asked.load.unwrap_or_else(|| point.load())),
+        lengths: asked.lengths,
+        chunk_tokens: asked.chunk,
+        deployment: point.deployment,
+        ttft_s: times(&seen.ttft_s),
+        tpot_s,
+        request_rate,
+        tokens_per_s_per_chip,
+        tokens_per_s_per_user: 1.0 / tpot_s.mean,
+        goodput: Goodput {
+            share,
+            request_rate: share * request_rate,
+            tokens_per_s_per_chip: share * tokens_per_s_per_chip,
+        },
+        simulated_requests: count,
+        seed: SEED,
+        closed_form: point,
+        most_requests_per_s: *most_requests_per_s,
+        memory_bytes_per_chip: memory(scope, plan),
+        caveats,
+        provenance: inputs::sources(request),
+    }
+}
+
+/// Memory of a chip that computes answers, with the mean number of sequences.
+fn memory(scope: &SearchScope<'_>, plan: &ParallelPlan) -> MemoryUse {
+    let engine = scope.engine(plan);
+    let sequences = plan.batch_per_chip * f64::from(plan.chips) / engine.count();
+    engine.memory(sequences, scope.lengths.in_decode())
+}
+
+fn times(all: &[f64]) -> RequestTimes {
+    let mut sorted = all.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = |share| quantile(&sorted, share).unwrap_or(0.0);
+    RequestTimes { mean: sorted.iter().sum::<f64>() / sorted.len().max(1) as f64, p50: at(0.5), p99: at(0.99) }
+}

@@ -1,0 +1,124 @@
+//! An engine of a plan: what its steps take, how many sequences it holds, and how it does under a load.
+
+use crate::projection::machine::Machine;
+use crate::projection::ops::Prompts;
+use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::phases::{Held, ServingStep, room, serving_memory, serving_step, tokens_per_step};
+use crate::projection::request::{Infeasible, Request};
+use crate::projection::result::MemoryUse;
+use crate::projection::serving::load::{Lengths, ServingLoad};
+use crate::projection::serving::steady::{self, RequestWork, SteadyState};
+use crate::specs::Scenario;
+
+/// The most sequences that an engine schedules (assumed: the default of vLLM's `--max-num-seqs` on large GPUs).
+pub const MOST_SEQUENCES: f64 = 1024.0;
+
+/// The chip and fabric of a request in steps with prompts and in steps without: the clock may drop under long load.
+#[derive(Debug, Clone)]
+pub struct ServingMachines {
+    /// Of steps with prompts.
+    pub prompts: Machine,
+    /// Of steps of decode alone.
+    pub decode: Machine,
+}
+
+impl ServingMachines {
+    /// The machines of a request, at its central values.
+    ///
+    /// # Errors
+    /// Those of [`Machine::new`].
+    pub fn new(request: &Request) -> Result<Self, Infeasible> {
+        let in_phase = |phase| Machine::new(&Request { phase, ..request.clone() }, Scenario::Nominal);
+        Ok(Self { prompts: in_phase(Phase::Prefill)?, decode: in_phase(Phase::Decode)? })
+    }
+}
+
+/// One of the engines of a plan. All of them are assumed to do the same at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct Engine<'a> {
+    /// Model, chip, fabric and speculation; its phase is decode.
+    pub request: &'a Request,
+    /// The plan of all chips of the engines.
+    pub plan: &'a ParallelPlan,
+    /// Chip and fabric.
+    pub machines: &'a ServingMachines,
+    /// The most prompt tokens of a step.
+    pub chunk: f64,
+}
+
+impl Engine<'_> {
+    /// Engines of the plan.
+    pub fn count(&self) -> f64 {
+        f64::from(self.plan.dp) * f64::from(self.plan.pp)
+    }
+
+    /// Time of a step in seconds.
+    pub fn step(&self, sequences: f64, kv_len: f64, prompts: Option<Prompts>) -> f64 {
+        let machine = if prompts.is_some() { &self.machines.prompts } else { &self.machines.decode };
+        serving_step(self.request, self.plan, machine, &ServingStep { sequences, kv_len, prompts }).get()
+    }
+
+    /// Sequences of `length` tokens that it holds at most; below 1 where it holds none.
+    pub fn most(&self, length: f64) -> f64 {
+        room(self.request, self.plan, &self.machines.decode, &self.held(0.0, length)).floor().min(MOST_SEQUENCES)
+    }
+
+    /// Memory of a chip with so many sequences of `length` tokens on each engine.
+    pub fn memory(&self, sequences: f64, length: f64) -> MemoryUse {
+        serving_memory(self.request, self.plan, &self.machines.decode, &self.held(sequences, length))
+    }
+
+    fn held(&self, sequences: f64, length: f64) -> Held {
+        Held { sequences, length, pass_tokens: self.chunk + MOST_SEQUENCES }
+    }
+
+    /// What a request is to it.
+    pub fn work(&self, lengths: &Lengths) -> RequestWork {
+        let steps = (lengths.output - 1.0).max(0.0) / tokens_per_step(self.request);
+        RequestWork { prompt: lengths.computed(), steps, chunk: self.chunk, spread: lengths.spread }
+    }
+
+    /// The time of its steps for requests of these lengths, from sequences and prompt tokens.
+    pub fn step_time(&self, lengths: &Lengths) -> impl Fn(f64, f64) -> f64 {
+        let work = self.work(lengths);
+        let tokens = work.chunk_tokens();
+        let before = lengths.before() + (work.chunks() - 1.0) / 2.0 * tokens;
+        let kv_len = lengths.in_decode();
+        move |sequences: f64, in_prompts: f64| {
+            let prompts = Prompts { count: in_prompts / tokens, tokens, before };
+            self.step(sequences, kv_len, (in_prompts > 0.0).then_some(prompts))
+        }
+    }
+
+    /// Its share of a load in the steady state; `None` if it cannot keep up, or has no memory for a request.
+    ///
+    /// Clients are spread as evenly as whole ones can be, and the fullest engine sets the pace.
+    pub fn steady(&self, load: ServingLoad, lengths: &Lengths) -> Option<SteadyState> {
+        let (work, step) = (self.work(lengths), self.step_time(lengths));
+        let most = self.most(lengths.reserved());
+        if most < 1.0 {
+            return None;
+        }
+        match load {
+            ServingLoad::RequestRate(rate) => steady::open(&step, &work, rate / self.count(), most),
+            ServingLoad::Concurrency(clients) => {
+                let (mean, fullest) = (clients / self.count(), (clients / self.count()).ceil());
+                // Those for whom there is no memory wait.
+                let inside = fullest.min(most);
+                let state = steady::closed(&step, &work, inside);
+                let waiting_s = (fullest - inside) / state.request_rate;
+                let request_rate = state.request_rate * mean / fullest;
+                Some(SteadyState { request_rate, ttft_s: state.ttft_s + waiting_s, ..state })
+            }
+        }
+    }
+
+    /// Requests per second of all engines that are never out of work; 0 where there is no memory for one.
+    pub fn capacity(&self, lengths: &Lengths) -> f64 {
+        let most = self.most(lengths.reserved());
+        if most < 1.0 {
+            return 0.0;
+        }
+        steady::capacity(&self.step_time(lengths), &self.work(lengths), most) * self.count()
+    }
+}

@@ -1,0 +1,207 @@
+//! All disaggregated deployments: sizes of workers, their plans, and how many of each.
+//!
+//! Of the plans for prompts only those count that no other beats in both the time of a prompt and prompts per chip, of those
+//! for answers only those that are on the front of time per token against answers per chip at some batch. All pairs of
+//! these are tried, with the chips shared in several ways.
+
+use rayon::prelude::*;
+
+use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::request::{Infeasible, Pins, Request};
+use crate::projection::serving::deployment::ServingPoint;
+use crate::projection::serving::disaggregated::{DecodeWorker, Pair, PrefillWorker, transfer_s};
+use crate::projection::serving::engine::Engine;
+use crate::projection::serving::load::{Lengths, ServingLoad, WorkerPins};
+use crate::projection::serving::search::{SearchScope, splits};
+
+/// Ways in which the chips are shared that are tried.
+const SHARES: u32 = 12;
+
+/// All points under the load of the scope, or under every one.
+///
+/// # Errors
+/// [`Infeasible`]: no worker fits into the chips or into memory.
+pub fn disaggregated(
+    scope: &SearchScope<'_>,
+    prefill: &WorkerPins,
+    decode: &WorkerPins,
+) -> Result<Vec<ServingPoint>, Infeasible> {
+    let all = pairs(scope, prefill, decode)?;
+    let points = |(pair, plan): &(OwnedPair, ParallelPlan)| {
+        let engine = scope.engine(plan);
+        let loads = scope.load.map_or_else(|| every_load(&pair.borrow()), |load| vec![load]);
+        loads.into_iter().filter_map(|load| pair.borrow().under(&engine, load, scope.lengths)).collect::<Vec<_>>()
+    };
+    Ok(all.par_iter().flat_map_iter(points).collect())
+}
+
+/// The most requests per second that any of them answers.
+///
+/// # Errors
+/// Those of [`disaggregated`].
+pub fn most_requests(scope: &SearchScope<'_>, prefill: &WorkerPins, decode: &WorkerPins) -> Result<f64, Infeasible> {
+    let all = pairs(scope, prefill, decode)?;
+    Ok(all.iter().map(|(pair, _)| pair.borrow().capacity()).fold(0.0, f64::max))
+}
+
+/// A pair that owns its workers.
+struct OwnedPair {
+    prefill: PrefillWorker,
+    prefill_workers: u32,
+    decode: DecodeWorker,
+    decode_workers: u32,
+    transfer_s: f64,
+}
+
+impl OwnedPair {
+    fn borrow(&self) -> Pair<'_> {
+        let Self { prefill, prefill_workers, decode, decode_workers, transfer_s } = self;
+        Pair {
+            prefill,
+            prefill_workers: *prefill_workers,
+            decode,
+            decode_workers: *decode_workers,
+            transfer_s: *transfer_s,
+        }
+    }
+}
+
+fn pairs(
+    scope: &SearchScope<'_>,
+    prefill: &WorkerPins,
+    decode: &WorkerPins,
+) -> Result<Vec<(OwnedPair, ParallelPlan)>, Infeasible> {
+    let chips = scope.request.chips;
+    let of_prompts = front_of_prompts(workers(scope, prefill, PrefillWorker::new)?);
+    let of_answers = front_of_answers(workers(scope, decode, DecodeWorker::new)?);
+    let mut all = Vec::new();
+    for prompts in &of_prompts {
+        let engine = scope.engine(&prompts.plan);
+        for answers in &of_answers {
+            let transfer_s = transfer_s(&engine, &answers.plan, scope.lengths);
+            for (prefill_workers, decode_workers) in
+                counts(chips, (prompts.plan.chips, prefill.workers), (answers.plan.chips, decode.workers))
+            {
+                let (prefill, decode) = (*prompts, answers.clone());
+                let pair = OwnedPair { prefill, prefill_workers, decode, decode_workers, transfer_s };
+                all.push((pair, prompts.plan));
+            }
+        }
+    }
+    let reason = || {
+        format!(
+            "no workers for prompts and for answers fit side by side into {chips} chips; use more chips or leave out degrees"
+        )
+    };
+    if all.is_empty() { Err(Infeasible::Split { chips, reason: reason() }) } else { Ok(all) }
+}
+
+/// Workers of all sizes and plans that have memory for a request.
+fn workers<T: Send>(
+    scope: &SearchScope<'_>,
+    pins: &WorkerPins,
+    new: impl Fn(&Engine<'_>, &Lengths) -> Option<T> + Sync,
+) -> Result<Vec<T>, Infeasible> {
+    let WorkerPins { tp, dp, ep, .. } = *pins;
+    let (mut plans, mut why) = (Vec::new(), None);
+    for chips in sizes(scope, pins) {
+        let pins = Pins { tp, dp, ep, pp: Some(1), ..scope.request.pins };
+        match splits(&Request { chips, pins, ..scope.request.clone() }) {
+            Ok(of_size) => plans.extend(of_size),
+            Err(reason) => why = Some(reason),
+        }
+    }
+    if let (true, Some(why)) = (plans.is_empty(), why) {
+        return Err(why);
+    }
+    Ok(plans.par_iter().filter_map(|plan| new(&scope.engine(plan), scope.lengths)).collect())
+}
+
+/// Chips of a worker: what its degrees multiply to, or one, three and five times powers of two.
+fn sizes(scope: &SearchScope<'_>, pins: &WorkerPins) -> Vec<u32> {
+    let chips = scope.request.chips;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a small whole number, checked on load"
+    )]
+    let dies = scope.machines.decode.dies as u32;
+    if let (Some(tp), Some(dp)) = (pins.tp, pins.dp) {
+        return vec![tp.saturating_mul(dp).div_ceil(dies)];
+    }
+    let most = chips / pins.workers.unwrap_or(1).max(1);
+    let mut sizes: Vec<u32> = [1, 3, 5]
+        .into_iter()
+        .flat_map(|factor| (0..20).map(move |power| factor << power))
+        .filter(|size| *size < chips && *size <= most && (size.is_power_of_two() || *size >= 48))
+        .collect();
+    sizes.sort_unstable();
+    sizes
+}
+
+/// Numbers of workers of both kinds that the chips have room for.
+fn counts(chips: u32, prefill: (u32, Option<u32>), decode: (u32, Option<u32>)) -> Vec<(u32, u32)> {
+    let rest = |used: u32, size: u32| chips.saturating_sub(used) / size.max(1);
+    let fits = |(prompts, answers): &(u32, u32)| {
+        let used = u64::from(*prompts) * u64::from(prefill.0) + u64::from(*answers) * u64::from(decode.0);
+        *prompts > 0 && *answers > 0 && used <= u64::from(chips)
+    };
+    let most = rest(prefill.0, decode.0);
+    let list: Vec<(u32, u32)> = match (prefill.1, decode.1) {
+        (Some(prompts), Some(answers)) => vec![(prompts, answers)],
+        (Some(prompts), None) => vec![(prompts, rest(prompts.saturating_mul(prefill.0), decode.0))],
+        (None, Some(answers)) => vec![(rest(answers.saturating_mul(decode.0), prefill.0), answers)],
+        (None, None) => (1..=SHARES)
+            .map(|share| (most * share).div_ceil(SHARES))
+            .map(|answers| (rest(answers * decode.0, prefill.0), answers))
+            .collect(),
+    };
+    let mut list: Vec<(u32, u32)> = list.into_iter().filter(fits).collect();
+    list.dedup();
+    list
+}
+
+/// Those that no other beats in both the time of a prompt and prompts per chip.
+fn front_of_prompts(mut all: Vec<PrefillWorker>) -> Vec<PrefillWorker> {
+    all.sort_by(|a, b| a.alone_s.total_cmp(&b.alone_s).then(b.most_per_chip().total_cmp(&a.most_per_chip())));
+    let mut best = 0.0;
+    all.retain(|worker| {
+        let better = worker.most_per_chip() > best * 1.02;
+        if better {
+            best = worker.most_per_chip();
+        }
+        better
+    });
+    all
+}
+
+/// Those that are on the front of time per step against answers per chip at some number of sequences.
+fn front_of_answers(all: Vec<DecodeWorker>) -> Vec<DecodeWorker> {
+    let mut points: Vec<(f64, f64, usize)> = all
+        .iter()
+        .enumerate()
+        .flat_map(|(index, worker)| worker.points().map(move |(_, time, rate)| (time, rate, index)))
+        .collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    let (mut best, mut kept) = (0.0, vec![false; all.len()]);
+    for (_, rate, index) in points {
+        if rate > best * 1.02 {
+            best = rate;
+            kept[index] = true;
+        }
+    }
+    all.into_iter().zip(kept).filter_map(|(worker, keep)| keep.then_some(worker)).collect()
+}
+
+/// Rates at which the engines of answers hold each computed number of sequences, as far as prompts keep up.
+fn every_load(pair: &Pair<'_>) -> Vec<ServingLoad> {
+    let chips = f64::from(pair.decode_workers) * f64::from(pair.decode.plan.chips);
+    let most = pair.capacity();
+    pair.decode
+        .points()
+        .map(|(_, _, per_chip)| per_chip * chips)
+        .chain([0.9 * most])
+        .filter(|rate| *rate < most)
+        .map(ServingLoad::RequestRate)
+        .collect()
+}
