@@ -16,7 +16,7 @@ pub struct ClosedLoad {
     pub first_wave: f64,
 }
 
-/// ClosedTimes of steps, in seconds.
+/// Times of steps, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClosedTimes {
     /// A step of decode with the requests that run.

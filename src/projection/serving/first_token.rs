@@ -14,7 +14,7 @@ pub struct PromptLoad {
     pub first_wave: f64,
 }
 
-/// PromptTimes, in seconds.
+/// Times of prompts, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PromptTimes {
     /// Time per token of decode with the requests of a worker.
