@@ -142,7 +142,8 @@ async function update() {
     byId("answer").setAttribute("aria-busy", "false");
     return;
   }
-  if (answer === undefined) return;
+  // A newer question may still wait for a record's text: its answer is to come.
+  if (answer === undefined || mine !== updates) return;
   const read = JSON.parse(answer);
   figures(read);
   sections = read.sections ?? { html: "" };
