@@ -7,7 +7,7 @@
 //! 2. [`engine`]: the engines of a plan, whose steps are those of [`phases`](crate::projection::phases).
 //! 3. [`step_table`], [`simulate`]: the same engines request by request.
 //! 4. [`deployment`]: one plan under a load; [`disaggregated`]: two. [`search`], [`worker_search`]: all of them, and the front.
-//! 5. [`question`], [`answer`], [`simulated`] (the chosen deployment request by request): what `supernode project --phase serving` says.
+//! 5. [`question`], [`answer`](mod@answer), [`simulated`] (the chosen deployment request by request): what `supernode project --phase serving` says.
 
 pub mod aggregated;
 pub mod answer;
