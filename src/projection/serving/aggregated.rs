@@ -3,6 +3,8 @@
 //! Requests are in flight all the time: as one ends, the next one starts. While a request decodes, each of the others
 //! starts once, so that a lifetime holds `concurrency` prompts and `output_len` steps, however they take turns.
 
+use crate::projection::serving::first_token::prompts_before;
+
 /// The load of one group of chips.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ClosedLoad {
@@ -43,8 +45,7 @@ pub struct ClosedMeans {
 /// Means over a long run.
 ///
 /// - Of the prompts that start during a request's lifetime, those before it in the queue delay its first token, the
-///   others its decode. The queue is that of random arrivals (Pollaczek and Khinchine: `utilisation / 2` prompts over the
-///   idle share), bounded by half of all requests. Of those that start at once, half wait before a request.
+///   others its decode.
 /// - Requests beyond the capacity wait for a place: `(concurrency - capacity) / capacity` lifetimes.
 pub fn steady(load: &ClosedLoad, times: &ClosedTimes) -> ClosedMeans {
     let running = load.concurrency.min(load.capacity).max(1.0);
@@ -52,9 +53,7 @@ pub fn steady(load: &ClosedLoad, times: &ClosedTimes) -> ClosedMeans {
     let others = (running - 1.0).max(0.0);
     let prompts_s = others * times.packed_s;
     let lifetime_s = times.prefill_s + prompts_s + steps * times.decode_s;
-    let utilisation = (running * times.packed_s / lifetime_s).min(1.0);
-    let queued = (utilisation / 2.0 / (1.0 - utilisation).max(1e-9)).min(others / 2.0);
-    let waiting = load.first_wave * others / 2.0 + (1.0 - load.first_wave) * queued;
+    let waiting = prompts_before(running * times.packed_s / lifetime_s, others, load.first_wave);
     let before_s = waiting * times.packed_s;
     let tpot_s = times.decode_s + (prompts_s - before_s) / steps;
     // A prompt arrives in the middle of a step.

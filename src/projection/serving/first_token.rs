@@ -27,19 +27,24 @@ pub struct PromptTimes {
     pub request_s: f64,
 }
 
+/// Prompts before one's own in the queue, of `others` requests: those of random arrivals (Pollaczek and Khinchine:
+/// `utilisation / 2` over the idle share), bounded by half of all, and half of those that start at once.
+pub(super) fn prompts_before(utilisation: f64, others: f64, first_wave: f64) -> f64 {
+    let used = utilisation.min(1.0);
+    let queued = (used / 2.0 / (1.0 - used).max(1e-9)).min(others / 2.0);
+    first_wave * others / 2.0 + (1.0 - first_wave) * queued
+}
+
 /// Mean time to the first token, in seconds.
 ///
-/// - The prompts before a request are those of random arrivals (`utilisation / 2` over the idle share), and half of those
-///   that start at once.
+/// - It waits for the prompts before it.
 /// - Where the workers cannot prefill as fast as requests end, requests wait for them: `concurrency` prompts per lifetime.
 pub fn first_token(load: &PromptLoad, times: &PromptTimes) -> f64 {
     let packed_s = times.packed_s / load.prefill_lanes.max(1.0);
     let decode_s = load.output_len * times.token_s;
     let others = (load.concurrency - 1.0).max(0.0);
     let lifetime_s = times.request_s + times.prefill_s + decode_s;
-    let utilisation = (load.concurrency * packed_s / lifetime_s).min(1.0);
-    let queued = (utilisation / 2.0 / (1.0 - utilisation).max(1e-9)).min(others / 2.0);
-    let waiting = load.first_wave * others / 2.0 + (1.0 - load.first_wave) * queued;
+    let waiting = prompts_before(load.concurrency * packed_s / lifetime_s, others, load.first_wave);
     let served_s = times.request_s + times.prefill_s + waiting * packed_s;
     served_s.max(load.concurrency * packed_s - decode_s)
 }

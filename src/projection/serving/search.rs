@@ -12,7 +12,7 @@ use crate::projection::serving::load::{Lengths, ServingLoad};
 /// Growth of the clients of an engine from one to the next that is searched.
 const GROWTH: f64 = 1.25;
 
-/// A point of the front has so many times the tokens per second and chip of the one before it, at least.
+/// A point of a front gains so many times as much as the one before it, at least.
 const GAIN: f64 = 1.02;
 
 /// What is searched on which chips.
@@ -101,19 +101,24 @@ fn every_load(engine: &Engine<'_>, lengths: &Lengths) -> Vec<ServingLoad> {
 
 /// The Pareto front: points that no other beats in both tokens per second of a user and of a chip, the fastest for a user
 /// first.
-pub fn pareto(mut points: Vec<ServingPoint>) -> Vec<ServingPoint> {
-    points.sort_by(|a, b| {
-        b.tokens_per_s_per_user
-            .total_cmp(&a.tokens_per_s_per_user)
-            .then(b.tokens_per_s_per_chip.total_cmp(&a.tokens_per_s_per_chip))
+pub fn pareto(points: Vec<ServingPoint>) -> Vec<ServingPoint> {
+    front(points, |point| (-point.tokens_per_s_per_user, point.tokens_per_s_per_chip))
+}
+
+/// Those that no other beats in both what they cost and what they gain, the cheapest first.
+pub(super) fn front<T>(mut all: Vec<T>, cost_and_gain: impl Fn(&T) -> (f64, f64)) -> Vec<T> {
+    all.sort_by(|a, b| {
+        let ((cost, gain), (other_cost, other_gain)) = (cost_and_gain(a), cost_and_gain(b));
+        cost.total_cmp(&other_cost).then(other_gain.total_cmp(&gain))
     });
     let mut best = 0.0;
-    points.retain(|point| {
-        let better = point.tokens_per_s_per_chip > best * GAIN;
-        if better {
-            best = point.tokens_per_s_per_chip;
+    all.retain(|one| {
+        let (_, gain) = cost_and_gain(one);
+        let is_better = gain > best * GAIN;
+        if is_better {
+            best = gain;
         }
-        better
+        is_better
     });
-    points
+    all
 }

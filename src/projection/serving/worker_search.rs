@@ -12,7 +12,7 @@ use crate::projection::serving::deployment::ServingPoint;
 use crate::projection::serving::disaggregated::{DecodeWorker, Pair, PrefillWorker, transfer_s};
 use crate::projection::serving::engine::Engine;
 use crate::projection::serving::load::{Lengths, ServingLoad, WorkerPins};
-use crate::projection::serving::search::{SearchScope, splits};
+use crate::projection::serving::search::{SearchScope, front, splits};
 
 /// Ways in which the chips are shared that are tried.
 const SHARES: u32 = 12;
@@ -162,33 +162,20 @@ fn counts(chips: u32, prefill: (u32, Option<u32>), decode: (u32, Option<u32>)) -
 }
 
 /// Those that no other beats in both the time of a prompt and prompts per chip.
-fn front_of_prompts(mut all: Vec<PrefillWorker>) -> Vec<PrefillWorker> {
-    all.sort_by(|a, b| a.alone_s.total_cmp(&b.alone_s).then(b.most_per_chip().total_cmp(&a.most_per_chip())));
-    let mut best = 0.0;
-    all.retain(|worker| {
-        let better = worker.most_per_chip() > best * 1.02;
-        if better {
-            best = worker.most_per_chip();
-        }
-        better
-    });
-    all
+fn front_of_prompts(all: Vec<PrefillWorker>) -> Vec<PrefillWorker> {
+    front(all, |worker| (worker.alone_s, worker.most_per_chip()))
 }
 
 /// Those that are on the front of time per step against answers per chip at some number of sequences.
 fn front_of_answers(all: Vec<DecodeWorker>) -> Vec<DecodeWorker> {
-    let mut points: Vec<(f64, f64, usize)> = all
+    let points: Vec<(f64, f64, usize)> = all
         .iter()
         .enumerate()
         .flat_map(|(index, worker)| worker.points().map(move |(_, time, rate)| (time, rate, index)))
         .collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
-    let (mut best, mut kept) = (0.0, vec![false; all.len()]);
-    for (_, rate, index) in points {
-        if rate > best * 1.02 {
-            best = rate;
-            kept[index] = true;
-        }
+    let mut kept = vec![false; all.len()];
+    for (.., index) in front(points, |(time, rate, _)| (*time, *rate)) {
+        kept[index] = true;
     }
     all.into_iter().zip(kept).filter_map(|(worker, keep)| keep.then_some(worker)).collect()
 }

@@ -4,12 +4,10 @@ use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::{ParallelPlan, Phase};
 use crate::projection::phases::{evaluate, over_bytes};
 use crate::projection::request::{Request, Workload};
+use crate::projection::serving::load::DEFAULT_CHUNK_TOKENS as CHUNK_TOKENS;
 use crate::projection::validation::silicon::deployment::{MeasuredDeployment, Unexpressed, Worker};
 use crate::projection::validation::silicon::row::Sharing;
 use crate::specs::Scenario;
-
-/// Prompt tokens of a pass in which several prompts are computed at once, and the longest chunk of one.
-const CHUNK_TOKENS: f64 = 8192.0;
 
 /// What one step takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]

@@ -10,6 +10,7 @@ use crate::projection::validation::silicon::deployment::{DeploymentFacts, Unexpr
 use crate::projection::validation::silicon::predict::{Prediction, Profile, predict};
 use crate::projection::validation::silicon::row::Row;
 use crate::specs::{Framework, SpecError};
+use crate::statistics::median;
 
 /// A row with what the model says of it.
 #[derive(Debug, Clone, Serialize)]
@@ -232,10 +233,5 @@ pub(super) fn figures(errors: impl Iterator<Item = f64>) -> ErrorFigures {
 
 fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
-    let upper = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        count if count % 2 == 1 => values[upper],
-        _ => f64::midpoint(values[upper - 1], values[upper]),
-    }
+    median(&values).unwrap_or(0.0)
 }
