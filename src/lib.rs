@@ -56,6 +56,7 @@ mod files;
 pub mod kernels;
 #[cfg(feature = "gpu")]
 pub mod measure;
+pub mod operators;
 mod printable;
 pub mod projection;
 pub mod record;

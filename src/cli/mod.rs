@@ -18,6 +18,9 @@ mod interrupt;
 mod man;
 #[cfg(feature = "gpu")]
 mod measure;
+#[cfg(feature = "parquet")]
+mod operators;
+mod operators_flag;
 mod output;
 mod parse;
 mod progress;
@@ -91,6 +94,8 @@ enum Command {
     Project(Box<project::Args>),
     Fabric(fabric::Args),
     Validate(validate::Args),
+    #[cfg(feature = "parquet")]
+    Operators(operators::Args),
     Explain(Box<explain::Args>),
     Claims(claims::Args),
     Sweep(sweep::Args),
@@ -125,6 +130,8 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Project(args) => project::run(&args),
         Command::Fabric(args) => fabric::run(&args),
         Command::Validate(args) => validate::run(&args),
+        #[cfg(feature = "parquet")]
+        Command::Operators(args) => operators::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Claims(args) => claims::run(&args),
         Command::Sweep(args) => sweep::run(&args),

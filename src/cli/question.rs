@@ -6,6 +6,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use crate::cli::error::Error;
 use crate::cli::expert_load::ExpertLoadFlag;
+use crate::cli::operators_flag::OperatorsFlag;
 use crate::cli::parse::{self, flag_enum};
 use crate::projection::catalogue::Subject;
 use crate::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC, TABLE_PHASES};
@@ -179,6 +180,8 @@ pub(super) struct QuestionArgs {
     /// Memory per chip, in GB (1e9 bytes), instead of the specified or assumed one
     #[arg(long, value_name = "GB", value_parser = parse::positive)]
     chip_memory_gb: Option<f64>,
+    #[command(flatten)]
+    operators: OperatorsFlag,
 }
 
 fn pipeline_parser() -> impl TypedValueParser<Value = PipelineSchedule> {
@@ -320,6 +323,10 @@ impl QuestionArgs {
         if let Some(gb) = self.chip_memory_gb {
             chip.set_capacity(gb * 1e9);
         }
+        if self.operators.is_given() && record.is_some() {
+            return Err(Error::Input("a record and --operators exclude each other: leave one of them out".to_owned()));
+        }
+        self.operators.apply(&mut chip, name)?;
         Ok(chip)
     }
 }

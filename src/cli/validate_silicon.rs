@@ -1,10 +1,12 @@
 //! `supernode validate silicon`: measured deployments compared with what the model says of them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
 use crate::cli::output::{print, print_json};
-use crate::projection::validation::silicon::{self, FrameworkChoice};
+#[cfg(feature = "parquet")]
+use crate::operators::OperatorFile;
+use crate::projection::validation::silicon::{self, DeploymentFacts, FrameworkChoice};
 use crate::report::terminal::silicon as tables;
 
 /// Compare measured serving deployments with the model: errors of the times to first token and per token
@@ -15,12 +17,35 @@ pub(super) struct Args {
     /// Whose fixed times and factors rows have: vllm, sglang, trtllm, a TOML file, or none [default: each row's own]
     #[arg(long)]
     framework: Option<String>,
+    /// Measured operators of others, as `supernode operators import` writes them: each row takes those of its system
+    #[arg(long, value_name = "FILE")]
+    operators: Option<PathBuf>,
     /// Fit the frameworks on these rows, and judge each system and model by fits that have not seen it
     #[arg(long, conflicts_with = "framework")]
     fit: bool,
     /// Print JSON instead of tables
     #[arg(long)]
     json: bool,
+}
+
+/// The built-in facts, with measured operators where they are given.
+#[cfg(feature = "parquet")]
+fn facts(operators: Option<&Path>) -> Result<DeploymentFacts, Error> {
+    let mut facts = DeploymentFacts::new();
+    if let Some(path) = operators {
+        let fail = |error: String| Error::Input(format!("{}: {error}", path.display()));
+        let file = OperatorFile::open(path).map_err(|error| fail(error.to_string()))?;
+        facts.set_operators(&file).map_err(|error| fail(error.to_string()))?;
+    }
+    Ok(facts)
+}
+
+#[cfg(not(feature = "parquet"))]
+fn facts(operators: Option<&Path>) -> Result<DeploymentFacts, Error> {
+    match operators {
+        None => Ok(DeploymentFacts::new()),
+        Some(_) => Err(Error::Input("this build cannot read Parquet; build it with the feature `parquet`".to_owned())),
+    }
 }
 
 /// Runs `supernode validate silicon`.
@@ -32,7 +57,8 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let text = std::fs::read_to_string(&args.file).map_err(|error| Error::Input(format!("{shown}: {error}")))?;
     let rows = silicon::parse(&text).map_err(|reason| Error::Input(format!("{shown}: {reason}")))?;
     let framework = args.framework.as_deref().map_or(Ok(FrameworkChoice::OfRow), FrameworkChoice::named)?;
-    let report = silicon::evaluate(&rows, &framework);
+    let facts = facts(args.operators.as_deref())?;
+    let report = silicon::evaluate(&rows, &framework, &facts);
     if args.fit {
         let fit = silicon::fit(&report.each);
         return if args.json { print_json(&fit) } else { print(&tables::fit(&fit)) };

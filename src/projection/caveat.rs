@@ -23,6 +23,20 @@ pub enum ProjectionCaveat {
         /// The chip.
         chip: String,
     },
+    /// Times of ops are measured ones of others.
+    MeasuredOperators {
+        /// Whose.
+        source: String,
+        /// Half-width of the 90 % band of interpolated times, as a share.
+        spread: f64,
+    },
+    /// Measured operators of one chip tell the shares of another one's roofs.
+    OperatorsOfOther {
+        /// Their system.
+        system: String,
+        /// The chip.
+        chip: String,
+    },
     /// The chip has no unit for the type of the weights, and widens them as it multiplies.
     Widened {
         /// The type that the weights are stored in.
@@ -115,6 +129,14 @@ impl fmt::Display for ProjectionCaveat {
             Self::DegreesCountDies { dies, chip } => {
                 write!(f, "degrees (tp, pp, ep, dp, cp) count dies, {dies} to one {chip}")
             }
+            Self::MeasuredOperators { source, spread } => write!(
+                f,
+                "times of ops are those of measured operators ({source}) where these cover a shape, within {:.0} % between shapes",
+                spread * 100.0
+            ),
+            Self::OperatorsOfOther { system, chip } => {
+                write!(f, "no operator was measured on {chip}: the shares of the roofs are those that {system} reaches")
+            }
             Self::Widened { stored, multiplied, chip } => {
                 let (stored, multiplied) = (stored.name(), multiplied.name());
                 write!(f, "{chip} has no unit for {stored}: its weights are read as {stored}, but multiplied in {multiplied}")
@@ -144,7 +166,7 @@ impl fmt::Display for ProjectionCaveat {
             }
             Self::Extrapolated(ops) => write!(
                 f,
-                "outside the record's shapes, so extrapolated at the nearest utilisation: {}",
+                "outside the measured shapes, so extrapolated at the nearest utilisation: {}",
                 ops.join(", ")
             ),
             Self::Speculation { tokens, acceptance } => {
@@ -227,7 +249,7 @@ mod tests {
             ),
             (
                 ProjectionCaveat::Extrapolated(vec!["router", "sort"]),
-                "outside the record's shapes, so extrapolated at the nearest utilisation: router, sort".to_owned(),
+                "outside the measured shapes, so extrapolated at the nearest utilisation: router, sort".to_owned(),
             ),
             (
                 ProjectionCaveat::LimitIgnored { limit: Seconds::new(0.05), fastest: Seconds::new(0.1234) },

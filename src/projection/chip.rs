@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::operators::{OperatorTables, RankPeaks};
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::costs::Costs;
 use crate::projection::parallel_plan::Phase;
-use crate::specs::{Chip, NumberType, Sourced};
+use crate::specs::{Chip, NumberType, Scenario, Sourced};
 
 /// A chip: peaks, memory, links, fixed costs, and the shares of its peaks that kernels reach. Its JSON holds all of it, so that
 /// a page can ask about a measured chip without reading the record again.
@@ -47,6 +48,9 @@ pub struct ChipModel {
     pub splits_cores: bool,
     /// Measured kernels, where the chip is a record's.
     pub costs: Option<Arc<Costs>>,
+    /// Measured operators of others, where they were given.
+    #[serde(skip)]
+    pub operators: Option<Arc<OperatorTables>>,
     /// Factor on the time of measured kernels: 1 with the band of noise and interpolation.
     pub cost_factor: Sourced,
     /// Share of the roofs that kernels reach.
@@ -118,6 +122,7 @@ impl ChipModel {
             saturating_cores: chip.memory.saturating_cores.clone().unwrap_or_else(saturating_cores),
             splits_cores: chip.splits_cores,
             costs: None,
+            operators: None,
             cost_factor: Sourced::assumed(1.0, 1.0, 1.0, "no measured kernels"),
             efficiency: ByClass {
                 attention: ClassEfficiency {
@@ -135,6 +140,29 @@ impl ChipModel {
             },
             caveats: die_caveat(chip),
         }
+    }
+
+    /// The whole peaks of a die.
+    pub fn rank_peaks(&self, scenario: Scenario) -> RankPeaks {
+        let dies = self.dies.value.max(1.0);
+        RankPeaks {
+            arithmetic: self.peaks.iter().map(|(kind, peak)| (*kind, scenario.rate(peak) / dies)).collect(),
+            memory: scenario.rate(&self.bandwidth) / dies,
+            scale_up: scenario.rate(&self.scale_up) / dies,
+        }
+    }
+
+    /// Takes the times of ops from measured operators wherever they cover a shape; `of_other` names the system that they are
+    /// of, where it is another one's.
+    pub fn set_operators(&mut self, tables: Arc<OperatorTables>, of_other: Option<&str>) {
+        let (spread, source) = (tables.spread, "interpolation of measured operators");
+        self.cost_factor = Sourced::assumed(1.0, 1.0 / (1.0 + spread), 1.0 + spread, source);
+        self.caveats.push(ProjectionCaveat::MeasuredOperators { source: tables.source.clone(), spread });
+        if let Some(system) = of_other {
+            let (system, chip) = (system.to_owned(), self.name.clone());
+            self.caveats.push(ProjectionCaveat::OperatorsOfOther { system, chip });
+        }
+        self.operators = Some(tables);
     }
 
     /// Sets the memory size, in bytes, that the user gave.

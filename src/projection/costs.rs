@@ -34,6 +34,8 @@ pub enum CostOrigin {
     Extrapolated,
     /// The record has no such kernel: roofline over the share that ops of this class reach.
     NotInRecord(Class),
+    /// The measured operators have none like it: roofline over the share that ops of this class reach.
+    NotInTables(Class),
     /// The chip has no record: roofline over the share that ops of this class reach.
     Roofline(Class),
     /// A collective on the fabric of this name.
@@ -48,6 +50,9 @@ impl fmt::Display for CostOrigin {
             Self::Extrapolated => f.write_str("extrapolated: roofline x nearest measured utilisation"),
             Self::NotInRecord(class) => {
                 write!(f, "no such kernel in the record: roofline x share of {}", class.name())
+            }
+            Self::NotInTables(class) => {
+                write!(f, "no such measured operator: roofline x share of {}", class.name())
             }
             Self::Roofline(class) => write!(f, "roofline x share of {}", class.name()),
             Self::Fabric(name) => write!(f, "fabric {name}"),

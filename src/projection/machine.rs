@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::operators::{AskedType, FoundTime, OperatorFamily, OperatorShape, OperatorTables, RankPeaks};
 use crate::projection::chip::{ByClass, ChipModel, ClassEfficiency};
 use crate::projection::costs::Costs;
 use crate::projection::fabric::{Link, rank_links};
@@ -76,6 +77,12 @@ pub struct Machine {
     pub head_positions: f64,
     /// Measured kernels, if the chip comes from a record.
     pub costs: Option<Arc<Costs>>,
+    /// Measured operators of others, if they were given.
+    pub operators: Option<Arc<OperatorTables>>,
+    /// Ranks that the chip's own links join: collectives among these may be measured ones.
+    pub node_ranks: f64,
+    /// The whole peaks of a rank.
+    pub rank_peaks: RankPeaks,
     /// Factor on the time of measured kernels: 1, except where uncertainty is drawn.
     pub cost_factor: f64,
     /// Factor on the load of the hottest rank: 1, except where uncertainty is drawn.
@@ -139,6 +146,9 @@ impl Machine {
             capacity: Bytes::new(chip.capacity.value * chip.usable.value / dies),
             head_positions: if request.phase == Phase::Training { f64::INFINITY } else { 1.0 },
             costs: chip.costs.clone(),
+            operators: chip.operators.clone(),
+            node_ranks: node_ranks(request, dies),
+            rank_peaks: chip.rank_peaks(scenario),
             cost_factor: scenario.time(&chip.cost_factor),
             skew: request.workload.skew,
             wire_factors: WireFactors { dispatch: 1.0, combine: 1.0 },
@@ -147,6 +157,14 @@ impl Machine {
 
     /// Time of an op by resource.
     pub fn op(&self, op: &Op) -> OpTime {
+        if let Some(found) = self.tabled(op) {
+            let time = Seconds::new(found.time_s * self.cost_factor);
+            return if found.by_arithmetic {
+                OpTime { compute: time, ..OpTime::default() }
+            } else {
+                OpTime { memory: time, ..OpTime::default() }
+            };
+        }
         if let (Some(costs), Some(shape)) = (&self.costs, &op.kernel)
             && let Some(time) = costs.time(shape, op, self.number_type, self.cost_factor)
         {
@@ -155,6 +173,22 @@ impl Machine {
         let roofs = self.class(op.class);
         let compute = if op.flop > Flop::ZERO { op.flop / (roofs.compute * op.peak) } else { Seconds::ZERO };
         OpTime { compute, memory: op.bytes / roofs.memory, launch: self.launch }
+    }
+
+    /// What measured operators say of an op, its launch included; `None` where there are none, or none like it.
+    pub fn tabled(&self, op: &Op) -> Option<FoundTime> {
+        let (tables, asked) = (self.operators.as_ref()?, op.tabled?);
+        let found = tables.time(&asked.shape, asked.types, &self.rank_peaks)?;
+        Some(FoundTime { time_s: found.time_s * asked.share, ..found })
+    }
+
+    /// The measured time of an all-reduce over neighbours of a node; `None` where no table has it.
+    pub fn tabled_all_reduce(&self, ranks: f64, bytes: Bytes) -> Option<Seconds> {
+        let tables = self.operators.as_ref().filter(|_| ranks <= self.node_ranks)?;
+        let shape = OperatorShape::new(OperatorFamily::AllReduce, &[ranks, bytes.get() / 2.0]);
+        let types = AskedType { weight_bytes: 2.0, operand_bytes: 2.0 };
+        let found = tables.time(&shape, types, &self.rank_peaks)?;
+        Some(Seconds::new(found.time_s * self.cost_factor))
     }
 
     /// The roofs of a class.
@@ -236,6 +270,12 @@ fn eight_bits(chip: &ChipModel) -> Option<NumberType> {
 fn share(chip: &ChipModel, scenario: Scenario, own: NumberType, of: NumberType) -> f64 {
     let peak = |kind: NumberType| chip.peaks.get(&kind).map(|peak| scenario.rate(peak));
     peak(own).zip(peak(of)).map_or(1.0, |(own, of)| own / of)
+}
+
+/// Ranks of the innermost tier, where the chip's own links serve it.
+fn node_ranks(request: &Request, dies: f64) -> f64 {
+    let tier = request.fabric.tiers.first().filter(|tier| tier.bandwidth_bytes_per_s.is_none() && dies <= 1.0);
+    tier.map_or(0.0, |tier| tier.chips as f64)
 }
 
 /// Tiers as ranks see them. A fabric's file knows the dies of the chip that it was built for. On another chip of

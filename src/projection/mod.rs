@@ -35,6 +35,8 @@ pub mod machine;
 pub mod memory;
 pub mod on_network;
 pub mod op;
+#[cfg(feature = "parquet")]
+pub mod operator_source;
 mod operators;
 pub mod ops;
 mod parallel;
@@ -47,6 +49,7 @@ pub mod request;
 pub mod result;
 pub mod schedule;
 pub mod serving;
+pub mod tabled;
 pub mod terms;
 pub mod timeline;
 pub mod uncertainty;

@@ -1,5 +1,6 @@
 //! One operator on one rank: its work, its roofs, and the key of its measured cost.
 
+use crate::projection::tabled::TabledOperator;
 use crate::projection::terms::Term;
 use crate::units::{Bytes, Flop, Seconds};
 
@@ -90,6 +91,8 @@ pub struct Op {
     pub peak: f64,
     /// The record's kernel that is this op, if any.
     pub kernel: Option<MeasuredShape>,
+    /// The measured operator of others that is this op, or has it as a part.
+    pub tabled: Option<TabledOperator>,
 }
 
 /// Time of an op: what the cores need, what the memory needs, and what it costs besides both.

@@ -1,5 +1,6 @@
 //! The ops of the layer that sets the pace: time, work, what binds each, and where its cost comes from.
 
+use crate::operators::Coverage;
 use crate::projection::costs::CostOrigin;
 use crate::projection::machine::Machine;
 use crate::projection::op::Op;
@@ -49,6 +50,14 @@ fn operator(op: &Op, machine: &Machine) -> Operator {
 }
 
 fn cost(op: &Op, machine: &Machine) -> CostOrigin {
+    if machine.operators.is_some() {
+        let found = machine.tabled(op).map(|found| match found.coverage {
+            Coverage::Measured => CostOrigin::Measured,
+            Coverage::Interpolated => CostOrigin::Interpolated,
+            Coverage::Extrapolated => CostOrigin::Extrapolated,
+        });
+        return found.unwrap_or(CostOrigin::NotInTables(op.class));
+    }
     let Some(costs) = &machine.costs else { return CostOrigin::Roofline(op.class) };
     let measured = op.kernel.as_ref().and_then(|shape| costs.origin(shape, machine.number_type));
     measured.unwrap_or(CostOrigin::NotInRecord(op.class))

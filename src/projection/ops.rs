@@ -13,6 +13,7 @@ mod recurrence;
 mod scope;
 
 use crate::projection::op::{Class, MeasuredShape, Op};
+use crate::projection::tabled::TabledOperator;
 use crate::projection::terms::Term;
 use crate::specs::{Mixer, Model};
 use crate::units::{Bytes, Flop};
@@ -43,7 +44,9 @@ pub fn head(scope: &Scope<'_>, rows: f64) -> Op {
     let bytes = hidden * vocab * scope.widths.head + rows * (hidden + 2.0 * vocab) * act;
     let kernel = Some(MeasuredShape::Matmul { name: "down", experts: 1.0, rows, k: hidden, n: vocab });
     let (flop, bytes) = (Flop::new(2.0 * rows * hidden * vocab), Bytes::new(bytes));
-    Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak: 1.0, kernel }
+    let stored = Stored { weight: scope.widths.head, operand: act, peak: 1.0 };
+    let tabled = Some(TabledOperator::gemm(stored, [rows, hidden, vocab]));
+    Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak: 1.0, kernel, tabled }
 }
 
 /// Useful FLOP per token: two per weight that it meets (the embedding is a look-up), plus attention over `context` keys

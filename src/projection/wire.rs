@@ -101,8 +101,9 @@ fn group_all_reduce(size: f64, tokens: f64, scope: &Scope<'_>, machine: &Machine
     if size <= 1.0 {
         return Seconds::ZERO;
     }
-    let bytes = tokens * scope.model.hidden as f64 * machine.widths.activation;
-    all_reduce(&machine.links, Group { size, stride: 1.0 }, Bytes::new(bytes))
+    let bytes = Bytes::new(tokens * scope.model.hidden as f64 * machine.widths.activation);
+    let modelled = || all_reduce(&machine.links, Group { size, stride: 1.0 }, bytes);
+    machine.tabled_all_reduce(size, bytes).unwrap_or_else(modelled)
 }
 
 /// What context parallelism moves around attention. Prefill and training gather keys and values of the whole sequence:

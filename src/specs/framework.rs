@@ -31,6 +31,24 @@ pub struct Framework {
     pub request_s: Sourced,
     /// Share of a benchmark's requests that wait as the first ones do, which start all at once.
     pub first_wave: Sourced,
+    /// The same beside measured operators, in place of shares of the roofs.
+    pub with_operators: FrameworkTimes,
+}
+
+/// What a framework adds to measured operators: the values of [`Framework`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameworkTimes {
+    /// Fixed time of a step of decode, seconds.
+    pub step_s: Sourced,
+    /// Fixed time of an op when prompts are computed, seconds.
+    pub prompt_op_s: Sourced,
+    /// Time of the work on prompts over that of the operators.
+    pub prompt_factor: Sourced,
+    /// Fixed time of a request before its first token, seconds.
+    pub request_s: Sourced,
+    /// Share of a benchmark's requests that wait as the first ones do.
+    pub first_wave: Sourced,
 }
 
 impl Framework {
@@ -59,14 +77,22 @@ impl Framework {
                 return Err(bad(file, field, value.value, remedy));
             }
         }
-        if framework.first_wave.value > 1.0 {
-            return Err(bad(file, "first_wave", framework.first_wave.value, "a share is at most 1"));
+        for wave in [&framework.first_wave, &framework.with_operators.first_wave] {
+            if wave.value > 1.0 {
+                return Err(bad(file, "first_wave", wave.value, "a share is at most 1"));
+            }
         }
         Ok(framework)
     }
 
-    fn values(&self) -> [(&'static str, &Sourced); 5] {
+    fn values(&self) -> [(&'static str, &Sourced); 10] {
+        let with = &self.with_operators;
         [
+            ("with_operators.step_s", &with.step_s),
+            ("with_operators.prompt_op_s", &with.prompt_op_s),
+            ("with_operators.prompt_factor", &with.prompt_factor),
+            ("with_operators.request_s", &with.request_s),
+            ("with_operators.first_wave", &with.first_wave),
             ("step_s", &self.step_s),
             ("prompt_op_s", &self.prompt_op_s),
             ("prompt_factor", &self.prompt_factor),

@@ -63,6 +63,7 @@ impl ChipModel {
                 "noise of the samples and leave-one-out error of the interpolation",
             ),
             costs: Some(Arc::new(costs)),
+            operators: None,
             efficiency,
             caveats,
         })

@@ -3,9 +3,11 @@
 //! Where an indexer chooses, it scores all cached entries first, and attention reads those that it chose. Indexers and
 //! compressors are whole on every rank of a tensor-parallel group, as vLLM and SGLang have them.
 
+use crate::operators::OperatorFamily;
 use crate::projection::op::{Class, MeasuredShape, Op};
 use crate::projection::ops::reach::{cache_elements, entries_read, index_key_bytes, keys, mean_keys, mean_scored};
 use crate::projection::ops::scope::{Context, Product, Scope};
+use crate::projection::tabled::TabledOperator;
 use crate::projection::terms::Term;
 use crate::specs::{Attention, AttentionLayer, EntryChoice, Reach};
 use crate::units::{Bytes, Flop};
@@ -179,13 +181,13 @@ fn shared(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
         let io = tokens * 2.0 * seen * d * act;
         let flop = tokens * mean_keys(scope, &layer.reach) * 4.0 * seen * d;
         let attention = core(scope, layer, flop, io + cache_bytes(scope, layer), seen);
-        list.push(Op { kernel: None, ..attention });
+        list.push(Op { kernel: None, tabled: None, ..attention });
     }
     scope.cast(list, "cast", part, tokens * heads * d);
     let by_group = scope.matmul("output by group", part, product(heads * d, out_rank));
     // Each group writes a result of its own.
     let more = tokens * (groups - 1.0) * out_rank * act;
-    list.push(Op { bytes: by_group.bytes + Bytes::new(more), kernel: None, ..by_group });
+    list.push(Op { bytes: by_group.bytes + Bytes::new(more), kernel: None, tabled: None, ..by_group });
     scope.cast(list, "cast", part, tokens * groups * out_rank);
     list.push(scope.matmul("output", part, product(groups * out_rank, hidden)));
 }
@@ -230,6 +232,7 @@ fn choose(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
         bytes: Bytes::new(keys + rows * (heads * dim + 4.0 * scored)),
         peak: scope.widths.index_peak,
         kernel: None,
+        tabled: None,
     };
     list.push(scores);
     let chosen = Scope::stream("choose", rows * 4.0 * (scored + (entries as f64).min(scored)));
@@ -241,7 +244,7 @@ fn absorb(scope: &Scope<'_>, name: &'static str, heads: f64, product: Product) -
     let Product { rows, k, n } = product;
     let bytes = Bytes::new(heads * (k * n + rows * (k + n)) * scope.act());
     let flop = Flop::new(2.0 * rows * heads * k * n);
-    Op { name, term: Term::Dense, class: Class::Attention, flop, bytes, peak: 1.0, kernel: None }
+    Op { name, term: Term::Dense, class: Class::Attention, flop, bytes, peak: 1.0, kernel: None, tabled: None }
 }
 
 /// Bytes of the KV cache that one pass reads in the layer.
@@ -273,5 +276,40 @@ fn core(scope: &Scope<'_>, layer: &AttentionLayer, flop: f64, bytes: f64, heads:
     // No kernel of a record attends to chosen tokens of a prompt.
     let kernel = kernel.filter(|_| class == Class::Attention || layer.reach.choice().is_none());
     let (flop, bytes) = (Flop::new(flop), Bytes::new(bytes));
-    Op { name: "attention", term: Term::Attention, class, flop, bytes, peak: 1.0, kernel }
+    let tabled = tabled(scope, layer, heads);
+    Op { name: "attention", term: Term::Attention, class, flop, bytes, peak: 1.0, kernel, tabled }
+}
+
+/// Attention as tables of measured operators know it: over all tokens or a window, latent attention in DeepSeek-V3's sizes.
+/// Several queries of a sequence over a cache count as so many more heads.
+fn tabled(scope: &Scope<'_>, layer: &AttentionLayer, heads: f64) -> Option<TabledOperator> {
+    let pass = scope.pass;
+    let window = match layer.reach {
+        Reach::All => 0.0,
+        Reach::Window(tokens) => tokens as f64,
+        _ => return None,
+    };
+    let (first, length, share) = match pass.context {
+        Context::Cache(length) => (pass.queries * heads, length / f64::from(scope.plan.dcp), 1.0),
+        Context::Causal { .. } if scope.plan.cp > 1 => return None,
+        Context::Causal { tokens, before } => {
+            let all = tokens + before;
+            (heads, all, tokens * (tokens + 2.0 * before) / (all * all))
+        }
+    };
+    let decodes = class_of(scope) == Class::Attention;
+    let cache = scope.widths.cache;
+    match layer.sizes {
+        Attention::Gqa { kv_heads, head_dim, v_head_dim, .. } if head_dim == v_head_dim => {
+            let family = if decodes { OperatorFamily::DecodeAttention } else { OperatorFamily::PrefillAttention };
+            let kv = (kv_heads as f64 / scope.tp()).max(1.0);
+            let sizes = [pass.sequences, length, first, kv, head_dim as f64, window];
+            Some(TabledOperator::attention(family, &sizes, cache, share))
+        }
+        Attention::Mla { kv_lora_rank: 512, rope_head_dim: 64, .. } if window == 0.0 => {
+            let family = if decodes { OperatorFamily::LatentDecode } else { OperatorFamily::LatentPrefill };
+            Some(TabledOperator::attention(family, &[pass.sequences, length, first], cache, share))
+        }
+        _ => None,
+    }
 }

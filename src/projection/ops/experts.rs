@@ -3,6 +3,7 @@
 use crate::projection::op::{Class, MeasuredShape, Op};
 use crate::projection::ops::scope::{LayerOps, Product, Scope, Stored};
 use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::tabled::TabledOperator;
 use crate::projection::terms::Term;
 use crate::specs::Moe;
 use crate::units::{Bytes, Flop};
@@ -87,19 +88,21 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mu
         let weights = touched * k * n * part.weight;
         let bytes = Bytes::new(weights + rows * (k * part.operand + n * act));
         let (flop, term, class) = (Flop::new(product.flop()), Term::ExpertMatmul, Class::Expert);
-        Op { name, term, class, flop, bytes, peak: part.peak, kernel: Some(kernel) }
+        Op { name, term, class, flop, bytes, peak: part.peak, kernel: Some(kernel), tabled: None }
     };
+    let matrices = inputs(scope) + 1.0;
+    let of_experts = |op: Op, share| Op { tabled: of_experts(scope, moe, rows, share), ..op };
     let up = Product { rows, k: hidden, n: inputs(scope) * width };
     let kernel = up_kernel(scope, slots, Product { n: width, ..up });
-    layer.ffn.push(grouped("expert gate and up", up, kernel));
+    layer.ffn.push(of_experts(grouped("expert gate and up", up, kernel), 1.0 - 1.0 / matrices));
     let swiglu = Scope::stream("expert swiglu", rows * width * (inputs(scope) * act + part.operand));
-    layer.ffn.push(Op { term: Term::ExpertMatmul, ..swiglu });
+    layer.ffn.push(of_experts(Op { term: Term::ExpertMatmul, ..swiglu }, 0.0));
     let down = Product { rows, k: width, n: hidden };
     let kernel = MeasuredShape::Matmul { name: "down", experts: slots, rows, k: width, n: hidden };
-    layer.ffn.push(grouped("expert down", down, kernel));
+    layer.ffn.push(of_experts(grouped("expert down", down, kernel), 1.0 / matrices));
     if sum == CopySum::Op {
         let sum = Scope::stream("weighted sum", routed * (copies + gathered) * hidden * act);
-        layer.after.push(Op { term: Term::ExpertMatmul, ..sum });
+        layer.after.push(of_experts(Op { term: Term::ExpertMatmul, ..sum }, 0.0));
     }
     if moe.latent.is_some() {
         // Every rank holds these projections whole: tokens are gathered, and sums scattered, in full width.
@@ -109,12 +112,21 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mu
     }
 }
 
+/// The measured operator of the experts, of which an op is this share. It spans all from the layout of the copies to their sum.
+fn of_experts(scope: &Scope<'_>, moe: &Moe, rows: f64, share: f64) -> Option<TabledOperator> {
+    let (hidden, slots) = (scope.model.expert_width(moe), expert_slots(moe, scope.plan));
+    let width = moe.intermediate as f64 / f64::from(scope.plan.moe_tp);
+    let is_gated = inputs(scope) > 1.0;
+    is_gated.then(|| TabledOperator::experts(scope.widths.experts, [rows, hidden, width, slots], share))
+}
+
 /// Layout of the copies: casts them and writes them where the wire, or the experts, read them.
 pub fn pack(scope: &Scope<'_>, moe: &Moe) -> Op {
     let (routed, hidden) = (scope.routed_tokens(), scope.model.expert_width(moe));
     let copied = copies(moe, scope.plan) * scope.widths.experts.operand;
     let bytes = routed * hidden * (scope.gathered() * scope.act() + copied);
-    Op { term: Term::Gating, ..Scope::stream("pack", bytes) }
+    let tabled = of_experts(scope, moe, routed * copies(moe, scope.plan), 0.0);
+    Op { term: Term::Gating, tabled, ..Scope::stream("pack", bytes) }
 }
 
 fn gate(scope: &Scope<'_>, moe: &Moe, list: &mut Vec<Op>) {
@@ -124,10 +136,11 @@ fn gate(scope: &Scope<'_>, moe: &Moe, list: &mut Vec<Op>) {
     let gating = |name, flop, bytes, kernel: &'static str| {
         let kernel = Some(MeasuredShape::Gating { name: kernel, tokens: own, experts });
         let (flop, bytes) = (Flop::new(flop), Bytes::new(bytes));
-        Op { name, term: Term::Gating, class: Class::Gating, flop, bytes, peak: 1.0, kernel }
+        Op { name, term: Term::Gating, class: Class::Gating, flop, bytes, peak: 1.0, kernel, tabled: None }
     };
     let bytes = own * (hidden * act + 4.0 * experts) + hidden * experts * act;
     list.push(gating("router", 2.0 * own * hidden * experts, bytes, "router_logits"));
     list.push(gating("top-k", 0.0, own * (8.0 * experts + 16.0 * top_k), "topk"));
-    list.push(gating("sort", 0.0, own * top_k * 24.0, "sort"));
+    let sort = gating("sort", 0.0, own * top_k * 24.0, "sort");
+    list.push(Op { tabled: of_experts(scope, moe, scope.routed_tokens() * top_k, 0.0), ..sort });
 }

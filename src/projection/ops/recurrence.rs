@@ -94,6 +94,7 @@ fn core(scope: &Scope<'_>, linear: &LinearAttention) -> Op {
         bytes: Bytes::new(bytes),
         peak: 1.0,
         kernel: None,
+        tabled: None,
     }
 }
 

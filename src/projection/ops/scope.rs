@@ -2,6 +2,7 @@
 
 use crate::projection::op::{Class, MeasuredShape, Op};
 use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::tabled::TabledOperator;
 use crate::projection::terms::Term;
 use crate::specs::{Layer, Model};
 use crate::units::{Bytes, Flop};
@@ -195,13 +196,15 @@ impl Scope<'_> {
         let bytes = k * n * part.weight + rows * (k * part.operand + n * self.act());
         let kernel = Some(MeasuredShape::Matmul { name: "down", experts: 1.0, rows, k, n });
         let (flop, bytes, peak) = (Flop::new(product.flop()), Bytes::new(bytes), part.peak);
-        Op { name, term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel }
+        let tabled = Some(TabledOperator::gemm(part, [rows, k, n]));
+        Op { name, term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel, tabled }
     }
 
     /// A stream of bytes through the vector units.
     pub(super) fn stream(name: &'static str, bytes: f64) -> Op {
         let bytes = Bytes::new(bytes);
-        Op { name, term: Term::Dense, class: Class::Vector, flop: Flop::ZERO, bytes, peak: 1.0, kernel: None }
+        let (term, class) = (Term::Dense, Class::Vector);
+        Op { name, term, class, flop: Flop::ZERO, bytes, peak: 1.0, kernel: None, tabled: None }
     }
 
     /// Residual sum, norm and cast. It reads both inputs and writes the sum and the operand. Where the residual stream

@@ -7,6 +7,8 @@ pub mod doctor;
 pub mod explain;
 pub mod fabric;
 pub(in crate::report) mod layout;
+#[cfg(feature = "parquet")]
+pub mod operators;
 pub mod projection;
 mod record;
 pub mod serving;

@@ -16,6 +16,8 @@ pub struct StepCost {
     pub work_s: f64,
     /// Kernels that are launched.
     pub kernels: f64,
+    /// Those whose launch is not in the work: a measured operator's is.
+    pub bare_kernels: f64,
 }
 
 /// The costs of one worker of each kind.
@@ -77,8 +79,11 @@ impl DeploymentCosts {
         let replicas = f64::from(prefill.plan.dp);
         let together = (CHUNK_TOKENS / deployment.prompt_len).floor().max(1.0);
         let packed = prefill.step(together * replicas).0;
-        let share_of =
-            |cost: StepCost, count: f64| StepCost { work_s: cost.work_s / count, kernels: cost.kernels / count };
+        let share_of = |cost: StepCost, count: f64| StepCost {
+            work_s: cost.work_s / count,
+            kernels: cost.kernels / count,
+            bare_kernels: cost.bare_kernels / count,
+        };
         let (decode_step, tokens_per_step) = decode.step(running);
         Ok(Self {
             sharing: deployment.sharing,
@@ -106,6 +111,8 @@ impl DeploymentCosts {
 struct Pool {
     request: Request,
     machine: Machine,
+    /// The same without measured operators, to count kernels.
+    plain: Machine,
     plan: ParallelPlan,
 }
 
@@ -121,7 +128,8 @@ impl Pool {
             ..Workload::default()
         };
         let machine = Machine::new(&request, Scenario::Nominal).map_err(|reason| reason.to_string())?;
-        Ok(Self { request, machine, plan: worker.plan })
+        let plain = Machine { operators: None, ..machine.clone() };
+        Ok(Self { request, machine, plain, plan: worker.plan })
     }
 
     fn with(&self, sequences: f64) -> ParallelPlan {
@@ -130,10 +138,16 @@ impl Pool {
 
     /// A step, and the tokens of a sequence in it.
     fn step(&self, sequences: f64) -> (StepCost, f64) {
-        let outcome = evaluate(&self.request, &self.with(sequences), &self.machine);
-        let (total, launch) = (outcome.terms.total().get(), outcome.terms.launch.get());
-        let kernels = (launch - self.machine.step.get()).max(0.0) / self.machine.launch.get().max(1e-9);
-        (StepCost { work_s: total - launch, kernels }, outcome.tokens_per_sequence)
+        let plan = self.with(sequences);
+        let on = |machine: &Machine| {
+            let outcome = evaluate(&self.request, &plan, machine);
+            let (total, launch) = (outcome.terms.total().get(), outcome.terms.launch.get());
+            let kernels = (launch - machine.step.get()).max(0.0) / machine.launch.get().max(1e-9);
+            (total - launch, kernels, outcome.tokens_per_sequence)
+        };
+        let (work_s, bare_kernels, tokens) = on(&self.machine);
+        let kernels = if self.machine.operators.is_some() { on(&self.plain).1 } else { bare_kernels };
+        (StepCost { work_s, kernels, bare_kernels }, tokens)
     }
 
     /// Whether the weights fit into the whole memory, with nothing left for others.

@@ -10,7 +10,11 @@
 
 use std::collections::BTreeMap;
 
+#[cfg(feature = "parquet")]
+use crate::operators::{OperatorFile, chip_of_system};
 use crate::projection::chip::ChipModel;
+#[cfg(feature = "parquet")]
+use crate::projection::operator_source::{NoOperators, OperatorChoice, tables};
 use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
 use crate::projection::plan::heads;
 use crate::projection::request::Request;
@@ -53,6 +57,9 @@ pub struct DeploymentFacts {
     models: BTreeMap<&'static str, Model>,
     systems: BTreeMap<&'static str, (ChipModel, Fabric)>,
     readings: DeploymentReadings,
+    /// Chips with measured operators, the fastest of all frameworks at each shape, by system. Versions of the tables are newer
+    /// than those of most deployments, and frameworks take kernels from each other.
+    with_operators: BTreeMap<&'static str, ChipModel>,
 }
 
 /// A measured deployment in the model's terms.
@@ -92,7 +99,36 @@ impl DeploymentFacts {
         let systems = SYSTEMS.into_iter().filter_map(|(system, chip, fabric)| {
             Some((system, (ChipModel::from_spec(&Chip::load(chip).ok()?), Fabric::load(fabric).ok()?)))
         });
-        Self { models, systems: systems.collect(), readings: DeploymentReadings::new() }
+        Self {
+            models,
+            systems: systems.collect(),
+            readings: DeploymentReadings::new(),
+            with_operators: BTreeMap::new(),
+        }
+    }
+
+    /// Takes measured operators for all systems and frameworks that the file has.
+    ///
+    /// # Errors
+    /// [`NoOperators`]: a table of it is no good.
+    #[cfg(feature = "parquet")]
+    pub fn set_operators(&mut self, file: &OperatorFile) -> Result<(), NoOperators> {
+        for (system, (chip, _)) in &self.systems {
+            if !file.tables().iter().any(|table| table.system == *system) {
+                continue;
+            }
+            let choice = OperatorChoice { system: Some(system), framework: "" };
+            let name = chip_of_system(system).unwrap_or_default();
+            let mut chip = chip.clone();
+            chip.set_operators(tables(file, &chip, name, choice)?, None);
+            self.with_operators.insert(system, chip);
+        }
+        Ok(())
+    }
+
+    /// Whether measured operators were given.
+    pub(super) fn has_operators(&self) -> bool {
+        !self.with_operators.is_empty()
     }
 
     /// The deployment of a row.
@@ -103,13 +139,20 @@ impl DeploymentFacts {
         let model = self.model(&row.model)?;
         let (chip, fabric) =
             self.systems.get(&*row.system).ok_or_else(|| format!("the system {} is not known", row.system))?;
+        let chip = self.with_operators.get(&*row.system).unwrap_or(chip);
         let mut request = Request::new(model.clone(), chip.clone(), fabric.clone(), 1, Phase::Decode);
         request.number_type = Some(number_type(row)?);
-        let worker = |workers: &Workers, replicas| worker(&request, workers, replicas);
-        let ranks = f64::from(counted_once(&request, row.decode.degrees).ranks());
-        let reading = self.readings.of(row, ranks).filter(|_| row.decode.count.is_none());
-        let replicas = reading.is_some_and(|reading| reading.replicas);
-        let (mut prefill, mut decode) = (worker(&row.prefill, false)?, worker(&row.decode, replicas)?);
+        let written = [counted_once(&request, row.decode.degrees), row.decode.degrees];
+        let readings = written.into_iter().filter_map(|degrees| Some((degrees, self.readings.of(row, degrees)?)));
+        let nearest = readings.filter(|_| row.decode.count.is_none()).min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1));
+        let (degrees, reading) = nearest.map_or((written[0], None), |(degrees, (reading, _))| (degrees, Some(reading)));
+        let ranks = degrees.ranks();
+        let degrees = match reading {
+            Some(reading) if reading.replicas => Degrees { tp: 1, dp: ranks, moe_tp: 1, moe_ep: ranks, ..degrees },
+            _ => degrees,
+        };
+        let mut prefill = worker(&request, &row.prefill, counted_once(&request, row.prefill.degrees))?;
+        let mut decode = worker(&request, &row.decode, degrees)?;
         let mut speculated = self.readings.speculated(row, decode.plan.dp > 1);
         if let Some(reading) = reading {
             (prefill.count, decode.count) = (reading.prefill_workers, reading.decode_workers);
@@ -168,10 +211,8 @@ fn number_type(row: &Row) -> Result<NumberType, Unexpressed> {
     })
 }
 
-fn worker(request: &Request, workers: &Workers, replicas: bool) -> Result<Worker, Unexpressed> {
-    let written = counted_once(request, workers.degrees);
-    let Degrees { tp, pp, dp, moe_tp, moe_ep } =
-        if replicas { Degrees { tp: 1, dp: written.ranks(), ..written } } else { written };
+fn worker(request: &Request, workers: &Workers, degrees: Degrees) -> Result<Worker, Unexpressed> {
+    let Degrees { tp, pp, dp, moe_tp, moe_ep } = degrees;
     let chips = u64::from(tp) * u64::from(pp) * u64::from(dp);
     let chips = u32::try_from(chips).ok().filter(|chips| u64::from(*chips) <= request.fabric.max_chips());
     let chips = chips.ok_or_else(|| "more chips than the fabric joins".to_owned())?;

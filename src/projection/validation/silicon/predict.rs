@@ -44,7 +44,7 @@ impl Profile {
         }
     }
 
-    /// The profile of a framework.
+    /// The profile of a framework beside shares of the roofs.
     pub fn of(framework: &Framework) -> Self {
         Self {
             step_s: framework.step_s.value,
@@ -54,12 +54,24 @@ impl Profile {
             first_wave: framework.first_wave.value,
         }
     }
+
+    /// The profile of a framework beside measured operators.
+    pub fn with_operators(framework: &Framework) -> Self {
+        let times = &framework.with_operators;
+        Self {
+            step_s: times.step_s.value,
+            prompt_op_s: times.prompt_op_s.value,
+            prompt_factor: times.prompt_factor.value,
+            request_s: times.request_s.value,
+            first_wave: times.first_wave.value,
+        }
+    }
 }
 
 /// Times of a deployment under a profile.
 pub fn predict(costs: &DeploymentCosts, profile: &Profile) -> Prediction {
     let worker = &costs.worker;
-    let decode_work_s = worker.decode.work_s + worker.decode.kernels * costs.launch_s;
+    let decode_work_s = worker.decode.work_s + worker.decode.bare_kernels * costs.launch_s;
     let decode_s = (profile.step_s + decode_work_s) / worker.tokens_per_step;
     let prompt_s = |cost: &StepCost| profile.prompt_factor * cost.work_s + profile.prompt_op_s * cost.kernels;
     let prefill_s = prompt_s(&worker.prefill) + profile.step_s * worker.chunks;

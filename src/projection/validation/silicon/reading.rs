@@ -1,6 +1,6 @@
 //! What rows leave out, from published configurations of the benchmarks that they come from.
 
-use crate::projection::validation::silicon::row::{Row, Sharing};
+use crate::projection::validation::silicon::row::{Degrees, Row, Sharing};
 
 const DISAGGREGATED: &str = include_str!("../../../../specs/validation/disaggregated.csv");
 const SPECULATED: &str = include_str!("../../../../specs/validation/speculated.csv");
@@ -37,6 +37,7 @@ struct Version {
     system: String,
     framework: String,
     version: String,
+    mode: String,
     model: String,
     speculated: u32,
     with_replicas: u32,
@@ -60,36 +61,47 @@ impl DeploymentReadings {
 
     /// The configuration of a disaggregated row that does not say how many workers it has: that of its degrees and the
     /// nearest concurrency. Where some speculate and others do not, it is one that does: taken for the other, a row is missed
-    /// by half of its time, not by its double.
-    pub(super) fn of(&self, row: &Row, ranks: f64) -> Option<DeploymentReading> {
+    /// by half of its time, not by its double. Where none of these lengths is published, one of others stands for it.
+    ///
+    /// With it comes how far its concurrency is from the row's, as the logarithm of their ratio.
+    pub(super) fn of(&self, row: &Row, degrees: Degrees) -> Option<(DeploymentReading, f64)> {
+        let ranks = f64::from(degrees.ranks());
         let concurrency = row.concurrency.filter(|_| row.sharing == Sharing::Disaggregated)?;
+        let speculates = self.version(row).is_none_or(|version| version.speculated > 0);
         let same = |one: &&Published| {
             one.system == row.system
                 && one.framework == row.framework
                 && one.precision == row.precision
-                && one.prompt_len == row.prompt_len
-                && one.output_len == row.output_len
                 && one.ranks == ranks
+                && (speculates || one.reading.speculated == 0)
         };
         let far = |one: &Published| ((one.concurrency / concurrency).ln().abs(), one.reading.speculated);
-        let nearest = self.published.iter().filter(same).min_by(|a, b| {
-            let (a, b) = (far(a), far(b));
+        let same_lengths = |one: &&Published| one.prompt_len == row.prompt_len && one.output_len == row.output_len;
+        let nearest = |one: &&Published, other: &&Published| {
+            let (a, b) = (far(one), far(other));
             a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))
-        })?;
-        Some(nearest.reading)
+        };
+        let of_lengths = self.published.iter().filter(same).filter(same_lengths).min_by(nearest);
+        let nearest = of_lengths.or_else(|| self.published.iter().filter(same).min_by(nearest))?;
+        Some((nearest.reading, far(nearest).0))
     }
 
     /// Tokens that an aggregated row speculated per step.
     pub(super) fn speculated(&self, row: &Row, replicas: bool) -> u32 {
+        let version = self.version(row).filter(|_| row.sharing == Sharing::Aggregated);
+        version.map_or(0, |one| if replicas { one.with_replicas } else { one.speculated })
+    }
+
+    fn version(&self, row: &Row) -> Option<&Version> {
         let model = row.model.to_ascii_lowercase();
         let of_row = |one: &&Version| {
-            one.system == row.system
+            one.mode == row.sharing.name()
+                && one.system == row.system
                 && one.framework == row.framework
                 && one.version == row.version
                 && model.contains(&one.model)
         };
-        let version = self.versions.iter().find(of_row);
-        version.map_or(0, |one| if replicas { one.with_replicas } else { one.speculated })
+        self.versions.iter().find(of_row)
     }
 }
 
@@ -120,9 +132,10 @@ impl Version {
             system: cells.get(0)?.to_owned(),
             framework: cells.get(1)?.to_owned(),
             version: cells.get(2)?.to_owned(),
-            model: cells.get(3)?.to_owned(),
-            speculated: cells.get(4)?.parse().ok()?,
-            with_replicas: cells.get(5)?.parse().ok()?,
+            mode: cells.get(3)?.to_owned(),
+            model: cells.get(4)?.to_owned(),
+            speculated: cells.get(5)?.parse().ok()?,
+            with_replicas: cells.get(6)?.parse().ok()?,
         })
     }
 }

@@ -111,7 +111,7 @@ pub enum FrameworkChoice {
     /// Those of each row's framework, where it is built in.
     OfRow,
     /// Those of one framework.
-    One(Profile),
+    One(Box<Framework>),
     /// None.
     None,
 }
@@ -125,30 +125,29 @@ impl FrameworkChoice {
         if name == "none" {
             Ok(Self::None)
         } else {
-            Framework::load(name).map(|framework| Self::One(Profile::of(&framework)))
+            Framework::load(name).map(|framework| Self::One(Box::new(framework)))
         }
     }
 
     /// The profiles by framework; that of the empty name holds for all.
-    fn profiles(&self) -> BTreeMap<String, Profile> {
-        let own = |framework: &Framework| (framework.name.clone(), Profile::of(framework));
+    fn profiles(&self, of: fn(&Framework) -> Profile) -> BTreeMap<String, Profile> {
+        let own = |framework: &Framework| (framework.name.clone(), of(framework));
         match self {
             Self::OfRow => {
                 let names = Framework::builtin_names().into_iter();
                 names.filter_map(|name| Framework::load(name).ok()).map(|framework| own(&framework)).collect()
             }
-            Self::One(profile) => BTreeMap::from([(String::new(), *profile)]),
+            Self::One(framework) => BTreeMap::from([(String::new(), of(framework))]),
             Self::None => BTreeMap::new(),
         }
     }
 }
 
 /// Answers every row.
-pub fn evaluate(rows: &[Row], framework: &FrameworkChoice) -> SiliconReport {
-    let catalogue = DeploymentFacts::new();
-    let profiles = framework.profiles();
+pub fn evaluate(rows: &[Row], framework: &FrameworkChoice, catalogue: &DeploymentFacts) -> SiliconReport {
+    let profiles = framework.profiles(if catalogue.has_operators() { Profile::with_operators } else { Profile::of });
     let answers: Vec<Result<Outcome, Unexpressed>> =
-        rows.par_iter().map(|row| answer(&catalogue, &profiles, row)).collect();
+        rows.par_iter().map(|row| answer(catalogue, &profiles, row)).collect();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
     let mut each = Vec::new();
     for answer in answers {

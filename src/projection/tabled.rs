@@ -1,0 +1,39 @@
+//! Ops as the measured operators of others know them.
+
+use crate::operators::{AskedType, OperatorFamily, OperatorShape};
+use crate::projection::ops::Stored;
+
+/// The measured operator that an op is, or is a part of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TabledOperator {
+    /// OperatorFamily and sizes.
+    pub shape: OperatorShape,
+    /// Types.
+    pub types: AskedType,
+    /// Share of the operator's time that the op stands for: an operator may span several ops.
+    pub share: f64,
+}
+
+impl TabledOperator {
+    /// A product: `[rows, k] x [k, n]`.
+    pub fn gemm(part: Stored, [rows, k, n]: [f64; 3]) -> Self {
+        let types = AskedType { weight_bytes: part.weight, operand_bytes: part.operand };
+        Self { shape: OperatorShape::new(OperatorFamily::Gemm, &[rows, n, k]), types, share: 1.0 }
+    }
+
+    /// A part of the routed experts of a rank: `rows` copies in all, over `slots` experts of this width.
+    pub fn experts(part: Stored, [rows, hidden, width, slots]: [f64; 4], share: f64) -> Self {
+        let types = AskedType { weight_bytes: part.weight, operand_bytes: part.operand };
+        Self {
+            shape: OperatorShape::new(OperatorFamily::Experts, &[rows, hidden, width, 1.0, slots, 1.0, 1.0]),
+            types,
+            share,
+        }
+    }
+
+    /// Attention over a cache, or of whole prompts, in 16 bits.
+    pub fn attention(family: OperatorFamily, sizes: &[f64], cache_bytes: f64, share: f64) -> Self {
+        let types = AskedType { weight_bytes: cache_bytes, operand_bytes: 2.0 };
+        Self { shape: OperatorShape::new(family, sizes), types, share }
+    }
+}
