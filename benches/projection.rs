@@ -20,7 +20,7 @@ use supernode_bench::projection::serving::step_table::StepTable;
 use supernode_bench::projection::serving::{
     Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins, front,
 };
-use supernode_bench::projection::{ChipModel, Phase, Request, compare, phases, plan};
+use supernode_bench::projection::{ChipModel, ParallelPlan, Phase, Request, compare, phases, plan};
 use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
 use supernode_bench::units::Bytes;
 
@@ -193,6 +193,45 @@ fn serving_under_load(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Measured operators from the file that `SUPERNODE_OPERATORS` names: loaded, one plan of decode, one plan under a load.
+#[cfg(feature = "parquet")]
+fn measured_operators(criterion: &mut Criterion) {
+    use supernode_bench::operators::OperatorFile;
+    use supernode_bench::projection::operator_source::{OperatorChoice, tables};
+    let Some(path) = std::env::var_os("SUPERNODE_OPERATORS") else { return };
+    let chip = ChipModel::from_spec(&Chip::load("h200").unwrap());
+    let load = || {
+        let file = OperatorFile::open(path.as_ref()).unwrap();
+        tables(&file, &chip, "h200", OperatorChoice { system: None, framework: "" }).unwrap()
+    };
+    let mut group = criterion.benchmark_group("operators");
+    group.sample_size(10);
+    group.bench_function("loaded for one chip", |bench| bench.iter(load));
+    let mut measured = chip.clone();
+    measured.set_operators(load(), None);
+    let on = Request::new(
+        Model::load("deepseek-v3").unwrap(),
+        measured,
+        Fabric::load("hgx-400g").unwrap(),
+        32,
+        Phase::Decode,
+    );
+    let machine = Machine::new(&on, Scenario::Nominal).unwrap();
+    let plans = splits(&on).unwrap();
+    let plan = plans.iter().find(|plan| plan.tp == 1 && plan.pp == 1 && plan.ep == 32).unwrap();
+    let held = ParallelPlan { batch_per_chip: 32.0, ..*plan };
+    group.bench_function("one plan", |bench| bench.iter(|| phases::evaluate(black_box(&on), &held, &machine)));
+    let machines = ServingMachines::new(&on).unwrap();
+    let engine = Engine { request: &on, plan, machines: &machines, chunk: 8192.0 };
+    let lengths = Lengths { prompt: 4000.0, output: 512.0, cached: 0.0, spread: 0.0 };
+    let clients = ServingLoad::Concurrency(16.0 * engine.count());
+    group.bench_function("one serving plan", |bench| bench.iter(|| aggregated(black_box(&engine), clients, &lengths)));
+    group.finish();
+}
+
+#[cfg(not(feature = "parquet"))]
+fn measured_operators(_: &mut Criterion) {}
+
 criterion_group!(
     benches,
     one_plan,
@@ -201,6 +240,7 @@ criterion_group!(
     skewed_flows,
     port_loads,
     full_search,
-    serving_under_load
+    serving_under_load,
+    measured_operators
 );
 criterion_main!(benches);

@@ -170,6 +170,29 @@ fn the_errors_over_all_given_rows_are_as_they_come_out() {
     section("silicon", &table);
 }
 
+#[cfg(feature = "parquet")]
+#[test]
+fn the_errors_with_measured_operators_are_as_they_come_out() {
+    let files = [std::env::var_os("SUPERNODE_SILICON"), std::env::var_os("SUPERNODE_OPERATORS")];
+    let [Some(file), Some(operators)] = files.map(|file| file.map(PathBuf::from)) else { return };
+    let with = |flags: &[&str]| json(&file, &[&["--operators", operators.to_str().unwrap()], flags].concat());
+    let (none, own, fit) = (with(&["--framework", "none"]), with(&[]), with(&["--fit"]));
+    let mut table = HEADER.to_owned();
+    for (name, report) in [("without frameworks", &none), ("with each row's framework", &own)] {
+        table += &line(&format!("all, {name}"), &report["expressed"], report);
+        for group in report["groups"].as_array().unwrap().iter().filter(|group| group["by"] == "mode") {
+            table += &line(&format!("{}, {name}", group["name"].as_str().unwrap()), &group["expressed"], group);
+        }
+    }
+    for (name, key) in [("system", "without_system"), ("model", "without_model")] {
+        for group in fit[key].as_array().unwrap() {
+            let name = format!("unseen: without the {name} {}", group["left_out"].as_str().unwrap());
+            table += &line(&name.replace(" all", " judged, all rows"), &group["rows"], group);
+        }
+    }
+    section("operators", &table);
+}
+
 /// Compares a part of docs/VALIDATION.md with the current one, or writes the current one there.
 fn section(name: &str, current: &str) {
     static FILE: std::sync::Mutex<()> = std::sync::Mutex::new(());

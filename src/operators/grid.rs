@@ -143,6 +143,23 @@ impl Grid {
 }
 
 impl Grid {
+    /// How far the measured values are from those of another grid at the same sizes.
+    pub(super) fn apart(&self, other: &Self) -> Vec<f64> {
+        let mut apart = Vec::new();
+        for (one, first) in self.axes[0].iter().enumerate() {
+            for (two, second) in self.axes[1].iter().enumerate() {
+                for (three, third) in self.axes[2].iter().enumerate() {
+                    let index = self.index([one, two, three]);
+                    let (value, coverage) = other.at([*first, *second, *third]);
+                    if self.measured[index] && coverage != Coverage::Extrapolated {
+                        apart.push((f64::from(self.values[index]) - value).abs());
+                    }
+                }
+            }
+        }
+        apart
+    }
+
     /// How far each measured crossing is from the line through its measured neighbours along the first axis.
     pub(super) fn errors_along_the_first_axis(&self) -> Vec<f64> {
         let stride = self.axes[1].len() * self.axes[2].len();

@@ -61,6 +61,7 @@ const SAME_TYPE: f64 = 0.2;
 /// Fixed sizes of a table that are this far from the asked ones say nothing of them: a factor of about 20 in all.
 const FARTHEST: f64 = 3.0;
 
+/// The shapes of a family in one combination of types.
 #[derive(Debug, Clone, PartialEq)]
 struct Curves {
     family: OperatorFamily,
@@ -106,9 +107,24 @@ impl OperatorTables {
         Self { source, curves, spread }
     }
 
-    /// Whether a family is covered at all.
-    pub fn has(&self, family: OperatorFamily) -> bool {
-        self.curves.contains_key(&family)
+    /// How far another chip's shares of its roofs are from these: the 90th percentile over shapes that both have measured, as a
+    /// share. `None` where they have none in common.
+    pub fn apart(&self, other: &Self) -> Option<f64> {
+        let mut apart = Vec::new();
+        for (family, list) in &self.curves {
+            let others = other.curves.get(family).map_or(&[][..], Vec::as_slice);
+            for own in list {
+                let same = others.iter().find(|one| one.meaning == own.meaning && one.cache_bytes == own.cache_bytes);
+                for (key, place) in &own.by_fixed {
+                    let Some((same, there)) = same.and_then(|one| Some((one, *one.by_fixed.get(key)?))) else {
+                        continue;
+                    };
+                    apart.extend(own.grids[*place].apart(&same.grids[there]));
+                }
+            }
+        }
+        apart.sort_by(f64::total_cmp);
+        nearest_rank(&apart, 0.9).map(|log| log.exp() - 1.0)
     }
 
     /// The time of a shape on a rank with `target` peaks: the measured one, times the ratio of the least times. `None` where no
@@ -244,4 +260,82 @@ fn spread<'a>(curves: impl Iterator<Item = &'a Curves>) -> f64 {
     let mut errors: Vec<f64> = curves.flat_map(|one| &one.grids).flat_map(Grid::errors_along_the_first_axis).collect();
     errors.sort_by(f64::total_cmp);
     nearest_rank(&errors, 0.9).map_or(0.5, |error| error.exp() - 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::specs::NumberType;
+
+    fn peaks() -> RankPeaks {
+        RankPeaks { arithmetic: BTreeMap::from([(NumberType::Bf16, 1e15)]), memory: 4e12, scale_up: 4e11 }
+    }
+
+    /// Experts of one rank, in turn over 8 slots, with these tokens and times.
+    fn experts(measured: &[(u32, f32)]) -> MeasuredTable {
+        let row = |(tokens, time_s): &(u32, f32)| MeasuredOperator {
+            types: 0,
+            sizes: [*tokens, 4096, 1536, 1, 8, 1, 1],
+            time_s: *time_s,
+        };
+        MeasuredTable {
+            family: OperatorFamily::Experts,
+            framework: "vllm".to_owned(),
+            version: "0.24.0".to_owned(),
+            types: vec!["bfloat16 balanced".to_owned()],
+            rows: measured.iter().map(row).collect(),
+        }
+    }
+
+    fn ask(tables: &OperatorTables, tokens: f64) -> FoundTime {
+        let shape = OperatorShape::new(OperatorFamily::Experts, &[tokens, 4096.0, 1536.0, 1.0, 8.0]);
+        tables.time(&shape, AskedType { weight_bytes: 2.0, operand_bytes: 2.0 }, &peaks()).unwrap()
+    }
+
+    #[test]
+    fn random_visits_touch_fewer_experts_than_visits_in_turn() {
+        let tables = OperatorTables::new(String::new(), &peaks(), &[experts(&[(8, 1e-4), (4096, 1e-3)])], "vllm");
+        let touched = 1.0 - (-1.0_f64).exp();
+        let found = ask(&tables, 8.0);
+        assert!((found.time_s / (1e-4 * touched) - 1.0).abs() < 0.01, "{found:?}");
+        assert!((ask(&tables, 4096.0).time_s / 1e-3 - 1.0).abs() < 0.01);
+        assert_eq!(found.coverage, Coverage::Measured);
+    }
+
+    #[test]
+    fn beyond_the_measured_shapes_work_grows_at_the_best_utilisation() {
+        let tables = OperatorTables::new(String::new(), &peaks(), &[experts(&[(8, 1e-4), (4096, 1e-3)])], "vllm");
+        let found = ask(&tables, 8192.0);
+        assert!(found.time_s > 1.4e-3 && found.time_s < 2.0e-3, "{found:?}");
+        assert_eq!(found.coverage, Coverage::Extrapolated);
+    }
+
+    #[test]
+    fn the_newest_version_speaks_and_the_fastest_of_several_frameworks() {
+        let old = MeasuredTable { version: "0.9.0".to_owned(), ..experts(&[(4096, 5e-4)]) };
+        let new = MeasuredTable { version: "0.10.0".to_owned(), ..experts(&[(4096, 1e-3)]) };
+        let other = MeasuredTable { framework: "sglang".to_owned(), ..experts(&[(4096, 8e-4)]) };
+        let time = |measured: &[MeasuredTable], framework: &str| {
+            ask(&OperatorTables::new(String::new(), &peaks(), measured, framework), 4096.0).time_s
+        };
+        assert!((time(&[old.clone(), new.clone()], "vllm") / 1e-3 - 1.0).abs() < 0.01);
+        assert!((time(&[new.clone(), other.clone()], "vllm") / 1e-3 - 1.0).abs() < 0.01);
+        assert!((time(&[new, other], "") / 8e-4 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn chips_with_the_same_shares_are_not_apart() {
+        let tables = |factor: f32| {
+            OperatorTables::new(String::new(), &peaks(), &[experts(&[(8, 1e-4 * factor), (64, 2e-4 * factor)])], "")
+        };
+        assert!(tables(1.0).apart(&tables(1.0)).unwrap() < 1e-6);
+        assert!((tables(1.0).apart(&tables(2.0)).unwrap() - 1.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn a_type_that_no_table_has_is_not_answered() {
+        let tables = OperatorTables::new(String::new(), &peaks(), &[experts(&[(8, 1e-4)])], "");
+        let shape = OperatorShape::new(OperatorFamily::Experts, &[8.0, 4096.0, 1536.0, 1.0, 8.0]);
+        assert!(tables.time(&shape, AskedType { weight_bytes: 1.0, operand_bytes: 1.0 }, &peaks()).is_none());
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::operators::{
-    MeasuredTable, OperatorFile, OperatorFileError, OperatorTables, RankPeaks, chip_of_system, system_of_chip,
+    MeasuredTable, OperatorFile, OperatorFileError, OperatorTables, RankPeaks, SYSTEMS, chip_of_system, system_of_chip,
 };
 use crate::projection::chip::ChipModel;
 use crate::specs::{Chip, Scenario};
@@ -60,7 +60,22 @@ pub fn tables(
         "" => format!("{system}, the fastest framework of each"),
         framework => format!("{system}, {framework}"),
     };
-    Ok(Arc::new(OperatorTables::new(source, &own, &measured, choice.framework)))
+    let mut tables = OperatorTables::new(source, &own, &measured, choice.framework);
+    if system != system_of_chip(chip_name) {
+        tables.spread = tables.spread.max(apart(file, system, &tables, choice.framework));
+    }
+    Ok(Arc::new(tables))
+}
+
+/// How far the shares of other chips are from those of `system`: so far may those of a chip be that nobody measured.
+fn apart(file: &OperatorFile, system: &str, tables: &OperatorTables, framework: &str) -> f64 {
+    let others = SYSTEMS.into_iter().filter(|(other, _)| *other != system);
+    let apart = others.filter_map(|(other, chip)| {
+        let peaks = ChipModel::from_spec(&Chip::load(chip).ok()?).rank_peaks(Scenario::Nominal);
+        let measured = file.read(other).ok()?;
+        tables.apart(&OperatorTables::new(String::new(), &peaks, &measured, framework))
+    });
+    apart.fold(0.0, f64::max)
 }
 
 /// The peaks of the chip on which a system's operators were measured.
