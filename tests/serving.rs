@@ -45,7 +45,7 @@ fn each_engine(lengths: &Lengths, chunk: f64, check: impl Fn(&Engine<'_>)) {
         let request = on(setting, lengths);
         let machines = ServingMachines::new(&request).unwrap();
         let plan = splits(&request).unwrap()[0];
-        check(&Engine { request: &request, plan: &plan, machines: &machines, chunk });
+        check(&Engine { request: &request, plan: &plan, experts: None, machines: &machines, chunk });
     }
 }
 
@@ -100,7 +100,7 @@ fn one_client_gets_decode_alone_after_one_prefill() {
         let request = on(setting, &lengths);
         let machines = ServingMachines::new(&request).unwrap();
         let plan = splits(&request).unwrap()[0];
-        let engine = Engine { request: &request, plan: &plan, machines: &machines, chunk: 8192.0 };
+        let engine = Engine { request: &request, plan: &plan, experts: None, machines: &machines, chunk: 8192.0 };
         let point = aggregated(&engine, ServingLoad::Concurrency(1.0), &lengths).unwrap();
         let one = ParallelPlan { batch_per_chip: 1.0 / f64::from(plan.chips), ..plan };
         let decode = evaluate(&request, &one, &machines.decode).terms.total().get();
@@ -264,6 +264,7 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
     negative(&["--concurrency", "64", "--ttft-limit-ms", "1"], "no deployment keeps the limits; the nearest has");
     negative(&["--concurrency", "64", "--cp", "2"], "cp 2 is not modelled in serving");
     negative(&["--concurrency", "64", "--chip-memory-gb", "5"], "not enough memory");
+    negative(&["--concurrency", "64", "--mode", "attention-ffn"], "llama-3.1-70b has no experts");
     for (arguments, expected) in [
         (&["--batch-per-chip", "3"][..], "the batch follows from the load"),
         (&["--trace", "x.json"], "--trace draws one step"),
@@ -271,6 +272,10 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
         (&["--requests", "no-such-trace"], "no-such-trace"),
         (&["--prefix-cache", "trace"], "needs a trace"),
         (&["--prefill-tp", "2"], "add --mode disaggregated"),
+        (&["--ffn-ep", "2"], "add --mode attention-ffn"),
+        (&["--mode", "attention-ffn", "--tp", "2"], "give --prefill-tp, --attention-tp"),
+        (&["--mode", "attention-ffn", "--decode-tp", "2"], "--decode-tp is of workers with both"),
+        (&["--mode", "attention-ffn", "--moe-tp", "2"], "give --ffn-ep and --ffn-tp"),
         (&["--mode", "disaggregated", "--tp", "2"], "give --prefill-tp and --decode-tp"),
     ] {
         let error =
