@@ -13,7 +13,8 @@
 //! - `d`, `c`: dispatch and combine, which use opposite directions of the ports.
 //!
 //! The first four are a rank and its ports at work, the last is the way of one micro-batch: none can be beaten. Without
-//! `t` the largest of them is reached, since alike micro-batches that go in a fixed order wait for nothing else.
+//! `t` the largest of them is reached, since alike micro-batches that go in a fixed order wait for nothing else. With it,
+//! a schedule takes up to 15 % longer in the worst case of the test below.
 
 use crate::projection::expert_load::hottest;
 use crate::projection::op::Op;
@@ -199,31 +200,31 @@ mod tests {
 
     /// The time of a layer in a schedule of many, where what can start soonest starts.
     fn scheduled(way: &Way, passes: usize, workers: usize) -> f64 {
-        const LAYERS: usize = 60;
+        const LAYERS: usize = 120;
         let times = [way.attention, way.tensor, way.out, way.experts, way.back];
+        let stages = times.len();
         let mut free = vec![0.0_f64; 6 * workers];
         let mut jobs: Vec<(f64, usize)> = vec![(0.0, 0); passes * workers];
         // All attention workers share the expert rank.
-        let place = |worker: usize, resource: usize| if resource < 3 { 6 * worker + resource } else { resource };
+        let place = |job: usize, resource: usize| if resource < 3 { 6 * (job % workers) + resource } else { resource };
+        let used = |stage: usize| if times[stage % stages] > 0.0 { USES[stage % stages] } else { &[] };
         let mut halfway = 0.0;
-        for done in 0..LAYERS * times.len() * jobs.len() {
-            if done == LAYERS * times.len() * jobs.len() / 2 {
-                halfway = jobs.iter().map(|job| job.0).fold(0.0, f64::max);
-            }
-            let start = |(index, (ready, stage)): (usize, &(f64, usize))| {
-                let used = USES[stage % USES.len()].iter().map(|resource| free[place(index % workers, *resource)]);
-                (used.fold(*ready, f64::max), *stage, index)
+        loop {
+            let start = |(job, (ready, stage)): (usize, &(f64, usize))| {
+                let free = used(*stage).iter().map(|resource| free[place(job, *resource)]);
+                (free.fold(*ready, f64::max), *stage, job)
             };
             let soonest = |a: &(f64, usize, usize), b: &(f64, usize, usize)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1));
-            let (start, stage, index) = jobs.iter().enumerate().map(start).min_by(soonest).unwrap();
-            let end = start + times[stage % times.len()];
-            for resource in USES[stage % USES.len()] {
-                free[place(index % workers, *resource)] = end;
+            let (start, stage, job) = jobs.iter().enumerate().map(start).min_by(soonest).unwrap();
+            let end = start + times[stage % stages];
+            used(stage).iter().for_each(|resource| free[place(job, *resource)] = end);
+            jobs[job] = (end, stage + 1);
+            match (job, stage + 1) {
+                (0, done) if done == LAYERS / 2 * stages => halfway = end,
+                (0, done) if done == LAYERS * stages => return (end - halfway) / (LAYERS as f64 / 2.0),
+                _ => {}
             }
-            jobs[index] = (end, stage + 1);
         }
-        let all = jobs.iter().map(|job| job.0).fold(0.0, f64::max);
-        (all - halfway) / (LAYERS as f64 / 2.0)
     }
 
     #[test]
@@ -239,7 +240,7 @@ mod tests {
                 let alone = Way { attention, tensor: 0.0, out, experts, back };
                 let (found, turns) = (scheduled(&alone, passes, workers), (passes * workers) as f64);
                 let expected = alone.period(passes as f64, turns);
-                assert!((found / expected - 1.0).abs() < 0.01, "{alone:?} {passes} {workers}: {found} of {expected}");
+                assert!((found / expected - 1.0).abs() < 1e-3, "{alone:?} {passes} {workers}: {found} of {expected}");
                 let split = Way { tensor: 0.2, ..alone };
                 let (found, expected) = (scheduled(&split, passes, workers), split.period(passes as f64, turns));
                 assert!(

@@ -12,9 +12,8 @@ const TENSOR_DEGREES: [u32; 4] = [1, 2, 4, 8];
 const SPLITS: [u32; 4] = [1, 2, 4, 8];
 /// So many ranks are few: those of one node.
 const FEW_RANKS: u32 = 16;
-/// Attention workers around the experts, and micro-batches of each, that are searched: in turns, with two or three
-/// micro-batches on each attention rank, or with three attention workers as xDeepServe has.
-const TURNS: [(u32, u32); 5] = [(1, 1), (1, 2), (1, 3), (3, 1), (3, 2)];
+/// The most attention workers around the experts that are searched, and the most micro-batches of each.
+const MOST_TURNS: (u32, u32) = (4, 3);
 
 /// All of them that fit into the chips of the request beside a chip for prompts, without a batch.
 ///
@@ -123,15 +122,11 @@ fn tensor_degrees(request: &Request, pins: &ApartPins) -> Vec<u32> {
 
 /// Numbers of attention workers, with micro-batches of each.
 fn turns(pins: &ApartPins) -> Vec<(u32, u32)> {
-    let mut all: Vec<(u32, u32)> = TURNS
-        .into_iter()
-        .map(|(workers, microbatches)| {
-            (pins.attention_workers.unwrap_or(workers), pins.microbatches.unwrap_or(microbatches))
-        })
-        .collect();
-    all.sort_unstable();
-    all.dedup();
-    all
+    let of = |pinned: Option<u32>, most: u32| pinned.map_or(1..=most, |count| count..=count);
+    let microbatches = of(pins.microbatches, MOST_TURNS.1);
+    of(pins.attention_workers, MOST_TURNS.0)
+        .flat_map(|workers| microbatches.clone().map(move |m| (workers, m)))
+        .collect()
 }
 
 /// Replicas of attention in one attention worker of at most so many chips.

@@ -252,6 +252,13 @@ mod tests {
     }
 
     #[test]
+    fn attention_and_experts_apart_come_out_within_10_percent_and_their_exchange_within_30() {
+        for (id, most) in [("xds.apart", 0.10), ("xds.apart.dispatch", 0.30), ("xds.apart.combine", 0.30)] {
+            assert!(error(id).abs() < most, "{id}: {}", error(id));
+        }
+    }
+
+    #[test]
     fn h800_decode_and_prefill_come_out_within_20_percent() {
         for id in ["h800.decode", "h800.prefill"] {
             assert!(error(id).abs() < 0.20, "{id}: {}", error(id));

@@ -6,7 +6,7 @@ use crate::projection::serving::answer::RequestTimes;
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::{ServingAnswer, ServingLoad, ServingRequest};
 use crate::projection::{ExpertWorker, MemoryUse};
-use crate::report::numbers::{four_digits, plan_text};
+use crate::report::numbers::{batch_text, four_digits, plan_text};
 use crate::report::terminal::layout::{align_right, new_table};
 use crate::report::terminal::projection::notes_of;
 
@@ -132,8 +132,12 @@ fn plans(deployment: &Deployment) -> Vec<(&'static str, String)> {
                 (
                     "attention",
                     format!(
-                        "{decode_workers} x {} chips{turns}, tp{} dp{} m{} b{:.2}",
-                        attention.chips, attention.tp, attention.dp, attention.microbatches, attention.batch_per_chip
+                        "{decode_workers} x {} chips{turns}, tp{} dp{} m{} b{}",
+                        attention.chips,
+                        attention.tp,
+                        attention.dp,
+                        attention.microbatches,
+                        batch_text(attention)
                     ),
                 ),
                 ("experts", format!("{decode_workers} x {chips} chips, ep{ep}{split}")),
