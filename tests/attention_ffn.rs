@@ -16,8 +16,11 @@ use supernode_bench::projection::serving::{
 use supernode_bench::projection::{ChipModel, ExpertExchange, ExpertWorker, ParallelPlan, Phase, Pins, Request, Terms};
 use supernode_bench::specs::{Chip, Fabric, Model, Scenario};
 
-/// Mixtures with latent and grouped attention, with and without shared experts, and with experts in a width of their own.
-const MODELS: [&str; 4] = ["deepseek-v3", "qwen3-235b-a22b", "gpt-oss-120b", "kimi-k2"];
+/// Mixtures with latent and grouped attention, with and without shared experts, and one whose experts work in a width of
+/// their own.
+const MODELS: [&str; 5] = ["deepseek-v3", "qwen3-235b-a22b", "gpt-oss-120b", "kimi-k2", NARROW];
+/// DeepSeek-V3 with experts of a smaller width, as Nemotron 3 has them.
+const NARROW: &str = "narrow";
 const LENGTHS: Lengths = Lengths { prompt: 2000.0, output: 300.0, cached: 0.0, spread: 0.0 };
 
 fn on(model: &str, chip: &str, fabric: &str, chips: u32) -> Request {
@@ -26,7 +29,12 @@ fn on(model: &str, chip: &str, fabric: &str, chips: u32) -> Request {
 }
 
 fn supernode(model: &str) -> Request {
-    on(model, "ascend-910c", "cloudmatrix384", 384)
+    let name = if model == NARROW { "deepseek-v3" } else { model };
+    let mut request = on(name, "ascend-910c", "cloudmatrix384", 384);
+    if let (NARROW, Some(moe)) = (model, &mut request.model.moe) {
+        moe.latent = Some(2048);
+    }
+    request
 }
 
 fn machine(request: &Request) -> Machine {
@@ -245,6 +253,15 @@ fn a_search_of_all_modes_leaves_out_what_a_model_has_not() {
     assert!(all.iter().all(|point| !matches!(point.deployment, Deployment::AttentionFfn { .. })));
     let refused = front(&asked(request, None, apart(ApartPins::default()))).unwrap_err();
     assert!(refused.to_string().contains("llama-3.1-70b has no experts to put on other chips"), "{refused}");
+}
+
+#[test]
+fn the_side_without_memory_is_named() {
+    // A chip of two dies has no room for half of the experts of a layer, times 58 layers.
+    let decode = ApartPins { ffn_ep: Some(2), ffn_tp: Some(1), ..ApartPins::default() };
+    let found = front(&asked(supernode("deepseek-v3"), None, apart(decode)));
+    let refused = found.map(|front| front.len()).unwrap_err().to_string();
+    assert!(refused.contains("not enough memory") && refused.contains("ep 2"), "{refused}");
 }
 
 #[test]

@@ -295,6 +295,20 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
 }
 
 #[test]
+fn a_search_covers_all_modes_unless_one_or_a_degree_is_given() {
+    let modes = |arguments: &[&str]| {
+        let each = ["--prompt-len", "2000", "--output-len", "256", "--search", "--json"];
+        let output = project(&[&each, arguments].concat()).assert().success().get_output().stdout.clone();
+        let front: serde_json::Value = serde_json::from_slice(&output).unwrap();
+        let of = |point: &serde_json::Value| point["deployment"]["mode"].as_str().unwrap().to_owned();
+        front.as_array().unwrap().iter().map(of).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(Vec::from_iter(modes(&[])), ["aggregated", "disaggregated"]);
+    assert_eq!(Vec::from_iter(modes(&["--tp", "8"])), ["aggregated"]);
+    assert_eq!(Vec::from_iter(modes(&["--mode", "disaggregated"])), ["disaggregated"]);
+}
+
+#[test]
 fn a_trace_is_served_request_by_request_and_one_with_a_hole_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("trace.jsonl");

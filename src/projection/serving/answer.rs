@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::inputs;
 use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
+use crate::projection::request::Infeasible;
 use crate::projection::result::{CostSource, MemoryUse};
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::engine::ServingMachines;
@@ -157,33 +158,41 @@ fn points(mode: &ServingMode, scope: &SearchScope<'_>) -> Result<Vec<ServingPoin
         ServingMode::Aggregated => scope.aggregated()?,
         ServingMode::Disaggregated { prefill, decode } => with_workers(scope, prefill, &AnswerPins::Whole(*decode))?,
         ServingMode::AttentionFfn { prefill, decode } => with_workers(scope, prefill, &AnswerPins::Apart(*decode))?,
-        ServingMode::Any => {
-            let mut found: Vec<_> = every_mode().iter().map(|mode| points(mode, scope)).collect();
-            if found.iter().any(Result::is_ok) {
-                // Not every model and number of chips has all of them.
-                found.retain(Result::is_ok);
-            }
-            found.into_iter().collect::<Result<Vec<_>, _>>()?.concat()
-        }
+        ServingMode::Any => of_every_mode(|mode| points(mode, scope))?.concat(),
     })
 }
 
-/// The modes, with nothing given.
-fn every_mode() -> [ServingMode; 3] {
+/// What the modes say with nothing given. Not every model and number of chips has all of them: those without are left out,
+/// unless none has any.
+fn of_every_mode<T, E>(of: impl Fn(&ServingMode) -> Result<T, E>) -> Result<Vec<T>, E> {
     let (prefill, decode) = (WorkerPins::default(), WorkerPins::default());
     let apart = ServingMode::AttentionFfn { prefill, decode: ApartPins::default() };
-    [ServingMode::Aggregated, ServingMode::Disaggregated { prefill, decode }, apart]
+    let modes = [ServingMode::Aggregated, ServingMode::Disaggregated { prefill, decode }, apart];
+    let mut found: Vec<Result<T, E>> = modes.iter().map(of).collect();
+    if found.iter().any(Result::is_ok) {
+        found.retain(Result::is_ok);
+    }
+    found.into_iter().collect()
 }
 
 /// Why no deployment answers: too much load, or too little memory.
 fn refused(asked: &ServingRequest, scope: &SearchScope<'_>) -> Result<ServingRefusal, ServingRefusal> {
-    let most = match &asked.mode {
-        ServingMode::Aggregated | ServingMode::Any => scope.most_requests()?.0,
-        ServingMode::Disaggregated { prefill, decode } => most_requests(scope, prefill, &AnswerPins::Whole(*decode))?,
-        ServingMode::AttentionFfn { prefill, decode } => most_requests(scope, prefill, &AnswerPins::Apart(*decode))?,
-    };
+    let most = most(&asked.mode, scope)?;
     let rate = if let Some(ServingLoad::RequestRate(rate)) = scope.load { rate } else { 0.0 };
     Ok(ServingRefusal::Unstable { asked: rate, most })
+}
+
+/// Requests per second that the mode answers at most.
+fn most(mode: &ServingMode, scope: &SearchScope<'_>) -> Result<f64, Infeasible> {
+    match mode {
+        ServingMode::Aggregated => Ok(scope.most_requests()?.0),
+        ServingMode::Disaggregated { prefill, decode } => most_requests(scope, prefill, &AnswerPins::Whole(*decode)),
+        ServingMode::AttentionFfn { prefill, decode } => most_requests(scope, prefill, &AnswerPins::Apart(*decode)),
+        ServingMode::Any => {
+            let all = of_every_mode(|mode| most(mode, scope))?;
+            Ok(all.into_iter().fold(0.0, f64::max))
+        }
+    }
 }
 
 /// The best deployment: the highest throughput within the limits; at a given rate, the soonest answer. A limit that was
@@ -251,6 +260,9 @@ fn answered(
     caveats.extend(request.chip.caveats.iter().cloned());
     if plan.dp * plan.pp > 1 {
         caveats.push(ProjectionCaveat::EnginesAlike);
+    }
+    if experts.is_some() {
+        caveats.push(ProjectionCaveat::ExpertsApart);
     }
     if request.model.moe.is_some() && experts.map_or(plan.ep, |experts| experts.ep) > 1 {
         caveats.push(ProjectionCaveat::ExpertLoad(request.workload.expert_load.clone()));

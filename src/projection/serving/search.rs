@@ -4,6 +4,7 @@ use crate::projection::parallel;
 use crate::projection::parallel_plan::{ExpertExchange, ExpertWorker, ParallelPlan};
 use crate::projection::plan;
 use crate::projection::request::{Infeasible, Pins, Request};
+use crate::projection::result::MemoryUse;
 use crate::projection::serving::deployment::{self, ServingPoint};
 use crate::projection::serving::engine::{Engine, MOST_SEQUENCES, ServingMachines};
 use crate::projection::serving::load::{Lengths, ServingLoad};
@@ -73,19 +74,27 @@ impl<'a> SearchScope<'a> {
         let best = capacities.into_iter().zip(&plans).max_by(|a, b| a.0.total_cmp(&b.0));
         match best {
             Some((capacity, plan)) if capacity > 0.0 => Ok((capacity, *plan)),
-            _ => Err(self.too_large(&plans)),
+            _ => Err(self.too_large(&plans.iter().map(|plan| (*plan, None)).collect::<Vec<_>>())),
         }
     }
 
-    /// The split that comes nearest to having memory for one request per engine.
-    fn too_large(&self, plans: &[ParallelPlan]) -> Infeasible {
-        let over = |plan: &ParallelPlan| {
-            let memory = self.engine(plan).memory(1.0, self.lengths.reserved());
-            (memory.used() - memory.capacity, memory.used())
+    /// The plan that comes nearest to having memory for one request per engine. Of attention and experts on different
+    /// chips, the side counts that lacks more.
+    pub(super) fn too_large(&self, plans: &[(ParallelPlan, Option<ExpertWorker>)]) -> Infeasible {
+        let excess = |memory: &MemoryUse| memory.used() - memory.capacity;
+        let of = |(plan, experts): &(ParallelPlan, Option<ExpertWorker>)| {
+            let engine = self.engine_of((plan, experts.as_ref()));
+            let memory = engine.memory(1.0, self.lengths.reserved());
+            match engine.experts_memory().zip(*experts) {
+                Some((there, experts)) if excess(&there) > excess(&memory) => (there, experts.plan()),
+                _ => (memory, *plan),
+            }
         };
-        let nearest = plans.iter().map(|plan| (over(plan), *plan)).min_by(|a, b| a.0.0.total_cmp(&b.0.0));
+        let nearest = plans.iter().map(of).min_by(|a, b| excess(&a.0).total_cmp(&excess(&b.0)));
         match nearest {
-            Some(((over_bytes, needed_bytes), plan)) => Infeasible::Memory { plan, needed_bytes, over_bytes },
+            Some((memory, plan)) => {
+                Infeasible::Memory { plan, needed_bytes: memory.used(), over_bytes: excess(&memory) }
+            }
             None => Infeasible::Split { chips: self.request.chips, reason: "no plan is left".to_owned() },
         }
     }

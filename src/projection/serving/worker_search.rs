@@ -123,7 +123,11 @@ fn prompt_workers(scope: &SearchScope<'_>, pins: &WorkerPins) -> Result<Vec<Pref
     let dcp = Some(scope.request.pins.dcp.unwrap_or(1));
     let plans = plans(scope, pins, dcp)?;
     let new = |plan: &ParallelPlan| PrefillWorker::new(&scope.engine(plan), scope.lengths);
-    Ok(parallel::map(&plans, || (), |(), plan| new(plan)).into_iter().flatten().collect())
+    let all: Vec<PrefillWorker> = parallel::map(&plans, || (), |(), plan| new(plan)).into_iter().flatten().collect();
+    if all.is_empty() {
+        return Err(scope.too_large(&plans.into_iter().map(|plan| (plan, None)).collect::<Vec<_>>()));
+    }
+    Ok(all)
 }
 
 /// Workers for answers of all sizes and plans that have memory for one and come near the front.
@@ -142,6 +146,9 @@ fn answer_workers(scope: &SearchScope<'_>, pins: &AnswerPins) -> Result<Vec<Deco
         || (),
         |(), (plan, experts)| DecodeWorker::at_few(&scope.engine_of((plan, experts.as_ref())), scope.lengths),
     );
+    if looked_at.iter().all(Option::is_none) {
+        return Err(scope.too_large(&all));
+    }
     let near: Vec<(ParallelPlan, Option<ExpertWorker>)> =
         all.into_iter().zip(near_front(&looked_at)).filter_map(|(one, keep)| keep.then_some(one)).collect();
     let full = parallel::map(
