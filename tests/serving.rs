@@ -273,8 +273,8 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
         (&["--prefix-cache", "trace"], "needs a trace"),
         (&["--prefill-tp", "2"], "add --mode disaggregated"),
         (&["--ffn-ep", "2"], "add --mode attention-ffn"),
-        (&["--mode", "attention-ffn", "--tp", "2"], "give --prefill-tp, --attention-tp"),
-        (&["--mode", "attention-ffn", "--decode-tp", "2"], "--decode-tp is of workers with both"),
+        (&["--mode", "attention-ffn", "--tp", "2"], "--tp says nothing of three kinds of chips"),
+        (&["--mode", "attention-ffn", "--decode-tp", "2"], "--decode-tp is of workers with both attention and experts"),
         (&["--mode", "attention-ffn", "--moe-tp", "2"], "give --ffn-ep and --ffn-tp"),
         (&["--mode", "disaggregated", "--tp", "2"], "give --prefill-tp and --decode-tp"),
     ] {

@@ -155,60 +155,57 @@ impl ServingArgs {
         ]
     }
 
-    /// The mode, with what is given of its workers. Micro-batches that were asked for are those of an attention worker.
+    /// The mode, with what is given of its workers.
     fn mode(&self, question: &QuestionArgs, on: &mut Request, search: bool) -> Result<ServingMode, Error> {
-        let first = |flags: &[(bool, &'static str)]| flags.iter().find_map(|(given, name)| given.then_some(*name));
-        let refuse = |flag: &str, why: &str| Err(Error::Input(format!("{flag} {why}")));
         let pins = |workers, tp, dp, ep| WorkerPins { workers, tp, dp, ep };
         let prefill = pins(self.prefill_workers, self.prefill_tp, self.prefill_dp, self.prefill_ep);
-        let is_apart = self.mode == Some(ModeFlag::AttentionFfn);
-        if let (Some(flag), false) = (first(&self.apart_flags()), is_apart) {
-            return refuse(flag, "is of attention and experts on different chips: add --mode attention-ffn");
+        if self.mode != Some(ModeFlag::AttentionFfn) {
+            refuse(
+                first(&self.apart_flags()),
+                "is of attention and experts on different chips: add --mode attention-ffn",
+            )?;
         }
-        if matches!(self.mode, None | Some(ModeFlag::Aggregated)) {
-            let given = first(&self.prefill_flags()).or(first(&self.decode_flags()));
-            return match given {
-                Some(flag) => refuse(flag, "is of a worker: add --mode disaggregated"),
-                None if self.mode.is_none() && search && question.degree().is_none() => Ok(ServingMode::Any),
-                None => Ok(ServingMode::Aggregated),
-            };
-        }
-        if let Some(flag) = question.degree() {
-            let degree = flag.trim_start_matches("--");
-            let why = if is_apart {
-                format!(
-                    "says nothing of three kinds of chips: give --prefill-{degree}, --attention-tp, --attention-dp, --ffn-ep and --ffn-tp"
-                )
-            } else {
-                format!(
+        match self.mode {
+            None | Some(ModeFlag::Aggregated) => {
+                let given = first(&self.prefill_flags()).or(first(&self.decode_flags()));
+                refuse(given, "is of a worker: add --mode disaggregated")?;
+                let is_open = self.mode.is_none() && search && question.degree().is_none();
+                Ok(if is_open { ServingMode::Any } else { ServingMode::Aggregated })
+            }
+            Some(ModeFlag::Disaggregated) => {
+                let degree = question.degree().map_or("", |flag| flag.trim_start_matches("--"));
+                let why = format!(
                     "says nothing of two kinds of workers: give --prefill-{degree} and --decode-{degree}, which know tp, dp and ep"
-                )
-            };
-            return refuse(flag, &why);
+                );
+                refuse(question.degree(), &why)?;
+                let decode = pins(self.decode_workers, self.decode_tp, self.decode_dp, self.decode_ep);
+                Ok(ServingMode::Disaggregated { prefill, decode })
+            }
+            Some(ModeFlag::AttentionFfn) => {
+                let decode = self.apart(question, on.pins.microbatches.take())?;
+                Ok(ServingMode::AttentionFfn { prefill, decode })
+            }
         }
-        if !is_apart {
-            let decode = pins(self.decode_workers, self.decode_tp, self.decode_dp, self.decode_ep);
-            return Ok(ServingMode::Disaggregated { prefill, decode });
-        }
-        if let Some(flag) = first(&self.decode_flags()[1..]) {
-            return refuse(flag, "is of workers with both: give --attention-tp, --attention-dp, --ffn-ep and --ffn-tp");
-        }
-        if let Some(flag) = question.expert_degree() {
-            return refuse(
-                flag,
-                "is of chips with both attention and experts: give --ffn-ep and --ffn-tp, or leave it out",
-            );
-        }
-        let decode = ApartPins {
+    }
+
+    /// What is given of attention and experts on different chips.
+    fn apart(&self, question: &QuestionArgs, microbatches: Option<u32>) -> Result<ApartPins, Error> {
+        let give = "give --attention-tp, --attention-dp, --ffn-ep and --ffn-tp";
+        refuse(
+            question.degree(),
+            &format!("says nothing of three kinds of chips: {give}, and --prefill-tp and its like"),
+        )?;
+        refuse(first(&self.decode_flags()[1..]), &format!("is of workers with both attention and experts: {give}"))?;
+        refuse(question.expert_degree(), "is of chips with both attention and experts: give --ffn-ep and --ffn-tp")?;
+        Ok(ApartPins {
             workers: self.decode_workers,
             attention_workers: self.attention_workers,
             attention_tp: self.attention_tp,
             attention_dp: self.attention_dp,
             ffn_ep: self.ffn_ep,
             ffn_tp: self.ffn_tp,
-            microbatches: on.pins.microbatches.take(),
-        };
-        Ok(ServingMode::AttentionFfn { prefill, decode })
+            microbatches,
+        })
     }
 
     /// The question that the flags ask.
@@ -256,6 +253,16 @@ impl ServingArgs {
         let text = String::from_utf8(bytes).map_err(|_| fail("not a text".to_owned()))?;
         trace::parse(&text).map_err(|error| fail(error.to_string()))
     }
+}
+
+/// The first flag that is given.
+fn first(flags: &[(bool, &'static str)]) -> Option<&'static str> {
+    flags.iter().find_map(|(given, name)| given.then_some(*name))
+}
+
+/// Refuses a flag, if there is one.
+fn refuse(flag: Option<&str>, why: &str) -> Result<(), Error> {
+    flag.map_or(Ok(()), |flag| Err(Error::Input(format!("{flag} {why}"))))
 }
 
 /// A coefficient of variation.

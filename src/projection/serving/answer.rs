@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::inputs;
 use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
-use crate::projection::request::Infeasible;
+use crate::projection::request::{Infeasible, Pins};
 use crate::projection::result::{CostSource, MemoryUse};
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::engine::ServingMachines;
@@ -158,15 +158,17 @@ fn points(mode: &ServingMode, scope: &SearchScope<'_>) -> Result<Vec<ServingPoin
         ServingMode::Aggregated => scope.aggregated()?,
         ServingMode::Disaggregated { prefill, decode } => with_workers(scope, prefill, &AnswerPins::Whole(*decode))?,
         ServingMode::AttentionFfn { prefill, decode } => with_workers(scope, prefill, &AnswerPins::Apart(*decode))?,
-        ServingMode::Any => of_every_mode(|mode| points(mode, scope))?.concat(),
+        ServingMode::Any => of_every_mode(scope, |mode| points(mode, scope))?.concat(),
     })
 }
 
-/// What the modes say with nothing given. Not every model and number of chips has all of them: those without are left out,
-/// unless none has any.
-fn of_every_mode<T, E>(of: impl Fn(&ServingMode) -> Result<T, E>) -> Result<Vec<T>, E> {
+/// What the modes say with nothing given of their workers. Not every model and number of chips has all of them: those
+/// without are left out, unless none has any.
+fn of_every_mode<T, E>(scope: &SearchScope<'_>, of: impl Fn(&ServingMode) -> Result<T, E>) -> Result<Vec<T>, E> {
+    let Pins { moe_tp, microbatches, .. } = scope.request.pins;
     let (prefill, decode) = (WorkerPins::default(), WorkerPins::default());
-    let apart = ServingMode::AttentionFfn { prefill, decode: ApartPins::default() };
+    let sides = ApartPins { ffn_tp: moe_tp, microbatches, ..ApartPins::default() };
+    let apart = ServingMode::AttentionFfn { prefill, decode: sides };
     let modes = [ServingMode::Aggregated, ServingMode::Disaggregated { prefill, decode }, apart];
     let mut found: Vec<Result<T, E>> = modes.iter().map(of).collect();
     if found.iter().any(Result::is_ok) {
@@ -189,7 +191,7 @@ fn most(mode: &ServingMode, scope: &SearchScope<'_>) -> Result<f64, Infeasible> 
         ServingMode::Disaggregated { prefill, decode } => most_requests(scope, prefill, &AnswerPins::Whole(*decode)),
         ServingMode::AttentionFfn { prefill, decode } => most_requests(scope, prefill, &AnswerPins::Apart(*decode)),
         ServingMode::Any => {
-            let all = of_every_mode(|mode| most(mode, scope))?;
+            let all = of_every_mode(scope, |mode| most(mode, scope))?;
             Ok(all.into_iter().fold(0.0, f64::max))
         }
     }

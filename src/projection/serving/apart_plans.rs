@@ -83,6 +83,9 @@ fn check(request: &Request, pins: &ApartPins, moe: &Moe) -> Result<(), String> {
     if let Some(dcp) = request.pins.dcp.filter(|dcp| *dcp != 1) {
         return Err(format!("dcp {dcp} is not modelled beside experts on other chips; leave it out"));
     }
+    if request.pins.moe_exchange == Some(ExpertExchange::AllGather) {
+        return Err("tokens are not gathered on the way to experts on other chips; leave out all-gather".to_owned());
+    }
     let whole = |name: &str, ranks: Option<u64>| match ranks {
         Some(ranks) if chips_of(request, ranks).is_none() => {
             Err(format!("{name} is {ranks} dies, which do not fill chips of {:.0}", request.chip.dies.value))

@@ -254,3 +254,42 @@ fn every_load(pair: &Pair<'_>) -> Vec<ServingLoad> {
         .map(ServingLoad::RequestRate)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::projection::chip::ChipModel;
+    use crate::projection::parallel_plan::Phase;
+    use crate::projection::serving::engine::ServingMachines;
+    use crate::projection::serving::load::Lengths;
+    use crate::specs::{Chip, Fabric, Model};
+
+    #[test]
+    fn a_look_at_few_batches_leaves_out_no_worker_that_is_better_by_a_fiftieth() {
+        let chip = ChipModel::from_spec(&Chip::load("ascend-910c").unwrap());
+        let (model, fabric) = (Model::load("deepseek-v3").unwrap(), Fabric::load("cloudmatrix384").unwrap());
+        let request = Request::new(model, chip, fabric, 96, Phase::Decode);
+        let machines = ServingMachines::new(&request).unwrap();
+        let lengths = Lengths { prompt: 4000.0, output: 1000.0, cached: 0.0, spread: 0.0 };
+        let scope =
+            SearchScope { request: &request, machines: &machines, lengths: &lengths, load: None, chunk: 8192.0 };
+        let plans: Vec<_> = apart_plans(&request, &ApartPins::default()).unwrap();
+        let whole = plans_of_all_sizes(&scope);
+        let all =
+            plans.iter().map(|(plan, experts)| (plan, Some(experts))).chain(whole.iter().map(|plan| (plan, None)));
+        let all: Vec<DecodeWorker> =
+            all.filter_map(|answering| DecodeWorker::new(&scope.engine_of(answering), &lengths)).collect();
+        let pins = [AnswerPins::Apart(ApartPins::default()), AnswerPins::Whole(WorkerPins::default())];
+        let near: Vec<DecodeWorker> = pins.iter().flat_map(|pins| answer_workers(&scope, pins).unwrap()).collect();
+        assert!(near.len() < all.len() / 2, "{} of {}", near.len(), all.len());
+        for (_, time, gain) in all.iter().flat_map(DecodeWorker::points) {
+            let most = near.iter().flat_map(DecodeWorker::points).filter(|point| point.1 <= time * 1.02);
+            let most = most.map(|point| point.2).fold(0.0, f64::max);
+            assert!(most >= gain / 1.02, "{time} s: {gain} and no more than {most}");
+        }
+    }
+
+    fn plans_of_all_sizes(scope: &SearchScope<'_>) -> Vec<ParallelPlan> {
+        plans(scope, &WorkerPins::default(), None).unwrap()
+    }
+}
