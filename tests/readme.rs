@@ -154,6 +154,27 @@ fn the_example_of_serving_is_as_it_comes_out() {
     let aggregated = typed(serving, 2);
     let disaggregated = typed(&format!("{serving} --mode disaggregated"), 2);
     section("docs/SERVING.md", "serving", &(aggregated + &disaggregated));
+    let apart = "supernode project --phase serving --model deepseek-v3 --prompt-len 1000 --output-len 4000 --mtp 1 \
+                 --mtp-acceptance 0.9 --concurrency 24576 --mode attention-ffn --attention-workers 3 --ffn-ep 288";
+    section("docs/SERVING.md", "apart", &typed(apart, 2));
+}
+
+#[test]
+fn the_modes_of_serving_are_as_they_come_out() {
+    const MODES: [&str; 3] = ["aggregated", "disaggregated", "attention-ffn"];
+    let search = "supernode project --phase serving --model deepseek-v3 --prompt-len 2000 --output-len 2000 --search";
+    let mut text = format!("`{search} --mode ...`\n\n| at most | {} |\n|--:|--:|--:|--:|\n", MODES.join(" | "));
+    let fronts = MODES.map(|mode| json(&format!("{search} --mode {mode} --json")));
+    for limit_ms in [100.0, 50.0, 30.0, 20.0, 15.0] {
+        let most = |front: &Value| {
+            let points = front.as_array().expect("a list").iter();
+            let kept = points.filter(|point| point["tpot_s"].as_f64().is_some_and(|time| time * 1e3 <= limit_ms));
+            kept.filter_map(|point| point["tokens_per_s_per_chip"].as_f64()).fold(0.0, f64::max)
+        };
+        let cells = fronts.iter().map(|front| format!("{:.0}", most(front))).collect::<Vec<_>>();
+        let _ = writeln!(text, "| {limit_ms:.0} ms | {} |", cells.join(" | "));
+    }
+    section("docs/SERVING.md", "modes", &text);
 }
 
 #[test]

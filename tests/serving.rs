@@ -45,7 +45,7 @@ fn each_engine(lengths: &Lengths, chunk: f64, check: impl Fn(&Engine<'_>)) {
         let request = on(setting, lengths);
         let machines = ServingMachines::new(&request).unwrap();
         let plan = splits(&request).unwrap()[0];
-        check(&Engine { request: &request, plan: &plan, machines: &machines, chunk });
+        check(&Engine { request: &request, plan: &plan, experts: None, machines: &machines, chunk });
     }
 }
 
@@ -100,7 +100,7 @@ fn one_client_gets_decode_alone_after_one_prefill() {
         let request = on(setting, &lengths);
         let machines = ServingMachines::new(&request).unwrap();
         let plan = splits(&request).unwrap()[0];
-        let engine = Engine { request: &request, plan: &plan, machines: &machines, chunk: 8192.0 };
+        let engine = Engine { request: &request, plan: &plan, experts: None, machines: &machines, chunk: 8192.0 };
         let point = aggregated(&engine, ServingLoad::Concurrency(1.0), &lengths).unwrap();
         let one = ParallelPlan { batch_per_chip: 1.0 / f64::from(plan.chips), ..plan };
         let decode = evaluate(&request, &one, &machines.decode).terms.total().get();
@@ -264,6 +264,7 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
     negative(&["--concurrency", "64", "--ttft-limit-ms", "1"], "no deployment keeps the limits; the nearest has");
     negative(&["--concurrency", "64", "--cp", "2"], "cp 2 is not modelled in serving");
     negative(&["--concurrency", "64", "--chip-memory-gb", "5"], "not enough memory");
+    negative(&["--concurrency", "64", "--mode", "attention-ffn"], "llama-3.1-70b has no experts");
     for (arguments, expected) in [
         (&["--batch-per-chip", "3"][..], "the batch follows from the load"),
         (&["--trace", "x.json"], "--trace draws one step"),
@@ -271,6 +272,10 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
         (&["--requests", "no-such-trace"], "no-such-trace"),
         (&["--prefix-cache", "trace"], "needs a trace"),
         (&["--prefill-tp", "2"], "add --mode disaggregated"),
+        (&["--ffn-ep", "2"], "add --mode attention-ffn"),
+        (&["--mode", "attention-ffn", "--tp", "2"], "--tp says nothing of three kinds of chips"),
+        (&["--mode", "attention-ffn", "--decode-tp", "2"], "--decode-tp is of workers with both attention and experts"),
+        (&["--mode", "attention-ffn", "--moe-tp", "2"], "give --ffn-ep and --ffn-tp"),
         (&["--mode", "disaggregated", "--tp", "2"], "give --prefill-tp and --decode-tp"),
     ] {
         let error =
@@ -287,6 +292,20 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
     assert!(String::from_utf8(error).unwrap().contains("supernode project --phase serving"));
     let error = plain(&["project", "--phase", "decode", "--model", "deepseek-v3", "--concurrency", "3"]);
     assert!(String::from_utf8(error).unwrap().contains("add --phase serving"));
+}
+
+#[test]
+fn a_search_covers_all_modes_unless_one_or_a_degree_is_given() {
+    let modes = |arguments: &[&str]| {
+        let each = ["--prompt-len", "2000", "--output-len", "256", "--search", "--json"];
+        let output = project(&[&each, arguments].concat()).assert().success().get_output().stdout.clone();
+        let front: serde_json::Value = serde_json::from_slice(&output).unwrap();
+        let of = |point: &serde_json::Value| point["deployment"]["mode"].as_str().unwrap().to_owned();
+        front.as_array().unwrap().iter().map(of).collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(Vec::from_iter(modes(&[])), ["aggregated", "disaggregated"]);
+    assert_eq!(Vec::from_iter(modes(&["--tp", "8"])), ["aggregated"]);
+    assert_eq!(Vec::from_iter(modes(&["--mode", "disaggregated"])), ["disaggregated"]);
 }
 
 #[test]

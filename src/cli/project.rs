@@ -23,6 +23,7 @@ Examples:
   supernode project --model deepseek-v3 --phase serving --concurrency 4096 --prompt-len 4000 --output-len 1000
   supernode project --model deepseek-v3 --phase serving --request-rate 20 --prompt-len 4000 --output-len 1000 --ttft-limit-ms 5000
   supernode project --model deepseek-v3 --phase serving --prompt-len 4000 --output-len 1000 --mode disaggregated --search
+  supernode project --model deepseek-v3 --phase serving --prompt-len 3000 --output-len 1000 --mode attention-ffn --attention-workers 3 --ffn-ep 288
   supernode project --model deepseek-v3 --phase serving --requests trace.jsonl --prefix-cache trace";
 
 /// Project tokens per second and chip of a model on a fabric, with the parts of the step and what binds it.

@@ -121,14 +121,15 @@ pub(super) struct QuestionArgs {
     /// vLLM: tp * dp with --enable-expert-parallel, else 1. SGLang: --ep-size. TensorRT-LLM: moe_expert_parallel_size.
     #[arg(long, value_name = "N")]
     ep: Option<u32>,
-    /// Chips that split each routed expert; ep * moe-tp chips hold all experts of a layer once [default: 1]
+    /// Chips that split each routed expert; ep * moe-tp chips hold all experts of a layer once [default: 1; searched in
+    /// serving]
     ///
     /// vLLM: tp * dp without --enable-expert-parallel, else 1. SGLang: --tp-size over --ep-size. TensorRT-LLM:
     /// moe_tensor_parallel_size.
     #[arg(long, value_name = "N")]
     moe_tp: Option<u32>,
     /// How tokens reach the routed experts: each copy sent to its expert, or all tokens gathered by all that share the experts
-    /// [default: all-to-all]
+    /// [default: all-to-all; searched in serving]
     ///
     /// vLLM: --all2all-backend deepep_low_latency or its like, and allgather_reducescatter. SGLang: --moe-a2a-backend deepep
     /// or its like, and none. TensorRT-LLM: all-to-all with enable_attention_dp, else an all-reduce, which is all-gather here.
@@ -145,7 +146,7 @@ pub(super) struct QuestionArgs {
     /// vLLM: --prefill-context-parallel-size.
     #[arg(long, value_name = "N")]
     cp: Option<u32>,
-    /// Decode: chips of a tensor-parallel group that share the tokens of a KV cache [default: 1]
+    /// Decode: chips of a tensor-parallel group that share the tokens of a KV cache [default: 1; searched in serving]
     ///
     /// Without it, each of them holds the latent, or a KV head that others hold too, of all tokens. It divides --tp. vLLM:
     /// --decode-context-parallel-size. SGLang: --dcp-size. TensorRT-LLM: cp_config with cp_type HELIX.
@@ -240,6 +241,12 @@ impl QuestionArgs {
     pub(super) fn degree(&self) -> Option<&'static str> {
         let degrees = [(self.tp, "--tp"), (self.pp, "--pp"), (self.ep, "--ep"), (self.dp, "--dp")];
         degrees.into_iter().find_map(|(degree, flag)| degree.map(|_| flag))
+    }
+
+    /// The first flag of how experts are split beside attention that is given.
+    pub(super) fn expert_degree(&self) -> Option<&'static str> {
+        let moe_tp = self.moe_tp.map(|_| "--moe-tp");
+        moe_tp.or(self.moe_exchange.map(|_| "--moe-exchange"))
     }
 
     /// The phases that are asked for, each of which is one step; all three if none is named.

@@ -7,12 +7,12 @@ use crate::cli::output::{print, to_json};
 use crate::cli::parse;
 use crate::cli::question::QuestionArgs;
 use crate::files::read_within;
-use crate::projection::Phase;
 use crate::projection::serving::load::DEFAULT_CHUNK_TOKENS;
 use crate::projection::serving::trace::{self, TraceRequest};
 use crate::projection::serving::{
-    self, Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRefusal, ServingRequest, WorkerPins,
+    self, ApartPins, Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRefusal, ServingRequest, WorkerPins,
 };
+use crate::projection::{Phase, Request};
 use crate::report::terminal::serving as tables;
 use crate::specs::Model;
 
@@ -42,7 +42,7 @@ pub(super) struct ServingArgs {
     /// Share of each prompt that is in a prefix cache, or `trace`: the beginnings that the trace's prompts share
     #[arg(long, value_name = "SHARE|trace", value_parser = PrefixCache::parse)]
     prefix_cache: Option<PrefixCache>,
-    /// Which chips compute what: all of them prompts and answers, or some of them one and some the other
+    /// Which chips compute what [default: aggregated; with --search every mode, unless a degree is given]
     #[arg(long, value_enum, value_name = "MODE")]
     mode: Option<ModeFlag>,
     /// Workers that compute prompts; what is left out of both kinds of workers is searched
@@ -57,7 +57,7 @@ pub(super) struct ServingArgs {
     /// Chips in it that share the experts of a layer
     #[arg(long, value_name = "N")]
     prefill_ep: Option<u32>,
-    /// Workers that compute answers
+    /// Workers that compute answers; in attention-ffn each has attention workers around its experts
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     decode_workers: Option<u32>,
     /// Tensor-parallel degree of such a worker
@@ -69,6 +69,21 @@ pub(super) struct ServingArgs {
     /// Chips in it that share the experts of a layer
     #[arg(long, value_name = "N")]
     decode_ep: Option<u32>,
+    /// Attention-ffn: attention workers in a worker for answers, which take turns at its experts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    attention_workers: Option<u32>,
+    /// Tensor-parallel degree of attention in it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    attention_tp: Option<u32>,
+    /// Replicas of attention in each of its attention workers, which have tp * dp chips (dies, where packages have several)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    attention_dp: Option<u32>,
+    /// Chips in it that share the experts and have no attention; groups of chips with --ffn-tp
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    ffn_ep: Option<u32>,
+    /// Chips of such a group, which split each expert
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    ffn_tp: Option<u32>,
 }
 
 /// Which chips compute what.
@@ -78,6 +93,8 @@ enum ModeFlag {
     Aggregated,
     /// Workers for prompts, and workers for answers
     Disaggregated,
+    /// The same with attention and experts of the latter on different chips; --microbatches are those of an attention worker
+    AttentionFfn,
 }
 
 /// What of a prompt is cached.
@@ -105,16 +122,22 @@ impl ServingArgs {
             (self.prefix_cache.is_some(), "--prefix-cache"),
             (self.mode.is_some(), "--mode"),
         ];
-        let flags = flags.into_iter().chain(self.worker_flags());
-        flags.into_iter().find_map(|(given, name)| given.then_some(name))
+        let workers = self.prefill_flags().into_iter().chain(self.decode_flags()).chain(self.apart_flags());
+        flags.into_iter().chain(workers).find_map(|(given, name)| given.then_some(name))
     }
 
-    fn worker_flags(&self) -> [(bool, &'static str); 8] {
+    fn prefill_flags(&self) -> [(bool, &'static str); 4] {
         [
             (self.prefill_workers.is_some(), "--prefill-workers"),
             (self.prefill_tp.is_some(), "--prefill-tp"),
             (self.prefill_dp.is_some(), "--prefill-dp"),
             (self.prefill_ep.is_some(), "--prefill-ep"),
+        ]
+    }
+
+    /// Flags of workers for answers; the first is of both kinds of them.
+    fn decode_flags(&self) -> [(bool, &'static str); 4] {
+        [
             (self.decode_workers.is_some(), "--decode-workers"),
             (self.decode_tp.is_some(), "--decode-tp"),
             (self.decode_dp.is_some(), "--decode-dp"),
@@ -122,29 +145,71 @@ impl ServingArgs {
         ]
     }
 
+    fn apart_flags(&self) -> [(bool, &'static str); 5] {
+        [
+            (self.attention_workers.is_some(), "--attention-workers"),
+            (self.attention_tp.is_some(), "--attention-tp"),
+            (self.attention_dp.is_some(), "--attention-dp"),
+            (self.ffn_ep.is_some(), "--ffn-ep"),
+            (self.ffn_tp.is_some(), "--ffn-tp"),
+        ]
+    }
+
     /// The mode, with what is given of its workers.
-    fn mode(&self, question: &QuestionArgs) -> Result<ServingMode, Error> {
-        if self.mode != Some(ModeFlag::Disaggregated) {
-            return match self.worker_flags().into_iter().find(|(given, _)| *given) {
-                Some((_, flag)) => Err(Error::Input(format!("{flag} is of a worker: add --mode disaggregated"))),
-                None => Ok(ServingMode::Aggregated),
-            };
+    fn mode(&self, question: &QuestionArgs, on: &mut Request, search: bool) -> Result<ServingMode, Error> {
+        let pins = |workers, tp, dp, ep| WorkerPins { workers, tp, dp, ep };
+        let prefill = pins(self.prefill_workers, self.prefill_tp, self.prefill_dp, self.prefill_ep);
+        if self.mode != Some(ModeFlag::AttentionFfn) {
+            refuse(
+                first(&self.apart_flags()),
+                "is of attention and experts on different chips: add --mode attention-ffn",
+            )?;
         }
-        if let Some(flag) = question.degree() {
-            return Err(Error::Input(format!(
-                "{flag} says nothing of two kinds of workers: give --prefill-{0} and --decode-{0}, which know tp, dp and ep",
-                flag.trim_start_matches("--")
-            )));
+        match self.mode {
+            None | Some(ModeFlag::Aggregated) => {
+                let given = first(&self.prefill_flags()).or(first(&self.decode_flags()));
+                refuse(given, "is of a worker: add --mode disaggregated")?;
+                let is_open = self.mode.is_none() && search && question.degree().is_none();
+                Ok(if is_open { ServingMode::Any } else { ServingMode::Aggregated })
+            }
+            Some(ModeFlag::Disaggregated) => {
+                let degree = question.degree().map_or("", |flag| flag.trim_start_matches("--"));
+                let why = format!(
+                    "says nothing of two kinds of workers: give --prefill-{degree} and --decode-{degree}, which know tp, dp and ep"
+                );
+                refuse(question.degree(), &why)?;
+                let decode = pins(self.decode_workers, self.decode_tp, self.decode_dp, self.decode_ep);
+                Ok(ServingMode::Disaggregated { prefill, decode })
+            }
+            Some(ModeFlag::AttentionFfn) => {
+                let decode = self.apart(question, on.pins.microbatches.take())?;
+                Ok(ServingMode::AttentionFfn { prefill, decode })
+            }
         }
-        let workers = |workers, tp, dp, ep| WorkerPins { workers, tp, dp, ep };
-        Ok(ServingMode::Disaggregated {
-            prefill: workers(self.prefill_workers, self.prefill_tp, self.prefill_dp, self.prefill_ep),
-            decode: workers(self.decode_workers, self.decode_tp, self.decode_dp, self.decode_ep),
+    }
+
+    /// What is given of attention and experts on different chips.
+    fn apart(&self, question: &QuestionArgs, microbatches: Option<u32>) -> Result<ApartPins, Error> {
+        let give = "give --attention-tp, --attention-dp, --ffn-ep and --ffn-tp";
+        refuse(
+            question.degree(),
+            &format!("says nothing of three kinds of chips: {give}, and --prefill-tp and its like"),
+        )?;
+        refuse(first(&self.decode_flags()[1..]), &format!("is of workers with both attention and experts: {give}"))?;
+        refuse(question.expert_degree(), "is of chips with both attention and experts: give --ffn-ep and --ffn-tp")?;
+        Ok(ApartPins {
+            workers: self.decode_workers,
+            attention_workers: self.attention_workers,
+            attention_tp: self.attention_tp,
+            attention_dp: self.attention_dp,
+            ffn_ep: self.ffn_ep,
+            ffn_tp: self.ffn_tp,
+            microbatches,
         })
     }
 
     /// The question that the flags ask.
-    fn request(&self, question: &QuestionArgs) -> Result<ServingRequest, Error> {
+    fn request(&self, question: &QuestionArgs, search: bool) -> Result<ServingRequest, Error> {
         let Some(model) = &question.model else {
             return Err(Error::Input("serving is asked of one model: give --model".to_owned()));
         };
@@ -176,7 +241,7 @@ impl ServingArgs {
             limits: ServiceLimits { ttft_s, tpot_s: on.workload.tpot_limit_s },
             limits_bind: on.workload.tpot_limit_binds || self.ttft_limit_ms.is_some(),
             chunk: if on.workload.chunk_tokens.is_finite() { on.workload.chunk_tokens } else { DEFAULT_CHUNK_TOKENS },
-            mode: self.mode(question)?,
+            mode: self.mode(question, &mut on, search)?,
             on,
         })
     }
@@ -188,6 +253,16 @@ impl ServingArgs {
         let text = String::from_utf8(bytes).map_err(|_| fail("not a text".to_owned()))?;
         trace::parse(&text).map_err(|error| fail(error.to_string()))
     }
+}
+
+/// The first flag that is given.
+fn first(flags: &[(bool, &'static str)]) -> Option<&'static str> {
+    flags.iter().find_map(|(given, name)| given.then_some(*name))
+}
+
+/// Refuses a flag, if there is one.
+fn refuse(flag: Option<&str>, why: &str) -> Result<(), Error> {
+    flag.map_or(Ok(()), |flag| Err(Error::Input(format!("{flag} {why}"))))
 }
 
 /// A coefficient of variation.
@@ -209,7 +284,7 @@ fn means(trace: &[TraceRequest], cached: f64, caches_repeats: bool) -> Lengths {
 /// # Errors
 /// [`Error::Input`] for what cannot be read; [`Error::Negative`] where no deployment answers.
 pub(super) fn run(args: &ServingArgs, question: &QuestionArgs, search: bool, json: bool) -> Result<(), Error> {
-    let asked = args.request(question)?;
+    let asked = args.request(question, search)?;
     let refused = |reason: ServingRefusal| Error::Negative(format!("{}: {reason}", asked.on.model.name));
     let text = if search {
         let front = serving::front(&asked).map_err(refused)?;

@@ -86,6 +86,8 @@ pub enum ProjectionCaveat {
     },
     /// Serving: one engine stands for all.
     EnginesAlike,
+    /// Serving: attention and experts lie on different chips.
+    ExpertsApart,
     /// Requests of a trace come faster than the deployment answers them.
     TraceAboveCapacity {
         /// Mean rate of the trace, per second.
@@ -188,6 +190,9 @@ impl fmt::Display for ProjectionCaveat {
             Self::EnginesAlike => {
                 f.write_str("all replicas are taken to compute as many prompts and tokens at the same time")
             }
+            Self::ExpertsApart => f.write_str(
+                "chips with attention and with experts are taken to be mixed evenly over the nodes; one published deployment of the kind is known, second hand",
+            ),
             Self::TraceAboveCapacity { rate, most } => write!(
                 f,
                 "{rate:.2} requests/s come on average, and no more than {most:.2} are answered: those that wait add up"

@@ -1,8 +1,8 @@
 //! Memory by use. It is computed per rank and reported per chip.
 
 use crate::projection::machine::Machine;
-use crate::projection::ops::{Widths, expert_slots, sequence_bytes, shared_elsewhere};
-use crate::projection::parallel_plan::{ParallelPlan, Recompute};
+use crate::projection::ops::{Widths, expert_slots, sequence_bytes, shared_apart, shared_elsewhere};
+use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan, Recompute};
 use crate::projection::request::Request;
 use crate::projection::result::MemoryUse;
 use crate::specs::{Ffn, Layer, LayerKind, Model, Moe};
@@ -69,6 +69,35 @@ pub fn local_parameters(model: &Model, plan: &ParallelPlan, mtp_modules: f64) ->
     sum
 }
 
+/// The weights of an attention rank whose experts lie elsewhere. Shared experts lie with the routed ones, unless those work
+/// in a width of their own.
+fn attention_parameters(model: &Model, plan: &ParallelPlan, mtp_modules: f64) -> LocalParameters {
+    let all = local_parameters(model, plan, mtp_modules);
+    let shared = if shared_apart(model) { 0.0 } else { model.shared_parameters() };
+    let layers = expert_layers(model, mtp_modules);
+    LocalParameters { shared: layers * (shared + model.router_parameters()), experts: 0.0, ..all }
+}
+
+/// The weights of a rank that holds experts alone.
+fn expert_parameters(model: &Model, experts: &ExpertWorker, mtp_modules: f64) -> LocalParameters {
+    let (plan, layers) = (experts.plan(), expert_layers(model, mtp_modules));
+    let Some(moe) = &model.moe else { return LocalParameters::default() };
+    let split = f64::from(plan.moe_tp);
+    let holds_shared = shared_apart(model) && !shared_elsewhere(moe, &plan);
+    LocalParameters {
+        shared: if holds_shared { layers * model.shared_parameters() / split } else { 0.0 },
+        experts: layers * expert_slots(moe, &plan) * model.expert_parameters() / split,
+        ..LocalParameters::default()
+    }
+}
+
+/// Layers with experts.
+fn expert_layers(model: &Model, mtp_modules: f64) -> f64 {
+    let has = |layer: &Layer| layer.ffn == Ffn::Experts;
+    let of_kinds: f64 = model.kinds.iter().filter(|kind| has(&kind.layer)).map(|kind| kind.count as f64).sum();
+    of_kinds + if has(&model.mtp) { mtp_modules } else { 0.0 }
+}
+
 /// What serving keeps in memory besides the weights of the model.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Served {
@@ -82,8 +111,36 @@ pub struct Served {
 
 /// Memory of serving: weights, KV cache with the states of recurrences, and buffers.
 pub fn serving(model: &Model, plan: &ParallelPlan, machine: &Machine, served: Served) -> MemoryUse {
+    serving_with(model, plan, machine, served, &local_parameters(model, plan, served.mtp_modules))
+}
+
+/// The same of attention whose experts lie elsewhere.
+pub fn attention_alone(model: &Model, plan: &ParallelPlan, machine: &Machine, served: Served) -> MemoryUse {
+    serving_with(model, plan, machine, served, &attention_parameters(model, plan, served.mtp_modules))
+}
+
+/// Memory of a chip that holds experts alone, with buffers for `pass_tokens` tokens per rank.
+pub fn experts_alone(model: &Model, experts: &ExpertWorker, machine: &Machine, served: Served) -> MemoryUse {
+    of_chip(
+        machine,
+        MemoryUse {
+            weights: expert_parameters(model, experts, served.mtp_modules).bytes(&machine.widths),
+            kv_cache: 0.0,
+            activations: served.pass_tokens * pass_buffer_bytes(model, machine),
+            optimizer: 0.0,
+            capacity: machine.capacity.get(),
+        },
+    )
+}
+
+fn serving_with(
+    model: &Model,
+    plan: &ParallelPlan,
+    machine: &Machine,
+    served: Served,
+    parameters: &LocalParameters,
+) -> MemoryUse {
     let Served { length, pass_tokens, mtp_modules } = served;
-    let parameters = local_parameters(model, plan, mtp_modules);
     // A stage holds its layers for all sequences of its group, so the number of stages cancels. Context parallelism
     // cancels too: it splits each of as many times more sequences. That of decode splits those of its own group.
     let dcp = f64::from(plan.dcp);

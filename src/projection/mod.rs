@@ -12,7 +12,7 @@
 //!    question), [`result`] (the answer's types).
 //! 3. The network: [`fabric`].
 //! 4. One rank: [`machine`] (chip and fabric as it sees them), [`memory`], [`wire`] (a layer's collectives).
-//! 5. One pass: [`schedule`] (nodes on lanes), [`pass`] (a layer as nodes).
+//! 5. One pass: [`schedule`] (nodes on lanes), [`pass`] (a layer as nodes), [`experts_apart`] (experts on other ranks).
 //! 6. One plan: [`phases`] (a step by terms), [`plan`] (all plans, and the best).
 //! 7. About a plan: `inputs` (what is uncertain), [`uncertainty`] (intervals), `binding` (what binds), `operators`,
 //!    [`timeline`], [`on_network`] (ports and faults instead of closed forms).
@@ -29,6 +29,7 @@ pub mod caveat;
 pub mod chip;
 pub mod costs;
 pub mod expert_load;
+pub mod experts_apart;
 pub mod fabric;
 mod inputs;
 pub mod machine;
@@ -62,7 +63,7 @@ pub use caveat::ProjectionCaveat;
 pub use chip::ChipModel;
 pub use costs::CostOrigin;
 pub use expert_load::ExpertLoad;
-pub use parallel_plan::{ExpertExchange, ParallelPlan, Phase, Recompute};
+pub use parallel_plan::{ExpertExchange, ExpertWorker, ParallelPlan, Phase, Recompute};
 pub use plan::{ScoredPlan, Search};
 pub use questions::{catalogue, claims, explain, model_table, outlook, scaling, surface, sweep};
 pub use request::{Infeasible, Pins, PipelineSchedule, Request, Workload};

@@ -19,7 +19,7 @@ use crate::specs::{Mixer, Model};
 use crate::units::{Bytes, Flop};
 
 pub use attention::{AttentionForm, flop_per_pair};
-pub use experts::{CopySum, copies, dense_ffn, expert_slots, experts, pack, shared_elsewhere};
+pub use experts::{CopySum, copies, dense_ffn, expert_slots, experts, pack, shared_apart, shared_elsewhere};
 pub use reach::{cache_elements, cached_entries, sequence_bytes};
 pub use scope::{Context, LayerOps, Pass, Prompts, Scope, Stored, Widths};
 

@@ -97,6 +97,45 @@ impl ParallelPlan {
     }
 }
 
+/// Ranks that hold the routed experts alone, beside the ranks of a plan that run everything else (attention-FFN).
+///
+/// In the plan beside it, `ep` and `moe_tp` are 1, and `dp` counts the replicas of all its attention workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ExpertWorker {
+    /// Packages.
+    pub chips: u32,
+    /// Groups of ranks that share the experts of one layer.
+    pub ep: u32,
+    /// Ranks of such a group, which split each of its experts: `ep * moe_tp` is the number of ranks.
+    pub moe_tp: u32,
+    /// Attention workers around it, which take turns at it. It divides the plan's `dp`.
+    pub attention_workers: u32,
+}
+
+impl ExpertWorker {
+    /// Its ranks.
+    pub fn ranks(&self) -> f64 {
+        f64::from(self.ep) * f64::from(self.moe_tp)
+    }
+
+    /// Its experts as a plan: each rank has tokens of its own, and holds no attention.
+    pub fn plan(&self) -> ParallelPlan {
+        ParallelPlan {
+            chips: self.chips,
+            tp: 1,
+            pp: 1,
+            ep: self.ep,
+            moe_tp: self.moe_tp,
+            moe_exchange: ExpertExchange::AllToAll,
+            dp: self.ep.saturating_mul(self.moe_tp),
+            cp: 1,
+            dcp: 1,
+            microbatches: 1,
+            batch_per_chip: 0.0,
+        }
+    }
+}
+
 /// Which activations the backward pass computes again instead of keeping them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -27,7 +27,7 @@ pub struct Stage {
 /// What passes depend on besides the plan.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PassSetting<'a> {
-    /// Micro-batches interleaved on a rank: 1 or 2.
+    /// Micro-batches interleaved on a rank: 1 or 2, or more where experts lie on other ranks.
     pub streams: usize,
     /// The kernels of dispatch and combine. Those for many tokens forward inside a node, and hold cores while they run.
     pub mode: Mode,
@@ -89,15 +89,15 @@ pub type StageTime = fn(&Rank<'_>, &Stage, &PassSetting<'_>) -> TermTimes;
 
 /// Time by term of all layers of a stage, for `setting.streams` micro-batches.
 pub fn stage_time(rank: &Rank<'_>, stage: &Stage, setting: &PassSetting<'_>) -> TermTimes {
-    stage_of_layers(rank, stage, setting, |rank, layer, setting| best_period(rank, layer, setting).0.times)
+    stage_of_layers(rank, stage, setting, |layer| best_period(rank, &layer_work(rank, layer, setting), setting).0.times)
 }
 
 /// A time that the stage does not take less than, without a schedule. Only its total has a meaning.
 ///
 /// Where every op takes longer with more rows, so does this.
 pub fn least_stage_time(rank: &Rank<'_>, stage: &Stage, setting: &PassSetting<'_>) -> TermTimes {
-    stage_of_layers(rank, stage, setting, |rank, layer, setting| {
-        TermTimes::of(Term::Dense, least_layer_time(rank, layer, setting))
+    stage_of_layers(rank, stage, setting, |layer| {
+        TermTimes::of(Term::Dense, least_layer_time(rank, &layer_work(rank, layer, setting), setting))
     })
 }
 
@@ -106,20 +106,25 @@ fn stage_of_layers(
     rank: &Rank<'_>,
     stage: &Stage,
     setting: &PassSetting<'_>,
-    layer_time: fn(&Rank<'_>, &LayerWork, &PassSetting<'_>) -> TermTimes,
+    layer_time: impl Fn(&Layer) -> TermTimes,
 ) -> TermTimes {
     let mut times = TermTimes::default();
     for (layer, count) in stage.kinds.iter().filter(|(_, count)| *count > 0.0) {
-        let work = layer_work(rank, layer, setting);
-        times.add_scaled(&layer_time(rank, &work, setting), *count);
+        times.add_scaled(&layer_time(layer), *count);
     }
+    times.add_scaled(&head_time(rank, stage, setting), 1.0);
+    times
+}
+
+/// The time of a stage's share of the LM head, for `setting.streams` micro-batches.
+pub fn head_time(rank: &Rank<'_>, stage: &Stage, setting: &PassSetting<'_>) -> TermTimes {
+    let (mut once, mut all) = (TermTimes::default(), TermTimes::default());
     if stage.head > 0.0 {
         let head = ops::head(&rank.scope(&rank.model.mtp), head_rows(rank));
-        let mut once = TermTimes::default();
         block(rank, &[head], 1.0, setting, &mut once);
-        times.add_scaled(&once, stage.head * setting.streams as f64);
+        all.add_scaled(&once, stage.head * setting.streams as f64);
     }
-    times
+    all
 }
 
 /// Rows of the LM head. Decode needs logits of all tokens (speculated ones too), prefill of the last position of each
@@ -358,7 +363,7 @@ fn add_attention(program: &mut Program<'_>, list: &[Op], cores: f64, sharing: Co
 }
 
 /// Share of the cores that communication holds while it runs.
-fn held_share(machine: &Machine, setting: &PassSetting<'_>) -> f64 {
+pub fn held_share(machine: &Machine, setting: &PassSetting<'_>) -> f64 {
     if setting.mode == Mode::Normal { machine.held_cores.many_tokens } else { machine.held_cores.few_tokens }
 }
 
@@ -378,7 +383,7 @@ fn free_cores(rank: &Rank<'_>, layer: &LayerWork, setting: &PassSetting<'_>, spl
 }
 
 /// Adds the time of ops that run one after the other on a share of the cores.
-fn block(rank: &Rank<'_>, list: &[Op], cores: f64, setting: &PassSetting<'_>, times: &mut TermTimes) {
+pub fn block(rank: &Rank<'_>, list: &[Op], cores: f64, setting: &PassSetting<'_>, times: &mut TermTimes) {
     for op in list {
         let time = rank.machine.op(op);
         let repeat = match op.class {

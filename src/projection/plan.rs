@@ -261,7 +261,7 @@ fn no_degrees(request: &Request) -> String {
 }
 
 /// Ranks: a package has as many as dies.
-fn ranks(request: &Request) -> u32 {
+pub fn ranks(request: &Request) -> u32 {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

@@ -84,6 +84,48 @@ impl Wire {
     }
 }
 
+/// Tokens on their way from ranks with attention to ranks with experts, and back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Between {
+    /// Ranks of both kinds.
+    pub ranks: f64,
+    /// Tokens that an attention rank sends, once for each rank that splits an expert.
+    pub sent: f64,
+    /// Tokens whose copies the hottest expert rank receives.
+    pub received: f64,
+    /// Destinations per token.
+    pub copies: f64,
+}
+
+impl Wire {
+    /// The collectives of a layer whose experts lie on ranks of their own.
+    ///
+    /// The busiest port sets the time: that of a sender or that of a receiver, both ways. Ranks of both kinds are mixed
+    /// evenly over the tiers (assumed).
+    pub fn between(scope: &Scope<'_>, machine: &Machine, moe: &Moe, between: &Between) -> Self {
+        let group = Group { size: between.ranks, stride: 1.0 };
+        let (links, factors) = (&machine.links, machine.wire_factors);
+        let hidden = scope.model.expert_width(moe);
+        let traffic = |tokens, bytes| AllToAll {
+            tokens,
+            copies: between.copies,
+            bytes,
+            mode: Mode::LowLatency,
+            most_groups: None,
+        };
+        let busiest = between.sent.max(between.received);
+        let out = dispatch_bytes(hidden, machine);
+        let copies = issue(links, group, &traffic(between.sent, out)) * factors.dispatch;
+        let back = traffic(busiest, Bytes::new(hidden * machine.widths.activation));
+        Self {
+            dispatch: all_to_all(links, group, &traffic(busiest, out)) * factors.dispatch + copies,
+            copies,
+            combine: all_to_all(links, group, &back) * factors.combine,
+            ..Self::of_mixer(scope, machine)
+        }
+    }
+}
+
 /// Size of a token on its way out.
 fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
     let widths = machine.widths;

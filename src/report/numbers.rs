@@ -61,15 +61,17 @@ pub(super) fn low_to_high(interval: &Interval) -> String {
 
 /// The degrees of a plan in one line, `tp1 pp1 ep320 dp384 m2 b96`; rare ones where they are not 1.
 pub(super) fn plan_text(plan: &ParallelPlan) -> String {
-    let ParallelPlan { tp, pp, ep, moe_tp, moe_exchange, dp, cp, dcp, microbatches, batch_per_chip, .. } = plan;
+    let ParallelPlan { tp, pp, ep, moe_tp, moe_exchange, dp, cp, dcp, microbatches, .. } = plan;
     let rare = [("moe-tp", moe_tp), ("cp", cp), ("dcp", dcp)];
     let gathered = if *moe_exchange == ExpertExchange::AllGather { " all-gather" } else { "" };
     let rare: String =
         rare.into_iter().filter(|(_, degree)| **degree > 1).map(|(name, degree)| format!(" {name}{degree}")).collect();
-    format!(
-        "tp{tp} pp{pp} ep{ep} dp{dp}{rare}{gathered} m{microbatches} b{}",
-        four_digits(*batch_per_chip).trim_end_matches('0').trim_end_matches('.')
-    )
+    format!("tp{tp} pp{pp} ep{ep} dp{dp}{rare}{gathered} m{microbatches} b{}", batch_text(plan))
+}
+
+/// The batch of a chip, in four digits at most.
+pub(super) fn batch_text(plan: &ParallelPlan) -> String {
+    four_digits(plan.batch_per_chip).trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use crate::projection::ops::scope::{LayerOps, Product, Scope, Stored};
 use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::tabled::TabledOperator;
 use crate::projection::terms::Term;
-use crate::specs::Moe;
+use crate::specs::{Model, Moe};
 use crate::units::{Bytes, Flop};
 
 /// A dense FFN of this inner width after its norm: gate and up, SwiGLU, down.
@@ -49,6 +49,12 @@ pub fn expert_slots(moe: &Moe, plan: &ParallelPlan) -> f64 {
 /// to the shared expert too. Where routed experts work in a width of their own, shared ones stay.
 pub fn shared_elsewhere(moe: &Moe, plan: &ParallelPlan) -> bool {
     moe.shared_experts > 0 && moe.latent.is_none() && u64::from(plan.ep) > moe.experts
+}
+
+/// Whether shared experts lie with the routed ones where attention has ranks of its own, so that tokens travel to them. They
+/// stay where routed experts work in a width of their own.
+pub fn shared_apart(model: &Model) -> bool {
+    model.moe.is_some_and(|moe| moe.shared_experts > 0 && moe.latent.is_none())
 }
 
 /// Copies of a token that are dispatched.

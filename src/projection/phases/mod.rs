@@ -14,7 +14,10 @@ use crate::projection::pass::PassSetting;
 use crate::projection::request::Request;
 
 pub use outcome::PlanOutcome;
-pub use serving::{Held, ServingStep, room, serving_memory, serving_step, tokens_per_step};
+pub use serving::{
+    ApartStep, Held, ServingStep, apart_exchange, apart_memory, apart_step, room, serving_memory, serving_step,
+    tokens_per_step,
+};
 
 /// Evaluates a plan. In training it recomputes as little as fits.
 pub fn evaluate(request: &Request, plan: &ParallelPlan, machine: &Machine) -> PlanOutcome {

@@ -4,16 +4,17 @@ use serde::Serialize;
 
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::inputs;
-use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
+use crate::projection::request::{Infeasible, Pins};
 use crate::projection::result::{CostSource, MemoryUse};
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::engine::ServingMachines;
-use crate::projection::serving::load::{Lengths, ServiceLimits, ServingLoad, ServingMode};
+use crate::projection::serving::load::{ApartPins, Lengths, ServiceLimits, ServingLoad, ServingMode, WorkerPins};
 use crate::projection::serving::question::{ServingRefusal, ServingRequest};
 use crate::projection::serving::search::{SearchScope, pareto};
 use crate::projection::serving::simulate::SEED;
 use crate::projection::serving::simulated::{Simulated, simulated};
-use crate::projection::serving::worker_search;
+use crate::projection::serving::worker_search::{AnswerPins, most_requests, with_workers};
 use crate::specs::NumberType;
 use crate::statistics::quantile;
 use crate::units::Seconds;
@@ -38,6 +39,17 @@ pub struct Goodput {
     pub request_rate: f64,
     /// Output tokens per second and chip.
     pub tokens_per_s_per_chip: f64,
+}
+
+/// How two kinds of chips share the steps of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ApartAnswer {
+    /// Share of a step in which a chip with attention computes.
+    pub attention_busy: f64,
+    /// Share of it in which a chip with experts computes.
+    pub experts_busy: f64,
+    /// Memory of one chip with experts, bytes.
+    pub memory_bytes_per_expert_chip: MemoryUse,
 }
 
 /// The projection of one deployment under a load.
@@ -82,8 +94,11 @@ pub struct ServingAnswer {
     pub closed_form: ServingPoint,
     /// Requests per second that the deployment answers at most.
     pub most_requests_per_s: f64,
-    /// Memory of one chip that computes answers, bytes.
+    /// Memory of one chip that computes answers, or their attention, bytes.
     pub memory_bytes_per_chip: MemoryUse,
+    /// Attention and experts, where they lie on different chips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apart: Option<ApartAnswer>,
     /// What the reader must keep in mind.
     pub caveats: Vec<ProjectionCaveat>,
     /// Where each input comes from.
@@ -110,7 +125,7 @@ pub fn answer(asked: &ServingRequest) -> Result<ServingAnswer, ServingRefusal> {
 pub fn front(asked: &ServingRequest) -> Result<Vec<ServingPoint>, ServingRefusal> {
     let machines = machines(asked)?;
     let scope = scope(asked, &machines);
-    let all = points(asked, &scope)?;
+    let all = points(&asked.mode, &scope)?;
     if all.is_empty() {
         return Err(refused(asked, &scope)?);
     }
@@ -138,21 +153,48 @@ fn scope<'a>(asked: &'a ServingRequest, machines: &'a ServingMachines) -> Search
 }
 
 /// All deployments of the mode.
-fn points(asked: &ServingRequest, scope: &SearchScope<'_>) -> Result<Vec<ServingPoint>, ServingRefusal> {
-    Ok(match &asked.mode {
+fn points(mode: &ServingMode, scope: &SearchScope<'_>) -> Result<Vec<ServingPoint>, ServingRefusal> {
+    Ok(match mode {
         ServingMode::Aggregated => scope.aggregated()?,
-        ServingMode::Disaggregated { prefill, decode } => worker_search::disaggregated(scope, prefill, decode)?,
+        ServingMode::Disaggregated { prefill, decode } => with_workers(scope, prefill, &AnswerPins::Whole(*decode))?,
+        ServingMode::AttentionFfn { prefill, decode } => with_workers(scope, prefill, &AnswerPins::Apart(*decode))?,
+        ServingMode::Any => of_every_mode(scope, |mode| points(mode, scope))?.concat(),
     })
+}
+
+/// What the modes say with nothing given of their workers. Not every model and number of chips has all of them: those
+/// without are left out, unless none has any.
+fn of_every_mode<T, E>(scope: &SearchScope<'_>, of: impl Fn(&ServingMode) -> Result<T, E>) -> Result<Vec<T>, E> {
+    let Pins { moe_tp, microbatches, .. } = scope.request.pins;
+    let (prefill, decode) = (WorkerPins::default(), WorkerPins::default());
+    let sides = ApartPins { ffn_tp: moe_tp, microbatches, ..ApartPins::default() };
+    let apart = ServingMode::AttentionFfn { prefill, decode: sides };
+    let modes = [ServingMode::Aggregated, ServingMode::Disaggregated { prefill, decode }, apart];
+    let mut found: Vec<Result<T, E>> = modes.iter().map(of).collect();
+    if found.iter().any(Result::is_ok) {
+        found.retain(Result::is_ok);
+    }
+    found.into_iter().collect()
 }
 
 /// Why no deployment answers: too much load, or too little memory.
 fn refused(asked: &ServingRequest, scope: &SearchScope<'_>) -> Result<ServingRefusal, ServingRefusal> {
-    let most = match &asked.mode {
-        ServingMode::Aggregated => scope.most_requests()?.0,
-        ServingMode::Disaggregated { prefill, decode } => worker_search::most_requests(scope, prefill, decode)?,
-    };
+    let most = most(&asked.mode, scope)?;
     let rate = if let Some(ServingLoad::RequestRate(rate)) = scope.load { rate } else { 0.0 };
     Ok(ServingRefusal::Unstable { asked: rate, most })
+}
+
+/// Requests per second that the mode answers at most.
+fn most(mode: &ServingMode, scope: &SearchScope<'_>) -> Result<f64, Infeasible> {
+    match mode {
+        ServingMode::Aggregated => Ok(scope.most_requests()?.0),
+        ServingMode::Disaggregated { prefill, decode } => most_requests(scope, prefill, &AnswerPins::Whole(*decode)),
+        ServingMode::AttentionFfn { prefill, decode } => most_requests(scope, prefill, &AnswerPins::Apart(*decode)),
+        ServingMode::Any => {
+            let all = of_every_mode(scope, |mode| most(mode, scope))?;
+            Ok(all.into_iter().fold(0.0, f64::max))
+        }
+    }
 }
 
 /// The best deployment: the highest throughput within the limits; at a given rate, the soonest answer. A limit that was
@@ -161,7 +203,7 @@ fn best(
     asked: &ServingRequest,
     scope: &SearchScope<'_>,
 ) -> Result<(ServingPoint, Vec<ProjectionCaveat>), ServingRefusal> {
-    let points = points(asked, scope)?;
+    let points = points(&asked.mode, scope)?;
     let late = |point: &ServingPoint| point.ttft_s + (asked.lengths.output - 1.0) * point.tpot_s;
     let worth = |point: &ServingPoint| match scope.load {
         Some(ServingLoad::RequestRate(_)) => -late(point),
@@ -195,7 +237,7 @@ fn above_capacity(
         return Err(refusal);
     }
     let calm = SearchScope { load: Some(ServingLoad::RequestRate(0.9 * most)), ..*scope };
-    let points = points(asked, &calm)?;
+    let points = points(&asked.mode, &calm)?;
     let best = points.into_iter().min_by(|a, b| a.ttft_s.total_cmp(&b.ttft_s)).ok_or(refusal)?;
     Ok((best, vec![ProjectionCaveat::TraceAboveCapacity { rate, most }]))
 }
@@ -215,13 +257,16 @@ fn answered(
     let keeps = |(ttft_s, tpot_s): &(&f64, &f64)| asked.limits.keep(**ttft_s, **tpot_s);
     let share = seen.ttft_s.iter().zip(&seen.tpot_s).filter(keeps).count() as f64 / count.max(1) as f64;
     let tpot_s = times(&seen.tpot_s);
-    let plan = point.deployment.answering();
+    let (plan, experts) = point.deployment.answering();
     caveats.insert(0, ProjectionCaveat::Projected);
     caveats.extend(request.chip.caveats.iter().cloned());
     if plan.dp * plan.pp > 1 {
         caveats.push(ProjectionCaveat::EnginesAlike);
     }
-    if request.model.moe.is_some() && plan.ep > 1 {
+    if experts.is_some() {
+        caveats.push(ProjectionCaveat::ExpertsApart);
+    }
+    if request.model.moe.is_some() && experts.map_or(plan.ep, |experts| experts.ep) > 1 {
         caveats.push(ProjectionCaveat::ExpertLoad(request.workload.expert_load.clone()));
     }
     ServingAnswer {
@@ -248,17 +293,30 @@ fn answered(
         seed: SEED,
         closed_form: point,
         most_requests_per_s: *most_requests_per_s,
-        memory_bytes_per_chip: memory(scope, plan),
+        memory_bytes_per_chip: memory(scope, (plan, experts)),
+        apart: apart(scope, (plan, experts)),
         caveats,
         provenance: inputs::sources(request),
     }
 }
 
+/// The plan of answers, or of their attention, and the experts where these lie elsewhere.
+type Answering<'a> = (&'a ParallelPlan, Option<&'a ExpertWorker>);
+
 /// Memory of a chip that computes answers, with the mean number of sequences.
-fn memory(scope: &SearchScope<'_>, plan: &ParallelPlan) -> MemoryUse {
-    let engine = scope.engine(plan);
-    let sequences = plan.batch_per_chip * f64::from(plan.chips) / engine.count();
-    engine.memory(sequences, scope.lengths.in_decode())
+fn memory(scope: &SearchScope<'_>, answering: Answering<'_>) -> MemoryUse {
+    let engine = scope.engine_of(answering);
+    engine.memory(engine.sequences(), scope.lengths.in_decode())
+}
+
+fn apart(scope: &SearchScope<'_>, answering: Answering<'_>) -> Option<ApartAnswer> {
+    let engine = scope.engine_of(answering);
+    let step = engine.apart(engine.sequences(), scope.lengths.in_decode())?;
+    Some(ApartAnswer {
+        attention_busy: step.attention_busy,
+        experts_busy: step.experts_busy,
+        memory_bytes_per_expert_chip: engine.experts_memory()?,
+    })
 }
 
 fn times(all: &[f64]) -> RequestTimes {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
 use crate::projection::phases::tokens_per_step;
 use crate::projection::request::Request;
 use crate::projection::serving::engine::Engine;
@@ -28,23 +28,41 @@ pub enum Deployment {
         /// That plan; its batch is the sequences in decode.
         decode: ParallelPlan,
     },
+    /// The same with attention and experts of the latter on different chips.
+    AttentionFfn {
+        /// Copies of the plan for prompts.
+        prefill_workers: u32,
+        /// That plan.
+        prefill: ParallelPlan,
+        /// Copies of the plan for answers, each with its experts.
+        decode_workers: u32,
+        /// The plan of all its attention workers; its batch is the sequences in decode, per chip with attention.
+        attention: ParallelPlan,
+        /// Its experts.
+        experts: ExpertWorker,
+    },
 }
 
 impl Deployment {
-    /// The plan of the chips that compute answers.
-    pub fn answering(&self) -> &ParallelPlan {
+    /// The plan of the chips that compute answers, or their attention, and the experts where these lie elsewhere.
+    pub fn answering(&self) -> (&ParallelPlan, Option<&ExpertWorker>) {
         match self {
-            Self::Aggregated { plan } | Self::Disaggregated { decode: plan, .. } => plan,
+            Self::Aggregated { plan } | Self::Disaggregated { decode: plan, .. } => (plan, None),
+            Self::AttentionFfn { attention, experts, .. } => (attention, Some(experts)),
         }
     }
 
     /// Chips in use.
     pub fn chips(&self) -> f64 {
+        let product = |count: u32, chips: u32| f64::from(count) * f64::from(chips);
         match self {
             Self::Aggregated { plan } => f64::from(plan.chips),
             Self::Disaggregated { prefill_workers, prefill, decode_workers, decode } => {
-                f64::from(*prefill_workers) * f64::from(prefill.chips)
-                    + f64::from(*decode_workers) * f64::from(decode.chips)
+                product(*prefill_workers, prefill.chips) + product(*decode_workers, decode.chips)
+            }
+            Self::AttentionFfn { prefill_workers, prefill, decode_workers, attention, experts } => {
+                let answers = product(*decode_workers, attention.chips) + product(*decode_workers, experts.chips);
+                product(*prefill_workers, prefill.chips) + answers
             }
         }
     }
@@ -81,11 +99,13 @@ pub struct MeanTimes {
 }
 
 impl ServingPoint {
-    /// The load that was searched: clients of an aggregated deployment, a rate of a disaggregated one.
+    /// The load that was searched: clients of an aggregated deployment, a rate of others.
     pub fn load(&self) -> ServingLoad {
         match self.deployment {
             Deployment::Aggregated { .. } => ServingLoad::Concurrency(self.concurrency.round().max(1.0)),
-            Deployment::Disaggregated { .. } => ServingLoad::RequestRate(self.request_rate),
+            Deployment::Disaggregated { .. } | Deployment::AttentionFfn { .. } => {
+                ServingLoad::RequestRate(self.request_rate)
+            }
         }
     }
 

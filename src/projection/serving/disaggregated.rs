@@ -7,7 +7,7 @@
 
 use crate::projection::fabric::send;
 use crate::projection::ops::sequence_bytes;
-use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
 use crate::projection::serving::deployment::{Deployment, MeanTimes, ServingPoint, per_token, with_batch};
 use crate::projection::serving::engine::Engine;
 use crate::projection::serving::load::{Lengths, ServingLoad};
@@ -66,6 +66,10 @@ impl PrefillWorker {
 pub struct DecodeWorker {
     /// Its plan.
     pub plan: ParallelPlan,
+    /// Its experts, where they lie on other chips.
+    pub experts: Option<ExpertWorker>,
+    /// Its chips, those of the experts too.
+    pub chips: u32,
     /// Its engines.
     pub engines: f64,
     /// The most sequences of an engine.
@@ -79,6 +83,15 @@ pub struct DecodeWorker {
 impl DecodeWorker {
     /// The worker of an engine's plan; `None` without memory for a sequence.
     pub fn new(engine: &Engine<'_>, lengths: &Lengths) -> Option<Self> {
+        Self::at_rows(engine, lengths, |most| sequence_rows(most).into_iter().skip(1).collect())
+    }
+
+    /// The same, known at few numbers of sequences alone.
+    pub fn at_few(engine: &Engine<'_>, lengths: &Lengths) -> Option<Self> {
+        Self::at_rows(engine, lengths, |most| [32, 8, 3, 1].map(|share| most.div_ceil(share)).to_vec())
+    }
+
+    fn at_rows(engine: &Engine<'_>, lengths: &Lengths, rows: impl Fn(usize) -> Vec<usize>) -> Option<Self> {
         let most = engine.most(lengths.reserved());
         if most < 1.0 {
             return None;
@@ -88,15 +101,16 @@ impl DecodeWorker {
             clippy::cast_sign_loss,
             reason = "at most the sequences of an engine"
         )]
-        let rows = sequence_rows(most as usize).into_iter().skip(1).map(|row| row as f64);
+        let rows = rows(most as usize).into_iter().map(|row| row as f64);
         let times = rows.map(|row| (row, engine.step(row, lengths.in_decode(), None))).collect();
         let steps = engine.work(lengths).steps;
-        Some(Self { plan: *engine.plan, engines: engine.count(), most, steps, times })
+        let (plan, experts, chips) = (*engine.plan, engine.experts.copied(), engine.chips());
+        Some(Self { plan, experts, chips, engines: engine.count(), most, steps, times })
     }
 
     /// Sequences of an engine, seconds of a step, and answers per second and chip, at each computed point.
     pub fn points(&self) -> impl Iterator<Item = (f64, f64, f64)> {
-        let per_chip = self.engines / f64::from(self.plan.chips) / self.steps.max(1.0);
+        let per_chip = self.engines / f64::from(self.chips) / self.steps.max(1.0);
         self.times.iter().map(move |(sequences, time)| (*sequences, *time, sequences / time * per_chip))
     }
 
@@ -166,11 +180,14 @@ impl Pair<'_> {
             }
             ServingLoad::Concurrency(clients) => self.of_clients(clients)?,
         };
-        let deployment = Deployment::Disaggregated {
-            prefill_workers: self.prefill_workers,
-            prefill: with_batch(&self.prefill.plan, self.prefill.engines),
-            decode_workers: self.decode_workers,
-            decode: with_batch(&self.decode.plan, decoding * self.decode.engines),
+        let Self { prefill_workers, decode_workers, .. } = *self;
+        let prefill = with_batch(&self.prefill.plan, self.prefill.engines);
+        let decode = with_batch(&self.decode.plan, decoding * self.decode.engines);
+        let deployment = match self.decode.experts {
+            None => Deployment::Disaggregated { prefill_workers, prefill, decode_workers, decode },
+            Some(experts) => {
+                Deployment::AttentionFfn { prefill_workers, prefill, decode_workers, attention: decode, experts }
+            }
         };
         let mean = MeanTimes { request_rate: rate, ttft_s, tpot_s: per_token(engine.request, lengths, step_s) };
         Some(ServingPoint::new(deployment, lengths, mean))

@@ -2,8 +2,10 @@
 
 use crate::projection::machine::Machine;
 use crate::projection::ops::Prompts;
-use crate::projection::parallel_plan::{ParallelPlan, Phase};
-use crate::projection::phases::{Held, ServingStep, room, serving_memory, serving_step, tokens_per_step};
+use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan, Phase};
+use crate::projection::phases::{
+    ApartStep, Held, ServingStep, apart_memory, apart_step, room, serving_memory, serving_step, tokens_per_step,
+};
 use crate::projection::request::{Infeasible, Request};
 use crate::projection::result::MemoryUse;
 use crate::projection::serving::load::{Lengths, ServingLoad};
@@ -40,6 +42,8 @@ pub struct Engine<'a> {
     pub request: &'a Request,
     /// The plan of all chips of the engines.
     pub plan: &'a ParallelPlan,
+    /// The experts, where they lie on other chips. Such an engine computes no prompts.
+    pub experts: Option<&'a ExpertWorker>,
     /// Chip and fabric.
     pub machines: &'a ServingMachines,
     /// The most prompt tokens of a step.
@@ -54,22 +58,56 @@ impl Engine<'_> {
 
     /// Time of a step in seconds.
     pub fn step(&self, sequences: f64, kv_len: f64, prompts: Option<Prompts>) -> f64 {
+        if let Some(apart) = self.apart(sequences, kv_len) {
+            return apart.terms.total().get();
+        }
         let machine = if prompts.is_some() { &self.machines.prompts } else { &self.machines.decode };
         serving_step(self.request, self.plan, machine, &ServingStep { sequences, kv_len, prompts }).get()
     }
 
+    /// A step of attention and experts apart; `None` where they are not.
+    pub fn apart(&self, sequences: f64, kv_len: f64) -> Option<ApartStep> {
+        let step = ServingStep { sequences, kv_len, prompts: None };
+        Some(apart_step(self.request, self.plan, self.experts?, &self.machines.decode, &step))
+    }
+
     /// Sequences of `length` tokens that it holds at most; below 1 where it holds none.
     pub fn most(&self, length: f64) -> f64 {
-        room(self.request, self.plan, &self.machines.decode, &self.held(0.0, length)).floor().min(MOST_SEQUENCES)
+        if self.experts_memory().is_some_and(|memory| memory.used() > memory.capacity) {
+            return 0.0;
+        }
+        room(&self.memory(1.0, length)).floor().min(MOST_SEQUENCES)
     }
 
     /// Memory of a chip with so many sequences of `length` tokens on each engine.
     pub fn memory(&self, sequences: f64, length: f64) -> MemoryUse {
-        serving_memory(self.request, self.plan, &self.machines.decode, &self.held(sequences, length))
+        let (request, plan, machine) = (self.request, self.plan, &self.machines.decode);
+        let held = self.held(sequences, length);
+        match self.experts {
+            Some(experts) => apart_memory(request, plan, experts, machine, &held).0,
+            None => serving_memory(request, plan, machine, &held),
+        }
+    }
+
+    /// Memory of a chip with experts alone, where there are such.
+    pub fn experts_memory(&self) -> Option<MemoryUse> {
+        let (request, plan, machine) = (self.request, self.plan, &self.machines.decode);
+        Some(apart_memory(request, plan, self.experts?, machine, &self.held(0.0, 0.0)).1)
+    }
+
+    /// Mean sequences in decode of the plan's batch.
+    pub fn sequences(&self) -> f64 {
+        self.plan.batch_per_chip * f64::from(self.plan.chips) / self.count()
+    }
+
+    /// Chips of its plan, and of the experts beside it.
+    pub fn chips(&self) -> u32 {
+        self.plan.chips + self.experts.map_or(0, |experts| experts.chips)
     }
 
     fn held(&self, sequences: f64, length: f64) -> Held {
-        Held { sequences, length, pass_tokens: self.chunk + MOST_SEQUENCES }
+        let prompts = if self.experts.is_some() { 0.0 } else { self.chunk };
+        Held { sequences, length, pass_tokens: prompts + MOST_SEQUENCES }
     }
 
     /// What a request is to it.

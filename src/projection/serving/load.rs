@@ -88,6 +88,34 @@ pub enum ServingMode {
         /// What is given of the latter.
         decode: WorkerPins,
     },
+    /// Workers for prompts, and workers for answers whose attention and experts lie on different chips.
+    AttentionFfn {
+        /// What is given of the former.
+        prefill: WorkerPins,
+        /// What is given of the latter.
+        decode: ApartPins,
+    },
+    /// Each of these, with nothing given: in a search alone.
+    Any,
+}
+
+/// What is given of a worker whose attention and experts lie on different chips; the rest is searched.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ApartPins {
+    /// How many.
+    pub workers: Option<u32>,
+    /// Attention workers in each, which take turns at its experts.
+    pub attention_workers: Option<u32>,
+    /// Tensor-parallel degree of attention.
+    pub attention_tp: Option<u32>,
+    /// Replicas of attention in an attention worker.
+    pub attention_dp: Option<u32>,
+    /// Groups of ranks that share the experts.
+    pub ffn_ep: Option<u32>,
+    /// Ranks of such a group, which split each expert.
+    pub ffn_tp: Option<u32>,
+    /// Micro-batches of an attention worker.
+    pub microbatches: Option<u32>,
 }
 
 /// What is given of a kind of worker; the rest is searched.

@@ -6,11 +6,13 @@
 //!    they were seen.
 //! 2. [`engine`]: the engines of a plan, whose steps are those of [`phases`](crate::projection::phases).
 //! 3. [`step_table`], [`simulate`]: the same engines request by request.
-//! 4. [`deployment`]: one plan under a load; [`disaggregated`]: two. [`search`], [`worker_search`]: all of them, and the front.
+//! 4. [`deployment`]: one plan under a load; [`disaggregated`]: two. [`apart_plans`]: attention and experts on different chips.
+//!    [`search`], [`worker_search`]: all of them, and the front.
 //! 5. [`question`], [`answer`](mod@answer), [`simulated`] (the chosen deployment request by request): what `supernode project --phase serving` says.
 
 pub mod aggregated;
 pub mod answer;
+pub mod apart_plans;
 pub mod deployment;
 pub mod disaggregated;
 pub mod engine;
@@ -26,5 +28,5 @@ pub mod trace;
 pub mod worker_search;
 
 pub use answer::{ServingAnswer, answer, front};
-pub use load::{Lengths, ServiceLimits, ServingLoad, ServingMode, WorkerPins};
+pub use load::{ApartPins, Lengths, ServiceLimits, ServingLoad, ServingMode, WorkerPins};
 pub use question::{ServingRefusal, ServingRequest};

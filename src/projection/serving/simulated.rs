@@ -34,8 +34,9 @@ pub struct Simulated {
 pub fn simulated(asked: &ServingRequest, scope: &SearchScope<'_>, point: &ServingPoint) -> Simulated {
     match &point.deployment {
         Deployment::Aggregated { plan } => aggregated(asked, &scope.engine(plan), point),
-        Deployment::Disaggregated { prefill_workers, prefill, decode_workers, decode } => {
-            disaggregated(asked, scope, point, (*prefill_workers, prefill), (*decode_workers, decode))
+        Deployment::Disaggregated { prefill_workers, prefill, decode_workers, .. }
+        | Deployment::AttentionFfn { prefill_workers, prefill, decode_workers, .. } => {
+            with_workers(asked, scope, point, (*prefill_workers, prefill), *decode_workers)
         }
     }
 }
@@ -53,14 +54,15 @@ fn aggregated(asked: &ServingRequest, engine: &Engine<'_>, point: &ServingPoint)
     Simulated { seen, scale, most_requests_per_s }
 }
 
-fn disaggregated(
+fn with_workers(
     asked: &ServingRequest,
     scope: &SearchScope<'_>,
     point: &ServingPoint,
     (prefill_workers, prefill): (u32, &ParallelPlan),
-    (decode_workers, decode): (u32, &ParallelPlan),
+    decode_workers: u32,
 ) -> Simulated {
-    let (of_prompts, of_answers) = (scope.engine(prefill), scope.engine(decode));
+    let (decode, experts) = point.deployment.answering();
+    let (of_prompts, of_answers) = (scope.engine(prefill), scope.engine_of((decode, experts)));
     let (lengths, tokens_per_step) = (&asked.lengths, tokens_per_step(&asked.on));
     let transfer_s = transfer_s(&of_prompts, decode, lengths);
     let prompts = Table::new(asked, &of_prompts, lengths.reserved());

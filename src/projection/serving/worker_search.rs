@@ -1,30 +1,51 @@
-//! All disaggregated deployments: sizes of workers, their plans, and how many of each.
+//! All deployments with workers: sizes of workers, their plans, and how many of each.
 //!
 //! Of the plans for prompts only those count that no other beats in both the time of a prompt and prompts per chip, of those
-//! for answers only those that are on the front of time per token against answers per chip at some batch. All pairs of
-//! these are tried, with the chips shared in several ways.
+//! for answers only those that are on the front of time per token against answers per chip at some batch. A look at few
+//! batches leaves out those that are far from it. All pairs of the others are tried, with the chips shared in several ways.
 
-use rayon::prelude::*;
-
-use crate::projection::parallel_plan::ParallelPlan;
+use crate::projection::parallel;
+use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
 use crate::projection::request::{Infeasible, Pins, Request};
+use crate::projection::serving::apart_plans::{apart_plans, dies, worker_sizes};
 use crate::projection::serving::deployment::ServingPoint;
 use crate::projection::serving::disaggregated::{DecodeWorker, Pair, PrefillWorker, transfer_s};
-use crate::projection::serving::engine::Engine;
-use crate::projection::serving::load::{Lengths, ServingLoad, WorkerPins};
+use crate::projection::serving::load::{ApartPins, ServingLoad, WorkerPins};
 use crate::projection::serving::search::{SearchScope, front, splits};
 
 /// Ways in which the chips are shared that are tried.
 const SHARES: u32 = 12;
 
+/// A worker for answers is looked at in full where it gains so much of what the best one does, at one of few batches.
+const NEAR: f64 = 0.95;
+
+/// What is given of workers for answers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AnswerPins {
+    /// Attention and experts on the same chips.
+    Whole(WorkerPins),
+    /// On different ones.
+    Apart(ApartPins),
+}
+
+impl AnswerPins {
+    /// How many workers.
+    fn workers(&self) -> Option<u32> {
+        match self {
+            Self::Whole(pins) => pins.workers,
+            Self::Apart(pins) => pins.workers,
+        }
+    }
+}
+
 /// All points under the load of the scope, or under every one.
 ///
 /// # Errors
 /// [`Infeasible`]: no worker fits into the chips or into memory.
-pub fn disaggregated(
+pub fn with_workers(
     scope: &SearchScope<'_>,
     prefill: &WorkerPins,
-    decode: &WorkerPins,
+    decode: &AnswerPins,
 ) -> Result<Vec<ServingPoint>, Infeasible> {
     let all = pairs(scope, prefill, decode)?;
     let points = |(pair, plan): &(OwnedPair, ParallelPlan)| {
@@ -32,14 +53,14 @@ pub fn disaggregated(
         let loads = scope.load.map_or_else(|| every_load(&pair.borrow()), |load| vec![load]);
         loads.into_iter().filter_map(|load| pair.borrow().under(&engine, load, scope.lengths)).collect::<Vec<_>>()
     };
-    Ok(all.par_iter().flat_map_iter(points).collect())
+    Ok(parallel::map(&all, || (), |(), pair| points(pair)).into_iter().flatten().collect())
 }
 
 /// The most requests per second that any of them answers.
 ///
 /// # Errors
-/// Those of [`disaggregated`].
-pub fn most_requests(scope: &SearchScope<'_>, prefill: &WorkerPins, decode: &WorkerPins) -> Result<f64, Infeasible> {
+/// Those of [`with_workers`].
+pub fn most_requests(scope: &SearchScope<'_>, prefill: &WorkerPins, decode: &AnswerPins) -> Result<f64, Infeasible> {
     let all = pairs(scope, prefill, decode)?;
     Ok(all.iter().map(|(pair, _)| pair.borrow().capacity()).fold(0.0, f64::max))
 }
@@ -69,18 +90,18 @@ impl OwnedPair {
 fn pairs(
     scope: &SearchScope<'_>,
     prefill: &WorkerPins,
-    decode: &WorkerPins,
+    decode: &AnswerPins,
 ) -> Result<Vec<(OwnedPair, ParallelPlan)>, Infeasible> {
     let chips = scope.request.chips;
-    let of_prompts = front_of_prompts(workers(scope, prefill, PrefillWorker::new)?);
-    let of_answers = front_of_answers(workers(scope, decode, DecodeWorker::new)?);
+    let of_prompts = front_of_prompts(prompt_workers(scope, prefill)?);
+    let of_answers = front_of_answers(answer_workers(scope, decode)?);
     let mut all = Vec::new();
     for prompts in &of_prompts {
         let engine = scope.engine(&prompts.plan);
         for answers in &of_answers {
             let transfer_s = transfer_s(&engine, &answers.plan, scope.lengths);
             for (prefill_workers, decode_workers) in
-                counts(chips, (prompts.plan.chips, prefill.workers), (answers.plan.chips, decode.workers))
+                counts(chips, (prompts.plan.chips, prefill.workers), (answers.chips, decode.workers()))
             {
                 let (prefill, decode) = (*prompts, answers.clone());
                 let pair = OwnedPair { prefill, prefill_workers, decode, decode_workers, transfer_s };
@@ -96,47 +117,88 @@ fn pairs(
     if all.is_empty() { Err(Infeasible::Split { chips, reason: reason() }) } else { Ok(all) }
 }
 
-/// Workers of all sizes and plans that have memory for a request.
-fn workers<T: Send>(
-    scope: &SearchScope<'_>,
-    pins: &WorkerPins,
-    new: impl Fn(&Engine<'_>, &Lengths) -> Option<T> + Sync,
-) -> Result<Vec<T>, Infeasible> {
+/// Workers for prompts of all sizes and plans that have memory for one.
+fn prompt_workers(scope: &SearchScope<'_>, pins: &WorkerPins) -> Result<Vec<PrefillWorker>, Infeasible> {
+    // Decode context parallelism is none of theirs.
+    let dcp = Some(scope.request.pins.dcp.unwrap_or(1));
+    let plans = plans(scope, pins, dcp)?;
+    let new = |plan: &ParallelPlan| PrefillWorker::new(&scope.engine(plan), scope.lengths);
+    let all: Vec<PrefillWorker> = parallel::map(&plans, || (), |(), plan| new(plan)).into_iter().flatten().collect();
+    if all.is_empty() {
+        return Err(scope.too_large(&plans.into_iter().map(|plan| (plan, None)).collect::<Vec<_>>()));
+    }
+    Ok(all)
+}
+
+/// Workers for answers of all sizes and plans that have memory for one and come near the front.
+fn answer_workers(scope: &SearchScope<'_>, pins: &AnswerPins) -> Result<Vec<DecodeWorker>, Infeasible> {
+    let all: Vec<(ParallelPlan, Option<ExpertWorker>)> = match pins {
+        AnswerPins::Whole(pins) => {
+            let plans = plans(scope, pins, scope.request.pins.dcp)?;
+            plans.into_iter().map(|plan| (plan, None)).collect()
+        }
+        AnswerPins::Apart(pins) => {
+            apart_plans(scope.request, pins)?.into_iter().map(|(plan, experts)| (plan, Some(experts))).collect()
+        }
+    };
+    let looked_at = parallel::map(
+        &all,
+        || (),
+        |(), (plan, experts)| DecodeWorker::at_few(&scope.engine_of((plan, experts.as_ref())), scope.lengths),
+    );
+    if looked_at.iter().all(Option::is_none) {
+        return Err(scope.too_large(&all));
+    }
+    let near: Vec<(ParallelPlan, Option<ExpertWorker>)> =
+        all.into_iter().zip(near_front(&looked_at)).filter_map(|(one, keep)| keep.then_some(one)).collect();
+    let full = parallel::map(
+        &near,
+        || (),
+        |(), (plan, experts)| DecodeWorker::new(&scope.engine_of((plan, experts.as_ref())), scope.lengths),
+    );
+    Ok(full.into_iter().flatten().collect())
+}
+
+/// Which workers gain nearly as much as any that is as fast, at one of their batches.
+fn near_front(all: &[Option<DecodeWorker>]) -> Vec<bool> {
+    let of = |(index, worker): (usize, &Option<DecodeWorker>)| {
+        worker.iter().flat_map(DecodeWorker::points).map(move |(_, time, gain)| (time, gain, index)).collect::<Vec<_>>()
+    };
+    let mut points: Vec<(f64, f64, usize)> = all.iter().enumerate().flat_map(of).collect();
+    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let (mut kept, mut best) = (vec![false; all.len()], 0.0_f64);
+    for (_, gain, index) in points {
+        best = best.max(gain);
+        kept[index] |= gain >= NEAR * best;
+    }
+    kept
+}
+
+/// Plans of a worker of all sizes.
+fn plans(scope: &SearchScope<'_>, pins: &WorkerPins, dcp: Option<u32>) -> Result<Vec<ParallelPlan>, Infeasible> {
     let WorkerPins { tp, dp, ep, .. } = *pins;
     let (mut plans, mut why) = (Vec::new(), None);
     for chips in sizes(scope, pins) {
-        let pins = Pins { tp, dp, ep, pp: Some(1), ..scope.request.pins };
+        let pins = Pins { tp, dp, ep, dcp, pp: Some(1), ..scope.request.pins };
         match splits(&Request { chips, pins, ..scope.request.clone() }) {
             Ok(of_size) => plans.extend(of_size),
             Err(reason) => why = Some(reason),
         }
     }
-    if let (true, Some(why)) = (plans.is_empty(), why) {
-        return Err(why);
+    match why {
+        Some(why) if plans.is_empty() => Err(why),
+        _ => Ok(plans),
     }
-    Ok(plans.par_iter().filter_map(|plan| new(&scope.engine(plan), scope.lengths)).collect())
 }
 
 /// Chips of a worker: what its degrees multiply to, or one, three and five times powers of two.
 fn sizes(scope: &SearchScope<'_>, pins: &WorkerPins) -> Vec<u32> {
     let chips = scope.request.chips;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a small whole number, checked on load"
-    )]
-    let dies = scope.machines.decode.dies as u32;
     if let (Some(tp), Some(dp)) = (pins.tp, pins.dp) {
-        return vec![tp.saturating_mul(dp).div_ceil(dies)];
+        return vec![tp.saturating_mul(dp).div_ceil(dies(scope.request))];
     }
     let most = chips / pins.workers.unwrap_or(1).max(1);
-    let mut sizes: Vec<u32> = [1, 3, 5]
-        .into_iter()
-        .flat_map(|factor| (0..20).map(move |power| factor << power))
-        .filter(|size| *size < chips && *size <= most && (size.is_power_of_two() || *size >= 48))
-        .collect();
-    sizes.sort_unstable();
-    sizes
+    worker_sizes(most.min(chips.saturating_sub(1)))
 }
 
 /// Numbers of workers of both kinds that the chips have room for.
@@ -182,7 +244,7 @@ fn front_of_answers(all: Vec<DecodeWorker>) -> Vec<DecodeWorker> {
 
 /// Rates at which the engines of answers hold each computed number of sequences, as far as prompts keep up.
 fn every_load(pair: &Pair<'_>) -> Vec<ServingLoad> {
-    let chips = f64::from(pair.decode_workers) * f64::from(pair.decode.plan.chips);
+    let chips = f64::from(pair.decode_workers) * f64::from(pair.decode.chips);
     let most = pair.capacity();
     pair.decode
         .points()
@@ -191,4 +253,43 @@ fn every_load(pair: &Pair<'_>) -> Vec<ServingLoad> {
         .filter(|rate| *rate < most)
         .map(ServingLoad::RequestRate)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::projection::chip::ChipModel;
+    use crate::projection::parallel_plan::Phase;
+    use crate::projection::serving::engine::ServingMachines;
+    use crate::projection::serving::load::Lengths;
+    use crate::specs::{Chip, Fabric, Model};
+
+    #[test]
+    fn a_look_at_few_batches_leaves_out_no_worker_that_is_better_by_a_fiftieth() {
+        let chip = ChipModel::from_spec(&Chip::load("ascend-910c").unwrap());
+        let (model, fabric) = (Model::load("deepseek-v3").unwrap(), Fabric::load("cloudmatrix384").unwrap());
+        let request = Request::new(model, chip, fabric, 96, Phase::Decode);
+        let machines = ServingMachines::new(&request).unwrap();
+        let lengths = Lengths { prompt: 4000.0, output: 1000.0, cached: 0.0, spread: 0.0 };
+        let scope =
+            SearchScope { request: &request, machines: &machines, lengths: &lengths, load: None, chunk: 8192.0 };
+        let plans: Vec<_> = apart_plans(&request, &ApartPins::default()).unwrap();
+        let whole = plans_of_all_sizes(&scope);
+        let all =
+            plans.iter().map(|(plan, experts)| (plan, Some(experts))).chain(whole.iter().map(|plan| (plan, None)));
+        let all: Vec<DecodeWorker> =
+            all.filter_map(|answering| DecodeWorker::new(&scope.engine_of(answering), &lengths)).collect();
+        let pins = [AnswerPins::Apart(ApartPins::default()), AnswerPins::Whole(WorkerPins::default())];
+        let near: Vec<DecodeWorker> = pins.iter().flat_map(|pins| answer_workers(&scope, pins).unwrap()).collect();
+        assert!(near.len() < all.len() / 2, "{} of {}", near.len(), all.len());
+        for (_, time, gain) in all.iter().flat_map(DecodeWorker::points) {
+            let most = near.iter().flat_map(DecodeWorker::points).filter(|point| point.1 <= time * 1.02);
+            let most = most.map(|point| point.2).fold(0.0, f64::max);
+            assert!(most >= gain / 1.02, "{time} s: {gain} and no more than {most}");
+        }
+    }
+
+    fn plans_of_all_sizes(scope: &SearchScope<'_>) -> Vec<ParallelPlan> {
+        plans(scope, &WorkerPins::default(), None).unwrap()
+    }
 }

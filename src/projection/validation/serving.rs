@@ -5,10 +5,13 @@ use serde::Deserialize;
 use crate::projection::answer::estimate;
 use crate::projection::chip::ChipModel;
 use crate::projection::expert_load::ExpertLoad;
-use crate::projection::parallel_plan::Phase;
+use crate::projection::machine::Machine;
+use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan, Phase};
+use crate::projection::phases::{ServingStep, apart_exchange, apart_step, tokens_per_step};
+use crate::projection::plan::ranks;
 use crate::projection::request::{Pins, PipelineSchedule, Request, Workload};
 use crate::projection::validation::published_row::PublishedRow;
-use crate::specs::{Checked, Chip, Fabric, Model, NumberType, SpecError};
+use crate::specs::{Checked, Chip, Fabric, Model, NumberType, Scenario, SpecError};
 
 const CASES: &str = include_str!("../../../specs/validation/serving.toml");
 
@@ -46,8 +49,20 @@ enum Measure {
     MicrobatchGain,
     /// Throughput over that without speculation, less 1.
     SpeculationGain,
+    /// Time of a dispatch to experts on other ranks, microseconds.
+    Dispatch,
+    /// Time of the combine from them, microseconds.
+    Combine,
     /// None.
     None,
+}
+
+/// Experts on ranks of their own; the chips of the row are those of both kinds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskExperts {
+    ep: u32,
+    attention_workers: u32,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -76,6 +91,7 @@ struct Ask {
     balanced_experts: bool,
     #[serde(default)]
     zero_bubble: bool,
+    experts: Option<AskExperts>,
 }
 
 #[derive(Deserialize)]
@@ -116,6 +132,9 @@ fn row(case: &Case) -> PublishedRow {
 impl Ask {
     fn modelled(&self, measure: Measure) -> Result<f64, String> {
         let request = self.request()?;
+        if let Some(experts) = &self.experts {
+            return apart(&request, experts, measure);
+        }
         let (throughput, per_token, flop) = figures(&request)?;
         Ok(match measure {
             Measure::Throughput => throughput,
@@ -129,7 +148,7 @@ impl Ask {
                 let workload = Workload { mtp_tokens: 0, ..request.workload.clone() };
                 throughput / figures(&Request { workload, ..request })?.0 - 1.0
             }
-            Measure::None => return Err("not expressed".to_owned()),
+            Measure::Dispatch | Measure::Combine | Measure::None => return Err("not expressed".to_owned()),
         })
     }
 
@@ -169,6 +188,35 @@ impl Ask {
     }
 }
 
+/// A figure of attention and experts apart; the batch is that of a chip with attention.
+fn apart(request: &Request, asked: &AskExperts, measure: Measure) -> Result<f64, String> {
+    let machine = Machine::new(request, Scenario::Nominal).map_err(|reason| reason.to_string())?;
+    let Pins { tp, dp, microbatches, batch_per_chip, .. } = request.pins;
+    let (Some(tp), Some(dp), Some(microbatches), Some(batch)) = (tp, dp, microbatches, batch_per_chip) else {
+        return Err("tp, dp, microbatches and batch_per_chip are needed beside experts".to_owned());
+    };
+    let AskExperts { ep, attention_workers } = *asked;
+    let dies = ranks(request) / request.chips.max(1);
+    let (attention_chips, expert_chips) = (tp * dp / dies, ep / dies);
+    if attention_chips + expert_chips != request.chips {
+        return Err(format!("{attention_chips} chips with attention and {expert_chips} with experts are not all"));
+    }
+    let experts = ExpertWorker { chips: expert_chips, ep, moe_tp: 1, attention_workers };
+    let plan = ParallelPlan { chips: attention_chips, tp, dp, ep: 1, microbatches, ..experts.plan() };
+    let kv_len = request.workload.kv_len;
+    let step = ServingStep { sequences: batch * f64::from(tp) / machine.dies, kv_len, prompts: None };
+    let step_s = apart_step(request, &plan, &experts, &machine, &step).terms.total().get();
+    let kept = tokens_per_step(request);
+    let exchange = apart_exchange(request, &plan, &experts, &machine, &step);
+    match (measure, exchange) {
+        (Measure::Throughput, _) => Ok(step.sequences * f64::from(dp) * kept / step_s / f64::from(request.chips)),
+        (Measure::Tpot, _) => Ok(step_s / kept),
+        (Measure::Dispatch, Some((out, _))) => Ok(out.get() * 1e6),
+        (Measure::Combine, Some((_, back))) => Ok(back.get() * 1e6),
+        _ => Err("not expressed".to_owned()),
+    }
+}
+
 /// Tokens per second and chip, seconds per token, and useful FLOP per second and chip.
 fn figures(request: &Request) -> Result<(f64, f64, f64), String> {
     let (plan, outcome) = estimate(request).map_err(|reason| reason.to_string())?;
@@ -200,6 +248,13 @@ mod tests {
     fn cloudmatrix_decode_and_prefill_come_out_within_15_percent() {
         for id in ["cm.decode.50ms.4096", "cm.decode.15ms", "cm.prefill.balanced"] {
             assert!(error(id).abs() < 0.15, "{id}: {}", error(id));
+        }
+    }
+
+    #[test]
+    fn attention_and_experts_apart_come_out_within_10_percent_and_their_exchange_within_30() {
+        for (id, most) in [("xds.apart", 0.10), ("xds.apart.dispatch", 0.30), ("xds.apart.combine", 0.30)] {
+            assert!(error(id).abs() < most, "{id}: {}", error(id));
         }
     }
 

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use crate::projection::serving::answer::RequestTimes;
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::{ServingAnswer, ServingLoad, ServingRequest};
-use crate::report::numbers::{four_digits, plan_text};
+use crate::projection::{ExpertWorker, MemoryUse};
+use crate::report::numbers::{batch_text, four_digits, plan_text};
 use crate::report::terminal::layout::{align_right, new_table};
 use crate::report::terminal::projection::notes_of;
 
@@ -33,17 +34,14 @@ pub fn single(asked: &ServingRequest, answer: &ServingAnswer) -> String {
         line(name, plan);
     }
     line("prompt tokens a step", format!("{:.0} at most", answer.chunk_tokens));
-    let memory = &answer.memory_bytes_per_chip;
-    let gb = |bytes: f64| format!("{:.1}", bytes / 1e9);
-    let (weights, cache, buffers) = (gb(memory.weights), gb(memory.kv_cache), gb(memory.activations));
-    line(
-        "memory per chip",
-        format!(
-            "{} of {} GB usable: weights {weights}, KV cache {cache}, buffers {buffers}",
-            gb(memory.used()),
-            gb(memory.capacity)
-        ),
-    );
+    if let Some(apart) = &answer.apart {
+        let (attention, experts) = (apart.attention_busy * 100.0, apart.experts_busy * 100.0);
+        line("busy in a step", format!("attention {attention:.0} %, experts {experts:.0} %"));
+        line("memory per chip", format!("attention: {}", memory_text(&answer.memory_bytes_per_chip)));
+        line("", format!("experts: {}", memory_text(&apart.memory_bytes_per_expert_chip)));
+    } else {
+        line("memory per chip", memory_text(&answer.memory_bytes_per_chip));
+    }
     let mut table = new_table(&["time", "mean", "p50", "p99", "mean in closed form"]);
     let closed = &answer.closed_form;
     for (name, times, closed) in [
@@ -60,6 +58,13 @@ pub fn single(asked: &ServingRequest, answer: &ServingAnswer) -> String {
     let _ = writeln!(text, "Simulated: {} requests, seed {}", answer.simulated_requests, answer.seed);
     text.push_str(&notes_of(&answer.caveats.iter().collect::<Vec<_>>(), &answer.provenance.iter().collect::<Vec<_>>()));
     text
+}
+
+fn memory_text(memory: &MemoryUse) -> String {
+    let gb = |bytes: f64| format!("{:.1}", bytes / 1e9);
+    let (weights, cache, buffers) = (gb(memory.weights), gb(memory.kv_cache), gb(memory.activations));
+    let cache = if memory.kv_cache > 0.0 { format!(", KV cache {cache}") } else { String::new() };
+    format!("{} of {} GB usable: weights {weights}{cache}, buffers {buffers}", gb(memory.used()), gb(memory.capacity))
 }
 
 /// Deployments that no other beats in both tokens per second of a user and of a chip.
@@ -118,5 +123,25 @@ fn plans(deployment: &Deployment) -> Vec<(&'static str, String)> {
             ("prefill", format!("{prefill_workers} x {} chips, {}", prefill.chips, plan_text(prefill))),
             ("decode", format!("{decode_workers} x {} chips, {}", decode.chips, plan_text(decode))),
         ],
+        Deployment::AttentionFfn { prefill_workers, prefill, decode_workers, attention, experts } => {
+            let ExpertWorker { chips, ep, moe_tp, attention_workers } = experts;
+            let split = if *moe_tp > 1 { format!(" tp{moe_tp}") } else { String::new() };
+            let turns = if *attention_workers > 1 { format!(", {attention_workers} in turns") } else { String::new() };
+            vec![
+                ("prefill", format!("{prefill_workers} x {} chips, {}", prefill.chips, plan_text(prefill))),
+                (
+                    "attention",
+                    format!(
+                        "{decode_workers} x {} chips{turns}, tp{} dp{} m{} b{}",
+                        attention.chips,
+                        attention.tp,
+                        attention.dp,
+                        attention.microbatches,
+                        batch_text(attention)
+                    ),
+                ),
+                ("experts", format!("{decode_workers} x {chips} chips, ep{ep}{split}")),
+            ]
+        }
     }
 }
