@@ -43,7 +43,7 @@ pub fn head(scope: &Scope<'_>, rows: f64) -> Op {
     let bytes = hidden * vocab * scope.widths.head + rows * (hidden + 2.0 * vocab) * act;
     let kernel = Some(MeasuredShape::Matmul { name: "down", experts: 1.0, rows, k: hidden, n: vocab });
     let (flop, bytes) = (Flop::new(2.0 * rows * hidden * vocab), Bytes::new(bytes));
-    Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak: 1.0, kernel }
+    Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak: scope.widths.head_peak, kernel }
 }
 
 /// Useful FLOP per token: two per weight that it meets (the embedding is a look-up), plus attention over `context` keys

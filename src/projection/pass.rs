@@ -111,15 +111,30 @@ fn stage_of_layers(
     let mut times = TermTimes::default();
     for (layer, count) in stage.kinds.iter().filter(|(_, count)| *count > 0.0) {
         let work = layer_work(rank, layer, setting);
-        times.add_scaled(&layer_time(rank, &work, setting), *count);
+        let mut once = layer_time(rank, &work, setting);
+        add_framework(rank, layer, &work, setting, &mut once);
+        times.add_scaled(&once, *count);
     }
     if stage.head > 0.0 {
-        let head = ops::head(&rank.scope(&rank.model.mtp), head_rows(rank));
+        let (scope, rows) = (rank.scope(&rank.model.mtp), head_rows(rank));
         let mut once = TermTimes::default();
-        block(rank, &[head], 1.0, setting, &mut once);
+        block(rank, &[ops::head(&scope, rows)], 1.0, setting, &mut once);
+        if let Some(costs) = &rank.machine.framework {
+            once[Term::Dense] += (costs.loss(&scope, rows) / rank.machine.roofs.vector.memory).get();
+        }
         times.add_scaled(&once, stage.head * setting.streams as f64);
     }
     times
+}
+
+/// Adds to a layer's time what a framework does beside its kernels. Kernels run while the host issues the next ones, so that
+/// it counts only where it takes longer.
+fn add_framework(rank: &Rank<'_>, layer: &Layer, work: &LayerWork, setting: &PassSetting<'_>, times: &mut TermTimes) {
+    let Some(costs) = &rank.machine.framework else { return };
+    let (scope, streams) = (rank.scope(layer), setting.streams as f64);
+    times[Term::Gating] += streams * (costs.routing(&scope) / rank.machine.roofs.vector.memory).get();
+    let host = streams * costs.host(&work.ops, &scope, setting.repeats.matmul).get();
+    times[Term::Launch] += (host - times.total()).max(0.0) + streams * costs.waits(&scope).get();
 }
 
 /// Rows of the LM head. Decode needs logits of all tokens (speculated ones too), prefill of the last position of each
@@ -387,6 +402,9 @@ fn block(rank: &Rank<'_>, list: &[Op], cores: f64, setting: &PassSetting<'_>, ti
             Class::Gating | Class::Vector => setting.repeats.vector,
         };
         times[op.term] += rank.machine.busy(&time, cores).get() * repeat;
+        if let Some(costs) = &rank.machine.framework {
+            times[op.term] += (costs.casts(op, &rank.machine.widths) / rank.machine.roofs.vector.memory).get();
+        }
         times[Term::Launch] += time.launch.get() * repeat;
     }
 }

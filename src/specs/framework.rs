@@ -1,4 +1,6 @@
-//! A serving framework: what it adds to the times of a chip's kernels.
+//! Frameworks: what they add to the times of a chip's kernels, in serving and in training.
+
+mod training;
 
 use serde::{Deserialize, Serialize};
 
@@ -6,16 +8,32 @@ use crate::specs::error::SpecError;
 use crate::specs::sourced::Sourced;
 use crate::specs::toml_file::{Builtin, bad, find, parse};
 
+pub use training::TrainingFramework;
+
 const BUILTIN: &Builtin = &[
     ("vllm", include_str!("../../specs/frameworks/vllm.toml")),
     ("sglang", include_str!("../../specs/frameworks/sglang.toml")),
     ("trtllm", include_str!("../../specs/frameworks/trtllm.toml")),
 ];
 
-/// A framework's profile.
+/// What a framework does with a model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameworkUse {
+    /// It serves requests.
+    #[default]
+    Serving,
+    /// It trains.
+    Training,
+}
+
+/// The profile of a framework that serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Framework {
+    /// What it does: serve.
+    #[serde(default)]
+    pub phase: FrameworkUse,
     /// Short name.
     pub name: String,
     /// What it is.
@@ -44,7 +62,7 @@ impl Framework {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = find("framework", BUILTIN, name_or_path)?;
+        let (file, text) = find_for(FrameworkUse::Serving, name_or_path)?;
         Self::parse(&file, &text)
     }
 
@@ -74,6 +92,33 @@ impl Framework {
             ("first_wave", &self.first_wave),
         ]
     }
+}
+
+/// Name and text of a profile for this use.
+///
+/// # Errors
+/// [`SpecError`]: there is none, or it is of the other use.
+fn find_for(wanted: FrameworkUse, name_or_path: &str) -> Result<(String, String), SpecError> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        phase: FrameworkUse,
+    }
+    let (own, other, remedy) = match wanted {
+        FrameworkUse::Serving => {
+            (BUILTIN, training::BUILTIN, "serving takes vllm, sglang, trtllm or a file of its own")
+        }
+        FrameworkUse::Training => {
+            (training::BUILTIN, BUILTIN, "training takes megatron, megatron-hybridep or a file of its own")
+        }
+    };
+    let is_other = other.iter().any(|(name, _)| name.eq_ignore_ascii_case(name_or_path));
+    let (file, text) = find("framework", if is_other { other } else { own }, name_or_path)?;
+    let found = parse::<Head>(&file, &text)?.phase;
+    if found == wanted {
+        return Ok((file, text));
+    }
+    Err(bad(&file, "phase", if found == FrameworkUse::Serving { "serving" } else { "training" }, remedy))
 }
 
 #[cfg(test)]
