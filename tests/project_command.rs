@@ -56,7 +56,7 @@ fn a_plan_that_is_given_is_used() {
 
 #[test]
 fn bad_input_is_one_line_with_exit_code_2() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["--model", "gpt-9"], "no model is called `gpt-9`"),
         (&["--chip", "z80"], "no chip is called `z80`"),
         (&["--fabric", "token-ring"], "no fabric is called `token-ring`"),

@@ -3,14 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::specs::error::SpecError;
-use crate::specs::framework::{FrameworkUse, find_for};
+use crate::specs::framework::profiles::{FrameworkUse, TRAINING, find_for};
 use crate::specs::sourced::Sourced;
-use crate::specs::toml_file::{Builtin, bad, parse};
-
-pub(super) const BUILTIN: &Builtin = &[
-    ("megatron", include_str!("../../../specs/frameworks/megatron.toml")),
-    ("megatron-hybridep", include_str!("../../../specs/frameworks/megatron-hybridep.toml")),
-];
+use crate::specs::toml_file::{bad, parse};
 
 /// The profile of a framework that trains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +37,7 @@ pub struct TrainingFramework {
 impl TrainingFramework {
     /// The names of the embedded frameworks.
     pub fn builtin_names() -> Vec<&'static str> {
-        BUILTIN.iter().map(|(name, _)| *name).collect()
+        TRAINING.iter().map(|(name, _)| *name).collect()
     }
 
     /// An embedded framework by name, else the TOML file at this path.
@@ -104,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_bad_framework_file_is_one_line_that_names_file_and_key() {
-        let good = BUILTIN[0].1;
+        let good = TRAINING[0].1;
         for (from, to, expected) in [
             ("op_host_s", "op_hast_s", "op_hast_s"),
             ("sync_s = { value = ", "sync_s = { value = -", "sync_s"),

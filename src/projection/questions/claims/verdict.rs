@@ -225,6 +225,8 @@ fn phrase(key: &str, values: &str) -> String {
         "bandwidth_is" => format!("bandwidth {values}"),
         "latency_is" => format!("latency {values}"),
         "units" => format!("{values} units"),
+        "chips" => format!("{values} chips"),
+        key if key.starts_with("set.chip.peak_flop_per_s.") => format!("a peak of {values}"),
         "global_batch" => format!("the global batch {values}"),
         key if key.starts_with("set.") => {
             format!("{} {values}", key.trim_start_matches("set.").replace(".tiers.", " ").replace("_bytes_per_s", ""))
