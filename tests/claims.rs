@@ -157,6 +157,7 @@ fn a_job_that_grows_with_the_machine_keeps_its_rate_and_one_that_stays_does_not(
         number_type: None,
         workload: Workload::default(),
         pins: Pins::default(),
+        framework: None,
     };
     let chips = [384, 1536, 24576];
     let weak = scaling(&request, &chips, GlobalBatch::Grows);
@@ -171,6 +172,45 @@ fn a_job_that_grows_with_the_machine_keeps_its_rate_and_one_that_stays_does_not(
     assert!(
         scaling(&request, &chips, GlobalBatch::Grows)[1].infeasible.as_ref().unwrap().contains("joins at most 384")
     );
+}
+
+#[test]
+fn a_published_utilisation_stands_for_the_projection_and_names_both_chips() {
+    let claim = by_name("llama3");
+    let wanted = |reading: &&supernode_bench::projection::claims::ClaimReading| {
+        let at = |key: &str| reading.point.number(key);
+        at("mfu") == Some(0.41)
+            && at("baseline_mfu") == Some(0.41)
+            && at("set.chip.peak_flop_per_s.bf16") == Some(780e12)
+            && reading.point.text("model") == Some("llama-3.1-405b")
+            && reading.point.text("flop_are") == Some("six a weight")
+            && reading.point.text("baseline_chip") == Some("ascend-910b")
+    };
+    let reading = claim.readings.iter().find(wanted).unwrap();
+    let weights = Model::load("llama-3.1-405b").unwrap().active_parameters();
+    let [rate, speedup] = [reading.values[0].value, reading.values[1].value];
+    assert!((rate.median / (0.41 * 780e12 / (6.0 * weights)) - 1.0).abs() < 1e-9, "{rate:?}");
+    let below = Chip::load("ascend-910b").unwrap().peak_flop_per_s.bf16.unwrap().value;
+    assert!((speedup.median / (780e12 / below) - 1.0).abs() < 1e-9, "{speedup:?}");
+    // Shares in whole percent were rounded.
+    assert!(rate.low < 131.5 && rate.high > 131.5, "{rate:?}");
+    assert!(reading.how.contains("of ascend-910b"), "{}", reading.how);
+}
+
+#[test]
+fn a_larger_chip_below_is_a_slower_figure_above() {
+    let claim = by_name("llama3");
+    let speedup = |chip: &str| {
+        let wanted = |reading: &&supernode_bench::projection::claims::ClaimReading| {
+            reading.point.text("baseline_chip") == Some(chip)
+                && reading.point.number("mfu").is_none()
+                && reading.point.number("chips") == Some(384.0)
+                && reading.point.text("baseline_plan") == Some("its own best")
+                && reading.point.text("baseline_overlap") == Some("hidden")
+        };
+        claim.readings.iter().find(wanted).unwrap().values[1].value.median
+    };
+    assert!(speedup("ascend-910b") > speedup("h100") && speedup("a100") > speedup("h100"));
 }
 
 #[test]
@@ -211,8 +251,14 @@ fn bad_input_is_one_line_with_exit_code_2() {
         peak_claim("low = 1", "[\"bf16\"]").replace("peak_flop_per_s", "speedup").replace("ascend-910c", "z80");
     std::fs::write(&path, unknown.replace("[readings]", "[readings]\nmodel = \"deepseek-v3\"\nphase = \"decode\""))
         .unwrap();
+    let other = dir.path().join("other.toml");
+    let below = peak_claim("low = 1", "[\"bf16\"]").replace("peak_flop_per_s", "speedup");
+    let asked =
+        "[readings]\nmodel = \"deepseek-v3\"\nphase = \"decode\"\nbaseline = \"roce-cluster\"\nbaseline_chip = \"z80\"";
+    std::fs::write(&other, below.replace("[readings]", asked)).unwrap();
     for (argument, expected) in [
         ("no-such", "no claim is called `no-such`"),
+        (other.to_str().unwrap(), "`baseline_chip`: no chip is called `z80`"),
         (path.to_str().unwrap(), "no chip is called `z80`"),
         ("Cargo.toml", "Cargo.toml"),
         ("mine.json", "give a record as `--record mine.json`"),

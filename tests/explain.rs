@@ -5,6 +5,7 @@ use assert_cmd::Command;
 use proptest::prelude::*;
 use serde_json::Value;
 use supernode_bench::projection::explain::{CAUSES, Explanation, explain};
+use supernode_bench::projection::explain_chips::explain_with_chips;
 use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, compare};
 use supernode_bench::specs::{Chip, Fabric, Model};
 
@@ -21,6 +22,7 @@ fn request(model: &str, phase: Phase, fabric: Fabric, chips: u32) -> Request {
         number_type: None,
         workload: Workload { global_batch_tokens: 16384.0 * f64::from(chips), ..Workload::default() },
         pins: Pins::default(),
+        framework: None,
     }
 }
 
@@ -89,6 +91,20 @@ fn both_ends_are_the_projections_and_each_cause_is_there() {
         assert!(explanation.steps.iter().map(|step| step.cause.as_str()).eq(CAUSES));
         assert_eq!(explanation.hybrids.len(), 32);
     }
+}
+
+#[test]
+fn the_chip_is_a_cause_where_the_chips_differ_and_none_where_they_do_not() {
+    let asked = request("llama-3.1-70b", Phase::Training, Fabric::load("cloudmatrix384").unwrap(), 64);
+    let older = ChipModel::from_spec(&Chip::load("ascend-910b").unwrap());
+    let explanation = explain_with_chips(&asked, &cluster(), &older).unwrap();
+    assert_adds_up(&explanation);
+    assert!(explanation.steps.iter().map(|step| step.cause.as_str()).eq(["chip"].into_iter().chain(CAUSES)));
+    assert_eq!(explanation.baseline.chip, "ascend-910b");
+    let chip = &explanation.steps[0];
+    assert!(chip.factor.median > 1.5 && chip.what == "ascend-910b becomes ascend-910c", "{chip:?}");
+    let same = explain_with_chips(&asked, &cluster(), &asked.chip).unwrap();
+    assert_eq!(same, explain(&asked, &cluster()).unwrap());
 }
 
 #[test]
@@ -161,6 +177,9 @@ fn without_a_plan_at_one_end_there_is_one_line_and_exit_code_1() {
         "{error}"
     );
     command(&["--model", "gpt-9"]).assert().code(2);
+    let error = command(&["--baseline-chip", "z80"]).assert().code(2).stdout("").get_output().stderr.clone();
+    let error = String::from_utf8(error).unwrap();
+    assert!(error.contains("no chip is called `z80`") && error.trim_end().lines().count() == 1, "{error}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn a_plan_that_is_given_is_used() {
 
 #[test]
 fn bad_input_is_one_line_with_exit_code_2() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["--model", "gpt-9"], "no model is called `gpt-9`"),
         (&["--chip", "z80"], "no chip is called `z80`"),
         (&["--fabric", "token-ring"], "no fabric is called `token-ring`"),
@@ -65,6 +65,10 @@ fn bad_input_is_one_line_with_exit_code_2() {
         (&["--model", "no/such/config.json"], "cannot read no/such/config.json"),
         (&["Cargo.toml"], "Cargo.toml"),
         (&["x.json", "--chip", "h100"], "exclude each other"),
+        (&["--phase", "training", "--framework", "vllm"], "`phase` is serving; training takes megatron"),
+        (&["--phase", "training", "--framework", "deepspeed"], "no framework is called `deepspeed`"),
+        (&["--phase", "decode", "--framework", "megatron"], "--framework megatron trains: give --phase training"),
+        (&["--phase", "serving", "--framework", "megatron"], "--framework names what trains"),
     ];
     for (arguments, expected) in cases {
         let error = project(arguments).assert().code(2).stdout("").get_output().stderr.clone();

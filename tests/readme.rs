@@ -260,6 +260,39 @@ fn published_serving_and_training_are_as_they_come_out() {
     section("docs/VALIDATION.md", "serving", &text);
 }
 
+#[test]
+fn the_fit_of_training_is_as_it_comes_out() {
+    let fit = json("supernode validate training --fit --json");
+    let show = |figure: &Value, of: &str| {
+        let value = figure[of].as_f64().expect("a number");
+        if figure["key"].as_str().is_some_and(|key| key.ends_with("_s")) {
+            format!("{:.0} us", value * 1e6)
+        } else {
+            format!("{value:.2}")
+        }
+    };
+    let mut text = String::from("| figure | framework | fitted | without one model each |\n|---|---|--:|--:|\n");
+    for figure in fit["figures"].as_array().expect("a list") {
+        let key = figure["key"].as_str().expect("a key");
+        let framework = figure["framework"].as_str().unwrap_or("both");
+        let (low, high) = (show(figure, "low"), show(figure, "high"));
+        let _ = writeln!(text, "| {key} | {framework} | {} | {low} to {high} |", show(figure, "value"));
+    }
+    text.push_str("\n| rows | number | mean error | worst |\n|---|--:|--:|--:|\n");
+    let mut line = |name: &str, errors: &Value| {
+        let (mean, worst) = (percent(&errors["mean_absolute"]), percent(&errors["worst"]));
+        let _ = writeln!(text, "| {name} | {} | {mean} | {worst} |", errors["rows"]);
+    };
+    line("fitted on", &fit["seen"]);
+    line("unseen, of the same tables", &fit["unseen"]);
+    for model in fit["without_model"].as_array().expect("a list") {
+        let name = model["model"].as_str().expect("a name");
+        let whose = if name == "all" { "each model, by a fit without it".to_owned() } else { format!("- {name}") };
+        line(&whose, &model["errors"]);
+    }
+    section("docs/VALIDATION.md", "training", &text);
+}
+
 /// Gains in per cent, other figures with four digits and their unit.
 fn number(value: f64, unit: &str) -> String {
     match unit {

@@ -14,7 +14,7 @@ use crate::projection::serving::Lengths;
 use crate::projection::{ChipModel, ExpertExchange, Phase, PipelineSchedule, Request};
 use crate::record::{self, Record};
 use crate::specs::grid::{EXCHANGES, GridValue, PIPELINES};
-use crate::specs::{Chip, Fabric, Model, NumberType, Point};
+use crate::specs::{Chip, Fabric, Model, NumberType, Point, TrainingFramework};
 
 /// What is done with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -161,6 +161,18 @@ pub(super) struct QuestionArgs {
     /// Tokens of a training step
     #[arg(long, value_name = "TOKENS", default_value_t = 4_194_304.0, value_parser = parse::tokens)]
     global_batch_tokens: f64,
+    /// Training: sequences of a micro-batch
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    microbatch_sequences: u32,
+    /// Training: stages of the pipeline that each chip holds in the interleaved schedule [default: up to 4]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    virtual_stages: Option<u32>,
+    /// Training: what a framework adds: megatron, megatron-hybridep, the path of a TOML file, or none
+    ///
+    /// Its host issues the ops of a layer and waits for the counts of tokens, copies of tokens are laid out for experts,
+    /// and operands are cast to 8 bits.
+    #[arg(long, value_name = "NAME|FILE", default_value = "none")]
+    framework: String,
     /// Tokens of a prefill chunk [default: whole prompts]
     #[arg(long, value_name = "TOKENS", value_parser = parse::tokens)]
     chunk_tokens: Option<f64>,
@@ -175,6 +187,9 @@ pub(super) struct QuestionArgs {
     /// Schedule of the training pipeline
     #[arg(long, value_name = "SCHEDULE", default_value = "interleaved", value_parser = pipeline_parser())]
     pipeline: PipelineSchedule,
+    /// Training: replicas share weights and gradients too, and gather them layer by layer (ZeRO stage 3, FSDP)
+    #[arg(long)]
+    shard_weights: bool,
     /// Training: hide no communication behind compute
     #[arg(long)]
     no_overlap: bool,
@@ -213,6 +228,8 @@ impl QuestionArgs {
         let is_dense = model.moe.is_none();
         let mut request = Subject { model, chip, fabric, expert_load }.request(phase, &self.point(), self.chips);
         request.workload.overlap = !self.no_overlap;
+        request.workload.sharded_weights = self.shard_weights;
+        request.framework = self.training_framework(phase)?;
         // A dense model in a table of several has no experts to share.
         if self.model.is_none() && is_dense {
             (request.pins.ep, request.pins.moe_tp, request.pins.moe_exchange) = (None, None, None);
@@ -222,6 +239,27 @@ impl QuestionArgs {
             request.pins.dcp = None;
         }
         Ok(request)
+    }
+
+    /// Whether a framework that trains is named.
+    pub(super) fn trains(&self) -> bool {
+        self.framework != "none"
+    }
+
+    /// What trains. A table of all phases has it in training.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unknown one, and beside a phase that is no training.
+    fn training_framework(&self, phase: Phase) -> Result<Option<TrainingFramework>, Error> {
+        if !self.trains() {
+            return Ok(None);
+        }
+        let framework = TrainingFramework::load(&self.framework)?;
+        if self.phase.is_some() && phase != Phase::Training {
+            let name = framework.name;
+            return Err(Error::Input(format!("--framework {name} trains: give --phase training, or leave it out")));
+        }
+        Ok(Some(framework).filter(|_| phase == Phase::Training))
     }
 
     /// Lengths of the requests that are served.
@@ -285,6 +323,8 @@ impl QuestionArgs {
             ("plan.cp", self.cp),
             ("plan.dcp", self.dcp),
             ("plan.microbatches", self.microbatches),
+            ("workload.microbatch_sequences", Some(self.microbatch_sequences)),
+            ("workload.virtual_stages", self.virtual_stages),
         ];
         let numbers = [
             ("workload.prompt_len", Some(self.prompt_len)),

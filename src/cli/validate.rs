@@ -25,6 +25,18 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Of {
     Silicon(validate_silicon::Args),
+    Training(TrainingArgs),
+}
+
+/// Compare published figures of training with the model, or fit the frameworks that train on them
+#[derive(Debug, clap::Args)]
+struct TrainingArgs {
+    /// Fit the frameworks, and judge each model by a fit that has not seen it
+    #[arg(long)]
+    fit: bool,
+    /// Print JSON instead of tables
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -52,18 +64,29 @@ impl RowGroup {
 /// # Errors
 /// [`Error::Input`] if standard output cannot be written.
 pub(super) fn run(args: &Args) -> Result<(), Error> {
-    if let Some(Of::Silicon(args)) = &args.of {
-        return validate_silicon::run(args);
+    match &args.of {
+        Some(Of::Silicon(args)) => return validate_silicon::run(args),
+        Some(Of::Training(args)) if args.fit => {
+            let fit = validation::training_fit::fit();
+            return if args.json { print_json(&fit) } else { print(&tables::training_fit(&fit)) };
+        }
+        Some(Of::Training(args)) => {
+            let training = |row: &PublishedRow| row.group == "training";
+            return show(&validation::serving::rows().into_iter().filter(training).collect::<Vec<_>>(), args.json);
+        }
+        None => {}
     }
     let mut groups = if args.groups.is_empty() { RowGroup::value_variants().to_vec() } else { args.groups.clone() };
     groups.sort_unstable();
     groups.dedup();
-    let rows: Vec<PublishedRow> = groups.into_iter().flat_map(RowGroup::rows).collect();
-    if args.json {
-        let list: Vec<_> = rows.iter().map(RowWithError::new).collect();
-        return print_json(&list);
+    show(&groups.into_iter().flat_map(RowGroup::rows).collect::<Vec<_>>(), args.json)
+}
+
+fn show(rows: &[PublishedRow], json: bool) -> Result<(), Error> {
+    if json {
+        return print_json(&rows.iter().map(RowWithError::new).collect::<Vec<_>>());
     }
-    print(&tables::published(&rows))
+    print(&tables::published(rows))
 }
 
 /// A row with its error.

@@ -8,9 +8,10 @@ use std::fmt;
 
 use crate::projection::chip::ClassEfficiency;
 use crate::projection::expert_load::{ExpertLoad, RESIDUAL_SKEW};
+use crate::projection::parallel_plan::Phase;
 use crate::projection::request::Request;
 use crate::projection::result::CostSource;
-use crate::specs::{Sourced, Tier};
+use crate::specs::{Sourced, Tier, TrainingFramework};
 use crate::units::{Bytes, BytesPerSecond, FlopPerSecond, Seconds};
 
 /// The hottest rank's load over the one that `expert_load` gives, at the ends of its band (assumed): from perfect
@@ -108,6 +109,7 @@ enum Section {
     Efficiency,
     Overhead,
     Fabric,
+    Framework,
 }
 
 /// What a value counts.
@@ -196,7 +198,8 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
     let (number_type, product_type) = (request.type_in_use(), request.product_type());
     let attention_type = request.chip.attention_type(number_type);
     let chips = u64::from(request.chips);
-    let Request { chip, fabric, workload, model, .. } = request;
+    let training = request.phase == Phase::Training;
+    let Request { chip, fabric, workload, model, framework, .. } = request;
     // A tier without a bandwidth of its own takes that of the chip's links.
     let scale_up = chip.scale_up.clone();
     let mut list = Vec::with_capacity(48);
@@ -253,6 +256,9 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
         let value = InputValue::Factor { value: &mut workload.skew, low, high };
         list.push(Input { name: "skew of expert load".into(), value, shown: None });
     }
+    if let Some(framework) = framework.as_mut().filter(|_| training) {
+        add_framework(&mut list, framework);
+    }
     list
 }
 
@@ -285,6 +291,20 @@ fn add_class<'a>(
     );
 }
 
+fn add_framework<'a>(list: &mut Vec<Input<'a>>, framework: &'a mut TrainingFramework) {
+    let shown = [
+        ("host time of an op", Unit::Seconds),
+        ("host time of an expert's product", Unit::Seconds),
+        ("wait for the host at an expert layer", Unit::Seconds),
+        ("passes over routed tokens", Unit::Count),
+        ("cast to 8 bits, of an element", Unit::Bytes),
+        ("time of products, factor", Unit::Factor),
+    ];
+    for ((name, unit), (_, value)) in shown.into_iter().zip(framework.values_mut()) {
+        list.push(Input::drawn(name, value).shown(Section::Framework, unit));
+    }
+}
+
 fn add_tier<'a>(list: &mut Vec<Input<'a>>, tier: &'a mut Tier, scale_up: &Sourced, reached: bool) {
     let name = |what: &'static str| InputName([&tier.name, " ", what]);
     let bandwidth = match &mut tier.bandwidth_bytes_per_s {
@@ -308,7 +328,6 @@ fn add_tier<'a>(list: &mut Vec<Input<'a>>, tier: &'a mut Tier, scale_up: &Source
 mod tests {
     use super::*;
     use crate::projection::chip::ChipModel;
-    use crate::projection::parallel_plan::Phase;
     use crate::specs::{Chip, Fabric, Model};
 
     #[test]

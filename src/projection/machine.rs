@@ -8,6 +8,7 @@ use crate::operators::{AskedType, FoundTime, OperatorFamily, OperatorShape, Oper
 use crate::projection::chip::{ByClass, ChipModel, ClassEfficiency};
 use crate::projection::costs::Costs;
 use crate::projection::fabric::{Link, rank_links};
+use crate::projection::framework_costs::FrameworkCosts;
 use crate::projection::op::{Class, Op, OpTime};
 use crate::projection::ops::{Stored, Widths};
 use crate::projection::parallel_plan::Phase;
@@ -89,6 +90,8 @@ pub struct Machine {
     pub skew: f64,
     /// Factors on dispatch and combine.
     pub wire_factors: WireFactors,
+    /// What a framework adds, in training.
+    pub framework: Option<FrameworkCosts>,
 }
 
 impl Machine {
@@ -107,9 +110,12 @@ impl Machine {
             })
         };
         let dies = chip.dies.value.max(1.0);
+        let framework = request.framework.as_ref().filter(|_| request.phase == Phase::Training);
+        let framework = framework.map(|framework| FrameworkCosts::new(framework, scenario));
         let nominal = peak_of(product_type)?;
         let clock = if request.phase == Phase::Decode { 1.0 } else { scenario.rate(&chip.sustained_clock) };
         let peak = nominal * clock;
+        let product_peak = peak / dies / framework.map_or(1.0, |costs| costs.product_factor);
         let attention_peak = peak_of(chip.attention_type(number_type))? * clock / dies;
         let bandwidth = scenario.rate(&chip.bandwidth) / dies;
         let roofs = |peak: f64, share: &ClassEfficiency<Sourced>| Roofs {
@@ -124,8 +130,8 @@ impl Machine {
             roofs: ByClass {
                 attention: roofs(attention_peak, &classes.attention),
                 prefill_attention: roofs(attention_peak, &classes.prefill_attention),
-                expert: roofs(peak / dies, &classes.expert),
-                dense: roofs(peak / dies, &classes.dense),
+                expert: roofs(product_peak, &classes.expert),
+                dense: roofs(product_peak, &classes.dense),
                 // The router runs in 16 bits at least.
                 gating: roofs(attention_peak, &classes.gating),
                 vector,
@@ -152,6 +158,7 @@ impl Machine {
             cost_factor: scenario.time(&chip.cost_factor),
             skew: request.workload.skew,
             wire_factors: WireFactors { dispatch: 1.0, combine: 1.0 },
+            framework,
         })
     }
 
@@ -236,10 +243,18 @@ fn widths(request: &Request, scenario: Scenario) -> Widths {
         experts: stored(checkpoint.experts),
         index_peak: index_peak.max(1.0),
         head: if serves { checkpoint.head.bytes().min(activation) } else { activation },
+        head_peak: if request.phase == Phase::Training { head_peak(request, scenario) } else { 1.0 },
         table: if has_narrow { activation } else { in_use.weight },
         activation,
         cache: if serves && checkpoint.cache.bits() < 16 { checkpoint.cache.bytes() } else { activation },
     }
+}
+
+/// The peak of the LM head in training over that of the other products: it stays in 16 bits where they have 8
+/// (DeepSeek-V3 report, section 3.3.1; Megatron-Core's output layer).
+fn head_peak(request: &Request, scenario: Scenario) -> f64 {
+    let product_type = request.product_type();
+    share(&request.chip, scenario, request.chip.attention_type(product_type), product_type)
 }
 
 /// A part of a quantised checkpoint.

@@ -180,8 +180,8 @@ fn pass_buffer_bytes(model: &Model, machine: &Machine) -> f64 {
 
 /// Memory of training.
 ///
-/// - Weights have 16 bits, gradients 32. Adam's state (master weights and two moments) takes 12 bytes per weight, split
-///   over the replicas (Rajbhandari et al., ZeRO, 2020, stage 1).
+/// - Weights have 16 bits, gradients 32, or 16 as in the published recipes of frameworks. Adam's state (master weights and two moments) takes 12 bytes per weight, split
+///   over the replicas (Rajbhandari et al., ZeRO, 2020, stage 1; weights and gradients too in stage 3).
 /// - Without recomputation, a layer keeps 34 bytes per token and hidden element (Korthikanti et al., 2022, attention
 ///   matrix not stored). Layers with experts also keep each copy's input and inner activations.
 /// - With selective recomputation it keeps the operands of matrix products, with full recomputation its input.
@@ -193,30 +193,37 @@ pub fn training(request: &Request, plan: &ParallelPlan, machine: &Machine, recom
     let expert_replicas = (tp * replicas / f64::from(plan.ep) / f64::from(plan.moe_tp)).max(1.0);
     let all = parameters.all();
     let hidden = model.hidden as f64;
-    let state = 12.0 * (parameters.dense() / replicas + parameters.experts / expert_replicas);
-    let of_experts = |inputs: f64, inner: f64| {
+    let share = parameters.dense() / replicas + parameters.experts / expert_replicas;
+    // Where replicas share the weights, a rank has its own and those of the layer at work and the next one.
+    let at_work = 2.0 * all * f64::from(plan.pp) / model.layers as f64;
+    let (weights, gradients) = if request.workload.sharded_weights { (share + at_work, share) } else { (all, all) };
+    let of_experts = |inputs: f64, inner: f64, width: f64| {
         // Ranks that split an expert hold its inputs whole, and each a slice of what is inside.
         let copy = |moe: Moe| inputs * hidden * f64::from(plan.moe_tp) + inner * moe.intermediate as f64;
-        model.moe.map_or(0.0, |moe| moe.top_k as f64 * copy(moe) * machine.widths.activation)
+        model.moe.map_or(0.0, |moe| moe.top_k as f64 * copy(moe) * width)
     };
-    let expert_bytes = of_experts(2.0, 3.0);
+    let activation = machine.widths.activation;
+    // What is kept of experts' operands for the backward pass is what was multiplied.
+    let operand = if request.framework.is_some() { machine.widths.in_use.operand } else { activation };
+    let gradient = if request.framework.is_some() { 2.0 } else { 4.0 };
+    let expert_bytes = of_experts(2.0, 3.0, activation);
     let kept = match recompute {
         Recompute::None => 34.0 * hidden + expert_bytes,
-        Recompute::Selective => 21.0 * hidden + of_experts(1.0, 2.0),
+        Recompute::Selective => 21.0 * hidden + of_experts(1.0, 2.0, operand),
         Recompute::Full => 2.0 * hidden,
     };
     // The first stage of 1F1B has a micro-batch in flight for each stage: together, all layers of one micro-batch.
-    let tokens = request.workload.sequence_len / tp / f64::from(plan.cp);
+    let tokens = request.workload.microbatch_sequences * request.workload.sequence_len / tp / f64::from(plan.cp);
     let in_flight = model.layers as f64 * tokens * kept;
     let one_layer = tokens * (34.0 * hidden + expert_bytes);
     of_chip(
         machine,
         MemoryUse {
             // 8-bit products quantise from 16-bit weights, which stay.
-            weights: all * machine.widths.in_use.weight.max(2.0),
+            weights: weights * machine.widths.in_use.weight.max(2.0),
             kv_cache: 0.0,
             activations: in_flight + one_layer,
-            optimizer: all * 4.0 + state,
+            optimizer: gradients * gradient + 12.0 * share,
             capacity: machine.capacity.get(),
         },
     )

@@ -31,6 +31,7 @@ pub mod costs;
 pub mod expert_load;
 pub mod experts_apart;
 pub mod fabric;
+mod framework_costs;
 mod inputs;
 pub mod machine;
 pub mod memory;
@@ -65,7 +66,7 @@ pub use costs::CostOrigin;
 pub use expert_load::ExpertLoad;
 pub use parallel_plan::{ExpertExchange, ExpertWorker, ParallelPlan, Phase, Recompute};
 pub use plan::{ScoredPlan, Search};
-pub use questions::{catalogue, claims, explain, model_table, outlook, scaling, surface, sweep};
+pub use questions::{catalogue, claims, explain, explain_chips, model_table, outlook, scaling, surface, sweep};
 pub use request::{Infeasible, Pins, PipelineSchedule, Request, Workload};
 pub use result::{
     BoundBy, CostSource, Interval, Intervals, MemoryUse, Operator, OperatorBound, Projection, Resource, Swing,

@@ -46,7 +46,8 @@ pub fn head(scope: &Scope<'_>, rows: f64) -> Op {
     let (flop, bytes) = (Flop::new(2.0 * rows * hidden * vocab), Bytes::new(bytes));
     let stored = Stored { weight: scope.widths.head, operand: act, peak: 1.0 };
     let tabled = Some(TabledOperator::gemm(stored, [rows, hidden, vocab]));
-    Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak: 1.0, kernel, tabled }
+    let peak = scope.widths.head_peak;
+    Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel, tabled }
 }
 
 /// Useful FLOP per token: two per weight that it meets (the embedding is a look-up), plus attention over `context` keys

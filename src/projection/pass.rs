@@ -110,7 +110,9 @@ fn stage_of_layers(
 ) -> TermTimes {
     let mut times = TermTimes::default();
     for (layer, count) in stage.kinds.iter().filter(|(_, count)| *count > 0.0) {
-        times.add_scaled(&layer_time(layer), *count);
+        let mut once = layer_time(layer);
+        add_framework(rank, layer, setting, &mut once);
+        times.add_scaled(&once, *count);
     }
     times.add_scaled(&head_time(rank, stage, setting), 1.0);
     times
@@ -120,11 +122,25 @@ fn stage_of_layers(
 pub fn head_time(rank: &Rank<'_>, stage: &Stage, setting: &PassSetting<'_>) -> TermTimes {
     let (mut once, mut all) = (TermTimes::default(), TermTimes::default());
     if stage.head > 0.0 {
-        let head = ops::head(&rank.scope(&rank.model.mtp), head_rows(rank));
-        block(rank, &[head], 1.0, setting, &mut once);
+        let (scope, rows) = (rank.scope(&rank.model.mtp), head_rows(rank));
+        block(rank, &[ops::head(&scope, rows)], 1.0, setting, &mut once);
+        if let Some(costs) = &rank.machine.framework {
+            once[Term::Dense] += (costs.loss(&scope, rows) / rank.machine.roofs.vector.memory).get();
+        }
         all.add_scaled(&once, stage.head * setting.streams as f64);
     }
     all
+}
+
+/// Adds to a layer's time what a framework does beside its kernels. Kernels run while the host issues the next ones, so that
+/// it counts only where it takes longer.
+fn add_framework(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>, times: &mut TermTimes) {
+    let Some(costs) = &rank.machine.framework else { return };
+    let work = layer_work(rank, layer, setting);
+    let (scope, streams) = (rank.scope(layer), setting.streams as f64);
+    times[Term::Gating] += streams * (costs.routing(&scope) / rank.machine.roofs.vector.memory).get();
+    let host = streams * costs.host(&work.ops, &scope, setting.repeats.matmul).get();
+    times[Term::Launch] += (host - times.total()).max(0.0) + streams * costs.waits(&scope).get();
 }
 
 /// Rows of the LM head. Decode needs logits of all tokens (speculated ones too), prefill of the last position of each
@@ -392,6 +408,9 @@ pub fn block(rank: &Rank<'_>, list: &[Op], cores: f64, setting: &PassSetting<'_>
             Class::Gating | Class::Vector => setting.repeats.vector,
         };
         times[op.term] += rank.machine.busy(&time, cores).get() * repeat;
+        if let Some(costs) = &rank.machine.framework {
+            times[op.term] += (costs.casts(op, &rank.machine.widths) / rank.machine.roofs.vector.memory).get();
+        }
         times[Term::Launch] += time.launch.get() * repeat;
     }
 }

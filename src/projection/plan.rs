@@ -377,15 +377,16 @@ fn add_prefill_batches(request: &Request, split: ParallelPlan, plans: &mut Vec<P
     }
 }
 
-/// The micro-batches of one sequence that make up the global batch.
+/// The micro-batches that make up the global batch.
 fn training_batch(request: &Request, split: ParallelPlan) -> Option<ParallelPlan> {
+    let each = request.workload.microbatch_sequences;
     let sequences = request.workload.global_batch_tokens / request.workload.sequence_len / f64::from(split.dp);
     let pinned = request.pins.microbatches.or_else(|| {
         let chips = f64::from(split.chips) / f64::from(split.dp);
-        request.pins.batch_per_chip.and_then(|batch| whole(batch * chips))
+        request.pins.batch_per_chip.and_then(|batch| whole(batch * chips / each))
     });
-    let microbatches = pinned.or_else(|| whole(sequences.floor()))?;
-    let batch_per_chip = f64::from(microbatches) * f64::from(split.dp) / f64::from(split.chips);
+    let microbatches = pinned.or_else(|| whole((sequences / each).floor()))?;
+    let batch_per_chip = f64::from(microbatches) * each * f64::from(split.dp) / f64::from(split.chips);
     Some(ParallelPlan { microbatches, batch_per_chip, ..split })
 }
 

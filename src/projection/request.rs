@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::projection::chip::ChipModel;
 use crate::projection::expert_load::ExpertLoad;
 use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
-use crate::specs::{Fabric, Model, NumberType};
+use crate::specs::{Fabric, Model, NumberType, TrainingFramework};
 
 /// One question.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +27,8 @@ pub struct Request {
     pub workload: Workload,
     /// What is not to be searched.
     pub pins: Pins,
+    /// What trains; nothing but kernels and wires where `None`. Other phases do not read it.
+    pub framework: Option<TrainingFramework>,
 }
 
 /// Lengths, limits and speculation.
@@ -49,12 +51,18 @@ pub struct Workload {
     pub sequence_len: f64,
     /// Tokens of a training step.
     pub global_batch_tokens: f64,
+    /// Training: sequences of a micro-batch.
+    pub microbatch_sequences: f64,
+    /// Training: stages of a pipeline that each rank holds in the interleaved schedule; as many as four where `None`.
+    pub virtual_stages: Option<f64>,
     /// Tokens of a prefill chunk; infinite for whole prompts.
     pub chunk_tokens: f64,
     /// How tokens spread over the experts.
     pub expert_load: ExpertLoad,
     /// Factor on the load of the hottest rank that `expert_load` gives: 1, except where uncertainty is drawn.
     pub skew: f64,
+    /// Training: whether replicas share weights and gradients too, and gather them layer by layer (ZeRO stage 3, FSDP).
+    pub sharded_weights: bool,
     /// Schedule of the training pipeline.
     pub pipeline: PipelineSchedule,
     /// Training: whether communication hides behind compute. Tokens travel during another micro-batch's compute,
@@ -90,7 +98,7 @@ impl Request {
     /// A question with nothing pinned, at the default lengths and limits.
     pub fn new(model: Model, chip: ChipModel, fabric: Fabric, chips: u32, phase: Phase) -> Self {
         let (workload, pins) = (Workload::default(), Pins::default());
-        Self { model, chip, fabric, chips, phase, number_type: None, workload, pins }
+        Self { model, chip, fabric, chips, phase, number_type: None, workload, pins, framework: None }
     }
 
     /// The same question on another fabric.
@@ -136,9 +144,12 @@ impl Default for Workload {
             mtp_acceptance: 0.7,
             sequence_len: 4096.0,
             global_batch_tokens: 4.0 * 1024.0 * 1024.0,
+            microbatch_sequences: 1.0,
+            virtual_stages: None,
             chunk_tokens: f64::INFINITY,
             expert_load: ExpertLoad::Replicated,
             skew: 1.0,
+            sharded_weights: false,
             pipeline: PipelineSchedule::Interleaved,
             overlap: true,
         }

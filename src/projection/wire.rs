@@ -129,7 +129,9 @@ impl Wire {
 /// Size of a token on its way out.
 fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
     let widths = machine.widths;
-    Bytes::new(if widths.experts.operand < 2.0 { hidden + SCALE_BYTES } else { hidden * widths.activation })
+    // Frameworks that train cast tokens after they have arrived.
+    let narrow = widths.experts.operand < 2.0 && machine.framework.is_none();
+    Bytes::new(if narrow { hidden + SCALE_BYTES } else { hidden * widths.activation })
 }
 
 /// All-reduce of a block's output over the tensor-parallel group. With sequence parallelism it is a reduce-scatter and

@@ -23,7 +23,12 @@ const BUILTIN: &Builtin = &[
 /// Keys of a reading in addition to those of a question.
 const MORE: &[(&str, KeyKind)] = &[
     ("serving", KeyKind::Word(&["decode_only", "with_prefill"])),
-    ("baseline_plan", KeyKind::Word(&["its own best", "the supernode's"])),
+    ("baseline_chip", KeyKind::Text),
+    ("baseline_plan", KeyKind::Word(&["its own best", "the supernode's", "split over two nodes"])),
+    ("baseline_overlap", KeyKind::Word(&["hidden", "exposed"])),
+    ("mfu", KeyKind::Number(0.01, 1.0)),
+    ("baseline_mfu", KeyKind::Number(0.01, 1.0)),
+    ("flop_are", KeyKind::Word(&["six a weight", "with attention"])),
     ("tier", KeyKind::Text),
     ("baseline_tier", KeyKind::Text),
     ("bandwidth_is", KeyKind::Word(&["of the link", "reached by collectives"])),

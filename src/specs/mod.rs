@@ -22,7 +22,7 @@ pub use claim::Claim;
 pub use edit::Settings;
 pub use error::SpecError;
 pub use fabric::{Dies, Fabric, Fit, LatencyIs, Spread, Tier, Topology};
-pub use framework::{Framework, FrameworkTimes};
+pub use framework::{Framework, FrameworkTimes, FrameworkUse, TrainingFramework};
 pub use grid::{Grid, Point};
 pub use model::{
     Attention, AttentionLayer, Checkpoint, CheckpointType, EntryChoice, Ffn, Indexer, Layer, LayerKind,

@@ -98,6 +98,8 @@ pub struct Widths {
     pub index_peak: f64,
     /// A weight of the LM head as it is read.
     pub head: f64,
+    /// Arithmetic peak of the LM head over that of other products.
+    pub head_peak: f64,
     /// A weight of the embedding and the LM head as it is kept.
     pub table: f64,
     /// An activation.

@@ -1,4 +1,4 @@
-//! One optimizer step over `dp * microbatches` sequences.
+//! One optimizer step over `dp * microbatches` micro-batches.
 
 use crate::projection::fabric::Mode;
 use crate::projection::fabric::{Group, all_reduce};
@@ -29,20 +29,22 @@ fn repeats(recompute: Recompute) -> Repeats {
     Repeats { matmul: 3.0 + full, attention: 4.0 + full, vector: 3.0 + streams, communication: 2.0 + full }
 }
 
-/// The pass of a micro-batch of one sequence, forward and backward. Where experts are spread over ranks, the forward
-/// pass of one micro-batch is interleaved with the backward pass of another (DualPipe, DeepSeek-V3 report, section
-/// 3.2).
+/// The pass of a micro-batch, forward and backward. Where experts are spread over ranks, the forward pass of one
+/// micro-batch is interleaved with the backward pass of another (DualPipe, DeepSeek-V3 report, section 3.2), unless a
+/// framework does not.
 pub(super) fn pass<'a>(request: &'a Request, plan: &ParallelPlan) -> (Pass, PassSetting<'a>) {
     let tokens = request.workload.sequence_len;
     let context = Context::Causal { tokens, before: 0.0 };
-    let streams = if request.workload.overlap && plan.ep > 1 && plan.microbatches > 1 { 2 } else { 1 };
+    let interleaved = request.workload.overlap && request.framework.is_none();
+    let streams = if interleaved && plan.ep > 1 && plan.microbatches > 1 { 2 } else { 1 };
     let setting = PassSetting {
         streams,
         mode: Mode::Normal,
         load: &request.workload.expert_load,
         repeats: repeats(Recompute::None),
     };
-    (Pass { sequences: 1.0, queries: tokens / f64::from(plan.cp), context, prompts: None }, setting)
+    let sequences = request.workload.microbatch_sequences;
+    (Pass { sequences, queries: tokens / f64::from(plan.cp), context, prompts: None }, setting)
 }
 
 /// The step, with as little recomputation as fits.
@@ -67,13 +69,20 @@ pub(super) fn step(request: &Request, plan: &ParallelPlan, machine: &Machine) ->
     terms.other_collectives += stage_send(model, plan, &pass, machine) * (2.0 * virtual_stages * passes);
     let parameters = memory::local_parameters(model, plan, 0.0);
     let gradients = gradient_all_reduce(plan, machine, &parameters);
-    // Gradients travel during the backward pass of the last micro-batch: two thirds of its time.
-    let share = if workload.overlap { 2.0 / 3.0 } else { 0.0 };
-    let cover = Seconds::new(stage.total() * share);
-    terms.other_collectives += (gradients - cover).max(Seconds::ZERO);
+    let share = |of_pass: f64| Seconds::new(if workload.overlap { stage.total() * of_pass } else { 0.0 });
+    terms.other_collectives += if workload.sharded_weights {
+        // Each pass gathers the weights twice and scatters the gradients: three halves of an all-reduce. What hides holds
+        // its share of the cores.
+        let (moved, cover) = (gradients * 1.5, share(1.0));
+        let held = moved.min(cover) * machine.held_cores.many_tokens;
+        ((moved - cover).max(Seconds::ZERO) + held) * passes
+    } else {
+        // Gradients travel during the backward pass of the last micro-batch: two thirds of its time.
+        (gradients - share(2.0 / 3.0)).max(Seconds::ZERO)
+    };
     terms.dense += optimizer_step(plan, machine, &parameters);
     terms.launch += machine.step;
-    let tokens = f64::from(plan.dp) * passes * workload.sequence_len;
+    let tokens = f64::from(plan.dp) * passes * workload.microbatch_sequences * workload.sequence_len;
     PlanOutcome {
         terms,
         tokens,
@@ -87,7 +96,8 @@ pub(super) fn step(request: &Request, plan: &ParallelPlan, machine: &Machine) ->
 fn virtual_stages(request: &Request, plan: &ParallelPlan) -> f64 {
     match request.workload.pipeline {
         PipelineSchedule::Interleaved => {
-            (request.model.layers as f64 / f64::from(plan.pp)).floor().clamp(1.0, MOST_VIRTUAL_STAGES)
+            let most = request.workload.virtual_stages.unwrap_or(MOST_VIRTUAL_STAGES).max(1.0);
+            (request.model.layers as f64 / f64::from(plan.pp)).floor().clamp(1.0, most)
         }
         PipelineSchedule::OneForwardOneBackward | PipelineSchedule::ZeroBubble => 1.0,
     }

@@ -91,6 +91,7 @@ impl Subject {
             number_type: point.text("type").and_then(NumberType::named),
             workload: workload(point, Workload { expert_load, ..Workload::default() }),
             pins: pins(point),
+            framework: None,
         }
     }
 }
@@ -186,6 +187,10 @@ impl Catalogue {
             for name in &chips {
                 all.chips.insert((*name).to_owned(), part.chip(name, measured)?);
             }
+            for name in part.names("baseline_chip", None) {
+                let chip = Chip::load(name).map_err(part.fail("baseline_chip"))?;
+                all.chips.insert(name.to_owned(), ChipModel::from_spec(&chip));
+            }
             let fabrics = part.names("fabric", Some(defaults.fabric));
             let baselines = part.names("baseline", None);
             for (key, names) in [("fabric", &fabrics), ("baseline", &baselines)] {
@@ -234,7 +239,11 @@ impl Catalogue {
         let baseline = match point.text("baseline") {
             Some(name) => {
                 let fabric = self.fabric(name, &point.settings(SettingTarget::Baseline))?;
-                Some(request.on(fabric))
+                let mut below = request.on(fabric);
+                if let Some(name) = point.text("baseline_chip") {
+                    below.chip = self.chip(name, &[])?;
+                }
+                Some(below)
             }
             None => None,
         };
@@ -264,6 +273,8 @@ fn workload(point: &Point, default: Workload) -> Workload {
     set(&mut workload.sequence_len, "workload.sequence_len");
     set(&mut workload.global_batch_tokens, "workload.global_batch_tokens");
     set(&mut workload.chunk_tokens, "workload.chunk_tokens");
+    set(&mut workload.microbatch_sequences, "workload.microbatch_sequences");
+    workload.virtual_stages = point.number("workload.virtual_stages").or(workload.virtual_stages);
     workload.pipeline = point.text("workload.pipeline").and_then(PipelineSchedule::named).unwrap_or(workload.pipeline);
     let output_len = point.number("workload.output_len").unwrap_or(0.0);
     workload.kv_len = point.number("workload.kv_len").unwrap_or(workload.prompt_len + output_len / 2.0);

@@ -21,7 +21,7 @@ use crate::projection::result::{Interval, Projection};
 use crate::specs::{Fabric, LatencyIs, Tier};
 use crate::units::Seconds;
 
-/// The causes in the order in which they are shown.
+/// The causes of a fabric in the order in which they are shown.
 pub const CAUSES: [&str; 4] = ["bandwidth", "latency", "topology", "overlap"];
 
 /// A set of properties of a fabric.
@@ -88,7 +88,7 @@ pub struct NoEnd {
 /// What one cause gives.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct CauseStep {
-    /// One of [`CAUSES`].
+    /// One of [`CAUSES`], or `chip`.
     pub cause: String,
     /// What changes, in words.
     pub what: String,
@@ -137,7 +137,7 @@ pub struct Explanation {
     pub ratio: Interval,
     /// What a second micro-batch gives, to hide communication behind: on the baseline, on the fabric.
     pub overlap_gain: [f64; 2],
-    /// The causes in the order of [`CAUSES`].
+    /// The chip where it differs, then the causes in the order of [`CAUSES`].
     pub steps: Vec<CauseStep>,
     /// Everything the steps are computed from.
     pub hybrids: Vec<Hybrid>,

@@ -2,13 +2,14 @@
 //!
 //! - [`catalogue`]: from a point of a grid to a request. [`sweep`] answers grids, [`scaling`] series of machines.
 //! - [`model_table`]: what a report asks where nothing is named.
-//! - [`explain`]: why one fabric is faster than another.
+//! - [`explain`]: why one fabric is faster than another; [`explain_chips`]: the same where the chips differ too.
 //! - [`claims`]: announced figures against the model.
 //! - [`surface`]: what-ifs over bandwidth, latency, chips and batch. [`outlook`]: one model's decode in depth.
 
 pub mod catalogue;
 pub mod claims;
 pub mod explain;
+pub mod explain_chips;
 pub mod model_table;
 pub mod outlook;
 pub mod scaling;

@@ -5,5 +5,6 @@ pub mod operators;
 mod published_row;
 pub mod serving;
 pub mod silicon;
+pub mod training_fit;
 
 pub use published_row::{ErrorSummary, PublishedRow, summary};

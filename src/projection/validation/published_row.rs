@@ -54,15 +54,19 @@ pub struct ErrorSummary {
 
 /// Errors of rows; a row without an answer counts in `rows` alone.
 pub fn summary<'a>(rows: impl IntoIterator<Item = &'a PublishedRow>) -> ErrorSummary {
+    let rows: Vec<Option<f64>> = rows.into_iter().map(PublishedRow::relative_error).collect();
+    ErrorSummary { rows: rows.len(), ..of_errors(rows.into_iter().flatten()) }
+}
+
+/// The same of relative errors.
+pub(super) fn of_errors(errors: impl IntoIterator<Item = f64>) -> ErrorSummary {
     let mut summary = ErrorSummary { rows: 0, answered: 0, mean_absolute: 0.0, worst: 0.0 };
-    for row in rows {
-        summary.rows += 1;
-        if let Some(error) = row.relative_error() {
-            summary.answered += 1;
-            summary.mean_absolute += error.abs();
-            summary.worst = summary.worst.max(error.abs());
-        }
+    for error in errors {
+        summary.answered += 1;
+        summary.mean_absolute += error.abs();
+        summary.worst = summary.worst.max(error.abs());
     }
+    summary.rows = summary.answered;
     summary.mean_absolute /= summary.answered.max(1) as f64;
     summary
 }

@@ -11,9 +11,10 @@ use crate::projection::phases::{ServingStep, apart_exchange, apart_step, tokens_
 use crate::projection::plan::ranks;
 use crate::projection::request::{Pins, PipelineSchedule, Request, Workload};
 use crate::projection::validation::published_row::PublishedRow;
-use crate::specs::{Checked, Chip, Fabric, Model, NumberType, Scenario, SpecError};
+use crate::specs::{Checked, Chip, Fabric, Model, NumberType, Scenario, SpecError, TrainingFramework};
 
-const CASES: &str = include_str!("../../../specs/validation/serving.toml");
+const CASES: [&str; 2] =
+    [include_str!("../../../specs/validation/serving.toml"), include_str!("../../../specs/validation/training.toml")];
 
 /// One published row and what to ask the model.
 #[derive(Debug, Clone, Deserialize)]
@@ -81,17 +82,23 @@ struct Ask {
     pp: Option<u32>,
     ep: Option<u32>,
     dp: Option<u32>,
+    cp: Option<u32>,
     kv_len: Option<f64>,
     prompt_len: Option<f64>,
     mtp_tokens: Option<u32>,
     mtp_acceptance: Option<f64>,
     sequence_len: Option<f64>,
     global_batch_tokens: Option<f64>,
+    microbatch_sequences: Option<f64>,
+    virtual_stages: Option<f64>,
+    framework: Option<String>,
     #[serde(default)]
     balanced_experts: bool,
     #[serde(default)]
     zero_bubble: bool,
     experts: Option<AskExperts>,
+    #[serde(default)]
+    sharded_weights: bool,
 }
 
 #[derive(Deserialize)]
@@ -100,11 +107,37 @@ struct File {
     rows: Vec<Case>,
 }
 
-/// All rows, in the order of the file.
+/// All rows, in the order of the files.
 pub fn rows() -> Vec<PublishedRow> {
-    // The file is part of the program, and a test loads it.
-    let cases = toml::from_str::<File>(CASES).map_or_else(|_| Vec::new(), |file| file.rows);
-    cases.iter().map(row).collect()
+    cases().iter().map(row).collect()
+}
+
+fn cases() -> Vec<Case> {
+    // The files are part of the program, and a test loads them.
+    let of = |text: &str| toml::from_str::<File>(text).map_or_else(|_| Vec::new(), |file| file.rows);
+    CASES.into_iter().flat_map(of).collect()
+}
+
+/// A published row of training under a framework.
+pub(super) struct TrainingCase {
+    /// The model.
+    pub(super) model: String,
+    /// Tokens per second and chip.
+    pub(super) published: f64,
+    /// Whether frameworks are fitted on it.
+    pub(super) fitted: bool,
+    /// The question.
+    pub(super) request: Request,
+}
+
+/// The rows that name a framework.
+pub(super) fn training_cases() -> Vec<TrainingCase> {
+    let case = |case: Case| {
+        let ask = case.ask.filter(|ask| ask.framework.is_some())?;
+        let request = ask.request().ok()?;
+        Some(TrainingCase { model: ask.model, published: case.published, fitted: case.fitted, request })
+    };
+    cases().into_iter().filter_map(case).collect()
 }
 
 fn row(case: &Case) -> PublishedRow {
@@ -172,6 +205,9 @@ impl Ask {
                 sequence_len: self.sequence_len.unwrap_or(fallback.sequence_len),
                 global_batch_tokens: self.global_batch_tokens.unwrap_or(fallback.global_batch_tokens),
                 expert_load: if self.balanced_experts { ExpertLoad::Uniform } else { fallback.expert_load },
+                microbatch_sequences: self.microbatch_sequences.unwrap_or(fallback.microbatch_sequences),
+                virtual_stages: self.virtual_stages,
+                sharded_weights: self.sharded_weights,
                 pipeline: if self.zero_bubble { PipelineSchedule::ZeroBubble } else { fallback.pipeline },
                 ..fallback
             },
@@ -180,10 +216,12 @@ impl Ask {
                 pp: self.pp,
                 ep: self.ep,
                 dp: self.dp,
+                cp: self.cp,
                 microbatches: self.microbatches,
                 batch_per_chip: self.batch_per_chip,
                 ..Pins::default()
             },
+            framework: self.framework.as_deref().map(TrainingFramework::load).transpose().map_err(text)?,
         })
     }
 }
@@ -235,9 +273,9 @@ mod tests {
 
     #[test]
     fn the_file_is_read_and_every_row_is_answered_or_says_why_not() {
-        let file: File = toml::from_str(CASES).unwrap();
+        let all: usize = CASES.iter().map(|text| toml::from_str::<File>(text).unwrap().rows.len()).sum();
         let rows = rows();
-        assert_eq!(rows.len(), file.rows.len());
+        assert_eq!(rows.len(), all);
         assert!(rows.len() >= 25);
         for row in rows {
             assert!(row.modelled.is_some() || !row.note.is_empty(), "{}", row.id);
@@ -269,6 +307,17 @@ mod tests {
     fn llama_training_comes_out_within_15_percent_and_deepseek_training_within_20() {
         for (id, most) in [("train.llama405b.8k", 0.15), ("train.llama405b.16k", 0.15), ("train.dsv3", 0.20)] {
             assert!(error(id).abs() < most, "{id}: {}", error(id));
+        }
+    }
+
+    #[test]
+    fn given_training_comes_out_within_15_percent_if_dense_and_30_percent_if_mixed() {
+        for case in training_cases().into_iter().filter(|case| case.fitted) {
+            let (rate, ..) = figures(&case.request).unwrap();
+            let error = rate / case.published - 1.0;
+            let most = if case.request.model.moe.is_some() { 0.3 } else { 0.15 };
+            let chip = &case.request.chip.name;
+            assert!(error.abs() < most, "{} on {chip}: {error}", case.model);
         }
     }
 

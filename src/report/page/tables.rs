@@ -267,7 +267,7 @@ pub(super) fn claims(rows: &[ClaimRow]) -> Markup {
     });
     table(
         "Announced figures, and what the model gives",
-        &["announced", "model, nearest reading", "verdict", "readings that fit"],
+        &["announced", "model, nearest reading", "verdict", "holds if"],
         4,
         &flat(cells),
     )

@@ -129,8 +129,7 @@ fn point_text(claim: &Judged, reading: &ClaimReading) -> String {
 
 /// The same as a Markdown table.
 pub fn markdown(judged: &[Judged], device: Option<&str>) -> String {
-    let mut text =
-        String::from("| announced | model, nearest reading | verdict | readings that fit |\n|---|--:|---|---|\n");
+    let mut text = String::from("| announced | model, nearest reading | verdict | holds if |\n|---|--:|---|---|\n");
     for row in rows(judged) {
         let ClaimRow { announced, model, kind, count, words } = row;
         let between = if model.is_empty() { "" } else { " " };

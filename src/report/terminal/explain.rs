@@ -19,8 +19,15 @@ pub fn text(request: &Request, explanation: &Explanation) -> String {
     let Explanation { baseline, on, ratio, .. } = explanation;
     let (phase, chips) = (words::phase(request.phase), request.chips);
     let mut text = format!(
-        "{} {phase} on {chips} x {}: {} is {:.2} times {} ({:.2}..{:.2})\n\n",
-        on.model, on.chip, on.fabric, ratio.median, baseline.fabric, ratio.low, ratio.high
+        "{} {phase} on {chips} x {}: {} is {:.2} times {}{} ({:.2}..{:.2})\n\n",
+        on.model,
+        on.chip,
+        on.fabric,
+        ratio.median,
+        baseline.fabric,
+        if baseline.chip == on.chip { String::new() } else { format!(" of {}", baseline.chip) },
+        ratio.low,
+        ratio.high
     );
     let _ = writeln!(text, "{}\n", table(explanation).trim_fmt());
     text.push_str(&picture(explanation));

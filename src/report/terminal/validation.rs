@@ -2,6 +2,7 @@
 
 use comfy_table::CellAlignment::{Left, Right};
 
+use crate::projection::validation::training_fit::TrainingFit;
 use crate::projection::validation::{ErrorSummary, PublishedRow, summary};
 use crate::report::terminal::layout::{paragraph, plain, push_lines, title};
 use crate::report::text::{clean, short};
@@ -78,6 +79,28 @@ fn figure(value: f64, unit: &str) -> String {
         unit if value.abs() >= 1000.0 => format!("{value:.0} {}", clean(unit)),
         unit => format!("{} {}", (value * 1e4).round() / 1e4, clean(unit)),
     }
+}
+
+/// Figures of frameworks that train, and the errors of rows that a fit has not seen.
+pub fn training_fit(fit: &TrainingFit) -> String {
+    let mut out = String::new();
+    title(&mut out, "figures of frameworks that train, with the ends of the fits without one model each");
+    let mut table = plain(&[Left, Left, Right, Right, Right]);
+    table.set_header(["figure", "framework", "fitted", "least", "most"]);
+    for figure in &fit.figures {
+        let of = figure.framework.unwrap_or("all");
+        let show = |value: f64| {
+            if figure.key.ends_with("_s") { Seconds::new(value).to_string() } else { format!("{value:.4}") }
+        };
+        table.add_row([figure.key.to_owned(), of.to_owned(), show(figure.value), show(figure.low), show(figure.high)]);
+    }
+    push_lines(&mut out, &table);
+    line(&mut out, "fitted on", fit.seen);
+    line(&mut out, "unseen, of the same tables", fit.unseen);
+    for model in &fit.without_model {
+        line(&mut out, &format!("{} under a fit without it", clean(&model.model)), model.errors);
+    }
+    out
 }
 
 /// Parameters with the value of the file and the fitted one, and the residuals.

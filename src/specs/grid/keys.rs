@@ -43,6 +43,8 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("workload.mtp_acceptance", KeyKind::Number(0.0, 1.0)),
     ("workload.sequence_len", TOKENS),
     ("workload.global_batch_tokens", TOKENS),
+    ("workload.microbatch_sequences", DEGREE),
+    ("workload.virtual_stages", DEGREE),
     ("workload.chunk_tokens", TOKENS),
     ("workload.pipeline", KeyKind::Word(PIPELINES)),
     ("plan.tp", DEGREE),

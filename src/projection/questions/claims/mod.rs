@@ -5,6 +5,7 @@
 //!
 //! - `arithmetic` derives figures from the files of chips and fabrics.
 //! - `projected` asks the projection.
+//! - `utilised` takes a published share of the arithmetic peak in place of the projection.
 //! - `verdict` says which readings fit.
 //! - [`judge`] does all of it.
 
@@ -12,6 +13,7 @@ mod arithmetic;
 mod judge;
 mod projected;
 mod reading;
+mod utilised;
 mod verdict;
 
 pub use judge::{Judged, JudgedFigure, judge};

@@ -8,6 +8,7 @@ use crate::projection::chip::ChipModel;
 use crate::projection::parallel_plan::Phase;
 use crate::projection::questions::catalogue::{Catalogue, Defaults, MEASURED, Question, SweepError};
 use crate::projection::questions::claims::reading::{ClaimReading, Derived};
+use crate::projection::questions::claims::utilised;
 use crate::projection::questions::scaling::{GlobalBatch, ScalePoint, scaling};
 use crate::projection::request::{Infeasible, Request, Workload};
 use crate::projection::result::{Interval, Projection};
@@ -68,7 +69,12 @@ impl Open {
     }
 
     fn same_plan(&self) -> bool {
-        self.point.text("baseline_plan") == Some("the supernode's")
+        self.point.text("baseline_plan") == Some("the supernode's") && !self.is_utilised()
+    }
+
+    /// Whether a published utilisation stands for the projection.
+    fn is_utilised(&self) -> bool {
+        self.point.number("mfu").is_some()
     }
 }
 
@@ -85,7 +91,8 @@ pub(super) fn readings(
     let defaults = Defaults { chip: "ascend-910c", fabric: "cloudmatrix384", chips: 384 };
     let catalogue = Catalogue::load(&file, &claim.readings, defaults, measured)?;
     let ask = |point: Point| {
-        let question = catalogue.question(&point, defaults).map(|question| with_chip(question, measured));
+        let question = catalogue.question(&point, defaults);
+        let question = question.map(|question| on_baseline(&point, with_chip(&point, question, measured)));
         Open { point: with_chip_name(point, measured), question }
     };
     let open: Vec<Open> = claim.readings.points().map(ask).collect();
@@ -98,7 +105,7 @@ pub(super) fn readings(
         return Ok((readings, caveats));
     }
     let mut asked = Asked::default();
-    for open in &open {
+    for open in open.iter().filter(|open| !open.is_utilised()) {
         if let Ok(Question { request, baseline }) = &open.question {
             open.parts(request).into_iter().for_each(|part| asked.add(part));
             if let Some(baseline) = baseline.as_ref().filter(|_| !open.same_plan()) {
@@ -125,12 +132,28 @@ pub(super) fn readings(
     Ok((open.into_iter().map(|open| read(claim, open, &asked)).collect(), caveats))
 }
 
-fn with_chip(mut question: Question, measured: Option<&ChipModel>) -> Question {
+/// The question with the device of a record in place of the chip; a chip that is named for the baseline stays.
+fn with_chip(point: &Point, mut question: Question, measured: Option<&ChipModel>) -> Question {
     if let Some(chip) = measured {
-        for request in std::iter::once(&mut question.request).chain(&mut question.baseline) {
+        let baseline = question.baseline.as_mut().filter(|_| point.text("baseline_chip").is_none());
+        for request in std::iter::once(&mut question.request).chain(baseline) {
             request.chip = chip.clone();
             // A type that the device was not measured in would leave nothing to say.
             request.number_type = request.number_type.filter(|kind| chip.peaks.contains_key(&chip.product_type(*kind)));
+        }
+    }
+    question
+}
+
+/// The question with what the point says of the baseline's run.
+fn on_baseline(point: &Point, mut question: Question) -> Question {
+    if let Some(below) = &mut question.baseline {
+        if point.text("baseline_overlap") == Some("exposed") {
+            below.workload.overlap = false;
+        }
+        if point.text("baseline_plan") == Some("split over two nodes") {
+            let node = below.fabric.tiers.first().map_or(1, |node| node.chips) as f64 * below.chip.dies.value;
+            below.pins.tp = u32::try_from((2.0 * node) as u64).ok();
         }
     }
     question
@@ -160,6 +183,9 @@ fn read(claim: &Claim, open: Open, asked: &Asked) -> ClaimReading {
 
 /// The values of the figures, none of them circular: a projection uses no announced figure.
 fn values(claim: &Claim, open: &Open, question: &Question, asked: &Asked) -> Result<Derived, String> {
+    if open.is_utilised() {
+        return utilised::values(claim, &open.point, question);
+    }
     let on = rate(open, &open.parts(&question.request), asked)?;
     let mut how = on.1;
     let mut values = Vec::new();

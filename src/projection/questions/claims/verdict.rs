@@ -212,13 +212,21 @@ fn phrase(key: &str, values: &str) -> String {
     match key {
         "model" | "phase" => values.to_owned(),
         "serving" => values.replace("decode_only", "decode alone").replace("with_prefill", "prefill on the same chips"),
-        "baseline_plan" => format!("the baseline at {values} plan"),
+        "baseline_plan" => format!("the baseline at {values} plan")
+            .replace("at split over two nodes plan", "with tensor parallelism over two nodes"),
+        "baseline_chip" => format!("the baseline of {values}"),
+        "baseline_overlap" => format!("the baseline's communication {values}"),
+        "mfu" => format!("{values} of the peak reached"),
+        "baseline_mfu" => format!("{values} on the baseline"),
+        "flop_are" => format!("FLOP counted {}", values.replace("six a weight", "as six a weight")),
         "workload.tpot_limit_ms" => format!("{values} ms a token"),
         "workload.sequence_len" => format!("sequences of {values}"),
         "workload.global_batch_tokens" => format!("{values} tokens a step"),
         "bandwidth_is" => format!("bandwidth {values}"),
         "latency_is" => format!("latency {values}"),
         "units" => format!("{values} units"),
+        "chips" => format!("{values} chips"),
+        key if key.starts_with("set.chip.peak_flop_per_s.") => format!("a peak of {values}"),
         "global_batch" => format!("the global batch {values}"),
         key if key.starts_with("set.") => {
             format!("{} {values}", key.trim_start_matches("set.").replace(".tiers.", " ").replace("_bytes_per_s", ""))
@@ -231,6 +239,8 @@ fn value_words(key: &str, value: &GridValue) -> String {
     match value.number() {
         Some(number) if key.ends_with("bytes_per_s") => with_prefix(number, "B/s"),
         Some(number) if key.ends_with("_s") => with_prefix(number, "s"),
+        Some(number) if key.ends_with("mfu") => format!("{:.0} %", number * 100.0),
+        Some(number) if key.ends_with("flop_per_s") || key.contains("peak_flop_per_s") => with_prefix(number, "FLOP/s"),
         Some(number) if key == "workload.global_batch_tokens" => format!("{:.1} M", number / 1e6),
         _ => value.to_string(),
     }

@@ -1,0 +1,54 @@
+//! Which profiles of frameworks there are, and for which use each is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::specs::error::SpecError;
+use crate::specs::toml_file::{Builtin, bad, find, parse};
+
+/// Profiles of frameworks that serve.
+pub(super) const SERVING: &Builtin = &[
+    ("vllm", include_str!("../../../specs/frameworks/vllm.toml")),
+    ("sglang", include_str!("../../../specs/frameworks/sglang.toml")),
+    ("trtllm", include_str!("../../../specs/frameworks/trtllm.toml")),
+];
+/// Profiles of frameworks that train.
+pub(super) const TRAINING: &Builtin = &[
+    ("megatron", include_str!("../../../specs/frameworks/megatron.toml")),
+    ("megatron-hybridep", include_str!("../../../specs/frameworks/megatron-hybridep.toml")),
+];
+
+/// What a framework does with a model.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameworkUse {
+    /// It serves requests.
+    #[default]
+    Serving,
+    /// It trains.
+    Training,
+}
+
+/// Name and text of a profile for this use.
+///
+/// # Errors
+/// [`SpecError`]: there is none, or it is of the other use.
+pub(super) fn find_for(wanted: FrameworkUse, name_or_path: &str) -> Result<(String, String), SpecError> {
+    #[derive(Deserialize)]
+    struct Head {
+        #[serde(default)]
+        phase: FrameworkUse,
+    }
+    let (own, other, remedy) = match wanted {
+        FrameworkUse::Serving => (SERVING, TRAINING, "serving takes vllm, sglang, trtllm or a file of its own"),
+        FrameworkUse::Training => {
+            (TRAINING, SERVING, "training takes megatron, megatron-hybridep or a file of its own")
+        }
+    };
+    let is_other = other.iter().any(|(name, _)| name.eq_ignore_ascii_case(name_or_path));
+    let (file, text) = find("framework", if is_other { other } else { own }, name_or_path)?;
+    let found = parse::<Head>(&file, &text)?.phase;
+    if found == wanted {
+        return Ok((file, text));
+    }
+    Err(bad(&file, "phase", if found == FrameworkUse::Serving { "serving" } else { "training" }, remedy))
+}
