@@ -1,6 +1,6 @@
 //! Questions that ask many projections.
 //!
-//! - [`catalogue`]: from a point of a grid to a request. [`sweep`] answers grids, [`scaling`] series of machines.
+//! - [`catalogue`], [`serving_point`]: from a point of a grid to a request. [`sweep`] answers grids, [`scaling`] series of machines.
 //! - [`model_table`]: what a report asks where nothing is named.
 //! - [`explain`]: why one fabric is faster than another.
 //! - [`claims`]: announced figures against the model.
@@ -12,5 +12,6 @@ pub mod explain;
 pub mod model_table;
 pub mod outlook;
 pub mod scaling;
+pub mod serving_point;
 pub mod surface;
 pub mod sweep;
