@@ -283,8 +283,6 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
         let mut command = Command::cargo_bin("supernode").unwrap();
         command.args(arguments).assert().code(2).get_output().stderr.clone()
     };
-    let error = plain(&["explain", "--phase", "serving"]);
-    assert!(String::from_utf8(error).unwrap().contains("supernode project --phase serving"));
     let error = plain(&["project", "--phase", "decode", "--model", "deepseek-v3", "--concurrency", "3"]);
     assert!(String::from_utf8(error).unwrap().contains("add --phase serving"));
 }

@@ -72,7 +72,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         Some(model) => vec![Model::load(model)?],
         None => TABLE_MODELS.iter().map(|name| Model::load(name)).collect::<Result<_, SpecError>>()?,
     };
-    let phases = question.step_phases()?;
+    let phases = question.step_phases();
     let single = models.len() == 1 && phases.len() == 1;
     if let ([model], [phase]) = (models.as_slice(), phases.as_slice())
         && args.search

@@ -73,11 +73,22 @@ pub(super) struct ServingArgs {
 
 /// Which chips compute what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ModeFlag {
+pub(super) enum ModeFlag {
     /// All chips compute prompts and answers
     Aggregated,
     /// Workers for prompts, and workers for answers
     Disaggregated,
+}
+
+impl ModeFlag {
+    /// The mode with nothing given of its workers.
+    pub(super) fn searched(self) -> ServingMode {
+        let (prefill, decode) = (WorkerPins::default(), WorkerPins::default());
+        match self {
+            Self::Aggregated => ServingMode::Aggregated,
+            Self::Disaggregated => ServingMode::Disaggregated { prefill, decode },
+        }
+    }
 }
 
 /// What of a prompt is cached.
@@ -144,7 +155,10 @@ impl ServingArgs {
     }
 
     /// The question that the flags ask.
-    fn request(&self, question: &QuestionArgs) -> Result<ServingRequest, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Input`] for flags that do not go together, or a file that cannot be read.
+    pub(super) fn request(&self, question: &QuestionArgs) -> Result<ServingRequest, Error> {
         let Some(model) = &question.model else {
             return Err(Error::Input("serving is asked of one model: give --model".to_owned()));
         };

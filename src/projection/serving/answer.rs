@@ -102,6 +102,15 @@ pub fn answer(asked: &ServingRequest) -> Result<ServingAnswer, ServingRefusal> {
     Ok(answered(asked, &scope, point, &simulated, caveats))
 }
 
+/// The best deployment in closed form, as [`answer`] chooses it, and what the reader must keep in mind about the choice.
+///
+/// # Errors
+/// Those of [`answer`].
+pub fn chosen(asked: &ServingRequest) -> Result<(ServingPoint, Vec<ProjectionCaveat>), ServingRefusal> {
+    let machines = machines(asked)?;
+    best(asked, &scope(asked, &machines))
+}
+
 /// The front of tokens per second of a chip against those of a user, over all deployments within the limits that were
 /// asked for, and all loads if none is given.
 ///
