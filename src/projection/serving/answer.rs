@@ -13,6 +13,7 @@ use crate::projection::serving::question::{ServingRefusal, ServingRequest};
 use crate::projection::serving::search::{SearchScope, pareto};
 use crate::projection::serving::simulate::SEED;
 use crate::projection::serving::simulated::{Simulated, simulated};
+use crate::projection::serving::watch::SimulationWatch;
 use crate::projection::serving::worker_search;
 use crate::specs::NumberType;
 use crate::statistics::quantile;
@@ -95,10 +96,18 @@ pub struct ServingAnswer {
 /// # Errors
 /// [`ServingRefusal`]: no plan, too much load, or limits that no deployment keeps.
 pub fn answer(asked: &ServingRequest) -> Result<ServingAnswer, ServingRefusal> {
+    watched(asked, &mut ())
+}
+
+/// Answers a question. `watch` hears what happens in the simulation of the deployment.
+///
+/// # Errors
+/// Those of [`answer`].
+pub fn watched(asked: &ServingRequest, watch: &mut impl SimulationWatch) -> Result<ServingAnswer, ServingRefusal> {
     let machines = machines(asked)?;
     let scope = scope(asked, &machines);
     let (point, caveats) = best(asked, &scope)?;
-    let simulated = simulated(asked, &scope, &point);
+    let simulated = simulated(asked, &scope, &point, watch);
     Ok(answered(asked, &scope, point, &simulated, caveats))
 }
 
