@@ -154,7 +154,8 @@ fn the_example_of_serving_is_as_it_comes_out() {
     let aggregated = typed(serving, 2);
     let disaggregated = typed(&format!("{serving} --mode disaggregated"), 2);
     section("docs/SERVING.md", "serving", &(aggregated + &disaggregated));
-    let explain = "supernode explain --phase serving --model deepseek-v3 --concurrency 4096 --prompt-len 4000 --output-len 1000";
+    let explain =
+        "supernode explain --phase serving --model deepseek-v3 --concurrency 4096 --prompt-len 4000 --output-len 1000";
     section("docs/SERVING.md", "explained", &typed(explain, 2));
 }
 

@@ -7,10 +7,12 @@
 //! 2. [`engine`]: the engines of a plan, whose steps are those of [`phases`](crate::projection::phases).
 //! 3. [`step_table`], [`simulate`]: the same engines request by request. [`watch`] hears what happens, [`picture`] draws it.
 //! 4. [`deployment`]: one plan under a load; [`disaggregated`]: two. [`search`], [`worker_search`]: all of them, and the front.
+//!    [`mod@pinned`]: a question about it alone. [`mod@band`]: its throughput with the uncertain inputs drawn.
 //! 5. [`question`], [`answer`](mod@answer), [`simulated`] (the chosen deployment request by request): what `supernode project --phase serving` says.
 
 pub mod aggregated;
 pub mod answer;
+pub mod band;
 pub mod deployment;
 pub mod disaggregated;
 pub mod engine;
@@ -18,6 +20,7 @@ mod event;
 pub mod first_token;
 pub mod load;
 pub mod picture;
+pub mod pinned;
 pub mod question;
 pub mod search;
 pub mod simulate;

@@ -4,14 +4,16 @@
 //! Nothing is fitted to a claim: the model's inputs are those of `supernode project`.
 //!
 //! - `arithmetic` derives figures from the files of chips and fabrics.
-//! - `projected` asks the projection.
+//! - `projected` asks the projection, `served` for serving; `asked` keeps each answer.
 //! - `verdict` says which readings fit.
 //! - [`judge`] does all of it.
 
 mod arithmetic;
+mod asked;
 mod judge;
 mod projected;
 mod reading;
+mod served;
 mod verdict;
 
 pub use judge::{Judged, JudgedFigure, judge};
