@@ -185,7 +185,7 @@ fn serving_under_load(criterion: &mut Criterion) {
     let like = trace[0];
     group.bench_function("a million requests of a trace", |bench| {
         let run = Run { arrivals: Arrivals::Trace(&trace), like, spread: 0.0, warm_up: 0, counted: 0 };
-        bench.iter(|| simulate(&fleet, &run).ttft_s.len());
+        bench.iter(|| simulate(&fleet, &run, &mut ()).ttft_s.len());
     });
     group.finish();
 }

@@ -147,6 +147,74 @@ fn prefill_on_the_same_chips_costs_what_its_time_costs() {
 }
 
 #[test]
+fn a_reading_of_serving_is_the_deployment_that_project_finds_and_slower_than_decode_alone() {
+    let claim = by_name("moe");
+    let reading = |phase: &str, model: &str, more: (&str, &str), limit: f64| {
+        let wanted = |reading: &&supernode_bench::projection::claims::ClaimReading| {
+            let point = &reading.point;
+            point.text("phase") == Some(phase)
+                && point.text("model") == Some(model)
+                && point.text(more.0) == Some(more.1)
+                && point.text("fabric") == Some("cloudmatrix384")
+                && point.text("baseline_plan") == Some("its own best")
+                && point.number("workload.tpot_limit_ms") == Some(limit)
+        };
+        claim.readings.iter().find(wanted).unwrap()
+    };
+    let value = |reading: &supernode_bench::projection::claims::ClaimReading, figure: usize| {
+        reading.values.get(figure).unwrap_or_else(|| panic!("{reading:?}")).value
+    };
+    let most = |model: &str, mode: &str, fabric: &str| {
+        let flags = format!(
+            "project --phase serving --search --json --type int8 --prompt-len 3584 --output-len 1536 --tpot-limit-ms 50 \
+             --model {model} --mode {mode} --fabric {fabric}"
+        );
+        let mut command = Command::cargo_bin("supernode").unwrap();
+        let output = command.args(flags.split_whitespace()).assert().success().get_output().stdout.clone();
+        let front: Value = serde_json::from_slice(&output).unwrap();
+        let rates = front.as_array().unwrap().iter().map(|point| point["tokens_per_s_per_chip"].as_f64().unwrap());
+        rates.fold(0.0, f64::max)
+    };
+    for model in ["deepseek-v3", "qwen3-235b-a22b", "qwen2.5-72b"] {
+        let decode = value(reading("decode", model, ("serving", "decode_only"), 50.0), 0).median;
+        for mode in ["aggregated", "disaggregated"] {
+            let served = reading("serving", model, ("plan.mode", mode), 50.0);
+            let rate = value(served, 0);
+            assert!(rate.low < rate.median && rate.median < rate.high, "{rate:?}");
+            assert!(rate.median < decode, "{model} {mode}: {} and {decode} in decode alone", rate.median);
+            let found = most(model, mode, "cloudmatrix384");
+            // The front leaves out points that gain less than 2 %.
+            assert!((0.98..=1.0 + 1e-9).contains(&(found / rate.median)), "{model} {mode}: {found} {rate:?}");
+            let ratio = value(served, 1).median;
+            let below = most(model, mode, "roce-cluster");
+            assert!((rate.median / below / ratio - 1.0).abs() < 0.03, "{model} {mode}: {ratio} {below}");
+        }
+    }
+}
+
+#[test]
+fn a_baseline_with_the_deployment_of_the_supernode_serves_as_many_clients() {
+    let text = include_str!("../specs/claims/moe.toml");
+    let (head, _) = text.split_once("[[readings.grid]]").unwrap();
+    let head = head.replace("[\"deepseek-v3\", \"qwen3-235b-a22b\", \"qwen2.5-72b\"]", "\"qwen3-235b-a22b\"");
+    let grid = "[[readings.grid]]\nphase = \"serving\"\nplan.mode = [\"aggregated\", \"disaggregated\"]\n\
+        workload.prompt_len = 2000\nworkload.output_len = 500\nworkload.concurrency = 3000\n";
+    let claim = judged(&format!("{head}{grid}"));
+    assert_eq!(claim.readings.len(), 8);
+    for reading in &claim.readings {
+        assert_eq!(reading.values.len(), 2, "{reading:?}");
+        let how = &reading.how;
+        let (on, below) = how.split_once("; baseline ").unwrap();
+        let plan = |text: &str| text.split_once(" at ").unwrap().1.split(", ").take(1).collect::<String>();
+        if reading.point.text("baseline_plan") == Some("the supernode's") {
+            assert_eq!(plan(on), plan(below), "{how}");
+        }
+        // Whatever is left to the baseline, the supernode is no slower.
+        assert!(reading.values[1].value.median > 1.0, "{how}");
+    }
+}
+
+#[test]
 fn a_job_that_grows_with_the_machine_keeps_its_rate_and_one_that_stays_does_not() {
     let mut request = Request {
         model: Model::load("llama-3.1-405b").unwrap(),

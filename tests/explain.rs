@@ -6,6 +6,10 @@ use proptest::prelude::*;
 use serde_json::Value;
 use supernode_bench::projection::explain::{CAUSES, Explanation, explain};
 use supernode_bench::projection::explain_chips::explain_with_chips;
+use supernode_bench::projection::explain_serving::{SERVING_CAUSES, ServingExplanation, explain_serving};
+use supernode_bench::projection::serving::{
+    Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins,
+};
 use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, compare};
 use supernode_bench::specs::{Chip, Fabric, Model};
 
@@ -197,4 +201,144 @@ fn overlap_in_training_is_what_the_same_plan_gains_from_hiding_its_traffic() {
     assert!((explanation.overlap_gain[0] - gain(&asked)).abs() < 1e-12, "{:?}", explanation.overlap_gain);
     // A slow network has something to hide.
     assert!(explanation.overlap_gain[0] > 1.02, "{:?}", explanation.overlap_gain);
+}
+
+const APART: ServingMode = ServingMode::Disaggregated {
+    prefill: WorkerPins { workers: None, tp: None, dp: None, ep: None },
+    decode: WorkerPins { workers: None, tp: None, dp: None, ep: None },
+};
+
+fn serving(model: &str, chip: &str, fabric: &str, load: Option<ServingLoad>, mode: ServingMode) -> ServingRequest {
+    let lengths = Lengths { prompt: 3000.0, output: 400.0, cached: 0.0, spread: 0.0 };
+    let mut on = request(model, Phase::Decode, Fabric::load(fabric).unwrap(), 16);
+    on.chip = ChipModel::from_spec(&Chip::load(chip).unwrap());
+    on.workload.kv_len = lengths.in_decode();
+    ServingRequest {
+        on,
+        load,
+        lengths,
+        trace: Vec::new(),
+        caches_repeats: false,
+        limits: ServiceLimits { ttft_s: f64::INFINITY, tpot_s: 0.05 },
+        limits_bind: false,
+        chunk: 8192.0,
+        mode,
+    }
+}
+
+fn assert_multiplies(told: &ServingExplanation) {
+    let rates = told.causes.iter().map(|cause| cause.tokens_per_s_per_chip);
+    let times = told.causes.iter().map(|cause| cause.tpot);
+    let product: f64 = rates.clone().map(|factor| factor.mean).product();
+    assert!((product / told.tokens_per_s_per_chip_ratio - 1.0).abs() < 1e-9, "{product} {told:?}");
+    let product: f64 = times.clone().map(|factor| factor.mean).product();
+    assert!((product / told.tpot_ratio - 1.0).abs() < 1e-9, "{product} {told:?}");
+    for factor in rates.chain(times) {
+        assert!(factor.least <= factor.mean * (1.0 + 1e-12) && factor.mean <= factor.most * (1.0 + 1e-12), "{told:?}");
+    }
+    for cause in told.causes.iter().filter(|cause| !cause.parts.is_empty()) {
+        let product: f64 = cause.parts.iter().map(|part| part.tokens_per_s_per_chip).product();
+        assert!((product / cause.tokens_per_s_per_chip.mean - 1.0).abs() < 1e-9, "{cause:?}");
+        let product: f64 = cause.parts.iter().map(|part| part.tpot).product();
+        assert!((product / cause.tpot.mean - 1.0).abs() < 1e-9, "{cause:?}");
+    }
+}
+
+#[test]
+fn the_causes_of_serving_multiply_to_both_ratios_whatever_differs() {
+    const ENDS: [(&str, &str, ServingMode); 6] = [
+        ("h200", "hgx-400g", ServingMode::Aggregated),
+        ("h200", "hgx-400g", APART),
+        ("b200", "hgx-800g", ServingMode::Aggregated),
+        // Two dies a chip, so that its plans have degrees of their own.
+        ("ascend-910c", "cloudmatrix384", ServingMode::Aggregated),
+        ("ascend-910c", "roce-cluster", ServingMode::Aggregated),
+        ("ascend-910c", "cloudmatrix384", APART),
+    ];
+    for model in ["llama-3.1-70b", "qwen3-235b-a22b"] {
+        for load in [None, Some(ServingLoad::Concurrency(96.0)), Some(ServingLoad::RequestRate(1.5))] {
+            let asked = ENDS.map(|(chip, fabric, mode)| serving(model, chip, fabric, load, mode));
+            for on in &asked {
+                for below in &asked {
+                    let told = explain_serving(on, below).unwrap();
+                    assert_multiplies(&told);
+                    assert!(told.causes.iter().map(|cause| cause.cause).eq(SERVING_CAUSES));
+                    if on == below {
+                        assert_eq!((told.tokens_per_s_per_chip_ratio, told.tpot_ratio), (1.0, 1.0));
+                        assert!(told.causes.iter().all(|cause| (cause.tpot.mean - 1.0).abs() < 1e-12), "{told:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_alone_differs_is_the_one_cause_of_serving() {
+    let mut slow =
+        serving("qwen3-235b-a22b", "h200", "hgx-400g", Some(ServingLoad::Concurrency(128.0)), ServingMode::Aggregated);
+    slow.on.pins = Pins { tp: Some(4), pp: Some(1), ep: Some(16), ..Pins::default() };
+    let mut fast = slow.clone();
+    for tier in &mut fast.on.fabric.tiers {
+        tier.latency_s.value /= 3.0;
+        tier.all_to_all_fixed_s.value /= 3.0;
+        tier.collective_fixed_s.value /= 3.0;
+    }
+    let told = explain_serving(&fast, &slow).unwrap();
+    assert_multiplies(&told);
+    let of = |cause: &str| told.causes.iter().find(|one| one.cause == cause).unwrap();
+    assert!(of("fabric").tpot.mean < 0.99, "{told:?}");
+    let parts = &of("fabric").parts;
+    assert!((parts[1].tpot / of("fabric").tpot.mean - 1.0).abs() < 1e-9 && parts[1].name == "latency", "{parts:?}");
+    for cause in ["kernels", "plan", "chips for answers"] {
+        assert!((of(cause).tpot.mean - 1.0).abs() < 1e-9, "{cause}: {told:?}");
+    }
+}
+
+#[test]
+fn a_faster_supernode_serves_faster_by_its_fabric_and_the_command_says_so() {
+    let arguments = "--model deepseek-v3 --phase serving --concurrency 4096 --prompt-len 4000 --output-len 1000";
+    let arguments: Vec<&str> = arguments.split_whitespace().collect();
+    let output = command(&arguments).assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(output).unwrap();
+    for expected in
+        ["bandwidth", "prompts beside", "chips for answers", "time per token", "4096 clients", "Keep in mind"]
+    {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let table = text.split("What changes").next().unwrap();
+    assert!(table.is_ascii() && table.lines().skip(3).all(|line| line.len() <= 100), "{text}");
+    let output = command(&arguments).arg("--json").assert().success().get_output().stdout.clone();
+    let json: Value = serde_json::from_slice(&output).unwrap();
+    let causes = json["causes"].as_array().unwrap();
+    let fabric = causes.iter().find(|cause| cause["cause"] == "fabric").unwrap();
+    assert!(fabric["tokens_per_s_per_chip"]["mean"].as_f64().unwrap() > 1.1, "{fabric}");
+    // It is the deployment that `project` chooses for the same question.
+    let mut project = Command::cargo_bin("supernode").unwrap();
+    let output = project.arg("project").args(&arguments).arg("--json").assert().success().get_output().stdout.clone();
+    let answer: Value = serde_json::from_slice(&output).unwrap();
+    assert_eq!(json["on"]["point"], answer["closed_form"]);
+}
+
+#[test]
+fn what_cannot_be_explained_of_serving_is_one_line() {
+    let base = ["--model", "llama-3.1-70b", "--chips", "8", "--prompt-len", "2000", "--output-len", "100"];
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("trace.jsonl");
+    std::fs::write(&trace, "{\"timestamp\": 1, \"input_length\": 20, \"output_length\": 6, \"hash_ids\": [1]}\n")
+        .unwrap();
+    let trace = trace.to_str().unwrap();
+    for (arguments, code, expected) in [
+        (&["--phase", "serving", "--request-rate", "100000"][..], 1, "unstable above"),
+        (&["--phase", "serving", "--batch-per-chip", "3"], 2, "the batch follows from the load"),
+        (&["--phase", "serving", "--requests", trace], 2, "a trace is served request by request"),
+        (&["--phase", "serving", "--baseline-chip", "z80"], 2, "no chip is called `z80`"),
+        (&["--phase", "decode", "--baseline-chip", "h100"], 2, "add --phase serving"),
+        (&["--phase", "decode", "--concurrency", "3"], 2, "add --phase serving"),
+    ] {
+        let error =
+            command(&[base.as_slice(), arguments].concat()).assert().code(code).stdout("").get_output().stderr.clone();
+        let error = String::from_utf8(error).unwrap();
+        assert!(error.contains(expected) && error.trim_end().lines().count() == 1, "{arguments:?}: {error}");
+    }
 }

@@ -157,6 +157,9 @@ fn the_example_of_serving_is_as_it_comes_out() {
     let apart = "supernode project --phase serving --model deepseek-v3 --prompt-len 1000 --output-len 4000 --mtp 1 \
                  --mtp-acceptance 0.9 --concurrency 24576 --mode attention-ffn --attention-workers 3 --ffn-ep 288";
     section("docs/SERVING.md", "apart", &typed(apart, 2));
+    let explain =
+        "supernode explain --phase serving --model deepseek-v3 --concurrency 4096 --prompt-len 4000 --output-len 1000";
+    section("docs/SERVING.md", "explained", &typed(explain, 2));
 }
 
 #[test]

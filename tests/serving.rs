@@ -1,15 +1,18 @@
 //! Serving under a load: laws that every deployment obeys, and what users meet on the command line.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::collections::BTreeMap;
+
 use assert_cmd::Command;
 use predicates::prelude::*;
 use supernode_bench::projection::phases::evaluate;
 use supernode_bench::projection::serving::deployment::{Deployment, ServingPoint, aggregated};
 use supernode_bench::projection::serving::disaggregated::{DecodeWorker, Pair, PrefillWorker};
 use supernode_bench::projection::serving::engine::{Engine, ServingMachines};
+use supernode_bench::projection::serving::picture::{MOST_EVENTS, MOST_REQUESTS, Picture};
 use supernode_bench::projection::serving::search::{pareto, splits};
 use supernode_bench::projection::serving::{
-    Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins, answer, front,
+    Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins, answer, front, watched,
 };
 use supernode_bench::projection::{ChipModel, ParallelPlan, Phase, Pins, Request};
 use supernode_bench::specs::{Chip, Fabric, Model};
@@ -267,7 +270,7 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
     negative(&["--concurrency", "64", "--mode", "attention-ffn"], "llama-3.1-70b has no experts");
     for (arguments, expected) in [
         (&["--batch-per-chip", "3"][..], "the batch follows from the load"),
-        (&["--trace", "x.json"], "--trace draws one step"),
+        (&["--concurrency", "4", "--trace", "no/such/x.json"], "no/such/x.json"),
         (&["--flows"], "--flows is a question about one step"),
         (&["--requests", "no-such-trace"], "no-such-trace"),
         (&["--prefix-cache", "trace"], "needs a trace"),
@@ -288,10 +291,79 @@ fn a_load_beyond_capacity_is_an_answer_and_bad_input_is_one_line() {
         let mut command = Command::cargo_bin("supernode").unwrap();
         command.args(arguments).assert().code(2).get_output().stderr.clone()
     };
-    let error = plain(&["explain", "--phase", "serving"]);
-    assert!(String::from_utf8(error).unwrap().contains("supernode project --phase serving"));
     let error = plain(&["project", "--phase", "decode", "--model", "deepseek-v3", "--concurrency", "3"]);
     assert!(String::from_utf8(error).unwrap().contains("add --phase serving"));
+}
+
+/// A span of a picture: its name, beginning and end in seconds.
+type DrawnSpan = (String, f64, f64);
+
+/// Spans of a picture by process and line, in the order of time.
+fn spans(picture: &serde_json::Value) -> BTreeMap<(u64, u64), Vec<DrawnSpan>> {
+    let mut lines: BTreeMap<(u64, u64), Vec<DrawnSpan>> = BTreeMap::new();
+    for event in picture["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] == "X") {
+        let number = |key: &str| event[key].as_f64().unwrap_or_else(|| panic!("{key}: {event}"));
+        let (from, to) = (number("ts") / 1e6, (number("ts") + number("dur")) / 1e6);
+        let line = (event["pid"].as_u64().unwrap(), event["tid"].as_u64().unwrap());
+        lines.entry(line).or_default().push((event["name"].as_str().unwrap().to_owned(), from, to));
+    }
+    for line in lines.values_mut() {
+        line.sort_by(|a, b| a.1.total_cmp(&b.1));
+    }
+    lines
+}
+
+#[test]
+fn a_picture_of_serving_has_steps_and_requests_one_after_the_other_and_is_bounded() {
+    let apart = ServingMode::Disaggregated { prefill: WorkerPins::default(), decode: WorkerPins::default() };
+    for mode in [ServingMode::Aggregated, apart] {
+        let mut asked = asked(SETTINGS[1], Some(ServingLoad::Concurrency(48.0)), LENGTHS[1]);
+        asked.on.pins = Pins::default();
+        asked.mode = mode;
+        let mut picture = Picture::default();
+        let found = watched(&asked, &mut picture).unwrap();
+        assert_eq!(found, answer(&asked).unwrap(), "to watch changes nothing");
+        let picture = picture.chrome_trace();
+        let lines = spans(&picture);
+        for line in lines.values() {
+            assert!(line.iter().all(|(_, from, to)| *from >= 0.0 && to > from));
+            for pair in line.windows(2) {
+                assert!(pair[1].1 >= pair[0].2 - 1e-6, "{pair:?}");
+            }
+        }
+        let named = picture["traceEvents"].as_array().unwrap().iter().filter(|event| event["ph"] != "M").count();
+        assert!((MOST_EVENTS..=MOST_EVENTS + MOST_REQUESTS + 2).contains(&named), "{named}");
+        // Whole decodes of the picture take what the answer says, and each comes after its prompt.
+        let requests: Vec<_> = lines.iter().filter(|((process, _), _)| *process == 0).collect();
+        assert!(!requests.is_empty() && requests.len() <= MOST_REQUESTS);
+        let mut decodes = Vec::new();
+        for (_, line) in requests {
+            for pair in line.windows(2) {
+                if pair[1].0 == "decode" && pair[1].2 < line.last().unwrap().2 {
+                    decodes.push(pair[1].2 - pair[1].1);
+                    let before =
+                        if mode == ServingMode::Aggregated { ["prefill"; 2] } else { ["cache travels", "waits"] };
+                    assert!(before.contains(&pair[0].0.as_str()), "{pair:?}");
+                }
+            }
+        }
+        let mean = decodes.iter().sum::<f64>() / decodes.len() as f64 / (asked.lengths.output - 1.0);
+        assert!(decodes.len() > 50 && close(mean, found.tpot_s.mean, 0.05), "{mean} for {:?}", found.tpot_s);
+    }
+}
+
+#[test]
+fn the_command_draws_serving_and_a_trace_of_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let (requests, out) = (folder.path().join("requests.csv"), folder.path().join("out.json"));
+    let rows: String = (0..30).map(|at| format!("2024-05-10 00:00:{at:02}.0,1000,20\n")).collect();
+    std::fs::write(&requests, format!("TIMESTAMP,ContextTokens,GeneratedTokens\n{rows}")).unwrap();
+    project(&["--requests", requests.to_str().unwrap(), "--trace", out.to_str().unwrap()]).assert().success();
+    let picture: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    let lines = spans(&picture);
+    let count = |wanted: &str| lines.values().flatten().filter(|(name, ..)| name == wanted).count();
+    // Each request has a prompt on its own line, and the engine a step for it.
+    assert_eq!((count("prefill"), lines.keys().filter(|(process, _)| *process == 0).count()), (60, 1));
 }
 
 #[test]

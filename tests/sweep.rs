@@ -307,3 +307,127 @@ fn chunks_context_parallelism_and_the_pipeline_are_keys_that_change_the_answer()
     }
     assert_eq!(rows[3]["plan"]["cp"], 2);
 }
+
+const SERVING: &str = r#"
+model = "llama-3.1-70b"
+phase = "serving"
+chip = "h200"
+fabric = "hgx-400g"
+baseline = "roce-cluster"
+chips = 8
+workload.prompt_len = 2000
+workload.output_len = [64, 200]
+[[grid]]
+workload.concurrency = [8, 64]
+plan.mode = ["aggregated", "disaggregated"]
+[[grid]]
+workload.request_rate = [4, 400]
+"#;
+
+#[test]
+fn a_row_of_serving_is_what_project_answers() {
+    let rows = rows(&Place::new(SERVING).bytes(&[]));
+    assert_eq!(rows.len(), 12);
+    let row = &rows[1];
+    assert_eq!(
+        (&row["point"]["workload.concurrency"], &row["point"]["plan.mode"]),
+        (&8.into(), &"disaggregated".into())
+    );
+    let flags = "project --phase serving --model llama-3.1-70b --chip h200 --fabric hgx-400g --chips 8 --prompt-len 2000 \
+        --output-len 64 --concurrency 8 --mode disaggregated --json";
+    let output = Command::cargo_bin("supernode").unwrap().args(flags.split_whitespace()).output().unwrap();
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let figures = ["tokens_per_s_per_chip", "ttft_s", "tpot_s", "goodput", "deployment", "load", "most_requests_per_s"];
+    for key in figures {
+        assert!(!row[key].is_null() && row[key] == answer[key], "{key}: {} for {}", row[key], answer[key]);
+    }
+    let rate = |row: &Value| row["tokens_per_s_per_chip"].as_f64().unwrap();
+    for row in rows.iter().filter(|row| row["infeasible"].is_null()) {
+        assert!((row["speedup"].as_f64().unwrap() - rate(row) / rate(&row["baseline"])).abs() < 1e-12);
+        assert!(row["tpot_s"]["p50"].as_f64() <= row["tpot_s"]["p99"].as_f64());
+    }
+}
+
+#[test]
+fn a_load_that_nothing_keeps_up_with_is_a_row_that_says_so() {
+    let rows = rows(&Place::new(SERVING).bytes(&[]));
+    let unstable: Vec<&Value> = rows.iter().filter(|row| !row["infeasible"].is_null()).collect();
+    assert_eq!(unstable.len(), 2);
+    for row in unstable {
+        assert_eq!(row["point"]["workload.request_rate"], 400.0);
+        assert!(row["infeasible"].as_str().unwrap().starts_with("unstable above "), "{row}");
+        assert!(row.get("ttft_s").is_none() && row["baseline_infeasible"].is_string());
+    }
+}
+
+#[test]
+fn shards_of_serving_follow_each_other_and_a_cut_run_resumes() {
+    let place = Place::new(SERVING);
+    let whole = place.bytes(&[]);
+    let parts: Vec<u8> = (1..=5).flat_map(|number| place.bytes(&["--shard", &format!("{number}/5")])).collect();
+    assert!(parts == whole);
+    std::fs::write(place.path("out.jsonl"), &whole[..whole.len() / 2]).unwrap();
+    for _ in 0..2 {
+        place.sweep(&["-o", "out.jsonl", "--resume"]).assert().success();
+        assert!(std::fs::read(place.path("out.jsonl")).unwrap() == whole);
+    }
+}
+
+#[test]
+fn keys_of_serving_that_do_not_go_together_are_one_line_before_the_first_point() {
+    let base = "model = \"llama-3.1-70b\"\nphase = \"serving\"\nchips = 8\n";
+    let long = "workload.output_len = 100\n";
+    for (keys, expected) in [
+        ("workload.concurrency = 8\n", "give `workload.output_len`"),
+        (&format!("{long}workload.concurrency = 8\nworkload.request_rate = 2\n"), "exclude each other"),
+        (&format!("{long}plan.batch_per_chip = 8\n"), "the batch follows from the load"),
+        (&format!("{long}workload.kv_len = 8\n"), "`workload.kv_len` in serving"),
+        (&format!("{long}plan.prefill_tp = 2\n"), "add plan.mode = \"disaggregated\""),
+        (&format!("{long}plan.mode = \"alone\"\n"), "give one of aggregated, disaggregated"),
+        (&format!("{long}workload.concurrency = 0\n"), "`workload.concurrency` is 0"),
+    ] {
+        let error = Place::new(&format!("{base}{keys}")).line_of_error(&[]);
+        assert!(error.contains("sweep.toml") && error.contains(expected), "{keys}: {error}");
+    }
+    let decode = base.replace("serving", "decode");
+    let error = Place::new(&format!("{decode}workload.concurrency = 8\n")).line_of_error(&[]);
+    assert!(error.contains("`workload.concurrency` is a question about serving"), "{error}");
+    // One point of several may ask for what its mode has not.
+    let keys =
+        format!("{long}workload.concurrency = 8\nplan.tp = 8\nplan.mode = [\"aggregated\", \"disaggregated\"]\n");
+    let rows = rows(&Place::new(&format!("{base}{keys}")).bytes(&[]));
+    assert!(rows[0]["infeasible"].is_null(), "{}", rows[0]);
+    assert!(rows[1]["infeasible"].as_str().unwrap().contains("says nothing of two kinds of workers"), "{}", rows[1]);
+}
+
+#[test]
+fn a_csv_file_has_every_row_and_a_column_for_each_figure() {
+    let place = Place::new(SERVING);
+    let expected = rows(&place.bytes(&[]));
+    place.sweep(&["-o", "out.csv"]).assert().success();
+    assert!(!place.path("out.csv.partial.jsonl").exists());
+    let mut reader = csv::Reader::from_path(place.path("out.csv")).unwrap();
+    let header = reader.headers().unwrap().clone();
+    let column =
+        |name: &str| header.iter().position(|cell| cell == name).unwrap_or_else(|| panic!("{name}: {header:?}"));
+    let got: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(got.len(), expected.len());
+    for (cells, row) in got.iter().zip(&expected) {
+        for (name, value) in [
+            ("ttft_s_mean", &row["ttft_s"]["mean"]),
+            ("tpot_s_p99", &row["tpot_s"]["p99"]),
+            ("tokens_per_s_per_chip", &row["tokens_per_s_per_chip"]),
+            ("goodput_tokens_per_s_per_chip", &row["goodput"]["tokens_per_s_per_chip"]),
+            ("point_workload_output_len", &row["point"]["workload.output_len"]),
+        ] {
+            assert_eq!(cells[column(name)].parse::<f64>().ok(), value.as_f64(), "{name}: {row}");
+        }
+        assert_eq!(cells[column("infeasible")].is_empty(), row["infeasible"].is_null());
+    }
+    // Done is done.
+    place.sweep(&["-o", "out.csv", "--resume"]).assert().success();
+    let error = place.line_of_error(&["-o", "out.csv", "--resume", "--shard", "1/2"]);
+    assert!(error.contains("has 12 rows, this sweep 6 points"), "{error}");
+    let error = place.line_of_error(&["--format", "csv"]);
+    assert!(error.contains("CSV goes into a file"), "{error}");
+}

@@ -37,7 +37,8 @@ pub(super) struct Args {
     /// List the Pareto front of plans (latency against throughput) instead of the best plan under the limit
     #[arg(long, requires_all = ["model", "phase"])]
     search: bool,
-    /// Write the schedule of a few layers as a trace for Perfetto or chrome://tracing
+    /// Write the schedule of a few layers as a trace for Perfetto or chrome://tracing; of serving, the steps of its engines and
+    /// requests in them (20,000 spans and counts at most)
     #[arg(long, value_name = "OUT.json", requires_all = ["model", "phase"], conflicts_with = "search")]
     trace: Option<PathBuf>,
     /// Evaluate the plan once more with dispatch and combine over the network's ports and links instead of closed forms
@@ -73,7 +74,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         Some(model) => vec![Model::load(model)?],
         None => TABLE_MODELS.iter().map(|name| Model::load(name)).collect::<Result<_, SpecError>>()?,
     };
-    let phases = question.step_phases()?;
+    let phases = question.step_phases();
     let single = models.len() == 1 && phases.len() == 1;
     if let ([model], [phase]) = (models.as_slice(), phases.as_slice())
         && args.search
@@ -102,17 +103,12 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
 /// A deployment under a load. What shows one step has nothing to show of it.
 fn serve(args: &Args) -> Result<(), Error> {
     let steps = [
-        (args.trace.is_some(), "--trace"),
         (args.flows, "--flows"),
         (!args.fault.is_empty(), "--fault"),
         (args.question.batch_per_chip.is_some(), "--batch-per-chip"),
         (args.question.trains(), "--framework"),
     ];
     match steps.into_iter().find(|(given, _)| *given) {
-        Some((_, "--trace")) => Err(Error::Input(
-            "--trace draws one step: give --phase prefill or decode, or --requests FILE for requests as they were seen"
-                .to_owned(),
-        )),
         Some((_, "--batch-per-chip")) => Err(Error::Input(
             "the batch follows from the load: give --concurrency instead of --batch-per-chip".to_owned(),
         )),
@@ -122,7 +118,7 @@ fn serve(args: &Args) -> Result<(), Error> {
         Some((_, flag)) => {
             Err(Error::Input(format!("{flag} is a question about one step: give --phase prefill or decode")))
         }
-        None => serving::run(&args.serving, &args.question, args.search, args.json),
+        None => serving::run(&args.serving, &args.question, args.search, args.trace.as_deref(), args.json),
     }
 }
 

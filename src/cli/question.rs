@@ -287,19 +287,12 @@ impl QuestionArgs {
         moe_tp.or(self.moe_exchange.map(|_| "--moe-exchange"))
     }
 
-    /// The phases that are asked for, each of which is one step; all three if none is named.
-    ///
-    /// # Errors
-    /// [`Error::Input`] for serving, which the command does not know.
-    pub(super) fn step_phases(&self) -> Result<Vec<Phase>, Error> {
-        let Some(flag) = self.phase else { return Ok(TABLE_PHASES.to_vec()) };
-        let refuse = || {
-            Error::Input(
-                "serving is answered by `supernode project --phase serving` alone; give prefill, decode or training here"
-                    .to_owned(),
-            )
-        };
-        Ok(vec![flag.step().ok_or_else(refuse)?])
+    /// The phases that are asked for, each of which is one step; all three if none is named. Serving has none.
+    pub(super) fn step_phases(&self) -> Vec<Phase> {
+        match self.phase.map(PhaseFlag::step) {
+            Some(phase) => phase.into_iter().collect(),
+            None => TABLE_PHASES.to_vec(),
+        }
     }
 
     /// The flags as the point of a grid that asks the same; what is left out of the plan is searched.

@@ -1,13 +1,14 @@
 //! `supernode project --phase serving`: the flags of a load, and the answer.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
 use crate::cli::output::{print, to_json};
 use crate::cli::parse;
 use crate::cli::question::QuestionArgs;
-use crate::files::read_within;
+use crate::files::{read_within, write_atomically};
 use crate::projection::serving::load::DEFAULT_CHUNK_TOKENS;
+use crate::projection::serving::picture::Picture;
 use crate::projection::serving::trace::{self, TraceRequest};
 use crate::projection::serving::{
     self, ApartPins, Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRefusal, ServingRequest, WorkerPins,
@@ -88,13 +89,25 @@ pub(super) struct ServingArgs {
 
 /// Which chips compute what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum ModeFlag {
+pub(super) enum ModeFlag {
     /// All chips compute prompts and answers
     Aggregated,
     /// Workers for prompts, and workers for answers
     Disaggregated,
     /// The same with attention and experts of the latter on different chips; --microbatches are those of an attention worker
     AttentionFfn,
+}
+
+impl ModeFlag {
+    /// The mode with nothing given of its workers.
+    pub(super) fn searched(self) -> ServingMode {
+        let (prefill, decode) = (WorkerPins::default(), WorkerPins::default());
+        match self {
+            Self::Aggregated => ServingMode::Aggregated,
+            Self::Disaggregated => ServingMode::Disaggregated { prefill, decode },
+            Self::AttentionFfn => ServingMode::AttentionFfn { prefill, decode: ApartPins::default() },
+        }
+    }
 }
 
 /// What of a prompt is cached.
@@ -209,7 +222,10 @@ impl ServingArgs {
     }
 
     /// The question that the flags ask.
-    fn request(&self, question: &QuestionArgs, search: bool) -> Result<ServingRequest, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Input`] for flags that do not go together, or a file that cannot be read.
+    pub(super) fn request(&self, question: &QuestionArgs, search: bool) -> Result<ServingRequest, Error> {
         let Some(model) = &question.model else {
             return Err(Error::Input("serving is asked of one model: give --model".to_owned()));
         };
@@ -279,18 +295,33 @@ fn means(trace: &[TraceRequest], cached: f64, caches_repeats: bool) -> Lengths {
     Lengths { prompt, output: mean(|request| request.output), cached, spread: 0.0 }
 }
 
-/// Answers a question about serving.
+/// Answers a question about serving. The picture of its simulation goes into `trace`.
 ///
 /// # Errors
-/// [`Error::Input`] for what cannot be read; [`Error::Negative`] where no deployment answers.
-pub(super) fn run(args: &ServingArgs, question: &QuestionArgs, search: bool, json: bool) -> Result<(), Error> {
+/// [`Error::Input`] for what cannot be read or written; [`Error::Negative`] where no deployment answers.
+pub(super) fn run(
+    args: &ServingArgs,
+    question: &QuestionArgs,
+    search: bool,
+    trace: Option<&Path>,
+    json: bool,
+) -> Result<(), Error> {
     let asked = args.request(question, search)?;
     let refused = |reason: ServingRefusal| Error::Negative(format!("{}: {reason}", asked.on.model.name));
     let text = if search {
         let front = serving::front(&asked).map_err(refused)?;
         if json { to_json(&front)? } else { tables::front(&asked, &front) }
     } else {
-        let answer = serving::answer(&asked).map_err(refused)?;
+        let mut picture = Picture::default();
+        let answer = match trace {
+            Some(_) => serving::watched(&asked, &mut picture),
+            None => serving::answer(&asked),
+        };
+        let answer = answer.map_err(refused)?;
+        if let Some(path) = trace {
+            write_atomically(path, picture.chrome_trace().to_string().as_bytes())
+                .map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
+        }
         if json { to_json(&answer)? } else { tables::single(&asked, &answer) }
     };
     print(&text)

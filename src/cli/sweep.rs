@@ -1,8 +1,10 @@
 //! `supernode sweep`: a grid of questions, resumable and sharded.
 
+mod csv;
 mod output;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod table;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -29,6 +31,7 @@ Examples:
   supernode sweep sweep.toml -o sweep.jsonl
   supernode sweep sweep.toml -o sweep.jsonl --resume            go on where a run stopped, even inside a line
   supernode sweep sweep.toml -o part-$TASK.jsonl --shard $TASK/100    one task of a job array; then: cat part-*.jsonl
+  supernode sweep sweep.toml -o sweep.csv                       a table: a column for each figure, named by its path
   supernode sweep sweep.toml | jq 'select(.speedup > 2)'
 
 A spec is TOML; each key has one value, a list, or { from, to, count, spacing = \"log\" }:
@@ -38,6 +41,8 @@ A spec is TOML; each key has one value, a list, or { from, to, count, spacing = 
   chips = [96, 192, 384]
   workload.kv_len = [4096, 16384]                     # also: prompt_len, chunk_tokens, tpot_limit_ms, mtp, ...
   plan.ep = [32, 96]                                  # also: tp, pp, moe_tp, dp, cp, dcp, batch_per_chip, ...
+  # phase = \"serving\" has workload.concurrency, request_rate, ttft_limit_ms, length_spread, prefix_cache, and plan.mode,
+  # plan.prefill_workers, prefill_tp, prefill_dp, prefill_ep and the same of decode_
   [set]                                               # any key of a chip or fabric file
   chip.memory.bandwidth_bytes_per_s = { from = 1.6e12, to = 6.4e12, count = 3, spacing = \"log\" }
   fabric.tiers.supernode.latency_s = [200e-9, 1.9e-6]

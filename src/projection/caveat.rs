@@ -95,6 +95,8 @@ pub enum ProjectionCaveat {
         /// What the deployment answers, per second.
         most: f64,
     },
+    /// Figures of serving are those of the closed form.
+    ClosedForm,
     /// Hybrid fabrics only share out a ratio.
     HybridFabrics,
     /// Hybrids keep the baseline's plan until the topology changes.
@@ -196,6 +198,9 @@ impl fmt::Display for ProjectionCaveat {
             Self::TraceAboveCapacity { rate, most } => write!(
                 f,
                 "{rate:.2} requests/s come on average, and no more than {most:.2} are answered: those that wait add up"
+            ),
+            Self::ClosedForm => f.write_str(
+                "means in closed form: `supernode project --phase serving` runs the deployment request by request",
             ),
             Self::HybridFabrics => {
                 f.write_str("hybrid fabrics cannot be bought: they only share out the ratio between its causes")

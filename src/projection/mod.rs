@@ -66,7 +66,9 @@ pub use costs::CostOrigin;
 pub use expert_load::ExpertLoad;
 pub use parallel_plan::{ExpertExchange, ExpertWorker, ParallelPlan, Phase, Recompute};
 pub use plan::{ScoredPlan, Search};
-pub use questions::{catalogue, claims, explain, explain_chips, model_table, outlook, scaling, surface, sweep};
+pub use questions::{
+    catalogue, claims, explain, explain_chips, explain_serving, model_table, outlook, scaling, surface, sweep,
+};
 pub use request::{Infeasible, Pins, PipelineSchedule, Request, Workload};
 pub use result::{
     BoundBy, CostSource, Interval, Intervals, MemoryUse, Operator, OperatorBound, Projection, Resource, Swing,

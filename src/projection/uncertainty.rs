@@ -27,9 +27,7 @@ pub(super) fn spread(
     nominal: &PlanOutcome,
 ) -> (Interval, Intervals, Vec<Swing>) {
     let base = bands(request);
-    let mut random = ChaCha8Rng::seed_from_u64(SEED);
-    let draws: Vec<Vec<f64>> =
-        (0..DRAWS).map(|_| base.iter().map(|(_, band)| quantile_of(band, random.random::<f64>())).collect()).collect();
+    let draws = draws(&base, DRAWS);
     let scratch = || request.clone();
     let drawn = parallel::map(&draws, scratch, |scratch, drawn| outcome(scratch, plan, drawn));
     let outcomes: Vec<PlanOutcome> = drawn.into_iter().flatten().collect();
@@ -66,6 +64,32 @@ pub(super) fn spread(
     (band(&throughput), intervals, tornado)
 }
 
+/// The band of a figure over draws of all inputs at once, around the `central` value that it has without. A draw in which
+/// there is no such figure is left out.
+pub(super) fn band_of(
+    request: &Request,
+    count: u32,
+    central: f64,
+    figure: impl Fn(&Request) -> Option<f64> + Sync,
+) -> Interval {
+    let draws = draws(&bands(request), count);
+    let drawn = parallel::map(
+        &draws,
+        || request.clone(),
+        |scratch, drawn| {
+            set(scratch, drawn);
+            figure(scratch)
+        },
+    );
+    band(drawn.into_iter().flatten().collect(), central)
+}
+
+/// Values of all drawn inputs, in their order, so many times.
+fn draws(base: &[(String, Band)], count: u32) -> Vec<Vec<f64>> {
+    let mut random = ChaCha8Rng::seed_from_u64(SEED);
+    (0..count).map(|_| base.iter().map(|(_, band)| quantile_of(band, random.random::<f64>())).collect()).collect()
+}
+
 fn median_of(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
     median(&values)
@@ -79,12 +103,16 @@ fn band(mut values: Vec<f64>, central: f64) -> Interval {
     Interval { median: central, low: low.min(central), high: high.max(central) }
 }
 
-/// The outcome with these values of all drawn inputs, in their order. They replace those of the draw before.
-fn outcome(request: &mut Request, plan: &ParallelPlan, drawn: &[f64]) -> Option<PlanOutcome> {
+/// Sets all drawn inputs, in their order. The values replace those of the draw before.
+fn set(request: &mut Request, drawn: &[f64]) {
     let mut list = inputs(request);
     let uncertain = list.iter_mut().filter(|input| input.value.band().is_some());
     uncertain.zip(drawn).for_each(|(input, value)| input.value.set(*value));
-    drop(list);
+}
+
+/// The outcome with these values of all drawn inputs.
+fn outcome(request: &mut Request, plan: &ParallelPlan, drawn: &[f64]) -> Option<PlanOutcome> {
+    set(request, drawn);
     let machine = Machine::new(request, Scenario::Nominal).ok()?;
     Some(evaluate(request, plan, &machine))
 }

@@ -4,26 +4,29 @@ use serde::Deserialize;
 
 use crate::specs::error::SpecError;
 use crate::specs::sourced::{NumberType, Sourced};
-use crate::specs::toml_file::{Builtin, bad, find, parse};
+use crate::specs::toml_file::{Builtin, SpecFacts, bad, embedded, parse};
 
-const BUILTIN: &Builtin = &[
-    ("ascend-910c", include_str!("../../specs/chips/ascend-910c.toml")),
-    ("h100", include_str!("../../specs/chips/h100.toml")),
-    ("h200", include_str!("../../specs/chips/h200.toml")),
-    ("h800", include_str!("../../specs/chips/h800.toml")),
-    ("a100", include_str!("../../specs/chips/a100.toml")),
-    ("b200", include_str!("../../specs/chips/b200.toml")),
-    ("mi300x", include_str!("../../specs/chips/mi300x.toml")),
-    ("h20", include_str!("../../specs/chips/h20.toml")),
-    ("b300", include_str!("../../specs/chips/b300.toml")),
-    ("gb200", include_str!("../../specs/chips/gb200.toml")),
-    ("gb300", include_str!("../../specs/chips/gb300.toml")),
-    ("l40s", include_str!("../../specs/chips/l40s.toml")),
-    ("rtx-pro-6000", include_str!("../../specs/chips/rtx-pro-6000.toml")),
-    ("mi325x", include_str!("../../specs/chips/mi325x.toml")),
-    ("mi355x", include_str!("../../specs/chips/mi355x.toml")),
-    ("ascend-910b", include_str!("../../specs/chips/ascend-910b.toml")),
-];
+const BUILTIN: &Builtin = embedded!(
+    "chips",
+    [
+        "ascend-910c",
+        "h100",
+        "h200",
+        "h800",
+        "a100",
+        "b200",
+        "mi300x",
+        "h20",
+        "b300",
+        "gb200",
+        "gb300",
+        "l40s",
+        "rtx-pro-6000",
+        "mi325x",
+        "mi355x",
+        "ascend-910b"
+    ]
+);
 
 /// A chip as one package, whatever its number of dies.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -159,13 +162,13 @@ impl Chip {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = Self::text(name_or_path)?;
-        Self::parse(&file, &text)
+        let facts = Self::facts(name_or_path)?;
+        facts.parse::<Self>()?.checked(&facts.file)
     }
 
-    /// Display name and text of the file.
-    pub(super) fn text(name_or_path: &str) -> Result<(String, String), SpecError> {
-        find("chip", BUILTIN, name_or_path)
+    /// What the file says.
+    pub(super) fn facts(name_or_path: &str) -> Result<SpecFacts, SpecError> {
+        SpecFacts::find("chip", BUILTIN, name_or_path)
     }
 
     /// A chip from TOML; `file` is named in errors.
@@ -173,9 +176,12 @@ impl Chip {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
-        let chip: Self = parse(file, text)?;
-        chip.validate(file)?;
-        Ok(chip)
+        parse::<Self>(file, text)?.checked(file)
+    }
+
+    fn checked(self, file: &str) -> Result<Self, SpecError> {
+        self.validate(file)?;
+        Ok(self)
     }
 
     fn validate(&self, file: &str) -> Result<(), SpecError> {
@@ -245,8 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn an_embedded_chip_is_what_its_file_says() {
+        for name in Chip::builtin_names() {
+            let path = format!("{}/specs/chips/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+            assert_eq!(Chip::load(name).unwrap(), Chip::load(&path).unwrap());
+        }
+    }
+
+    #[test]
     fn a_bad_chip_file_is_one_line_that_names_file_and_key() {
-        let good = BUILTIN[0].1;
+        let good = include_str!("../../specs/chips/ascend-910c.toml");
         let cases = [
             (good.replace("launch_s", "lunch_s"), "lunch_s"),
             (good.replace("value = 3.2e12", "value = -1.0"), "memory.bandwidth_bytes_per_s"),

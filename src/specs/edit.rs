@@ -8,7 +8,7 @@ use crate::specs::error::SpecError;
 use crate::specs::fabric::Fabric;
 use crate::specs::grid::GridValue;
 use crate::specs::sourced::Sourced;
-use crate::specs::toml_file::{bad, is_key, parse};
+use crate::specs::toml_file::{SpecFacts, bad, is_key};
 
 /// Keys to set: the path inside the file with dots, and the value. An entry of a list is called by its `name` or index.
 pub type Settings = [(String, GridValue)];
@@ -22,8 +22,8 @@ impl Chip {
     /// # Errors
     /// [`SpecError`], one line: as [`Chip::load`], or a key that the file does not have.
     pub fn load_with(name_or_path: &str, settings: &Settings) -> Result<Self, SpecError> {
-        let (file, text) = Self::text(name_or_path)?;
-        Self::parse(&file, &with(&file, &text, settings)?)
+        let facts = Self::facts(name_or_path)?;
+        Self::parse(&facts.file, &with(&facts, settings)?)
     }
 }
 
@@ -33,8 +33,8 @@ impl Fabric {
     /// # Errors
     /// [`SpecError`], one line: as [`Fabric::load`], or a key that the file does not have.
     pub fn load_with(name_or_path: &str, settings: &Settings) -> Result<Self, SpecError> {
-        let (file, text) = Self::text(name_or_path)?;
-        Self::parse(&file, &with(&file, &text, settings)?)
+        let facts = Self::facts(name_or_path)?;
+        Self::parse(&facts.file, &with(&facts, settings)?)
     }
 
     /// Applies `key=value`, e.g. `supernode.bandwidth=400e9`. The unit of a key may be left out. The result is checked
@@ -85,9 +85,9 @@ impl Fabric {
         title: &str,
         values: &[(&str, &str, Sourced)],
     ) -> Result<String, SpecError> {
-        let (file, text) = Self::text(name_or_path)?;
-        let syntax = |reason: String| SpecError::Syntax { file: file.clone(), reason };
-        let mut table = parse::<Table>(&file, &text)?;
+        let facts = Self::facts(name_or_path)?;
+        let syntax = |reason: String| SpecError::Syntax { file: facts.file.clone(), reason };
+        let mut table = facts.parse::<Table>()?;
         table.remove("fit");
         table.insert("name".to_owned(), Toml::String(name.to_owned()));
         table.insert("title".to_owned(), Toml::String(title.to_owned()));
@@ -100,7 +100,7 @@ impl Fabric {
             }
         }
         let text = toml::to_string(&root).map_err(|error| syntax(error.to_string()))?;
-        Self::parse(&file, &text)?;
+        Self::parse(&facts.file, &text)?;
         Ok(text)
     }
 }
@@ -130,13 +130,13 @@ fn full_key(table: &Table, given: &str) -> String {
     found.unwrap_or(given).to_owned()
 }
 
-/// The file's text with the settings made.
-fn with(file: &str, text: &str, settings: &Settings) -> Result<String, SpecError> {
-    let mut root = Toml::Table(parse::<Table>(file, text)?);
+/// The facts with the settings made, as TOML.
+fn with(facts: &SpecFacts, settings: &Settings) -> Result<String, SpecError> {
+    let mut root = Toml::Table(facts.parse()?);
     for (path, value) in settings {
-        set(file, &mut root, path, value)?;
+        set(&facts.file, &mut root, path, value)?;
     }
-    toml::to_string(&root).map_err(|error| SpecError::Syntax { file: file.to_owned(), reason: error.to_string() })
+    toml::to_string(&root).map_err(|error| SpecError::Syntax { file: facts.file.clone(), reason: error.to_string() })
 }
 
 /// Sets one key. A value with its source keeps one: an assumption of the user.

@@ -8,25 +8,28 @@ use serde::{Deserialize, Serialize};
 
 use crate::specs::error::SpecError;
 use crate::specs::sourced::Sourced;
-use crate::specs::toml_file::{Builtin, bad, find, parse};
+use crate::specs::toml_file::{Builtin, SpecFacts, bad, embedded, parse};
 
-const BUILTIN: &Builtin = &[
-    ("cloudmatrix384", include_str!("../../specs/fabrics/cloudmatrix384.toml")),
-    ("cloudmatrix384-announced", include_str!("../../specs/fabrics/cloudmatrix384-announced.toml")),
-    ("roce-cluster", include_str!("../../specs/fabrics/roce-cluster.toml")),
-    ("h800-ib", include_str!("../../specs/fabrics/h800-ib.toml")),
-    ("h800-ib-rdma", include_str!("../../specs/fabrics/h800-ib-rdma.toml")),
-    ("h100-ib", include_str!("../../specs/fabrics/h100-ib.toml")),
-    ("nvl72", include_str!("../../specs/fabrics/nvl72.toml")),
-    ("ub-mesh-pod", include_str!("../../specs/fabrics/ub-mesh-pod.toml")),
-    ("supercluster", include_str!("../../specs/fabrics/supercluster.toml")),
-    ("hgx-400g", include_str!("../../specs/fabrics/hgx-400g.toml")),
-    ("hgx-800g", include_str!("../../specs/fabrics/hgx-800g.toml")),
-    ("nvl72-800g", include_str!("../../specs/fabrics/nvl72-800g.toml")),
-    ("pcie8-400g", include_str!("../../specs/fabrics/pcie8-400g.toml")),
-    ("xgmi8", include_str!("../../specs/fabrics/xgmi8.toml")),
-    ("xgmi8-400g", include_str!("../../specs/fabrics/xgmi8-400g.toml")),
-];
+const BUILTIN: &Builtin = embedded!(
+    "fabrics",
+    [
+        "cloudmatrix384",
+        "cloudmatrix384-announced",
+        "roce-cluster",
+        "h800-ib",
+        "h800-ib-rdma",
+        "h100-ib",
+        "nvl72",
+        "ub-mesh-pod",
+        "supercluster",
+        "hgx-400g",
+        "hgx-800g",
+        "nvl72-800g",
+        "pcie8-400g",
+        "xgmi8",
+        "xgmi8-400g"
+    ]
+);
 
 const MOST_CHIPS: u64 = 10_000_000;
 const MOST_PLANES: u64 = 64;
@@ -171,13 +174,13 @@ impl Fabric {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = Self::text(name_or_path)?;
-        Self::parse(&file, &text)
+        let facts = Self::facts(name_or_path)?;
+        facts.parse::<Self>()?.checked(&facts.file)
     }
 
-    /// Display name and text of the file.
-    pub(super) fn text(name_or_path: &str) -> Result<(String, String), SpecError> {
-        find("fabric", BUILTIN, name_or_path)
+    /// What the file says.
+    pub(super) fn facts(name_or_path: &str) -> Result<SpecFacts, SpecError> {
+        SpecFacts::find("fabric", BUILTIN, name_or_path)
     }
 
     /// A fabric from TOML; `file` is named in errors.
@@ -185,9 +188,12 @@ impl Fabric {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
-        let fabric: Self = parse(file, text)?;
-        fabric.validate(file)?;
-        Ok(fabric)
+        parse::<Self>(file, text)?.checked(file)
+    }
+
+    fn checked(self, file: &str) -> Result<Self, SpecError> {
+        self.validate(file)?;
+        Ok(self)
     }
 
     /// Whether the values can be; `file` is named in errors.

@@ -1,4 +1,7 @@
 //! Loading of TOML files of facts: embedded by name, or by path.
+//!
+//! Chips and fabrics are embedded as the JSON that `build.rs` makes of their files, so that a page in a browser, which has no
+//! files of its own, needs no parser of TOML.
 
 use std::path::Path;
 
@@ -14,6 +17,14 @@ const MAX_MESSAGE: usize = 400;
 /// Embedded files of one kind: name and text.
 pub(super) type Builtin = [(&'static str, &'static str)];
 
+/// The files of a folder of `specs/` by name, as the JSON that `build.rs` makes of them.
+macro_rules! embedded {
+    ($folder:literal, [$($name:literal),+ $(,)?]) => {
+        &[$(($name, include_str!(concat!(env!("OUT_DIR"), "/", $folder, "/", $name, ".json")))),+]
+    };
+}
+pub(super) use embedded;
+
 /// The file's display name and text, by embedded name or by path.
 pub(super) fn find(
     kind: &'static str,
@@ -26,8 +37,52 @@ pub(super) fn find(
     if looks_like_path(name_or_path) {
         return Ok((name_or_path.to_owned(), read_small_file(Path::new(name_or_path))?));
     }
+    Err(unknown(kind, builtin, name_or_path))
+}
+
+/// Facts that were found.
+pub(super) struct SpecFacts {
+    /// What errors call the file.
+    pub(super) file: String,
+    text: FactText,
+}
+
+enum FactText {
+    /// JSON of an embedded file.
+    Embedded(&'static str),
+    /// TOML of a file by path.
+    #[cfg(not(target_arch = "wasm32"))]
+    File(String),
+}
+
+impl SpecFacts {
+    /// The facts of an embedded name, else of the file at this path. `embedded` has JSON.
+    pub(super) fn find(kind: &'static str, embedded: &'static Builtin, name_or_path: &str) -> Result<Self, SpecError> {
+        if let Some((name, json)) = embedded.iter().find(|(name, _)| name.eq_ignore_ascii_case(name_or_path)) {
+            return Ok(Self { file: format!("specs/{kind}s/{name}.toml"), text: FactText::Embedded(json) });
+        }
+        #[cfg(not(target_arch = "wasm32"))]
+        if looks_like_path(name_or_path) {
+            let text = FactText::File(read_small_file(Path::new(name_or_path))?);
+            return Ok(Self { file: name_or_path.to_owned(), text });
+        }
+        Err(unknown(kind, embedded, name_or_path))
+    }
+
+    /// The value that they say.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, SpecError> {
+        match &self.text {
+            FactText::Embedded(json) => serde_json::from_str(json)
+                .map_err(|error| SpecError::Syntax { file: self.file.clone(), reason: error.to_string() }),
+            #[cfg(not(target_arch = "wasm32"))]
+            FactText::File(text) => parse(&self.file, text),
+        }
+    }
+}
+
+fn unknown(kind: &'static str, builtin: &'static Builtin, name: &str) -> SpecError {
     let known = builtin.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-    Err(SpecError::Unknown { kind, name: name_or_path.to_owned(), known, format: "TOML" })
+    SpecError::Unknown { kind, name: name.to_owned(), known, format: "TOML" }
 }
 
 /// A value from TOML; the parser's reason and line on one line. Text that could steer a terminal is refused, since

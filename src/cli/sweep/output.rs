@@ -1,4 +1,4 @@
-//! Where rows go: JSON Lines to a file or standard output, or Parquet by way of such a file.
+//! Where rows go: JSON Lines to a file or standard output, or a table (CSV, Parquet) by way of such a file.
 
 use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
 use crate::cli::output::print;
+use crate::cli::sweep::csv;
 #[cfg(feature = "parquet")]
 use crate::cli::sweep::parquet;
 use crate::projection::sweep::SweepRow;
@@ -18,8 +19,35 @@ use crate::specs::Grid;
 pub(super) enum SweepFormat {
     /// One JSON object per line.
     Jsonl,
-    /// One Parquet file, written when all points are there; until then the rows are in FILE.partial.jsonl.
+    /// One CSV file, written when all points are there; until then the rows are in FILE.partial.jsonl.
+    Csv,
+    /// One Parquet file, written as CSV is.
     Parquet,
+}
+
+impl SweepFormat {
+    /// The format that a file's name says.
+    fn of_name(output: Option<&Path>) -> Self {
+        match output.and_then(Path::extension).and_then(|extension| extension.to_str()) {
+            Some("csv") => Self::Csv,
+            Some("parquet") => Self::Parquet,
+            _ => Self::Jsonl,
+        }
+    }
+
+    /// As the format is called.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Jsonl => "JSON Lines",
+            Self::Csv => "CSV",
+            Self::Parquet => "Parquet",
+        }
+    }
+
+    /// How many rows a finished file has.
+    fn row_count(self, output: &Path) -> Result<u64, Error> {
+        if self == Self::Csv { csv::row_count(output) } else { row_count(output) }
+    }
 }
 
 /// An open output.
@@ -28,8 +56,8 @@ pub(super) struct Sink {
     rows: Option<(PathBuf, File)>,
     /// Points that were there before.
     done: BTreeSet<u64>,
-    /// The Parquet file to make at the end.
-    parquet: Option<PathBuf>,
+    /// The table to make at the end.
+    table: Option<(SweepFormat, PathBuf)>,
 }
 
 impl Sink {
@@ -41,40 +69,39 @@ impl Sink {
         grid: &Grid,
         range: &Range<u64>,
     ) -> Result<Self, Error> {
-        let by_name = output.is_some_and(|path| path.extension().is_some_and(|extension| extension == "parquet"));
-        let format = format.unwrap_or(if by_name { SweepFormat::Parquet } else { SweepFormat::Jsonl });
+        let format = format.unwrap_or_else(|| SweepFormat::of_name(output));
         let Some(output) = output else {
-            if format == SweepFormat::Parquet {
-                return Err(Error::Input("Parquet goes into a file: give one with -o".to_owned()));
+            if format != SweepFormat::Jsonl {
+                return Err(Error::Input(format!("{} goes into a file: give one with -o", format.name())));
             }
-            return Ok(Self { rows: None, done: BTreeSet::new(), parquet: None });
+            return Ok(Self { rows: None, done: BTreeSet::new(), table: None });
         };
-        let parquet = (format == SweepFormat::Parquet).then(|| output.to_owned());
-        if parquet.is_some() {
+        let table = (format != SweepFormat::Jsonl).then(|| (format, output.to_owned()));
+        if format == SweepFormat::Parquet {
             parquet_available()?;
         }
-        let path = if parquet.is_some() { partial(output) } else { output.to_owned() };
+        let path = if table.is_some() { partial(output) } else { output.to_owned() };
         for existing in [output, &path] {
             if existing.exists() && !resume {
                 let name = existing.display();
                 return Err(Error::Input(format!("{name} exists: go on with --resume, or give another file with -o")));
             }
         }
-        if parquet.is_some() && output.exists() {
-            let (rows, points) = (row_count(output)?, range.end - range.start);
+        if table.is_some() && output.exists() {
+            let (rows, points) = (format.row_count(output)?, range.end - range.start);
             if rows != points {
                 let name = output.display();
                 let reason = format!("{name} has {rows} rows, this sweep {points} points; give another file with -o");
                 return Err(Error::Input(reason));
             }
             let done = range.clone().collect();
-            return Ok(Self { rows: None, done, parquet: None });
+            return Ok(Self { rows: None, done, table: None });
         }
         let fail = |error: std::io::Error| Error::Input(format!("{}: {error}", path.display()));
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
         let done = if resume { read_rows(&path, &mut file, grid, range)? } else { BTreeSet::new() };
-        Ok(Self { rows: Some((path, file)), done, parquet })
+        Ok(Self { rows: Some((path, file)), done, table })
     }
 
     /// Whether the point was there before.
@@ -104,14 +131,17 @@ impl Sink {
     pub(super) fn finish(self) -> Result<(), Error> {
         let Some((path, file)) = self.rows else { return Ok(()) };
         file.sync_all().map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
-        match self.parquet {
-            None => Ok(()),
-            Some(parquet) => write_parquet(&path, &parquet),
+        let Some((format, table)) = self.table else { return Ok(()) };
+        if format == SweepFormat::Csv {
+            csv::write(&path, &table)?;
+        } else {
+            write_parquet(&path, &table)?;
         }
+        std::fs::remove_file(&path).map_err(|error| Error::Input(format!("{}: {error}", path.display())))
     }
 }
 
-/// The file of rows that a Parquet file is made of at the end.
+/// The file of rows that a table is made of at the end.
 fn partial(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
     name.push(".partial.jsonl");

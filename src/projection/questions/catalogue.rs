@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::projection::chip::ChipModel;
 use crate::projection::expert_load::ExpertLoad;
 use crate::projection::parallel_plan::{ExpertExchange, Phase};
+use crate::projection::questions::serving_point;
 use crate::projection::request::{Pins, PipelineSchedule, Request, Workload};
+use crate::projection::serving::ServingRequest;
 use crate::specs::grid::{Grid, GridAxis, GridValue, Point, SettingTarget};
 use crate::specs::{Chip, Fabric, Model, NumberType, Settings, SpecError};
 
@@ -62,6 +64,15 @@ pub struct Question {
     pub request: Request,
     /// The same on the baseline, if the point names one.
     pub baseline: Option<Request>,
+}
+
+/// A point about serving as the projection takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ServingQuestion {
+    /// On its fabric.
+    pub asked: ServingRequest,
+    /// The same on the baseline, if the point names one.
+    pub baseline: Option<ServingRequest>,
 }
 
 /// What a point asks about, loaded already.
@@ -180,6 +191,7 @@ impl Catalogue {
             let part = Part { file, axes };
             part.require("model")?;
             part.require("phase")?;
+            serving_point::check(axes).map_err(|reason| part.keys(reason))?;
             for name in part.names("model", None) {
                 all.models.insert(name.to_owned(), Model::load(name).map_err(part.fail("model"))?);
             }
@@ -222,15 +234,29 @@ impl Catalogue {
         Ok(())
     }
 
-    /// The question of a point.
+    /// The question of a point whose phase is one step.
     ///
     /// # Errors
     /// One line: settings that only together make no valid chip or fabric.
     pub fn question(&self, point: &Point, defaults: Defaults<'_>) -> Result<Question, String> {
+        let phase = point.text("phase").and_then(Phase::named).ok_or("`phase` is missing")?;
+        self.in_phase(phase, point, defaults)
+    }
+
+    /// The question of a point about serving.
+    ///
+    /// # Errors
+    /// One line: settings that make no valid chip or fabric, or keys that do not go together.
+    pub fn serving_question(&self, point: &Point, defaults: Defaults<'_>) -> Result<ServingQuestion, String> {
+        let Question { request, baseline } = self.in_phase(Phase::Decode, point, defaults)?;
+        let ask = |request: Request| serving_point::serving_request(request, point);
+        Ok(ServingQuestion { asked: ask(request)?, baseline: baseline.map(ask).transpose()? })
+    }
+
+    fn in_phase(&self, phase: Phase, point: &Point, defaults: Defaults<'_>) -> Result<Question, String> {
         let missing = |key: &str| format!("`{key}` is missing");
         let name = point.text("model").ok_or_else(|| missing("model"))?;
         let model = self.models.get(name).ok_or_else(|| missing("model"))?;
-        let phase = point.text("phase").and_then(Phase::named).ok_or_else(|| missing("phase"))?;
         let chip = self.chip(point.text("chip").unwrap_or(defaults.chip), &point.settings(SettingTarget::Chip))?;
         let fabric =
             self.fabric(point.text("fabric").unwrap_or(defaults.fabric), &point.settings(SettingTarget::Fabric))?;

@@ -9,6 +9,9 @@
 //! - The steps in tokens per second are the same mean of differences. They add up to the difference.
 //! - The two parts of the topology share its value as Owen's does: the two orders inside it count the same (Owen,
 //!   1977).
+//!
+//! `shapley` has the means, `hybrid_fabric` the hybrids. [`explain_serving`](super::explain_serving) does the same for
+//! deployments under a load.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -16,6 +19,8 @@ use serde::Serialize;
 use crate::projection::answer::project;
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::parallel_plan::{ParallelPlan, Phase};
+use crate::projection::questions::hybrid_fabric::{FabricParts, mixed, same_reach};
+use crate::projection::questions::shapley::{PropertySet, owen, shapley};
 use crate::projection::request::{Infeasible, Request, Workload};
 use crate::projection::result::{Interval, Projection};
 use crate::specs::{Fabric, LatencyIs, Tier};
@@ -26,10 +31,9 @@ pub const CAUSES: [&str; 4] = ["bandwidth", "latency", "topology", "overlap"];
 
 /// A set of properties of a fabric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Properties(u8);
+struct Properties(PropertySet);
 
 impl Properties {
-    const NONE: Self = Self(0);
     const BANDWIDTH: Self = Self(1);
     const LATENCY: Self = Self(2);
     const TIERS: Self = Self(4);
@@ -57,8 +61,12 @@ impl Properties {
         (0..Self::OVERLAP.0).into_par_iter().map(Self)
     }
 
-    const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
+    const fn of_fabric(self) -> FabricParts {
+        FabricParts {
+            bandwidth: self.has(Self::BANDWIDTH),
+            latency: self.has(Self::LATENCY),
+            tiers: self.has(Self::TIERS),
+        }
     }
 
     const fn has(self, other: Self) -> bool {
@@ -201,7 +209,7 @@ fn corners(ends: &Ends<'_>) -> Result<(Corners, [f64; 2]), NoEnd> {
     let workload = Workload { tpot_limit_binds: false, ..ends.request.workload.clone() };
     let request = Request { workload, ..ends.request.clone() };
     let evaluate = |set: Properties| {
-        let mut asked = request.on(mixed(&request.fabric, ends.baseline, request.chips, set));
+        let mut asked = request.on(mixed(&request.fabric, ends.baseline, request.chips, set.of_fabric()));
         if !set.has(Properties::PLANS) {
             asked = asked.with_plan(&ends.below.plan);
         }
@@ -239,86 +247,22 @@ fn overlap_gain(request: &Request, answer: &Projection) -> f64 {
     project(&without).map_or(1.0, |other| answer.throughput() / other.throughput())
 }
 
-/// A fabric with some properties of `fabric`, and the others of `baseline`. A tier takes values from the other fabric's
-/// tier that joins as many chips, of those in use.
-fn mixed(fabric: &Fabric, baseline: &Fabric, chips: u32, set: Properties) -> Fabric {
-    let of = |property: Properties| if set.has(property) { fabric } else { baseline };
-    let mut mix = of(Properties::TIERS).clone();
-    mix.name = format!("{} with properties {} of {}", baseline.name, set.0, fabric.name);
-    mix.dispatch_copy_s.clone_from(&of(Properties::LATENCY).dispatch_copy_s);
-    for tier in &mut mix.tiers {
-        if let Some(source) = same_reach(of(Properties::BANDWIDTH), tier.chips, chips) {
-            tier.bandwidth_bytes_per_s.clone_from(&source.bandwidth_bytes_per_s);
-            tier.link_efficiency = source.link_efficiency.clone();
-            tier.all_to_all_efficiency.clone_from(&source.all_to_all_efficiency);
-        }
-        if let Some(source) = same_reach(of(Properties::LATENCY), tier.chips, chips) {
-            tier.latency_s = source.latency_s.clone();
-            tier.latency_is = source.latency_is;
-            tier.hops = source.hops;
-            tier.message_overhead_s = source.message_overhead_s.clone();
-            tier.collective_fixed_s = source.collective_fixed_s.clone();
-            tier.all_to_all_fixed_s = source.all_to_all_fixed_s.clone();
-        }
-    }
-    mix
-}
-
-/// The innermost tier that joins `reach` chips, or as many of them as are in use.
-fn same_reach(fabric: &Fabric, reach: u64, chips: u32) -> Option<&Tier> {
-    fabric.tier_joining(reach.min(u64::from(chips)))
-}
-
-/// Weight of a set `S` of the other causes in a Shapley mean of four causes, by `|S|`: `|S|! (3 - |S|)! / 4!`.
-const WEIGHTS: [f64; 4] = [6.0 / 24.0, 2.0 / 24.0, 2.0 / 24.0, 6.0 / 24.0];
-
-/// All sets of causes without this one: their properties, and their weight.
-fn others(cause: usize) -> impl Iterator<Item = (Properties, f64)> {
-    (0..1usize << CAUSES.len()).filter(move |causes| causes & (1 << cause) == 0).map(|causes| {
-        let members = (0..CAUSES.len()).filter(|member| causes & (1 << member) != 0);
-        let (count, set) =
-            members.fold((0, Properties::NONE), |(count, set), member| (count + 1, set.with(CHANGES[member])));
-        (set, WEIGHTS[count])
-    })
-}
-
-/// Mean, least and greatest change of `value` when a cause joins each set of the other causes.
-fn shapley(cause: usize, value: impl Fn(Properties) -> f64) -> (f64, [f64; 2]) {
-    let mut mean = 0.0;
-    let mut spread = [f64::INFINITY, f64::NEG_INFINITY];
-    for (set, weight) in others(cause) {
-        let change = value(set.with(CHANGES[cause])) - value(set);
-        mean += weight * change;
-        spread = [spread[0].min(change), spread[1].max(change)];
-    }
-    (mean, spread)
-}
-
-/// Mean change by the part `first` of a cause: once before the part `second`, once after it.
-fn owen(cause: usize, first: Properties, second: Properties, value: impl Fn(Properties) -> f64) -> f64 {
-    let change = |set: Properties| {
-        let before = value(set.with(first)) - value(set);
-        let after = value(set.with(first).with(second)) - value(set.with(second));
-        f64::midpoint(before, after)
-    };
-    others(cause).map(|(set, weight)| weight * change(set)).sum()
-}
-
 impl Ends<'_> {
     fn step(&self, cause: usize, corners: &Corners) -> CauseStep {
-        let rate = |set: Properties| corners.at(set).0;
-        let (log, log_spread) = shapley(cause, |set| rate(set).median.ln());
-        let (difference, difference_spread) = shapley(cause, |set| rate(set).median);
-        let (low, _) = shapley(cause, |set| rate(set).low.ln());
-        let (high, _) = shapley(cause, |set| rate(set).high.ln());
-        let part = |name: &str, first: Properties, second: Properties| CausePart {
+        let rate = |set: PropertySet| corners.at(Properties(set)).0;
+        let causes = CHANGES.map(|properties| properties.0);
+        let log = shapley(&causes, cause, |set| rate(set).median.ln());
+        let difference = shapley(&causes, cause, |set| rate(set).median);
+        let low = shapley(&causes, cause, |set| rate(set).low.ln()).mean;
+        let high = shapley(&causes, cause, |set| rate(set).high.ln()).mean;
+        let of_topology = [Properties::TIERS.0, Properties::PLANS.0];
+        let part = |name: &str, part: usize| CausePart {
             name: name.to_owned(),
-            factor: owen(cause, first, second, |set| rate(set).median.ln()).exp(),
-            tokens_per_s_per_chip: owen(cause, first, second, |set| rate(set).median),
+            factor: owen(&causes, cause, (&of_topology, part), |set| rate(set).median.ln()).exp(),
+            tokens_per_s_per_chip: owen(&causes, cause, (&of_topology, part), |set| rate(set).median),
         };
         let parts = if CHANGES[cause] == Properties::TOPOLOGY {
-            let (tiers, plans) = (Properties::TIERS, Properties::PLANS);
-            vec![part("tiers and ports", tiers, plans), part("plans", plans, tiers)]
+            vec![part("tiers and ports", 0), part("plans", 1)]
         } else {
             Vec::new()
         };
@@ -326,13 +270,13 @@ impl Ends<'_> {
             cause: CAUSES[cause].to_owned(),
             what: self.what(CHANGES[cause]),
             factor: Interval {
-                median: log.exp(),
-                low: log.min(low).min(high).exp(),
-                high: log.max(low).max(high).exp(),
+                median: log.mean.exp(),
+                low: log.mean.min(low).min(high).exp(),
+                high: log.mean.max(low).max(high).exp(),
             },
-            factor_over_orders: log_spread.map(f64::exp),
-            tokens_per_s_per_chip: difference,
-            tokens_per_s_per_chip_over_orders: difference_spread,
+            factor_over_orders: [log.least.exp(), log.most.exp()],
+            tokens_per_s_per_chip: difference.mean,
+            tokens_per_s_per_chip_over_orders: [difference.least, difference.most],
             parts,
         }
     }

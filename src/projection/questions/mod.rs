@@ -1,8 +1,9 @@
 //! Questions that ask many projections.
 //!
-//! - [`catalogue`]: from a point of a grid to a request. [`sweep`] answers grids, [`scaling`] series of machines.
+//! - [`catalogue`], [`serving_point`]: from a point of a grid to a request. [`sweep`] answers grids, [`scaling`] series of machines.
 //! - [`model_table`]: what a report asks where nothing is named.
-//! - [`explain`]: why one fabric is faster than another; [`explain_chips`]: the same where the chips differ too.
+//! - [`explain`], [`explain_serving`]: why one fabric, or one deployment, is faster than another; [`explain_chips`]: the same where
+//!   the chips differ too.
 //! - [`claims`]: announced figures against the model.
 //! - [`surface`]: what-ifs over bandwidth, latency, chips and batch. [`outlook`]: one model's decode in depth.
 
@@ -10,8 +11,12 @@ pub mod catalogue;
 pub mod claims;
 pub mod explain;
 pub mod explain_chips;
+pub mod explain_serving;
+mod hybrid_fabric;
 pub mod model_table;
 pub mod outlook;
 pub mod scaling;
+pub mod serving_point;
+mod shapley;
 pub mod surface;
 pub mod sweep;

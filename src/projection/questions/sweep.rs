@@ -7,9 +7,13 @@ use serde::Serialize;
 use crate::projection::answer::project;
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::parallel_plan::ParallelPlan;
-use crate::projection::questions::catalogue::{Catalogue, Defaults, Question};
+use crate::projection::questions::catalogue::{Catalogue, Defaults, Question, ServingQuestion};
+use crate::projection::questions::serving_point::is_serving;
 use crate::projection::request::Infeasible;
 use crate::projection::result::{BoundBy, Interval, MemoryUse, Projection};
+use crate::projection::serving::answer::{Goodput, RequestTimes};
+use crate::projection::serving::deployment::Deployment;
+use crate::projection::serving::{self, ServingAnswer, ServingLoad, ServingRefusal};
 use crate::projection::terms::Terms;
 use crate::specs::{NumberType, Point};
 use crate::units::Seconds;
@@ -42,6 +46,58 @@ pub struct Figures {
     pub caveats: Vec<ProjectionCaveat>,
 }
 
+/// The part of an answer about serving that a sweep keeps.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ServingFigures {
+    /// Type of weights and matrix products.
+    #[serde(rename = "type")]
+    pub number_type: NumberType,
+    /// The load; that of the best deployment where none was given.
+    pub load: Option<ServingLoad>,
+    /// Output tokens per second of one chip.
+    pub tokens_per_s_per_chip: f64,
+    /// Output tokens per second of a user.
+    pub tokens_per_s_per_user: f64,
+    /// Requests per second over all chips.
+    pub request_rate: f64,
+    /// Requests per second that the deployment answers at most.
+    pub most_requests_per_s: f64,
+    /// Time to the first token.
+    pub ttft_s: RequestTimes,
+    /// Time per output token after the first.
+    pub tpot_s: RequestTimes,
+    /// What keeps the limits.
+    pub goodput: Goodput,
+    /// What runs where.
+    pub deployment: Deployment,
+    /// Memory of one chip that computes answers, bytes.
+    pub memory_bytes_per_chip: MemoryUse,
+    /// Requests behind the percentiles.
+    pub simulated_requests: usize,
+    /// What the reader must keep in mind.
+    pub caveats: Vec<ProjectionCaveat>,
+}
+
+/// The figures of a row, by its phase.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum RowFigures {
+    /// Of one step.
+    Step(Figures),
+    /// Of serving.
+    Serving(ServingFigures),
+}
+
+impl RowFigures {
+    /// Tokens per second and chip.
+    fn rate(&self) -> f64 {
+        match self {
+            Self::Step(figures) => figures.tokens_per_s_per_chip.median,
+            Self::Serving(figures) => figures.tokens_per_s_per_chip,
+        }
+    }
+}
+
 /// One line of a sweep.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SweepRow {
@@ -51,11 +107,11 @@ pub struct SweepRow {
     pub point: Point,
     /// The answer; absent where there is no plan.
     #[serde(flatten)]
-    pub figures: Option<Figures>,
-    /// Why there is no plan.
+    pub figures: Option<RowFigures>,
+    /// Why there is no plan; of serving also why none keeps up with the load, or within the limits.
     pub infeasible: Option<String>,
     /// The answer on the baseline, where one is named and has a plan.
-    pub baseline: Option<Figures>,
+    pub baseline: Option<RowFigures>,
     /// Why the baseline has no plan.
     pub baseline_infeasible: Option<String>,
     /// Tokens per second and chip over the baseline's, each at its own best plan.
@@ -80,19 +136,58 @@ impl From<Projection> for Figures {
     }
 }
 
+impl From<ServingAnswer> for ServingFigures {
+    fn from(answer: ServingAnswer) -> Self {
+        Self {
+            number_type: answer.number_type,
+            load: answer.load,
+            tokens_per_s_per_chip: answer.tokens_per_s_per_chip,
+            tokens_per_s_per_user: answer.tokens_per_s_per_user,
+            request_rate: answer.request_rate,
+            most_requests_per_s: answer.most_requests_per_s,
+            ttft_s: answer.ttft_s,
+            tpot_s: answer.tpot_s,
+            goodput: answer.goodput,
+            deployment: answer.deployment,
+            memory_bytes_per_chip: answer.memory_bytes_per_chip,
+            simulated_requests: answer.simulated_requests,
+            caveats: answer.caveats,
+        }
+    }
+}
+
+/// An answer, or why there is none.
+type Answered = (Option<RowFigures>, Option<String>);
+
 /// Answers the point of this number.
 pub fn row(catalogue: &Catalogue, index: u64, point: Point, defaults: Defaults<'_>) -> SweepRow {
-    let ((figures, infeasible), baseline) = match catalogue.question(&point, defaults) {
-        Ok(Question { request, baseline }) => {
-            let baseline = baseline.map(|other| answer_or_reason(project(&other)));
-            (answer_or_reason(project(&request)), baseline)
-        }
-        Err(reason) => ((None, Some(reason)), None),
+    let ends = if is_serving(&point) {
+        catalogue.serving_question(&point, defaults).map(|ServingQuestion { asked, baseline }| {
+            let baseline = baseline.map(|other| served(serving::answer(&other)));
+            (served(serving::answer(&asked)), baseline)
+        })
+    } else {
+        catalogue.question(&point, defaults).map(|Question { request, baseline }| {
+            let baseline = baseline.map(|other| stepped(project(&other)));
+            (stepped(project(&request)), baseline)
+        })
     };
+    let ((figures, infeasible), baseline) = ends.unwrap_or_else(|reason| ((None, Some(reason)), None));
     let (baseline, baseline_infeasible) = baseline.unwrap_or_default();
-    let rate = |figures: &Figures| figures.tokens_per_s_per_chip.median;
-    let speedup = figures.as_ref().zip(baseline.as_ref()).map(|(on, other)| rate(on) / rate(other));
+    let speedup = figures.as_ref().zip(baseline.as_ref()).map(|(on, other)| on.rate() / other.rate());
     SweepRow { index, point, figures, infeasible, baseline, baseline_infeasible, speedup }
+}
+
+fn served(answer: Result<ServingAnswer, ServingRefusal>) -> Answered {
+    match answer {
+        Ok(answer) => (Some(RowFigures::Serving(answer.into())), None),
+        Err(reason) => (None, Some(reason.to_string())),
+    }
+}
+
+fn stepped(answer: Result<Projection, Infeasible>) -> Answered {
+    let (figures, reason) = answer_or_reason(answer);
+    (figures.map(RowFigures::Step), reason)
 }
 
 /// The figures of an answer, or why there is none.

@@ -14,6 +14,7 @@ use crate::projection::serving::question::{ServingRefusal, ServingRequest};
 use crate::projection::serving::search::{SearchScope, pareto};
 use crate::projection::serving::simulate::SEED;
 use crate::projection::serving::simulated::{Simulated, simulated};
+use crate::projection::serving::watch::SimulationWatch;
 use crate::projection::serving::worker_search::{AnswerPins, most_requests, with_workers};
 use crate::specs::NumberType;
 use crate::statistics::quantile;
@@ -110,11 +111,28 @@ pub struct ServingAnswer {
 /// # Errors
 /// [`ServingRefusal`]: no plan, too much load, or limits that no deployment keeps.
 pub fn answer(asked: &ServingRequest) -> Result<ServingAnswer, ServingRefusal> {
+    watched(asked, &mut ())
+}
+
+/// Answers a question. `watch` hears what happens in the simulation of the deployment.
+///
+/// # Errors
+/// Those of [`answer`].
+pub fn watched(asked: &ServingRequest, watch: &mut impl SimulationWatch) -> Result<ServingAnswer, ServingRefusal> {
     let machines = machines(asked)?;
     let scope = scope(asked, &machines);
     let (point, caveats) = best(asked, &scope)?;
-    let simulated = simulated(asked, &scope, &point);
+    let simulated = simulated(asked, &scope, &point, watch);
     Ok(answered(asked, &scope, point, &simulated, caveats))
+}
+
+/// The best deployment in closed form, as [`answer`] chooses it, and what the reader must keep in mind about the choice.
+///
+/// # Errors
+/// Those of [`answer`].
+pub fn chosen(asked: &ServingRequest) -> Result<(ServingPoint, Vec<ProjectionCaveat>), ServingRefusal> {
+    let machines = machines(asked)?;
+    best(asked, &scope(asked, &machines))
 }
 
 /// The front of tokens per second of a chip against those of a user, over all deployments within the limits that were

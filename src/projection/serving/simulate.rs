@@ -4,13 +4,15 @@
 //! chunk of tokens per step; a prompt starts when there is memory for it and its whole answer. Engines that only prefill
 //! hand a prompt over to one that decodes.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use crate::projection::serving::event::{EventKind, SimulationEvent};
 use crate::projection::serving::step_table::{MetStep, StepTable};
+use crate::projection::serving::watch::{SeenStep, SimulationWatch, Turn, WatchedEngines};
 
 /// Seed of the arrivals.
 pub const SEED: u64 = 384;
@@ -95,55 +97,23 @@ pub struct SeenTimes {
     pub span_s: f64,
 }
 
-/// Simulates a run.
-pub fn simulate(fleet: &Fleet<'_>, run: &Run<'_>) -> SeenTimes {
-    let mut simulation = Simulation::new(fleet, run);
+/// Simulates a run. `watch` hears what happens in it.
+pub fn simulate(fleet: &Fleet<'_>, run: &Run<'_>, watch: &mut impl SimulationWatch) -> SeenTimes {
+    let all_count = matches!(run.arrivals, Arrivals::Trace(_));
+    let decode = fleet.decode.map_or(0, |decode| decode.count);
+    watch.begins(WatchedEngines { prompts: fleet.prompts.count, decode, all_count });
+    let mut simulation = Simulation::new(fleet, run, watch);
     simulation.start();
     while !simulation.is_done() {
         let Some(Reverse(event)) = simulation.events.pop() else { break };
         simulation.now = event.at;
         match event.what {
-            What::Arrival(job) => simulation.arrive(job),
-            What::HandOver(job) => simulation.hand_over(job),
-            What::StepEnd(engine) => simulation.end_step(engine),
+            EventKind::Arrival(job) => simulation.arrive(job),
+            EventKind::HandOver(job) => simulation.hand_over(job),
+            EventKind::StepEnd(engine) => simulation.end_step(engine),
         }
     }
     simulation.seen
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    Arrival(usize),
-    HandOver(usize),
-    StepEnd(usize),
-}
-
-/// Something that happens. Of events at the same time, the one that was planned first comes first.
-#[derive(Debug, Clone, Copy)]
-struct Event {
-    at: f64,
-    order: u64,
-    what: What,
-}
-
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Event {}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.at.total_cmp(&other.at).then(self.order.cmp(&other.order))
-    }
 }
 
 /// A request on its way.
@@ -183,14 +153,15 @@ struct EngineState {
     busy: bool,
 }
 
-struct Simulation<'a> {
+struct Simulation<'a, W> {
     fleet: &'a Fleet<'a>,
     run: &'a Run<'a>,
+    watch: &'a mut W,
     engines: Vec<EngineState>,
     jobs: Vec<Job>,
     /// Places of jobs that are done.
     free: Vec<usize>,
-    events: BinaryHeap<Reverse<Event>>,
+    events: BinaryHeap<Reverse<SimulationEvent>>,
     random: ChaCha8Rng,
     now: f64,
     order: u64,
@@ -202,12 +173,13 @@ struct Simulation<'a> {
     seen: SeenTimes,
 }
 
-impl<'a> Simulation<'a> {
-    fn new(fleet: &'a Fleet<'a>, run: &'a Run<'a>) -> Self {
+impl<'a, W: SimulationWatch> Simulation<'a, W> {
+    fn new(fleet: &'a Fleet<'a>, run: &'a Run<'a>, watch: &'a mut W) -> Self {
         let count = fleet.prompts.count + fleet.decode.map_or(0, |decode| decode.count);
         Self {
             fleet,
             run,
+            watch,
             engines: (0..count).map(|_| EngineState::default()).collect(),
             jobs: Vec::new(),
             free: Vec::new(),
@@ -253,9 +225,9 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn plan(&mut self, at: f64, what: What) {
+    fn plan(&mut self, at: f64, what: EventKind) {
         self.order += 1;
-        self.events.push(Reverse(Event { at, order: self.order, what }));
+        self.events.push(Reverse(SimulationEvent { at, order: self.order, what }));
     }
 
     fn plan_arrival(&mut self, request: SimulatedRequest, client: usize) {
@@ -270,7 +242,7 @@ impl<'a> Simulation<'a> {
                 self.jobs.len() - 1
             }
         };
-        self.plan(request.arrival_s, What::Arrival(place));
+        self.plan(request.arrival_s, EventKind::Arrival(place));
     }
 
     fn plan_independent(&mut self) {
@@ -317,7 +289,9 @@ impl<'a> Simulation<'a> {
             Arrivals::Rate(_) => self.plan_independent(),
             Arrivals::Trace(trace) => self.plan_of_trace(trace),
         }
-        self.enqueue(self.jobs[job].client, job);
+        let engine = self.jobs[job].client;
+        self.watch.turns(self.now, job, Turn::Waits { engine });
+        self.enqueue(engine, job);
     }
 
     /// A prompt reaches an engine that decodes.
@@ -330,6 +304,7 @@ impl<'a> Simulation<'a> {
         }
         let engine = self.fleet.prompts.count + self.next_decode;
         self.next_decode = (self.next_decode + 1) % decode.count;
+        self.watch.turns(self.now, job, Turn::Waits { engine });
         self.enqueue(engine, job);
     }
 
@@ -373,6 +348,7 @@ impl<'a> Simulation<'a> {
                 state.admitted -= 1;
                 state.context += job.prompt();
                 state.running.push(Reverse((last_step(state.steps, job, tokens_per_step), index)));
+                self.watch.turns(self.now, index, Turn::Decodes);
                 continue;
             }
             let tokens = job.left.min(budget);
@@ -393,7 +369,9 @@ impl<'a> Simulation<'a> {
             pairs,
         };
         let end = self.now + kind.steps.time(&step);
-        self.plan(end, What::StepEnd(engine));
+        let (chunk, waiting) = (&state.chunk, state.waiting.len() - state.chunk.len());
+        self.watch.step(&SeenStep { engine, from_s: self.now, to_s: end, step, chunk, waiting });
+        self.plan(end, EventKind::StepEnd(engine));
     }
 
     fn end_step(&mut self, engine: usize) {
@@ -425,7 +403,9 @@ impl<'a> Simulation<'a> {
             if self.fleet.decode.is_some() {
                 state.reserved -= job.reserved();
                 handed.push(index);
+                self.watch.turns(self.now, index, Turn::Travels);
             } else if steps_of(job, tokens_per_step) > 0.0 {
+                self.watch.turns(self.now, index, Turn::Decodes);
                 state.context += job.prompt();
                 state.running.push(Reverse((last_step(state.steps, job, tokens_per_step), index)));
             } else {
@@ -435,7 +415,7 @@ impl<'a> Simulation<'a> {
         }
         for job in handed {
             let travels = self.fleet.transfer_s_per_token * self.jobs[job].prompt();
-            self.plan(self.now + travels, What::HandOver(job));
+            self.plan(self.now + travels, EventKind::HandOver(job));
         }
         for job in done {
             self.answer(job);
@@ -448,7 +428,8 @@ impl<'a> Simulation<'a> {
 
     /// Takes in what arrives at this very moment.
     fn hear_now(&mut self) {
-        while let Some(Reverse(Event { at, what: What::Arrival(job), .. })) = self.events.peek().copied() {
+        while let Some(Reverse(SimulationEvent { at, what: EventKind::Arrival(job), .. })) = self.events.peek().copied()
+        {
             if at > self.now {
                 break;
             }
@@ -460,6 +441,7 @@ impl<'a> Simulation<'a> {
     fn answer(&mut self, index: usize) {
         let Job { request, first_token_s, client, .. } = self.jobs[index];
         self.answered += 1;
+        self.watch.turns(self.now, index, Turn::Answered);
         self.free.push(index);
         let is_trace = matches!(self.run.arrivals, Arrivals::Trace(_));
         if is_trace || self.answered > self.run.warm_up {
@@ -470,6 +452,7 @@ impl<'a> Simulation<'a> {
             self.seen.span_s = self.now - self.began_s;
         } else if self.answered == self.run.warm_up {
             self.began_s = self.now;
+            self.watch.counts(self.now);
         }
         if let Arrivals::Clients(_) = self.run.arrivals {
             let like = self.drawn();

@@ -11,6 +11,7 @@ use crate::projection::serving::search::SearchScope;
 use crate::projection::serving::simulate::{Arrivals, EngineKind, Fleet, Run, SeenTimes, SimulatedRequest, simulate};
 use crate::projection::serving::step_table::StepTable;
 use crate::projection::serving::trace::TraceRequest;
+use crate::projection::serving::watch::SimulationWatch;
 
 /// The fewest and the most requests that are counted.
 const COUNTED: (f64, f64) = (500.0, 20_000.0);
@@ -31,17 +32,28 @@ pub struct Simulated {
 /// Simulates the deployment of a point.
 ///
 /// Aggregated engines do the same on average, so that one of them stands for all unless there is a trace.
-pub fn simulated(asked: &ServingRequest, scope: &SearchScope<'_>, point: &ServingPoint) -> Simulated {
+/// `watch` hears what happens.
+pub fn simulated(
+    asked: &ServingRequest,
+    scope: &SearchScope<'_>,
+    point: &ServingPoint,
+    watch: &mut impl SimulationWatch,
+) -> Simulated {
     match &point.deployment {
-        Deployment::Aggregated { plan } => aggregated(asked, &scope.engine(plan), point),
+        Deployment::Aggregated { plan } => aggregated(asked, &scope.engine(plan), point, watch),
         Deployment::Disaggregated { prefill_workers, prefill, decode_workers, .. }
         | Deployment::AttentionFfn { prefill_workers, prefill, decode_workers, .. } => {
-            with_workers(asked, scope, point, (*prefill_workers, prefill), *decode_workers)
+            with_workers(asked, scope, point, (*prefill_workers, prefill), *decode_workers, watch)
         }
     }
 }
 
-fn aggregated(asked: &ServingRequest, engine: &Engine<'_>, point: &ServingPoint) -> Simulated {
+fn aggregated(
+    asked: &ServingRequest,
+    engine: &Engine<'_>,
+    point: &ServingPoint,
+    watch: &mut impl SimulationWatch,
+) -> Simulated {
     let engines = engine.count();
     let table = Table::new(asked, engine, asked.lengths.reserved());
     let all = !asked.trace.is_empty();
@@ -50,7 +62,7 @@ fn aggregated(asked: &ServingRequest, engine: &Engine<'_>, point: &ServingPoint)
     let fleet = Fleet { prompts, decode: None, transfer_s_per_token: 0.0, tokens_per_step };
     let share = if all { 1.0 } else { 1.0 / engines };
     let most_requests_per_s = engine.capacity(&asked.lengths);
-    let (seen, scale) = run(asked, &fleet, point, share);
+    let (seen, scale) = run(asked, &fleet, point, share, watch);
     Simulated { seen, scale, most_requests_per_s }
 }
 
@@ -60,6 +72,7 @@ fn with_workers(
     point: &ServingPoint,
     (prefill_workers, prefill): (u32, &ParallelPlan),
     decode_workers: u32,
+    watch: &mut impl SimulationWatch,
 ) -> Simulated {
     let (decode, experts) = point.deployment.answering();
     let (of_prompts, of_answers) = (scope.engine(prefill), scope.engine_of((decode, experts)));
@@ -73,7 +86,7 @@ fn with_workers(
         transfer_s_per_token: transfer_s / lengths.prompt,
         tokens_per_step,
     };
-    let (seen, scale) = run(asked, &fleet, point, 1.0);
+    let (seen, scale) = run(asked, &fleet, point, 1.0, watch);
     let workers = PrefillWorker::new(&of_prompts, lengths).zip(DecodeWorker::new(&of_answers, lengths));
     let most_requests_per_s = workers.map_or(0.0, |(prefill, decode)| {
         Pair { prefill: &prefill, prefill_workers, decode: &decode, decode_workers, transfer_s }.capacity()
@@ -106,7 +119,13 @@ impl Table {
 }
 
 /// Runs a share of the load. Returns what was seen, and all over the share.
-fn run(asked: &ServingRequest, fleet: &Fleet<'_>, point: &ServingPoint, share: f64) -> (SeenTimes, f64) {
+fn run(
+    asked: &ServingRequest,
+    fleet: &Fleet<'_>,
+    point: &ServingPoint,
+    share: f64,
+    watch: &mut impl SimulationWatch,
+) -> (SeenTimes, f64) {
     let lengths = &asked.lengths;
     let like = SimulatedRequest {
         arrival_s: 0.0,
@@ -129,7 +148,8 @@ fn run(asked: &ServingRequest, fleet: &Fleet<'_>, point: &ServingPoint, share: f
     let engines = fleet.decode.map_or(fleet.prompts.count, |decode| decode.count) as f64;
     let counted = (STEPS * inside / engines / lengths.output).clamp(COUNTED.0, COUNTED.1).max(4.0 * inside);
     let warm_up = whole((3.0 * inside).max(counted / 10.0));
-    (simulate(fleet, &Run { arrivals, like, spread: lengths.spread, warm_up, counted: whole(counted) }), scale)
+    let run = Run { arrivals, like, spread: lengths.spread, warm_up, counted: whole(counted) };
+    (simulate(fleet, &run, watch), scale)
 }
 
 fn as_seen(asked: &ServingRequest, request: &TraceRequest) -> SimulatedRequest {

@@ -1,9 +1,10 @@
 //! Cells of a table for other tools, and what a column of them holds.
 
+use crate::report::escape::spreadsheet_safe;
+
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ColumnKind {
-    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "of sweeps, which write it to Parquet alone"))]
     Integer,
     Count,
     Flag,
@@ -14,11 +15,24 @@ pub(crate) enum ColumnKind {
 /// One cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CellValue {
-    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "of sweeps, which write it to Parquet alone"))]
     Integer(i64),
     Count(u64),
     Flag(bool),
     Number(f64),
     Text(String),
     Missing,
+}
+
+impl CellValue {
+    /// As a cell of CSV. What is missing is empty; text that a spreadsheet would run as a formula has an apostrophe in front.
+    pub(crate) fn into_csv(self) -> String {
+        match self {
+            Self::Text(text) => spreadsheet_safe(&text),
+            Self::Number(number) => number.to_string(),
+            Self::Integer(integer) => integer.to_string(),
+            Self::Count(count) => count.to_string(),
+            Self::Flag(flag) => flag.to_string(),
+            Self::Missing => String::new(),
+        }
+    }
 }

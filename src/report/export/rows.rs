@@ -1,7 +1,7 @@
 //! A record's cases as CSV and as JSON lines.
 
 use crate::record::Record;
-use crate::report::escape::{csv_text, spreadsheet_safe};
+use crate::report::escape::csv_text;
 use crate::report::export::cell::CellValue;
 use crate::report::export::columns::{self, COLUMNS};
 
@@ -12,15 +12,8 @@ use crate::report::export::columns::{self, COLUMNS};
 /// None in practice: the text is built in memory.
 pub fn csv(records: &[(String, Record)]) -> Result<String, csv::Error> {
     let header: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
-    let text = |value: CellValue| match value {
-        CellValue::Text(text) => spreadsheet_safe(&text),
-        CellValue::Number(number) => number.to_string(),
-        CellValue::Integer(integer) => integer.to_string(),
-        CellValue::Count(count) => count.to_string(),
-        CellValue::Flag(flag) => flag.to_string(),
-        CellValue::Missing => String::new(),
-    };
-    let rows = columns::rows(records).map(|row| COLUMNS.iter().map(|column| text(column.of(&row))).collect::<Vec<_>>());
+    let rows =
+        columns::rows(records).map(|row| COLUMNS.iter().map(|column| column.of(&row).into_csv()).collect::<Vec<_>>());
     csv_text(&header, rows)
 }
 

@@ -5,6 +5,7 @@ pub mod compile;
 pub mod devices;
 pub mod doctor;
 pub mod explain;
+pub mod explain_serving;
 pub mod fabric;
 pub(in crate::report) mod layout;
 #[cfg(feature = "parquet")]

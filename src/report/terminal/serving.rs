@@ -95,7 +95,7 @@ fn title(asked: &ServingRequest) -> String {
     format!("{} serving on {} x {}, {}", on.model.name, on.chips, on.chip.name, on.fabric.name)
 }
 
-fn load_text(asked: &ServingRequest, load: Option<ServingLoad>) -> String {
+pub(super) fn load_text(asked: &ServingRequest, load: Option<ServingLoad>) -> String {
     let lengths = &asked.lengths;
     let each = format!("prompts of {:.0}, answers of {:.0} tokens", lengths.prompt, lengths.output);
     let cached = if lengths.cached > 0.0 { format!(", {:.0} % cached", lengths.cached * 100.0) } else { String::new() };
@@ -116,7 +116,16 @@ fn limits_text(asked: &ServingRequest) -> String {
     format!("{first}{tpot:.0} ms a token")
 }
 
-fn plans(deployment: &Deployment) -> Vec<(&'static str, String)> {
+/// The mode of a deployment.
+pub(super) const fn mode_word(deployment: &Deployment) -> &'static str {
+    match deployment {
+        Deployment::Aggregated { .. } => "aggregated",
+        Deployment::Disaggregated { .. } => "disaggregated",
+        Deployment::AttentionFfn { .. } => "attention-ffn",
+    }
+}
+
+pub(super) fn plans(deployment: &Deployment) -> Vec<(&'static str, String)> {
     match deployment {
         Deployment::Aggregated { plan } => vec![("plan", plan_text(plan))],
         Deployment::Disaggregated { prefill_workers, prefill, decode_workers, decode } => vec![

@@ -17,8 +17,14 @@ pub enum KeyKind {
 
 /// The types that a model may be computed in, as files and flags write them.
 pub const TYPES: &[&str] = &["nvfp4", "mxfp4", "int8", "fp8", "bf16", "f16", "f32"];
-/// The phases, as files and flags write them.
+/// The phases that are one step, as files and flags write them.
 pub const PHASES: &[&str] = &["prefill", "decode", "training"];
+/// The phase that is made of two steps: prefill and decode of the same requests under a load.
+pub const SERVING: &str = "serving";
+/// All phases of a question: [`PHASES`] and [`SERVING`].
+const ASKED_PHASES: &[&str] = &["prefill", "decode", "training", SERVING];
+/// Which chips compute what in serving, as files and flags write it.
+pub const SERVING_MODES: &[&str] = &["aggregated", "disaggregated"];
 /// The schedules of a training pipeline, as files and flags write them.
 pub const PIPELINES: &[&str] = &["1f1b", "interleaved", "zero-bubble"];
 /// How tokens reach the routed experts, as files and flags write it.
@@ -29,7 +35,7 @@ const TOKENS: KeyKind = KeyKind::Number(1.0, 1e12);
 /// Every key of a question, in the order of a point.
 pub const KEYS: &[(&str, KeyKind)] = &[
     ("model", KeyKind::Text),
-    ("phase", KeyKind::Word(PHASES)),
+    ("phase", KeyKind::Word(ASKED_PHASES)),
     ("chip", KeyKind::Text),
     ("fabric", KeyKind::Text),
     ("baseline", KeyKind::Text),
@@ -47,6 +53,11 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("workload.virtual_stages", DEGREE),
     ("workload.chunk_tokens", TOKENS),
     ("workload.pipeline", KeyKind::Word(PIPELINES)),
+    ("workload.concurrency", KeyKind::Count(1, 1_000_000_000)),
+    ("workload.request_rate", KeyKind::Number(1e-3, 1e9)),
+    ("workload.ttft_limit_ms", KeyKind::Number(1e-3, 1e9)),
+    ("workload.length_spread", KeyKind::Number(0.0, 10.0)),
+    ("workload.prefix_cache", KeyKind::Number(0.0, 0.999)),
     ("plan.tp", DEGREE),
     ("plan.pp", DEGREE),
     ("plan.ep", DEGREE),
@@ -57,6 +68,15 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("plan.dcp", DEGREE),
     ("plan.microbatches", DEGREE),
     ("plan.batch_per_chip", KeyKind::Number(1e-3, 1e9)),
+    ("plan.mode", KeyKind::Word(SERVING_MODES)),
+    ("plan.prefill_workers", DEGREE),
+    ("plan.prefill_tp", DEGREE),
+    ("plan.prefill_dp", DEGREE),
+    ("plan.prefill_ep", DEGREE),
+    ("plan.decode_workers", DEGREE),
+    ("plan.decode_tp", DEGREE),
+    ("plan.decode_dp", DEGREE),
+    ("plan.decode_ep", DEGREE),
 ];
 
 /// The file whose keys a question may set. In a grid such a key reads `set.chip.KEY`, `set.fabric.KEY` or

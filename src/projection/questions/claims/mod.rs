@@ -4,15 +4,17 @@
 //! Nothing is fitted to a claim: the model's inputs are those of `supernode project`.
 //!
 //! - `arithmetic` derives figures from the files of chips and fabrics.
-//! - `projected` asks the projection.
+//! - `projected` asks the projection, `served` for serving; `asked` keeps each answer.
 //! - `utilised` takes a published share of the arithmetic peak in place of the projection.
 //! - `verdict` says which readings fit.
 //! - [`judge`] does all of it.
 
 mod arithmetic;
+mod asked;
 mod judge;
 mod projected;
 mod reading;
+mod served;
 mod utilised;
 mod verdict;
 

@@ -1,50 +1,24 @@
 //! Claims that the projection answers.
 
-use rayon::prelude::*;
-
 use crate::projection::answer::project;
 use crate::projection::caveat::{ProjectionCaveat, add_new};
 use crate::projection::chip::ChipModel;
 use crate::projection::parallel_plan::Phase;
 use crate::projection::questions::catalogue::{Catalogue, Defaults, MEASURED, Question, SweepError};
+use crate::projection::questions::claims::asked;
 use crate::projection::questions::claims::reading::{ClaimReading, Derived};
+use crate::projection::questions::claims::served::{self, OpenServing};
 use crate::projection::questions::claims::utilised;
 use crate::projection::questions::scaling::{GlobalBatch, ScalePoint, scaling};
+use crate::projection::questions::serving_point::is_serving;
 use crate::projection::request::{Infeasible, Request, Workload};
 use crate::projection::result::{Interval, Projection};
 use crate::specs::Point;
 use crate::specs::claim::{Claim, ClaimQuantity, ScalingRule};
 use crate::specs::grid::GridValue;
 
-/// All questions that readings ask, each once.
-#[derive(Default)]
-struct Asked {
-    answered: Vec<(Request, Result<Projection, Infeasible>)>,
-    open: Vec<Request>,
-}
-
-impl Asked {
-    fn add(&mut self, request: Request) {
-        if !self.open.contains(&request) && self.get(&request).is_none() {
-            self.open.push(request);
-        }
-    }
-
-    /// Answers what was added since, on all cores. `done` hears of each.
-    fn answer(&mut self, done: &(dyn Fn(&str) + Sync)) {
-        let open = std::mem::take(&mut self.open);
-        let answers = open.into_par_iter().map(|request| {
-            let answer = project(&request);
-            done(&request.model.name);
-            (request, answer)
-        });
-        self.answered.extend(answers.collect::<Vec<_>>());
-    }
-
-    fn get(&self, request: &Request) -> Option<Result<&Projection, &Infeasible>> {
-        self.answered.iter().find(|(known, _)| known == request).map(|(_, answer)| answer.as_ref())
-    }
-}
+/// Questions about one step, with their answers.
+type Asked = asked::AskedOnce<Request, Result<Projection, Infeasible>>;
 
 /// A reading as questions.
 struct Open {
@@ -69,13 +43,18 @@ impl Open {
     }
 
     fn same_plan(&self) -> bool {
-        self.point.text("baseline_plan") == Some("the supernode's") && !self.is_utilised()
+        has_same_plan(&self.point) && !self.is_utilised()
     }
 
     /// Whether a published utilisation stands for the projection.
     fn is_utilised(&self) -> bool {
         self.point.number("mfu").is_some()
     }
+}
+
+/// Whether the baseline has the plan of the fabric.
+fn has_same_plan(point: &Point) -> bool {
+    point.text("baseline_plan") == Some("the supernode's")
 }
 
 /// The readings of a claim that the projection answers, and the caveats of those answers.
@@ -95,7 +74,19 @@ pub(super) fn readings(
         let question = question.map(|question| on_baseline(&point, with_chip(&point, question, measured)));
         Open { point: with_chip_name(point, measured), question }
     };
-    let open: Vec<Open> = claim.readings.points().map(ask).collect();
+    let ask_serving = |point: Point| {
+        let question = catalogue.serving_question(&point, defaults);
+        let question = question.map(|question| match measured {
+            Some(chip) => served::with_chip(question, chip),
+            None => question,
+        });
+        let same_plan = has_same_plan(&point);
+        OpenServing { point: with_chip_name(point, measured), question, same_plan }
+    };
+    let points: Vec<Point> = claim.readings.points().collect();
+    let in_serving: Vec<bool> = points.iter().map(is_serving).collect();
+    let (serving, steps): (Vec<Point>, Vec<Point>) = points.into_iter().partition(is_serving);
+    let open: Vec<Open> = steps.into_iter().map(ask).collect();
     if let Some(rule) = &claim.scaling {
         let readings: Vec<ClaimReading> = open.into_iter().map(|open| scaled(claim, open, rule, done)).collect();
         let mut caveats = vec![ProjectionCaveat::ScalingRule { keeps: rule.keeps, source: rule.source.clone() }];
@@ -113,23 +104,33 @@ pub(super) fn readings(
             }
         }
     }
-    asked.answer(done);
+    let answer = |request: &Request| {
+        let answer = project(request);
+        done(&request.model.name);
+        answer
+    };
+    asked.answer(answer);
     // The baseline at the plan of the supernode is known only now.
     for open in open.iter().filter(|open| open.same_plan()) {
         if let Ok(question) = &open.question {
             same_plan_requests(open, question, &asked).into_iter().flatten().for_each(|part| asked.add(part));
         }
     }
-    asked.answer(done);
-    let mut projections: Vec<&Projection> =
-        asked.answered.iter().filter_map(|(_, answer)| answer.as_ref().ok()).collect();
+    asked.answer(answer);
+    let mut projections: Vec<&Projection> = asked.answers().filter_map(|answer| answer.as_ref().ok()).collect();
     let key = |projection: &Projection| (projection.model.clone(), projection.fabric.clone(), projection.phase.name());
     projections.sort_by_cached_key(|projection| key(projection));
     let mut caveats = Vec::new();
     for projection in projections {
         add_new(&mut caveats, &projection.caveats);
     }
-    Ok((open.into_iter().map(|open| read(claim, open, &asked)).collect(), caveats))
+    let (of_serving, more) = served::readings(claim, serving.into_iter().map(ask_serving).collect(), done);
+    add_new(&mut caveats, &more);
+    // In the order of the grid, which the words of a verdict count on.
+    let (mut of_serving, mut of_steps) =
+        (of_serving.into_iter(), open.into_iter().map(|open| read(claim, open, &asked)));
+    let next = |is_serving: bool| if is_serving { of_serving.next() } else { of_steps.next() };
+    Ok((in_serving.into_iter().filter_map(next).collect(), caveats))
 }
 
 /// The question with the device of a record in place of the chip; a chip that is named for the baseline stays.
@@ -172,7 +173,7 @@ fn with_chip_name(mut point: Point, measured: Option<&ChipModel>) -> Point {
 fn same_plan_requests(open: &Open, question: &Question, asked: &Asked) -> Vec<Option<Request>> {
     let Some(baseline) = &question.baseline else { return Vec::new() };
     let parts = open.parts(&question.request).into_iter().zip(open.parts(baseline));
-    parts.map(|(on, below)| Some(below.with_plan(&asked.get(&on)?.ok()?.plan))).collect()
+    parts.map(|(on, below)| Some(below.with_plan(&asked.get(&on)?.as_ref().ok()?.plan))).collect()
 }
 
 fn read(claim: &Claim, open: Open, asked: &Asked) -> ClaimReading {
@@ -212,7 +213,7 @@ fn values(claim: &Claim, open: &Open, question: &Question, asked: &Asked) -> Res
 fn rate(open: &Open, parts: &[Request], asked: &Asked) -> Result<(Interval, String), String> {
     let projections: Vec<&Projection> = parts
         .iter()
-        .map(|part| asked.get(part).ok_or("not evaluated")?.map_err(|reason| reason.to_string()))
+        .map(|part| asked.get(part).ok_or("not evaluated")?.as_ref().map_err(ToString::to_string))
         .collect::<Result<_, String>>()?;
     let text = |projection: &Projection| {
         let plan = &projection.plan;

@@ -200,7 +200,7 @@ fn point_words(claim: &Claim, point: &Point) -> String {
     let axes = claim.readings.parts().iter().find(holds);
     let varies = |key: &str| match axes.and_then(|axes| axes.iter().find(|axis| axis.key == key)) {
         Some(axis) => axis.values.len() > 1 || (names_its_part(&axis.key) && !shared(claim, axis)),
-        None => matches!(key, "model" | "phase" | "fabric" | "type" | "serving" | "baseline_plan"),
+        None => matches!(key, "model" | "phase" | "fabric" | "type" | "serving" | "plan.mode" | "baseline_plan"),
     };
     let words = point.0.iter().filter(|(key, _)| varies(key));
     let words: Vec<String> = words.map(|(key, value)| phrase(key, &value_words(key, value))).collect();
@@ -210,7 +210,7 @@ fn point_words(claim: &Claim, point: &Point) -> String {
 /// A key with its values, as said.
 fn phrase(key: &str, values: &str) -> String {
     match key {
-        "model" | "phase" => values.to_owned(),
+        "model" | "phase" | "plan.mode" => values.to_owned(),
         "serving" => values.replace("decode_only", "decode alone").replace("with_prefill", "prefill on the same chips"),
         "baseline_plan" => format!("the baseline at {values} plan")
             .replace("at split over two nodes plan", "with tensor parallelism over two nodes"),
