@@ -23,6 +23,12 @@ pub(super) struct Grid {
     largest: f64,
 }
 
+/// A value as tables keep it: seven digits are more than a measurement has.
+#[expect(clippy::cast_possible_truncation, reason = "digits are cut on purpose")]
+pub(super) fn single(value: f64) -> f32 {
+    value as f32
+}
+
 /// Sizes are the same whose logarithms differ by less.
 const SAME: f64 = 1e-9;
 
@@ -186,7 +192,7 @@ mod tests {
         let mut points = Vec::new();
         for x in [0.0, 1.0, 4.0] {
             for y in [0.0, 2.0] {
-                points.push(([x, y, 0.0], (x + 10.0 * y) as f32));
+                points.push(([x, y, 0.0], single(x + 10.0 * y)));
             }
         }
         Grid::new(&points)

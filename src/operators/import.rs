@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use crate::files::replace_with;
 use crate::operators::family::{OperatorFamily, meaning};
 use crate::operators::file::{TableFacts, write};
+use crate::operators::grid::single;
 use crate::operators::tables::{MeasuredOperator, MeasuredTable};
 use crate::printable::printable;
 
@@ -226,7 +227,7 @@ impl Columns<'_> {
                 types: place_of(&mut table.types, types)?,
                 sizes: row_sizes(&sizes, place)
                     .ok_or_else(|| format!("row {}: a size that is negative or huge", place + 1))?,
-                time_s: time_s as f32,
+                time_s: single(time_s),
             };
             table.rows.push(row);
         }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::operators::family::{OperatorFamily, TypeMeaning, meaning};
-use crate::operators::grid::{Coverage, Grid};
+use crate::operators::grid::{Coverage, Grid, single};
 use crate::operators::shape::{OperatorShape, RankPeaks, Visits};
 use crate::statistics::nearest_rank;
 
@@ -245,7 +245,7 @@ fn points(table: &MeasuredTable, place: usize, typed: &Typed, peaks: &RankPeaks)
         let shape = OperatorShape { family: typed.family, sizes: row.sizes.map(f64::from) };
         let (fixed, at) = shape.coordinates();
         let utilisation = shape.roof(meaning, peaks, Visits::InTurn).time_s / f64::from(row.time_s);
-        points.entry(fixed.map(key)).or_default().push((at, utilisation.ln() as f32));
+        points.entry(fixed.map(key)).or_default().push((at, single(utilisation.ln())));
     }
     points
 }
