@@ -32,6 +32,8 @@ fn larger_micro_batches_wait_less_for_the_host_and_shared_weights_need_less_memo
     let mut asked = Request::new(Model::load("qwen3-30b-a3b").unwrap(), chip, fabric, 8, Phase::Training);
     asked.framework = Some(TrainingFramework::load("megatron").unwrap());
     asked.pins = Pins { tp: Some(1), pp: Some(1), ep: Some(8), ..Pins::default() };
+    // Casts make three launches of each.
+    asked.number_type = Some(NumberType::Fp8);
     let at = |sequences: f64| {
         let workload = Workload { microbatch_sequences: sequences, ..asked.workload.clone() };
         project(&Request { workload, ..asked.clone() }).unwrap()
