@@ -226,10 +226,11 @@ impl QuestionArgs {
     ) -> Result<Request, Error> {
         let expert_load = self.expert_load.of(&model)?;
         let is_dense = model.moe.is_none();
-        let mut request = Subject { model, chip, fabric, expert_load }.request(phase, &self.point(), self.chips);
+        let framework = self.training_framework(phase)?;
+        let subject = Subject { model, chip, fabric, expert_load, framework };
+        let mut request = subject.request(phase, &self.point(), self.chips);
         request.workload.overlap = !self.no_overlap;
         request.workload.sharded_weights = self.shard_weights;
-        request.framework = self.training_framework(phase)?;
         // A dense model in a table of several has no experts to share.
         if self.model.is_none() && is_dense {
             (request.pins.ep, request.pins.moe_tp, request.pins.moe_exchange) = (None, None, None);
@@ -251,15 +252,13 @@ impl QuestionArgs {
     /// # Errors
     /// [`Error::Input`] for an unknown one, and beside a phase that is no training.
     fn training_framework(&self, phase: Phase) -> Result<Option<TrainingFramework>, Error> {
-        if !self.trains() {
-            return Ok(None);
+        let framework = TrainingFramework::chosen(Some(&self.framework))?;
+        match &framework {
+            Some(TrainingFramework { name, .. }) if self.phase.is_some() && phase != Phase::Training => {
+                Err(Error::Input(format!("--framework {name} trains: give --phase training, or leave it out")))
+            }
+            _ => Ok(framework),
         }
-        let framework = TrainingFramework::load(&self.framework)?;
-        if self.phase.is_some() && phase != Phase::Training {
-            let name = framework.name;
-            return Err(Error::Input(format!("--framework {name} trains: give --phase training, or leave it out")));
-        }
-        Ok(Some(framework).filter(|_| phase == Phase::Training))
     }
 
     /// Lengths of the requests that are served.

@@ -130,6 +130,13 @@ fn caveats(
     if outcome.recompute != Recompute::None {
         list.push(ProjectionCaveat::Recomputed(outcome.recompute));
     }
+    if request.phase == Phase::Training {
+        match &request.framework {
+            Some(framework) => list.push(ProjectionCaveat::Framework(framework.title.clone())),
+            None if request.model.moe.is_some() => list.push(ProjectionCaveat::NoFramework),
+            None => {}
+        }
+    }
     list.extend(of_model(&request.model, request.phase));
     let extrapolated = operators::extrapolated(operators);
     if !extrapolated.is_empty() {

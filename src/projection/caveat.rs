@@ -62,6 +62,10 @@ pub enum ProjectionCaveat {
     ExpertLoad(ExpertLoad),
     /// Which activations the backward pass computes again.
     Recomputed(Recompute),
+    /// A mixture is trained by no framework.
+    NoFramework,
+    /// The framework that trains.
+    Framework(String),
     /// Ops whose shapes lie outside the record.
     Extrapolated(Vec<&'static str>),
     /// Tokens are speculated.
@@ -167,6 +171,12 @@ impl fmt::Display for ProjectionCaveat {
             Self::Recomputed(recompute) => {
                 let what = if *recompute == Recompute::Full { "layers" } else { "norms and activations" };
                 write!(f, "{what} are computed again in the backward pass, to fit in memory")
+            }
+            Self::NoFramework => f.write_str(
+                "training takes what kernels and wires take: mixtures take Megatron-Core up to four times as long (--framework)",
+            ),
+            Self::Framework(title) => {
+                write!(f, "{title}: its figures were fitted on NVIDIA's published runs (supernode validate training)")
             }
             Self::Extrapolated(ops) => write!(
                 f,

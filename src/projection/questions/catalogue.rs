@@ -9,7 +9,7 @@ use crate::projection::questions::serving_point;
 use crate::projection::request::{Pins, PipelineSchedule, Request, Workload};
 use crate::projection::serving::ServingRequest;
 use crate::specs::grid::{Grid, GridAxis, GridValue, Point, SettingTarget};
-use crate::specs::{Chip, Fabric, Model, NumberType, Settings, SpecError};
+use crate::specs::{Chip, Fabric, Model, NumberType, Settings, SpecError, TrainingFramework};
 
 /// The chip of a record, where a point names it.
 pub const MEASURED: &str = "measured";
@@ -21,6 +21,7 @@ pub struct Catalogue {
     chips: BTreeMap<String, ChipModel>,
     fabrics: BTreeMap<String, Fabric>,
     expert_loads: BTreeMap<String, ExpertLoad>,
+    frameworks: BTreeMap<String, TrainingFramework>,
 }
 
 /// Values of keys that a point leaves out.
@@ -86,13 +87,15 @@ pub struct Subject {
     pub fabric: Fabric,
     /// How tokens spread over the model's experts.
     pub expert_load: ExpertLoad,
+    /// What trains it; other phases do not read it.
+    pub framework: Option<TrainingFramework>,
 }
 
 impl Subject {
     /// The question that a point asks about it: lengths, limits and plan are the point's, defaults where it has none.
     /// Names in the point play no part. `chips` is the number where the point has none.
     pub fn request(self, phase: Phase, point: &Point, chips: u32) -> Request {
-        let Self { model, chip, fabric, expert_load } = self;
+        let Self { model, chip, fabric, expert_load, framework } = self;
         Request {
             model,
             chip,
@@ -102,7 +105,7 @@ impl Subject {
             number_type: point.text("type").and_then(NumberType::named),
             workload: workload(point, Workload { expert_load, ..Workload::default() }),
             pins: pins(point),
-            framework: None,
+            framework: framework.filter(|_| phase == Phase::Training),
         }
     }
 }
@@ -199,6 +202,15 @@ impl Catalogue {
             for name in &chips {
                 all.chips.insert((*name).to_owned(), part.chip(name, measured)?);
             }
+            for name in part.names("framework", None) {
+                let Some(framework) = TrainingFramework::chosen(Some(name)).map_err(part.fail("framework"))? else {
+                    continue;
+                };
+                if part.names("phase", None).iter().any(|phase| *phase != Phase::Training.name()) {
+                    return Err(part.keys(format!("`framework` {name} trains: give `phase = \"training\"` alone")));
+                }
+                all.frameworks.insert(name.to_owned(), framework);
+            }
             for name in part.names("baseline_chip", None) {
                 let chip = Chip::load(name).map_err(part.fail("baseline_chip"))?;
                 all.chips.insert(name.to_owned(), ChipModel::from_spec(&chip));
@@ -261,7 +273,9 @@ impl Catalogue {
         let fabric =
             self.fabric(point.text("fabric").unwrap_or(defaults.fabric), &point.settings(SettingTarget::Fabric))?;
         let expert_load = self.expert_loads.get(name).cloned().unwrap_or(Workload::default().expert_load);
-        let request = Subject { model: model.clone(), chip, fabric, expert_load }.request(phase, point, defaults.chips);
+        let framework = point.text("framework").and_then(|name| self.frameworks.get(name).cloned());
+        let subject = Subject { model: model.clone(), chip, fabric, expert_load, framework };
+        let request = subject.request(phase, point, defaults.chips);
         let baseline = match point.text("baseline") {
             Some(name) => {
                 let fabric = self.fabric(name, &point.settings(SettingTarget::Baseline))?;

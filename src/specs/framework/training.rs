@@ -49,6 +49,14 @@ impl TrainingFramework {
         Self::parse(&file, &text)
     }
 
+    /// The framework of this name or path; `none`, and no name, are no framework.
+    ///
+    /// # Errors
+    /// [`SpecError`], one line.
+    pub fn chosen(name_or_path: Option<&str>) -> Result<Option<Self>, SpecError> {
+        name_or_path.filter(|name| *name != "none").map(Self::load).transpose()
+    }
+
     /// A framework from TOML; `file` is named in errors.
     ///
     /// # Errors

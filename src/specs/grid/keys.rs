@@ -41,6 +41,7 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("baseline", KeyKind::Text),
     ("chips", KeyKind::Count(1, 1_000_000)),
     ("type", KeyKind::Word(TYPES)),
+    ("framework", KeyKind::Text),
     ("workload.prompt_len", TOKENS),
     ("workload.kv_len", TOKENS),
     ("workload.output_len", KeyKind::Number(0.0, 1e12)),

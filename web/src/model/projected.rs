@@ -6,7 +6,7 @@ use supernode_bench::projection::catalogue::{MEASURED, Subject};
 use supernode_bench::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
 use supernode_bench::projection::{ChipModel, ExpertLoad, Infeasible, Phase, Request, estimate, surface};
 use supernode_bench::report::{Fragment, ProjectedJson, ProjectedRow, ProjectedWords, projected_fragment};
-use supernode_bench::specs::{Chip, Fabric, Model, Point};
+use supernode_bench::specs::{Chip, Fabric, Model, Point, TrainingFramework};
 
 use super::offer::parse_model;
 
@@ -138,7 +138,8 @@ fn read(text: &str) -> Result<(Request, Fabric), String> {
             .map_err(|reason| format!("expert load {text}: {reason}"))?
             .ok_or_else(|| format!("expert load {text}: give `replicated`, `uniform` or `power:ALPHA`"))?,
     };
-    let subject = Subject { model, chip, fabric, expert_load };
+    let framework = TrainingFramework::chosen(point.text("framework")).map_err(|error| error.to_string())?;
+    let subject = Subject { model, chip, fabric, expert_load, framework };
     Ok((subject.request(phase, &point, DEFAULT_CHIPS), baseline))
 }
 

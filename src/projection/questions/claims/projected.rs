@@ -153,8 +153,10 @@ fn on_baseline(point: &Point, mut question: Question) -> Question {
             below.workload.overlap = false;
         }
         if point.text("baseline_plan") == Some("split over two nodes") {
-            let node = below.fabric.tiers.first().map_or(1, |node| node.chips) as f64 * below.chip.dies.value;
-            below.pins.tp = u32::try_from((2.0 * node) as u64).ok();
+            // Whole dies: a chip's file has one or two.
+            let dies = if below.chip.dies.value > 1.0 { 2 } else { 1 };
+            let node = below.fabric.tiers.first().map_or(1, |node| node.chips);
+            below.pins.tp = u32::try_from(2 * dies * node).ok();
         }
     }
     question
