@@ -219,7 +219,7 @@ fn measured_operators(criterion: &mut Criterion) {
     let held = ParallelPlan { batch_per_chip: 32.0, ..*plan };
     group.bench_function("one plan", |bench| bench.iter(|| phases::evaluate(black_box(&on), &held, &machine)));
     let machines = ServingMachines::new(&on).unwrap();
-    let engine = Engine { request: &on, plan, machines: &machines, chunk: 8192.0 };
+    let engine = Engine { request: &on, plan, experts: None, machines: &machines, chunk: 8192.0 };
     let lengths = Lengths { prompt: 4000.0, output: 512.0, cached: 0.0, spread: 0.0 };
     let clients = ServingLoad::Concurrency(16.0 * engine.count());
     group.bench_function("one serving plan", |bench| bench.iter(|| aggregated(black_box(&engine), clients, &lengths)));
