@@ -67,8 +67,8 @@ fn bad_input_is_one_line_with_exit_code_2() {
         (&["x.json", "--chip", "h100"], "exclude each other"),
         (&["--phase", "training", "--framework", "vllm"], "`phase` is serving; training takes megatron"),
         (&["--phase", "training", "--framework", "deepspeed"], "no framework is called `deepspeed`"),
-        (&["--phase", "decode", "--framework", "megatron"], "--framework megatron trains: give --phase training"),
-        (&["--phase", "serving", "--framework", "megatron"], "--framework names what trains"),
+        (&["--phase", "decode", "--framework", "megatron"], "serving takes vllm, sglang, trtllm"),
+        (&["--phase", "serving", "--framework", "megatron"], "serving takes vllm, sglang, trtllm"),
     ];
     for (arguments, expected) in cases {
         let error = project(arguments).assert().code(2).stdout("").get_output().stderr.clone();

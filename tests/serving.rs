@@ -15,7 +15,7 @@ use supernode_bench::projection::serving::{
     Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins, answer, front, watched,
 };
 use supernode_bench::projection::{ChipModel, ParallelPlan, Phase, Pins, Request};
-use supernode_bench::specs::{Chip, Fabric, Model};
+use supernode_bench::specs::{Chip, Fabric, Framework, Model};
 
 /// Model, chip, fabric, chips, tp, ep.
 type Setting = (&'static str, &'static str, &'static str, u32, u32, u32);
@@ -227,6 +227,19 @@ fn a_front_has_no_point_that_another_beats_and_holds_both_modes() {
         assert!(found.iter().all(|point| point.deployment.chips() <= 16.0));
         assert_eq!(pareto(found.clone()), found);
     }
+}
+
+#[test]
+fn a_framework_is_never_faster_per_token_and_delays_the_first() {
+    let lengths = Lengths { prompt: 100.0, ..LENGTHS[0] };
+    let mut request = asked(SETTINGS[0], Some(ServingLoad::Concurrency(8.0)), lengths);
+    let alone = answer(&request).unwrap();
+    let framework = Framework::load("sglang").unwrap();
+    request.on.chip.set_serving_framework(&framework);
+    let with = answer(&request).unwrap();
+    let added_s = framework.step_s.value - Chip::load("h200").unwrap().overhead.step_s.value;
+    assert!(added_s > 0.0 && with.tpot_s.mean >= alone.tpot_s.mean + added_s, "{:?}", with.tpot_s);
+    assert!(with.ttft_s.mean > alone.ttft_s.mean + framework.request_s.value);
 }
 
 #[test]

@@ -67,7 +67,10 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let chip = question.chip_model()?;
     let (fabric, baseline) = question.fabrics()?;
     let named = args.baseline_chip.as_deref().map(Chip::load).transpose()?;
-    let baseline_chip = named.map_or_else(|| chip.clone(), |named| ChipModel::from_spec(&named));
+    let mut baseline_chip = named.as_ref().map_or_else(|| chip.clone(), ChipModel::from_spec);
+    if named.is_some() {
+        question.serve_on(&mut baseline_chip)?;
+    }
     let model = Model::load(question.model.as_deref().unwrap_or(DEFAULT_MODEL))?;
     let phases = question.step_phases();
     let mut explanations = Vec::new();
@@ -103,6 +106,7 @@ fn serve(args: &Args) -> Result<(), Error> {
     let mut baseline = ServingRequest { on: asked.on.on(question.fabrics()?.1), ..asked.clone() };
     if let Some(name) = &args.baseline_chip {
         baseline.on.chip = ChipModel::from_spec(&Chip::load(name)?);
+        question.serve_on(&mut baseline.on.chip)?;
     }
     if let Some(mode) = args.baseline_mode {
         baseline.mode = mode.searched();

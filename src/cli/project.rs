@@ -106,15 +106,11 @@ fn serve(args: &Args) -> Result<(), Error> {
         (args.flows, "--flows"),
         (!args.fault.is_empty(), "--fault"),
         (args.question.batch_per_chip.is_some(), "--batch-per-chip"),
-        (args.question.trains(), "--framework"),
     ];
     match steps.into_iter().find(|(given, _)| *given) {
         Some((_, "--batch-per-chip")) => Err(Error::Input(
             "the batch follows from the load: give --concurrency instead of --batch-per-chip".to_owned(),
         )),
-        Some((_, "--framework")) => {
-            Err(Error::Input("--framework names what trains: give --phase training, or leave it out".to_owned()))
-        }
         Some((_, flag)) => {
             Err(Error::Input(format!("{flag} is a question about one step: give --phase prefill or decode")))
         }

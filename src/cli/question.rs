@@ -14,7 +14,7 @@ use crate::projection::serving::Lengths;
 use crate::projection::{ChipModel, ExpertExchange, Phase, PipelineSchedule, Request};
 use crate::record::{self, Record};
 use crate::specs::grid::{EXCHANGES, GridValue, PIPELINES};
-use crate::specs::{Chip, Fabric, Model, NumberType, Point, TrainingFramework};
+use crate::specs::{Chip, Fabric, Framework, Model, NumberType, Point, TrainingFramework};
 
 /// What is done with the model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -167,10 +167,11 @@ pub(super) struct QuestionArgs {
     /// Training: stages of the pipeline that each chip holds in the interleaved schedule [default: up to 4]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     virtual_stages: Option<u32>,
-    /// Training: what a framework adds: megatron, megatron-hybridep, the path of a TOML file, or none
+    /// What a framework adds: vllm, sglang or trtllm in serving, prefill and decode; megatron or megatron-hybridep in training; the
+    /// path of a TOML file, or none
     ///
-    /// Its host issues the ops of a layer and waits for the counts of tokens, copies of tokens are laid out for experts,
-    /// and operands are cast to 8 bits.
+    /// One that serves has a fixed time per step, per op of prompts and per request. The host of one that trains issues
+    /// the ops of a layer and waits for the counts of tokens, copies of tokens are laid out for experts, and operands are cast to 8 bits.
     #[arg(long, value_name = "NAME|FILE", default_value = "none")]
     framework: String,
     /// Tokens of a prefill chunk [default: whole prompts]
@@ -226,7 +227,7 @@ impl QuestionArgs {
     ) -> Result<Request, Error> {
         let expert_load = self.expert_load.of(&model)?;
         let is_dense = model.moe.is_none();
-        let framework = self.training_framework(phase)?;
+        let framework = self.training_framework()?;
         let subject = Subject { model, chip, fabric, expert_load, framework };
         let mut request = subject.request(phase, &self.point(), self.chips);
         request.workload.overlap = !self.no_overlap;
@@ -242,23 +243,28 @@ impl QuestionArgs {
         Ok(request)
     }
 
-    /// Whether a framework that trains is named.
-    pub(super) fn trains(&self) -> bool {
-        self.framework != "none"
-    }
-
-    /// What trains. A table of all phases has it in training.
+    /// What trains; `None` where the one phase that is asked for is another. A table of all phases has it in training.
     ///
     /// # Errors
-    /// [`Error::Input`] for an unknown one, and beside a phase that is no training.
-    fn training_framework(&self, phase: Phase) -> Result<Option<TrainingFramework>, Error> {
-        let framework = TrainingFramework::chosen(Some(&self.framework))?;
-        match &framework {
-            Some(TrainingFramework { name, .. }) if self.phase.is_some() && phase != Phase::Training => {
-                Err(Error::Input(format!("--framework {name} trains: give --phase training, or leave it out")))
-            }
-            _ => Ok(framework),
+    /// [`Error::Input`] for an unknown one, and for one that serves.
+    fn training_framework(&self) -> Result<Option<TrainingFramework>, Error> {
+        if self.serves() { Ok(None) } else { Ok(TrainingFramework::chosen(Some(&self.framework))?) }
+    }
+
+    /// Whether the phase that is asked for is part of serving.
+    const fn serves(&self) -> bool {
+        matches!(self.phase, Some(PhaseFlag::Serving | PhaseFlag::Prefill | PhaseFlag::Decode))
+    }
+
+    /// Gives a chip what serves on it.
+    ///
+    /// # Errors
+    /// [`Error::Input`] for an unknown one, and for one that trains.
+    pub(super) fn serve_on(&self, chip: &mut ChipModel) -> Result<(), Error> {
+        if self.serves() && self.framework != "none" {
+            chip.set_serving_framework(&Framework::load(&self.framework)?);
         }
+        Ok(())
     }
 
     /// Lengths of the requests that are served.
@@ -366,6 +372,7 @@ impl QuestionArgs {
             return Err(Error::Input("a record and --operators exclude each other: leave one of them out".to_owned()));
         }
         self.operators.apply(&mut chip, name)?;
+        self.serve_on(&mut chip)?;
         Ok(chip)
     }
 }

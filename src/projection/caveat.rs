@@ -30,6 +30,11 @@ pub enum ProjectionCaveat {
         /// Half-width of the 90 % band of interpolated times, as a share.
         spread: f64,
     },
+    /// A framework's fixed times are part of the answer.
+    ServedWith {
+        /// What it is.
+        framework: String,
+    },
     /// Measured operators of one chip tell the shares of another one's roofs.
     OperatorsOfOther {
         /// Their system.
@@ -142,6 +147,9 @@ impl fmt::Display for ProjectionCaveat {
                 "times of ops are those of measured operators ({source}) where these cover a shape, within {:.0} % between shapes",
                 spread * 100.0
             ),
+            Self::ServedWith { framework } => {
+                write!(f, "with fixed times of {framework}, fitted on measured deployments")
+            }
             Self::OperatorsOfOther { system, chip } => {
                 write!(f, "no operator was measured on {chip}: the shares of the roofs are those that {system} reaches")
             }

@@ -11,7 +11,7 @@ use crate::operators::{OperatorTables, RankPeaks};
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::costs::Costs;
 use crate::projection::parallel_plan::Phase;
-use crate::specs::{Chip, NumberType, Scenario, Sourced};
+use crate::specs::{Chip, Framework, FrameworkTimes, NumberType, Scenario, Sourced};
 
 /// A chip: peaks, memory, links, fixed costs, and the shares of its peaks that kernels reach. Its JSON holds all of it, so that
 /// a page can ask about a measured chip without reading the record again.
@@ -51,6 +51,9 @@ pub struct ChipModel {
     /// Measured operators of others, where they were given.
     #[serde(skip)]
     pub operators: Option<Arc<OperatorTables>>,
+    /// What a framework adds to steps and requests in serving, where one is named.
+    #[serde(skip)]
+    pub serving_framework: Option<FrameworkTimes>,
     /// Factor on the time of measured kernels: 1 with the band of noise and interpolation.
     pub cost_factor: Sourced,
     /// Share of the roofs that kernels reach.
@@ -123,6 +126,7 @@ impl ChipModel {
             splits_cores: chip.splits_cores,
             costs: None,
             operators: None,
+            serving_framework: None,
             cost_factor: Sourced::assumed(1.0, 1.0, 1.0, "no measured kernels"),
             efficiency: ByClass {
                 attention: ClassEfficiency {
@@ -163,6 +167,19 @@ impl ChipModel {
             self.caveats.push(ProjectionCaveat::OperatorsOfOther { system, chip });
         }
         self.operators = Some(tables);
+    }
+
+    /// Takes the fixed times of a framework that serves. Measured operators come first: beside them it adds other times.
+    pub fn set_serving_framework(&mut self, framework: &Framework) {
+        let times = framework.times(self.operators.is_some());
+        self.step = times.step_s.clone();
+        self.caveats.push(ProjectionCaveat::ServedWith { framework: framework.title.clone() });
+        self.serving_framework = Some(times);
+    }
+
+    /// Seconds of a request before its first token that no chip works on.
+    pub fn request_s(&self) -> f64 {
+        self.serving_framework.as_ref().map_or(0.0, |times| times.request_s.value)
     }
 
     /// Sets the memory size, in bytes, that the user gave.

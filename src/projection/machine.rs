@@ -56,6 +56,8 @@ pub struct Machine {
     pub streaming: BytesPerSecond,
     /// Cost of a kernel besides its work.
     pub launch: Seconds,
+    /// The same of a measured operator, whose time has the device's part of it.
+    pub tabled_launch: Seconds,
     /// Cost of a step besides everything else.
     pub step: Seconds,
     /// Cores that communication holds.
@@ -118,10 +120,13 @@ impl Machine {
         let product_peak = peak / dies / framework.map_or(1.0, |costs| costs.product_factor);
         let attention_peak = peak_of(chip.attention_type(number_type))? * clock / dies;
         let bandwidth = scenario.rate(&chip.bandwidth) / dies;
+        let prompts = chip.serving_framework.as_ref().filter(|_| request.phase == Phase::Prefill);
+        let slower = prompts.map_or(1.0, |times| scenario.time(&times.prompt_factor));
         let roofs = |peak: f64, share: &ClassEfficiency<Sourced>| Roofs {
-            compute: FlopPerSecond::new(peak * scenario.rate(&share.compute)),
-            memory: BytesPerSecond::new(bandwidth * scenario.rate(&share.memory)),
+            compute: FlopPerSecond::new(peak * scenario.rate(&share.compute) / slower),
+            memory: BytesPerSecond::new(bandwidth * scenario.rate(&share.memory) / slower),
         };
+        let host = prompts.map(|times| Seconds::new(scenario.time(&times.prompt_op_s)));
         let classes = &chip.efficiency;
         let vector = roofs(attention_peak, &classes.vector);
         Ok(Self {
@@ -137,7 +142,8 @@ impl Machine {
                 vector,
             },
             streaming: BytesPerSecond::new(bandwidth * scenario.rate(&classes.dense.memory)),
-            launch: Seconds::new(scenario.time(&chip.launch)),
+            launch: host.unwrap_or_else(|| Seconds::new(scenario.time(&chip.launch))),
+            tabled_launch: host.unwrap_or(Seconds::ZERO),
             step: Seconds::new(scenario.time(&chip.step)),
             held_cores: HeldCores {
                 many_tokens: scenario.time(&chip.communication_cores).min(0.9),
@@ -155,7 +161,7 @@ impl Machine {
             operators: chip.operators.clone(),
             node_ranks: node_ranks(request, dies),
             rank_peaks: chip.rank_peaks(scenario),
-            cost_factor: scenario.time(&chip.cost_factor),
+            cost_factor: scenario.time(&chip.cost_factor) * slower,
             skew: request.workload.skew,
             wire_factors: WireFactors { dispatch: 1.0, combine: 1.0 },
             framework,
@@ -166,10 +172,11 @@ impl Machine {
     pub fn op(&self, op: &Op) -> OpTime {
         if let Some(found) = self.tabled(op) {
             let time = Seconds::new(found.time_s * self.cost_factor);
+            let launch = self.tabled_launch;
             return if found.by_arithmetic {
-                OpTime { compute: time, ..OpTime::default() }
+                OpTime { compute: time, launch, ..OpTime::default() }
             } else {
-                OpTime { memory: time, ..OpTime::default() }
+                OpTime { memory: time, launch, ..OpTime::default() }
             };
         }
         if let (Some(costs), Some(shape)) = (&self.costs, &op.kernel)

@@ -64,6 +64,7 @@ impl ChipModel {
             ),
             costs: Some(Arc::new(costs)),
             operators: None,
+            serving_framework: None,
             efficiency,
             caveats,
         })

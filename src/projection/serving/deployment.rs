@@ -109,6 +109,12 @@ impl ServingPoint {
         }
     }
 
+    /// The same with so many seconds more before the first token, in which no chip works on the request.
+    #[must_use]
+    pub fn later(self, seconds: f64) -> Self {
+        Self { ttft_s: self.ttft_s + seconds, ..self }
+    }
+
     /// The point of a deployment with these averages. Its concurrency follows from them (Little's law).
     pub fn new(deployment: Deployment, lengths: &Lengths, mean: MeanTimes) -> Self {
         let MeanTimes { request_rate, ttft_s, tpot_s } = mean;
@@ -133,7 +139,7 @@ pub fn aggregated(engine: &Engine<'_>, load: ServingLoad, lengths: &Lengths) -> 
         ttft_s: state.ttft_s,
         tpot_s: per_token(engine.request, lengths, state.step_s),
     };
-    Some(ServingPoint::new(Deployment::Aggregated { plan }, lengths, mean))
+    Some(ServingPoint::new(Deployment::Aggregated { plan }, lengths, mean).later(engine.request.chip.request_s()))
 }
 
 /// Time per output token of a sequence whose steps take `step_s`. The last step of speculation may have tokens too many.

@@ -190,7 +190,7 @@ impl Pair<'_> {
             }
         };
         let mean = MeanTimes { request_rate: rate, ttft_s, tpot_s: per_token(engine.request, lengths, step_s) };
-        Some(ServingPoint::new(deployment, lengths, mean))
+        Some(ServingPoint::new(deployment, lengths, mean).later(engine.request.chip.request_s()))
     }
 
     /// Requests per second of clients that ask again as soon as they are answered, their time to the first token, and

@@ -39,13 +39,15 @@ pub fn simulated(
     point: &ServingPoint,
     watch: &mut impl SimulationWatch,
 ) -> Simulated {
-    match &point.deployment {
+    let mut simulated = match &point.deployment {
         Deployment::Aggregated { plan } => aggregated(asked, &scope.engine(plan), point, watch),
         Deployment::Disaggregated { prefill_workers, prefill, decode_workers, .. }
         | Deployment::AttentionFfn { prefill_workers, prefill, decode_workers, .. } => {
             with_workers(asked, scope, point, (*prefill_workers, prefill), *decode_workers, watch)
         }
-    }
+    };
+    simulated.seen.ttft_s.iter_mut().for_each(|ttft_s| *ttft_s += asked.on.chip.request_s());
+    simulated
 }
 
 fn aggregated(

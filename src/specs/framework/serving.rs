@@ -83,6 +83,20 @@ impl Framework {
         Ok(framework)
     }
 
+    /// What it adds to shares of the roofs, or to measured operators.
+    pub fn times(&self, with_operators: bool) -> FrameworkTimes {
+        if with_operators {
+            return self.with_operators.clone();
+        }
+        FrameworkTimes {
+            step_s: self.step_s.clone(),
+            prompt_op_s: self.prompt_op_s.clone(),
+            prompt_factor: self.prompt_factor.clone(),
+            request_s: self.request_s.clone(),
+            first_wave: self.first_wave.clone(),
+        }
+    }
+
     fn values(&self) -> [(&'static str, &Sourced); 10] {
         let with = &self.with_operators;
         [
