@@ -55,13 +55,13 @@ impl FrameworkCosts {
     }
 
     /// Traffic of what an expert takes in, computes and gives out of each copy, all passes of a step together: layouts for
-    /// the wire and for the experts, activations and their gradients, sums.
-    pub fn routing(&self, scope: &Scope<'_>) -> Bytes {
+    /// the wire and for the experts, activations and their gradients, sums. `load` is that of the hottest rank over the mean.
+    pub fn routing(&self, scope: &Scope<'_>, load: f64) -> Bytes {
         let (Ffn::Experts, Some(moe)) = (scope.layer.ffn, &scope.model.moe) else { return Bytes::ZERO };
         let inner = moe.intermediate as f64 / f64::from(scope.plan.moe_tp);
         // In and out; gate, up and their product.
         let of_copy = 2.0 * scope.model.expert_width(moe) + 3.0 * inner;
-        let elements = scope.routed_tokens() * copies(moe, scope.plan) * of_copy;
+        let elements = scope.routed_tokens() * copies(moe, scope.plan) * load * of_copy;
         Bytes::new(self.routing_passes * elements * scope.widths.activation)
     }
 

@@ -138,7 +138,7 @@ fn add_framework(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>, time
     let Some(costs) = &rank.machine.framework else { return };
     let work = layer_work(rank, layer, setting);
     let (scope, streams) = (rank.scope(layer), setting.streams as f64);
-    times[Term::Gating] += streams * (costs.routing(&scope) / rank.machine.roofs.vector.memory).get();
+    times[Term::Gating] += streams * (costs.routing(&scope, work.load) / rank.machine.roofs.vector.memory).get();
     let host = streams * costs.host(&work.ops, &scope, setting.repeats.matmul).get();
     times[Term::Launch] += (host - times.total()).max(0.0) + streams * costs.waits(&scope).get();
 }
@@ -185,6 +185,8 @@ pub struct LayerWork {
     pub ops: LayerOps,
     /// Collectives.
     pub wire: Wire,
+    /// Copies of tokens on the hottest rank over the mean; 1 without experts.
+    pub load: f64,
 }
 
 /// The work of a layer.
@@ -195,11 +197,11 @@ fn layer_work(rank: &Rank<'_>, layer: &Layer, setting: &PassSetting<'_>) -> Laye
         (Ffn::Experts, Some(moe)) => experts_work(rank, &scope, moe, setting, attention),
         (Ffn::Dense(width), _) => {
             let ops = LayerOps { attention, ffn: ops::dense_ffn(&scope, width), ..LayerOps::default() };
-            LayerWork { ops, wire: Wire::of_dense(&scope, rank.machine) }
+            LayerWork { ops, wire: Wire::of_dense(&scope, rank.machine), load: 1.0 }
         }
         _ => {
             let ops = LayerOps { attention, ..LayerOps::default() };
-            LayerWork { ops, wire: Wire::of_mixer(&scope, rank.machine) }
+            LayerWork { ops, wire: Wire::of_mixer(&scope, rank.machine), load: 1.0 }
         }
     }
 }
@@ -227,7 +229,7 @@ fn experts_work(
     if own_ops && !wire.copies.is_positive() {
         layer.pack.push(ops::pack(scope, moe));
     }
-    LayerWork { ops: layer, wire }
+    LayerWork { ops: layer, wire, load }
 }
 
 /// The fastest way to run a layer, and its program. Two micro-batches may share the cores in each way of

@@ -5,8 +5,11 @@ use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::load::{ApartPins, ServiceLimits, ServingLoad, ServingMode, WorkerPins};
 use crate::projection::serving::question::ServingRequest;
 
-/// The question with the deployment of a point alone, under its load and whatever its times. A load that was searched
-/// becomes its clients: a rate would stay the same whatever the chip and the fabric.
+/// The question with the deployment of a point alone, under its load and whatever its times.
+///
+/// A load that was searched becomes its clients: a rate would stay the same whatever the chip and the fabric. Clients come
+/// evenly, so that they wait less than the independent requests of a disaggregated point. Hold such an answer against
+/// another one of this kind.
 #[must_use]
 pub fn pinned(asked: &ServingRequest, point: &ServingPoint) -> ServingRequest {
     let mut pinned = ServingRequest {
@@ -93,9 +96,12 @@ mod tests {
                 plan
             };
             assert_eq!(plan(&again), plan(&point));
-            assert!((again.tpot_s / point.tpot_s - 1.0).abs() < 0.02, "{again:?} {point:?}");
             let (rate, before) = (again.tokens_per_s_per_chip, point.tokens_per_s_per_chip);
-            assert!((rate / before - 1.0).abs() < 0.02, "{rate} {before}");
+            if asked.mode == ServingMode::Aggregated {
+                assert!((rate / before - 1.0).abs() < 1e-9, "{again:?} {point:?}");
+            } else {
+                assert!(rate >= before && rate < 1.25 * before && again.ttft_s <= point.ttft_s, "{again:?} {point:?}");
+            }
         }
     }
 }

@@ -51,9 +51,7 @@ pub(super) fn readings(
     asked.answer(answer);
     // The baseline with the deployment of the fabric is known only now.
     for question in open.iter().filter(|one| one.same_plan).filter_map(|one| one.question.as_ref().ok()) {
-        if let Some(baseline) = same_deployment(question, &asked) {
-            asked.add(baseline);
-        }
+        same_deployment(question, &asked).into_iter().flatten().for_each(|end| asked.add(end));
     }
     asked.answer(answer);
     let mut caveats = Vec::new();
@@ -84,12 +82,14 @@ fn delivered(asked: &ServingRequest) -> Result<Delivered, ServingRefusal> {
     Ok(Delivered { rate: band(asked, &point), point, caveats })
 }
 
-/// The question on the baseline with the deployment and the clients that the fabric has, whatever its time per token.
-fn same_deployment(question: &ServingQuestion, asked: &Answers) -> Option<ServingRequest> {
-    let on = asked.get(&question.asked)?.as_ref().ok()?.point;
+/// The question on the fabric and on the baseline, both with the deployment and the clients that the fabric has, whatever
+/// their times per token.
+fn same_deployment(question: &ServingQuestion, asked: &Answers) -> Option<[ServingRequest; 2]> {
+    let point = asked.get(&question.asked)?.as_ref().ok()?.point;
     let baseline = question.baseline.as_ref()?;
-    let pinned = pinned(&question.asked, &on);
-    Some(ServingRequest { on: pinned.on.on(baseline.on.fabric.clone()), ..pinned })
+    let on = pinned(&question.asked, &point);
+    let below = ServingRequest { on: on.on.on(baseline.on.fabric.clone()), ..on.clone() };
+    Some([on, below])
 }
 
 /// The values of the figures, none of them circular.
@@ -107,9 +107,10 @@ fn values(claim: &Claim, one: &OpenServing, asked: &Answers) -> Result<Derived, 
             ClaimQuantity::Speedup => {
                 let baseline = question.baseline.as_ref().ok_or("the reading names no baseline")?;
                 let same = one.same_plan.then(|| same_deployment(question, asked)).flatten();
-                let below = of(same.as_ref().unwrap_or(baseline)).map_err(|reason| format!("baseline: {reason}"))?;
+                let (above, below) = same.as_ref().map_or((&question.asked, baseline), |[on, below]| (on, below));
+                let below = of(below).map_err(|reason| format!("baseline: {reason}"))?;
                 how = format!("{how}; baseline {}", words(&below.point));
-                on.rate.paired_ratio(&below.rate)
+                of(above)?.rate.paired_ratio(&below.rate)
             }
             _ => on.rate,
         });
