@@ -270,8 +270,10 @@ fn degrees_that_do_not_go_together_are_refused_in_a_line() {
     for (pins, expected) in [
         (ApartPins { attention_tp: Some(3), ..none }, "attention-tp 3 does not divide the 128 heads"),
         (ApartPins { ffn_tp: Some(3), ..none }, "ffn-tp 3 does not divide the 2048 columns of an expert"),
-        (ApartPins { ffn_ep: Some(600), ..none }, "ffn-ep 600 is none of 1 to 512"),
-        (ApartPins { ffn_ep: Some(0), ..none }, "ffn-ep 0 is none of 1 to 512"),
+        (ApartPins { ffn_ep: Some(600), ..none }, "ffn-ep 600 is more than twice the 256 experts"),
+        (ApartPins { attention_workers: Some(0), ..none }, "attention-workers 0 leaves nothing"),
+        (ApartPins { microbatches: Some(0), ..none }, "microbatches 0 leaves nothing"),
+        (ApartPins { ffn_ep: Some(0), ..none }, "ffn-ep 0 leaves nothing"),
         (ApartPins { ffn_ep: Some(3), ..none }, "ffn-ep * ffn-tp is 3 dies, which do not fill chips of 2"),
         (
             ApartPins { attention_workers: Some(3), attention_tp: Some(1), attention_dp: Some(1), ..none },
