@@ -256,6 +256,18 @@ fn a_search_of_all_modes_leaves_out_what_a_model_has_not() {
 }
 
 #[test]
+fn workers_that_no_fabric_joins_are_refused() {
+    let workers = WorkerPins::default();
+    let disaggregated = ServingMode::Disaggregated { prefill: workers, decode: workers };
+    for mode in [disaggregated, apart(ApartPins::default()), ServingMode::Any] {
+        let request = on("gpt-oss-120b", "mi325x", "xgmi8", 16);
+        let found = front(&asked(request, None, mode));
+        let refused = found.map(|front| front.len()).unwrap_err().to_string();
+        assert!(refused.contains("xgmi8 joins at most 8 chips, 16 were asked for"), "{refused}");
+    }
+}
+
+#[test]
 fn the_side_without_memory_is_named() {
     // A chip of two dies has no room for half of the experts of a layer, times 58 layers.
     let decode = ApartPins { ffn_ep: Some(2), ffn_tp: Some(1), ..ApartPins::default() };

@@ -39,28 +39,13 @@ pub fn apart_plans(request: &Request, pins: &ApartPins) -> Result<Vec<(ParallelP
                     let Some(chips) = chips_of(request, ranks).filter(|chips| *chips <= rest) else { continue };
                     let experts = ExpertWorker { chips: expert_chips, ep, moe_tp, attention_workers };
                     let dp = dp.saturating_mul(attention_workers);
-                    all.push((attention_plan(request, (chips, tp, dp), microbatches), experts));
+                    let beside = ParallelPlan { chips, tp, dp, ep: 1, moe_tp: 1, microbatches, ..experts.plan() };
+                    all.push((beside, experts));
                 }
             }
         }
     }
     if all.is_empty() { Err(refuse(too_many(request))) } else { Ok(all) }
-}
-
-fn attention_plan(request: &Request, (chips, tp, dp): (u32, u32, u32), microbatches: u32) -> ParallelPlan {
-    ParallelPlan {
-        chips,
-        tp,
-        pp: 1,
-        ep: 1,
-        moe_tp: 1,
-        moe_exchange: ExpertExchange::AllToAll,
-        dp,
-        cp: 1,
-        dcp: request.pins.dcp.unwrap_or(1),
-        microbatches,
-        batch_per_chip: 0.0,
-    }
 }
 
 /// Degrees that never go together.

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crate::projection::parallel;
 use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
+use crate::projection::plan::check_chips;
 use crate::projection::request::{Infeasible, Pins, Request};
 use crate::projection::serving::apart_plans::{apart_plans, dies, worker_sizes};
 use crate::projection::serving::deployment::ServingPoint;
@@ -97,6 +98,8 @@ fn pairs(
     prefill: &WorkerPins,
     decode: &AnswerPins,
 ) -> Result<Vec<(OwnedPair, ParallelPlan)>, Infeasible> {
+    // Workers are smaller than what joins them.
+    check_chips(scope.request)?;
     let chips = scope.request.chips;
     let of_prompts = front_of_prompts(prompt_workers(scope, prefill)?);
     let of_answers = front_of_answers(answer_workers(scope, decode)?);
