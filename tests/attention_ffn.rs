@@ -256,6 +256,18 @@ fn a_search_of_all_modes_leaves_out_what_a_model_has_not() {
 }
 
 #[test]
+fn workers_that_no_fabric_joins_are_refused() {
+    let workers = WorkerPins::default();
+    let disaggregated = ServingMode::Disaggregated { prefill: workers, decode: workers };
+    for mode in [disaggregated, apart(ApartPins::default()), ServingMode::Any] {
+        let request = on("gpt-oss-120b", "mi325x", "xgmi8", 16);
+        let found = front(&asked(request, None, mode));
+        let refused = found.map(|front| front.len()).unwrap_err().to_string();
+        assert!(refused.contains("xgmi8 joins at most 8 chips, 16 were asked for"), "{refused}");
+    }
+}
+
+#[test]
 fn the_side_without_memory_is_named() {
     // A chip of two dies has no room for half of the experts of a layer, times 58 layers.
     let decode = ApartPins { ffn_ep: Some(2), ffn_tp: Some(1), ..ApartPins::default() };
@@ -270,8 +282,10 @@ fn degrees_that_do_not_go_together_are_refused_in_a_line() {
     for (pins, expected) in [
         (ApartPins { attention_tp: Some(3), ..none }, "attention-tp 3 does not divide the 128 heads"),
         (ApartPins { ffn_tp: Some(3), ..none }, "ffn-tp 3 does not divide the 2048 columns of an expert"),
-        (ApartPins { ffn_ep: Some(600), ..none }, "ffn-ep 600 is none of 1 to 512"),
-        (ApartPins { ffn_ep: Some(0), ..none }, "ffn-ep 0 is none of 1 to 512"),
+        (ApartPins { ffn_ep: Some(600), ..none }, "ffn-ep 600 is more than twice the 256 experts"),
+        (ApartPins { attention_workers: Some(0), ..none }, "attention-workers 0 leaves nothing"),
+        (ApartPins { microbatches: Some(0), ..none }, "microbatches 0 leaves nothing"),
+        (ApartPins { ffn_ep: Some(0), ..none }, "ffn-ep 0 leaves nothing"),
         (ApartPins { ffn_ep: Some(3), ..none }, "ffn-ep * ffn-tp is 3 dies, which do not fill chips of 2"),
         (
             ApartPins { attention_workers: Some(3), attention_tp: Some(1), attention_dp: Some(1), ..none },

@@ -151,10 +151,7 @@ fn split(request: &Request, reason: String) -> Infeasible {
 /// # Errors
 /// [`Infeasible::TooManyChips`], or [`Infeasible::Split`] where pins clash.
 pub fn candidates(request: &Request) -> Result<Vec<ParallelPlan>, Infeasible> {
-    let most = request.fabric.max_chips();
-    if u64::from(request.chips) > most {
-        return Err(Infeasible::TooManyChips { fabric: request.fabric.name.clone(), asked: request.chips, most });
-    }
+    check_chips(request)?;
     check_pins(request)?;
     let mut plans = Vec::new();
     let Pins { cp, moe_tp, moe_exchange, dcp, .. } = request.pins;
@@ -175,6 +172,18 @@ pub fn candidates(request: &Request) -> Result<Vec<ParallelPlan>, Infeasible> {
         return Err(split(request, no_degrees(request)));
     }
     Ok(plans)
+}
+
+/// Whether the fabric joins so many chips.
+///
+/// # Errors
+/// [`Infeasible::TooManyChips`].
+pub fn check_chips(request: &Request) -> Result<(), Infeasible> {
+    let most = request.fabric.max_chips();
+    if u64::from(request.chips) > most {
+        return Err(Infeasible::TooManyChips { fabric: request.fabric.name.clone(), asked: request.chips, most });
+    }
+    Ok(())
 }
 
 /// Pins that no enumeration can satisfy, each with its remedy.

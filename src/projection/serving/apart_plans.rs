@@ -39,7 +39,8 @@ pub fn apart_plans(request: &Request, pins: &ApartPins) -> Result<Vec<(ParallelP
                     let Some(chips) = chips_of(request, ranks).filter(|chips| *chips <= rest) else { continue };
                     let experts = ExpertWorker { chips: expert_chips, ep, moe_tp, attention_workers };
                     let dp = dp.saturating_mul(attention_workers);
-                    all.push((attention_plan(request, (chips, tp, dp), microbatches), experts));
+                    let beside = ParallelPlan { chips, tp, dp, ep: 1, moe_tp: 1, microbatches, ..experts.plan() };
+                    all.push((beside, experts));
                 }
             }
         }
@@ -47,38 +48,34 @@ pub fn apart_plans(request: &Request, pins: &ApartPins) -> Result<Vec<(ParallelP
     if all.is_empty() { Err(refuse(too_many(request))) } else { Ok(all) }
 }
 
-fn attention_plan(request: &Request, (chips, tp, dp): (u32, u32, u32), microbatches: u32) -> ParallelPlan {
-    ParallelPlan {
-        chips,
-        tp,
-        pp: 1,
-        ep: 1,
-        moe_tp: 1,
-        moe_exchange: ExpertExchange::AllToAll,
-        dp,
-        cp: 1,
-        dcp: request.pins.dcp.unwrap_or(1),
-        microbatches,
-        batch_per_chip: 0.0,
-    }
-}
-
 /// Degrees that never go together.
 fn check(request: &Request, pins: &ApartPins, moe: &Moe) -> Result<(), String> {
+    let all = [
+        ("decode-workers", pins.workers),
+        ("attention-workers", pins.attention_workers),
+        ("attention-tp", pins.attention_tp),
+        ("attention-dp", pins.attention_dp),
+        ("ffn-ep", pins.ffn_ep),
+        ("ffn-tp", pins.ffn_tp),
+        ("microbatches", pins.microbatches),
+    ];
+    if let Some((name, _)) = all.into_iter().find(|(_, degree)| *degree == Some(0)) {
+        return Err(format!("{name} 0 leaves nothing; give 1 or more"));
+    }
     if let Some(tp) = pins.attention_tp
-        && (tp == 0 || !heads(request).is_multiple_of(u64::from(tp)))
+        && !heads(request).is_multiple_of(u64::from(tp))
     {
         return Err(format!("attention-tp {tp} does not divide the {} heads", heads(request)));
     }
     if let Some(split) = pins.ffn_tp
-        && (split == 0 || !moe.intermediate.is_multiple_of(u64::from(split)))
+        && !moe.intermediate.is_multiple_of(u64::from(split))
     {
         return Err(format!("ffn-tp {split} does not divide the {} columns of an expert", moe.intermediate));
     }
     if let Some(ep) = pins.ffn_ep
-        && (ep == 0 || u64::from(ep) > moe.experts.saturating_mul(2))
+        && u64::from(ep) > moe.experts.saturating_mul(2)
     {
-        return Err(format!("ffn-ep {ep} is none of 1 to {}, twice the experts", moe.experts.saturating_mul(2)));
+        return Err(format!("ffn-ep {ep} is more than twice the {} experts", moe.experts));
     }
     if let Some(dcp) = request.pins.dcp.filter(|dcp| *dcp != 1) {
         return Err(format!("dcp {dcp} is not modelled beside experts on other chips; leave it out"));
@@ -137,8 +134,15 @@ fn replicas(request: &Request, pins: &ApartPins, tp: u32, most: u32) -> Vec<u32>
     if let Some(dp) = pins.attention_dp {
         return vec![dp];
     }
-    let ranks = worker_sizes(most).into_iter().map(|chips| chips.saturating_mul(dies(request)));
+    let ranks = attention_sizes(most).map(|chips| chips.saturating_mul(dies(request)));
     ranks.filter(|ranks| ranks.is_multiple_of(tp)).map(|ranks| ranks / tp).collect()
+}
+
+/// Chips of attention workers that are searched: three kinds of chips are hard to balance, so that these have finer steps
+/// than [`worker_sizes`].
+fn attention_sizes(most: u32) -> impl Iterator<Item = u32> {
+    let few = [1, 2, 4].into_iter().chain((8..=64).step_by(8));
+    few.chain((80..=512).step_by(16)).chain((576..=4096).step_by(64)).filter(move |size| *size <= most)
 }
 
 /// Expert-parallel degrees, with the ranks that split an expert: divisors of the experts, or an eighth or a quarter more

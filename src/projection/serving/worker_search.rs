@@ -1,11 +1,15 @@
 //! All deployments with workers: sizes of workers, their plans, and how many of each.
 //!
 //! Of the plans for prompts only those count that no other beats in both the time of a prompt and prompts per chip, of those
-//! for answers only those that are on the front of time per token against answers per chip at some batch. A look at few
-//! batches leaves out those that are far from it. All pairs of the others are tried, with the chips shared in several ways.
+//! for answers only those that are on the front of time per token against answers per chip at some batch, for each size of
+//! worker. A look at few batches leaves out those that are far from it. All pairs of the others are tried, with the chips
+//! shared in several ways.
+
+use std::collections::BTreeMap;
 
 use crate::projection::parallel;
 use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
+use crate::projection::plan::check_chips;
 use crate::projection::request::{Infeasible, Pins, Request};
 use crate::projection::serving::apart_plans::{apart_plans, dies, worker_sizes};
 use crate::projection::serving::deployment::ServingPoint;
@@ -16,8 +20,10 @@ use crate::projection::serving::search::{SearchScope, front, splits};
 /// Ways in which the chips are shared that are tried.
 const SHARES: u32 = 12;
 
-/// A worker for answers is looked at in full where it gains so much of what the best one does, at one of few batches.
+/// A worker for answers is looked at in full where it gains so much of what the best one of its size does, at one of few
+/// batches, and so much of what any does.
 const NEAR: f64 = 0.95;
+const NOT_FAR: f64 = 0.8;
 
 /// What is given of workers for answers.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -92,6 +98,8 @@ fn pairs(
     prefill: &WorkerPins,
     decode: &AnswerPins,
 ) -> Result<Vec<(OwnedPair, ParallelPlan)>, Infeasible> {
+    // Workers are smaller than what joins them.
+    check_chips(scope.request)?;
     let chips = scope.request.chips;
     let of_prompts = front_of_prompts(prompt_workers(scope, prefill)?);
     let of_answers = front_of_answers(answer_workers(scope, decode)?);
@@ -159,17 +167,21 @@ fn answer_workers(scope: &SearchScope<'_>, pins: &AnswerPins) -> Result<Vec<Deco
     Ok(full.into_iter().flatten().collect())
 }
 
-/// Which workers gain nearly as much as any that is as fast, at one of their batches.
+/// Which workers gain nearly as much as any of their size that is as fast, and not far less than any at all, at one of
+/// their batches. A size that gains less may still share the chips better.
 fn near_front(all: &[Option<DecodeWorker>]) -> Vec<bool> {
     let of = |(index, worker): (usize, &Option<DecodeWorker>)| {
-        worker.iter().flat_map(DecodeWorker::points).map(move |(_, time, gain)| (time, gain, index)).collect::<Vec<_>>()
+        let points = worker.iter().flat_map(|worker| worker.points().map(|point| (worker.chips, point)));
+        points.map(move |(chips, (_, time, gain))| (time, gain, chips, index)).collect::<Vec<_>>()
     };
-    let mut points: Vec<(f64, f64, usize)> = all.iter().enumerate().flat_map(of).collect();
+    let mut points: Vec<(f64, f64, u32, usize)> = all.iter().enumerate().flat_map(of).collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let (mut kept, mut best) = (vec![false; all.len()], 0.0_f64);
-    for (_, gain, index) in points {
+    let (mut kept, mut best, mut best_of_size) = (vec![false; all.len()], 0.0_f64, BTreeMap::new());
+    for (_, gain, chips, index) in points {
         best = best.max(gain);
-        kept[index] |= gain >= NEAR * best;
+        let of_size = best_of_size.entry(chips).or_insert(0.0_f64);
+        *of_size = of_size.max(gain);
+        kept[index] |= gain >= NEAR * *of_size && gain >= NOT_FAR * best;
     }
     kept
 }
@@ -228,16 +240,18 @@ fn front_of_prompts(all: Vec<PrefillWorker>) -> Vec<PrefillWorker> {
     front(all, |worker| (worker.alone_s, worker.most_per_chip()))
 }
 
-/// Those that are on the front of time per step against answers per chip at some number of sequences.
+/// Those that are on the front of their size of time per step against answers per chip, at some number of sequences.
 fn front_of_answers(all: Vec<DecodeWorker>) -> Vec<DecodeWorker> {
-    let points: Vec<(f64, f64, usize)> = all
-        .iter()
-        .enumerate()
-        .flat_map(|(index, worker)| worker.points().map(move |(_, time, rate)| (time, rate, index)))
-        .collect();
+    let mut sizes: BTreeMap<u32, Vec<(f64, f64, usize)>> = BTreeMap::new();
+    for (index, worker) in all.iter().enumerate() {
+        let points = worker.points().map(|(_, time, rate)| (time, rate, index));
+        sizes.entry(worker.chips).or_default().extend(points);
+    }
     let mut kept = vec![false; all.len()];
-    for (.., index) in front(points, |(time, rate, _)| (*time, *rate)) {
-        kept[index] = true;
+    for points in sizes.into_values() {
+        for (.., index) in front(points, |(time, rate, _)| (*time, *rate)) {
+            kept[index] = true;
+        }
     }
     all.into_iter().zip(kept).filter_map(|(worker, keep)| keep.then_some(worker)).collect()
 }
