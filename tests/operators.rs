@@ -148,10 +148,10 @@ fn what_is_no_file_of_operators_is_refused_in_one_line() {
 #[test]
 fn tables_with_bad_rows_are_refused_and_nothing_is_written() {
     let base = [("gemm_dtype", "bfloat16")];
-    let cases: [(&str, &[(&str, i64)], f64); 3] = [
-        ("row 1: a time of -1", &[("m", 1), ("n", 64), ("k", 64)], -1.0),
-        ("row 1: a size", &[("m", -5), ("n", 64), ("k", 64)], 1.0),
-        ("no column k", &[("m", 1), ("n", 64)], 1.0),
+    let cases = [
+        ("row 1: a time of -1", vec![("m", 1), ("n", 64), ("k", 64)], -1.0),
+        ("row 1: a size", vec![("m", -5), ("n", 64), ("k", 64)], 1.0),
+        ("no column k", vec![("m", 1), ("n", 64)], 1.0),
     ];
     for (expected, sizes, time) in cases {
         let folder = tempfile::tempdir().unwrap();

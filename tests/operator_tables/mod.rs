@@ -12,13 +12,13 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 
 /// One column of a table in aiconfigurator's layout.
-pub enum Column {
+pub(crate) enum Column {
     Text(Vec<String>),
     Integer(Vec<i64>),
     Number(Vec<f64>),
 }
 
-pub fn write_table(path: &Path, columns: &[(&str, Column)]) {
+pub(crate) fn write_table(path: &Path, columns: &[(&str, Column)]) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let fields = columns.iter().map(|(name, column)| {
         let (physical, logical) = match column {
@@ -55,7 +55,7 @@ pub fn write_table(path: &Path, columns: &[(&str, Column)]) {
 }
 
 /// Milliseconds of a product in the made-up tables: a fixed part, and its arithmetic.
-pub fn gemm_ms(m: i64, n: i64, k: i64) -> f64 {
+pub(crate) fn gemm_ms(m: i64, n: i64, k: i64) -> f64 {
     0.02 + (m * n * k) as f64 / 2.0e11
 }
 
@@ -87,7 +87,7 @@ fn gemm(path: &Path, factor: f64) {
 }
 
 /// Tables below `data`: products of two systems, a copy of one for a third, and a file that nobody has a use for.
-pub fn tables(data: &Path) {
+pub(crate) fn tables(data: &Path) {
     let at = |system: &str| data.join(system).join("gemm/vllm/0.24.0/gemm_perf.parquet");
     gemm(&at("h200_sxm"), 1.0);
     gemm(&at("b200_sxm"), 0.6);
