@@ -127,7 +127,10 @@ fn read(text: &str) -> Result<(Request, Fabric), String> {
         (None, Some(name)) => Model::load(name).map_err(|error| error.to_string())?,
         (None, None) => return Err(missing("model")),
     };
-    let phase = point.text("phase").and_then(Phase::named).ok_or_else(|| missing("phase"))?;
+    let phase = point.text("phase").ok_or_else(|| missing("phase"))?;
+    let phase = Phase::named(phase).ok_or_else(|| {
+        format!("the question: {phase} is no phase of the page; the command `supernode project` answers it")
+    })?;
     let chip = chip(point.text("chip").unwrap_or(DEFAULT_CHIP), asked.chip)?;
     let load = |key: &str, default| Fabric::load(point.text(key).unwrap_or(default)).map_err(|error| error.to_string());
     let (fabric, baseline) = (load("fabric", DEFAULT_FABRIC)?, load("baseline", DEFAULT_BASELINE)?);
@@ -196,6 +199,7 @@ mod tests {
             decode(json!({"plan": {"tp": null}})),
             decode(json!({"workload": {"kv_len": -1}})),
             decode(json!({"coffee": 1})),
+            decode(json!({"phase": "serving"})),
             json!({"question": {"model": "deepseek-v3"}}),
             json!({"question": 7}),
             json!({"question": {"model": "deepseek-v3", "phase": "decode"}, "bandwidth_factor": 0.0}),
