@@ -2,7 +2,9 @@
 
 use crate::projection::request::Request;
 use crate::projection::serving::load::DEFAULT_CHUNK_TOKENS;
-use crate::projection::serving::{Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins};
+use crate::projection::serving::{
+    ApartPins, Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins,
+};
 use crate::specs::Point;
 use crate::specs::grid::{GridAxis, GridValue, SERVING};
 
@@ -73,7 +75,8 @@ pub(super) fn check(axes: &[GridAxis]) -> Result<(), String> {
     if !has("workload.output_len") {
         return Err(NO_ANSWER.to_owned());
     }
-    match given(&OF_WORKERS).filter(|_| !names("plan.mode", "disaggregated")) {
+    let has_workers = names("plan.mode", "disaggregated") || names("plan.mode", "attention-ffn");
+    match given(&OF_WORKERS).filter(|_| !has_workers) {
         Some(key) => Err(format!("`{key}` is of a worker: add plan.mode = \"disaggregated\"")),
         None => Ok(()),
     }
@@ -115,12 +118,13 @@ pub fn serving_request(mut on: Request, point: &Point) -> Result<ServingRequest,
 
 fn mode(point: &Point) -> Result<ServingMode, String> {
     let given = |keys: &[&'static str]| keys.iter().copied().find(|key| point.get(key).is_some());
-    if point.text("plan.mode") != Some("disaggregated") {
+    let mode = point.text("plan.mode").filter(|mode| *mode != "aggregated");
+    let Some(mode) = mode else {
         return match given(&OF_WORKERS) {
             Some(key) => Err(format!("`{key}` is of a worker, which the mode aggregated has not")),
             None => Ok(ServingMode::Aggregated),
         };
-    }
+    };
     if let Some(key) = given(&DEGREES) {
         return Err(format!(
             "`{key}` says nothing of two kinds of workers: give `plan.prefill_*` and `plan.decode_*`, which know tp, dp and ep"
@@ -130,5 +134,17 @@ fn mode(point: &Point) -> Result<ServingMode, String> {
         let count = |what: &str| point.count(&format!("plan.{kind}_{what}"));
         WorkerPins { workers: count("workers"), tp: count("tp"), dp: count("dp"), ep: count("ep") }
     };
-    Ok(ServingMode::Disaggregated { prefill: workers("prefill"), decode: workers("decode") })
+    let (prefill, decode) = (workers("prefill"), workers("decode"));
+    if mode != "attention-ffn" {
+        return Ok(ServingMode::Disaggregated { prefill, decode });
+    }
+    match given(&["plan.decode_tp", "plan.decode_dp", "plan.decode_ep"]) {
+        Some(key) => {
+            Err(format!("`{key}` is of workers with both attention and experts; in attention-ffn these are searched"))
+        }
+        None => Ok(ServingMode::AttentionFfn {
+            prefill,
+            decode: ApartPins { workers: decode.workers, ..ApartPins::default() },
+        }),
+    }
 }

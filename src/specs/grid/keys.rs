@@ -24,7 +24,7 @@ pub const SERVING: &str = "serving";
 /// All phases of a question: [`PHASES`] and [`SERVING`].
 const ASKED_PHASES: &[&str] = &["prefill", "decode", "training", SERVING];
 /// Which chips compute what in serving, as files and flags write it.
-pub const SERVING_MODES: &[&str] = &["aggregated", "disaggregated"];
+pub const SERVING_MODES: &[&str] = &["aggregated", "disaggregated", "attention-ffn"];
 /// The schedules of a training pipeline, as files and flags write them.
 pub const PIPELINES: &[&str] = &["1f1b", "interleaved", "zero-bubble"];
 /// How tokens reach the routed experts, as files and flags write it.
