@@ -24,6 +24,7 @@
     not(feature = "gpu"),
     doc = "| `measure` | adapters, launches, sampling, ceilings; built with the feature `gpu` only | |"
 )]
+//! | [`operators`] | operators that others measured, in place of shares of the peaks | [`operators::OperatorTables`] |
 //! | [`record`] | the result document: one struct is the schema | [`record::Record`], [`record::load`] |
 //! | [`projection`] | pure functions from a question to tokens per second, with an interval | [`projection::project`] |
 //! | [`report`] | terminal tables, comparison, exports, one HTML page | [`report::compare`], [`report::export`] |

@@ -333,7 +333,7 @@ fn what_cannot_be_explained_of_serving_is_one_line() {
         (&["--phase", "serving", "--batch-per-chip", "3"], 2, "the batch follows from the load"),
         (&["--phase", "serving", "--requests", trace], 2, "a trace is served request by request"),
         (&["--phase", "serving", "--baseline-chip", "z80"], 2, "no chip is called `z80`"),
-        (&["--phase", "decode", "--baseline-chip", "h100"], 2, "add --phase serving"),
+        (&["--phase", "decode", "--baseline-mode", "disaggregated"], 2, "add --phase serving"),
         (&["--phase", "decode", "--concurrency", "3"], 2, "add --phase serving"),
     ] {
         let error =

@@ -68,7 +68,10 @@ fn bad_input_is_one_line_with_exit_code_2() {
         (&["--phase", "training", "--framework", "vllm"], "`phase` is serving; training takes megatron"),
         (&["--phase", "training", "--framework", "deepspeed"], "no framework is called `deepspeed`"),
         (&["--phase", "decode", "--framework", "megatron"], "serving takes vllm, sglang, trtllm"),
-        (&["--phase", "serving", "--framework", "megatron"], "serving takes vllm, sglang, trtllm"),
+        (
+            &["--model", "deepseek-v3", "--phase", "serving", "--framework", "megatron"],
+            "serving takes vllm, sglang, trtllm",
+        ),
     ];
     for (arguments, expected) in cases {
         let error = project(arguments).assert().code(2).stdout("").get_output().stderr.clone();

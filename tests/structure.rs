@@ -10,12 +10,13 @@ use std::fs;
 use std::path::Path;
 
 /// The floors of the house, from the ground up. A file uses its own floor and those before it.
-const FLOORS: [&str; 12] = [
+const FLOORS: [&str; 13] = [
     "printable",
     "units",
     "statistics",
     "files",
     "specs",
+    "operators",
     "kernels",
     "record",
     "measure",

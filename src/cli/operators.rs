@@ -56,7 +56,7 @@ enum What {
 pub(super) fn run(args: &Args) -> Result<(), Error> {
     match &args.what {
         What::Import { folder, output, json } => {
-            let fail = |error: operators::ImportError| Error::Input(error.to_string());
+            let fail = |error: operators::TableImportError| Error::Input(error.to_string());
             let progress = Progress::new(operators::count(folder).map_err(fail)?, Shown::UnlessQuiet);
             let imported = operators::import(folder, output, &|| progress.step_silently());
             progress.finish();

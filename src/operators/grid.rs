@@ -13,7 +13,7 @@ pub enum Coverage {
 
 /// A grid of values. A crossing that was not measured has the value of its nearest neighbour along an axis.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Grid {
+pub(super) struct SizeGrid {
     /// Logarithms of the sizes along each axis, ascending.
     axes: [Vec<f64>; 3],
     values: Vec<f32>,
@@ -32,7 +32,7 @@ pub(super) fn single(value: f64) -> f32 {
 /// Sizes are the same whose logarithms differ by less.
 const SAME: f64 = 1e-9;
 
-impl Grid {
+impl SizeGrid {
     /// A grid of these points: logarithms of sizes (0 for an axis that is not in use), and values. Of several values at one
     /// point the largest is kept.
     pub(super) fn new(points: &[([f64; 3], f32)]) -> Self {
@@ -148,7 +148,7 @@ impl Grid {
     }
 }
 
-impl Grid {
+impl SizeGrid {
     /// How far the measured values are from those of another grid at the same sizes.
     pub(super) fn apart(&self, other: &Self) -> Vec<f64> {
         let mut apart = Vec::new();
@@ -188,14 +188,14 @@ impl Grid {
 mod tests {
     use super::*;
 
-    fn grid() -> Grid {
+    fn grid() -> SizeGrid {
         let mut points = Vec::new();
         for x in [0.0, 1.0, 4.0] {
             for y in [0.0, 2.0] {
                 points.push(([x, y, 0.0], single(x + 10.0 * y)));
             }
         }
-        Grid::new(&points)
+        SizeGrid::new(&points)
     }
 
     #[test]
@@ -214,11 +214,11 @@ mod tests {
     #[test]
     fn a_hole_has_its_nearest_neighbour_s_value_and_is_told() {
         let points = [([0.0, 0.0, 0.0], 1.0), ([1.0, 0.0, 0.0], 2.0), ([0.0, 1.0, 0.0], 3.0)];
-        assert_eq!(Grid::new(&points).at([1.0, 1.0, 0.0]), (3.0, Coverage::Extrapolated));
+        assert_eq!(SizeGrid::new(&points).at([1.0, 1.0, 0.0]), (3.0, Coverage::Extrapolated));
     }
 
     #[test]
     fn of_two_values_at_one_point_the_larger_is_kept() {
-        assert_eq!(Grid::new(&[([0.0; 3], 1.0), ([0.0; 3], 2.0)]).at([0.0; 3]).0, 2.0);
+        assert_eq!(SizeGrid::new(&[([0.0; 3], 1.0), ([0.0; 3], 2.0)]).at([0.0; 3]).0, 2.0);
     }
 }

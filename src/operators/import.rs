@@ -25,7 +25,7 @@ const MOST_FILES: usize = 100_000;
 
 /// Why tables were not read.
 #[derive(Debug, thiserror::Error)]
-pub enum ImportError {
+pub enum TableImportError {
     /// The system's reason.
     #[error("{0}")]
     Io(String),
@@ -62,14 +62,14 @@ pub struct Imported {
 /// have been read.
 ///
 /// # Errors
-/// [`ImportError`].
-pub fn import(folder: &Path, output: &Path, advanced: &(dyn Fn() + Sync)) -> Result<Imported, ImportError> {
+/// [`TableImportError`].
+pub fn import(folder: &Path, output: &Path, advanced: &(dyn Fn() + Sync)) -> Result<Imported, TableImportError> {
     let mut files = Vec::new();
     find(folder, DEPTH, &mut files)?;
     files.sort();
     let (known, unused): (Vec<PathBuf>, Vec<PathBuf>) = files.into_iter().partition(|file| !families(file).is_empty());
     if known.is_empty() {
-        return Err(ImportError::Nothing);
+        return Err(TableImportError::Nothing);
     }
     let read: Vec<Vec<ReadTable>> = known
         .par_iter()
@@ -78,7 +78,7 @@ pub fn import(folder: &Path, output: &Path, advanced: &(dyn Fn() + Sync)) -> Res
             advanced();
             tables
         })
-        .collect::<Result<_, ImportError>>()?;
+        .collect::<Result<_, TableImportError>>()?;
     let mut imported = Imported { tables: Vec::new(), copies: Vec::new(), unused_files: unused.len(), unused_rows: 0 };
     let mut kept = Vec::new();
     let mut seen: BTreeMap<[u8; 32], (String, String)> = BTreeMap::new();
@@ -95,22 +95,22 @@ pub fn import(folder: &Path, output: &Path, advanced: &(dyn Fn() + Sync)) -> Res
     }
     imported.copies.dedup();
     replace_with(output, |file| write(file, &kept).map_err(std::io::Error::other))
-        .map_err(|error| ImportError::Io(format!("{}: {error}", output.display())))?;
+        .map_err(|error| TableImportError::Io(format!("{}: {error}", output.display())))?;
     Ok(imported)
 }
 
 /// How many files of operators a folder has that the model has a use for.
 ///
 /// # Errors
-/// [`ImportError`].
-pub fn count(folder: &Path) -> Result<usize, ImportError> {
+/// [`TableImportError`].
+pub fn count(folder: &Path) -> Result<usize, TableImportError> {
     let mut files = Vec::new();
     find(folder, DEPTH, &mut files)?;
     Ok(files.iter().filter(|file| !families(file).is_empty()).count())
 }
 
-fn find(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), ImportError> {
-    let fail = |error: std::io::Error| ImportError::Io(format!("{}: {error}", folder.display()));
+fn find(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), TableImportError> {
+    let fail = |error: std::io::Error| TableImportError::Io(format!("{}: {error}", folder.display()));
     for entry in fs::read_dir(folder).map_err(fail)? {
         let path = entry.map_err(fail)?.path();
         if path.is_dir() && depth > 1 {
@@ -119,7 +119,7 @@ fn find(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<(), Imp
             files.push(path);
         }
         if files.len() > MOST_FILES {
-            return Err(ImportError::Io(format!("more than {MOST_FILES} files below {}", folder.display())));
+            return Err(TableImportError::Io(format!("more than {MOST_FILES} files below {}", folder.display())));
         }
     }
     Ok(())
@@ -139,10 +139,10 @@ struct ReadTable {
     unused_rows: u64,
 }
 
-fn read_file(folder: &Path, file: &Path) -> Result<Vec<ReadTable>, ImportError> {
+fn read_file(folder: &Path, file: &Path) -> Result<Vec<ReadTable>, TableImportError> {
     let below = file.strip_prefix(folder).unwrap_or(file);
     let shown = printable(&below.display().to_string(), 200);
-    let bad = |reason: String| ImportError::Bad { file: shown.clone(), reason };
+    let bad = |reason: String| TableImportError::Bad { file: shown.clone(), reason };
     let parts: Vec<&str> = below.iter().filter_map(|part| part.to_str()).collect();
     let [system, _, framework, version, _] = parts[..] else {
         return Err(bad("its path is not UTF-8; rename it".to_owned()));

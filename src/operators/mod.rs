@@ -18,7 +18,7 @@ pub use family::OperatorFamily;
 pub use file::{OperatorFile, OperatorFileError, TableFacts};
 pub use grid::Coverage;
 #[cfg(feature = "parquet")]
-pub use import::{ImportError, Imported, count, import};
+pub use import::{Imported, TableImportError, count, import};
 pub use shape::{OperatorShape, RankPeaks};
 pub use systems::{SYSTEMS, chip_of_system, system_of_chip};
 pub use tables::{AskedType, FoundTime, MeasuredOperator, MeasuredTable, OperatorTables};

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::operators::family::{OperatorFamily, TypeMeaning, meaning};
-use crate::operators::grid::{Coverage, Grid, single};
+use crate::operators::grid::{Coverage, SizeGrid, single};
 use crate::operators::shape::{OperatorShape, RankPeaks, Visits};
 use crate::statistics::nearest_rank;
 
@@ -69,7 +69,7 @@ struct Curves {
     /// Bytes of an element of the cache.
     cache_bytes: f64,
     fixed: Vec<[f64; 4]>,
-    grids: Vec<Grid>,
+    grids: Vec<SizeGrid>,
     by_fixed: HashMap<[u64; 4], usize>,
 }
 
@@ -162,7 +162,7 @@ impl Curves {
         }
         let fixed: Vec<[f64; 4]> = all.keys().map(|key| key.map(f64::from_bits)).collect();
         let by_fixed = all.keys().enumerate().map(|(place, key)| (*key, place)).collect();
-        let grids = all.values().map(|points| Grid::new(points)).collect();
+        let grids = all.values().map(|points| SizeGrid::new(points)).collect();
         Some(Self { family, meaning, cache_bytes, fixed, grids, by_fixed })
     }
 
@@ -188,12 +188,12 @@ impl Curves {
             TypeMeaning { operand_bytes: operand_bytes(self.family, self.meaning, self.cache_bytes), ..self.meaning };
         let roof = shape.roof(meaning, target, Visits::Random);
         let coverage = if is_same { coverage } else { Coverage::Extrapolated };
-        let time_s = if coverage == Coverage::Extrapolated {
+        let time_s = if is_same {
+            roof.time_s / log_utilisation.exp()
+        } else {
             let nearest = OperatorShape::at(shape.family, &self.fixed[place], grid.inside(at));
             let nearest_s = nearest.roof(meaning, target, Visits::Random).time_s;
             beyond(roof.time_s, nearest_s, log_utilisation.exp(), grid.largest().exp())
-        } else {
-            roof.time_s / log_utilisation.exp()
         };
         time_s.is_finite().then_some(FoundTime { time_s, by_arithmetic: roof.by_arithmetic, coverage })
     }
@@ -210,7 +210,7 @@ impl Curves {
     }
 }
 
-/// The time of a shape beyond the measured ones: that of the nearest one, and the roof's difference at the best utilisation that
+/// The time of a shape of a kernel that was not measured: that of the nearest one, and the roof's difference at the best utilisation that
 /// was measured. So what a short kernel takes besides its work does not grow with the work.
 fn beyond(roof_s: f64, nearest_roof_s: f64, utilisation: f64, best: f64) -> f64 {
     (nearest_roof_s / utilisation + (roof_s - nearest_roof_s) / best).max(roof_s / best)
@@ -257,7 +257,8 @@ fn version_key(version: &str) -> Vec<u64> {
 
 /// The 90th percentile of the errors of each measured crossing predicted by its neighbours along the first axis.
 fn spread<'a>(curves: impl Iterator<Item = &'a Curves>) -> f64 {
-    let mut errors: Vec<f64> = curves.flat_map(|one| &one.grids).flat_map(Grid::errors_along_the_first_axis).collect();
+    let mut errors: Vec<f64> =
+        curves.flat_map(|one| &one.grids).flat_map(SizeGrid::errors_along_the_first_axis).collect();
     errors.sort_by(f64::total_cmp);
     nearest_rank(&errors, 0.9).map_or(0.5, |error| error.exp() - 1.0)
 }
@@ -303,10 +304,21 @@ mod tests {
     }
 
     #[test]
-    fn beyond_the_measured_shapes_work_grows_at_the_best_utilisation() {
+    fn beyond_the_measured_sizes_the_border_s_utilisation_holds() {
         let tables = OperatorTables::new(String::new(), &peaks(), &[experts(&[(8, 1e-4), (4096, 1e-3)])], "vllm");
         let found = ask(&tables, 8192.0);
-        assert!(found.time_s > 1.4e-3 && found.time_s < 2.0e-3, "{found:?}");
+        assert!((found.time_s / 2e-3 - 1.0).abs() < 0.01, "{found:?}");
+        assert_eq!(found.coverage, Coverage::Extrapolated);
+    }
+
+    #[test]
+    fn a_kernel_that_was_not_measured_adds_its_work_to_the_nearest_one() {
+        let tables = OperatorTables::new(String::new(), &peaks(), &[experts(&[(8, 1e-4), (4096, 1e-3)])], "vllm");
+        let wider = OperatorShape::new(OperatorFamily::Experts, &[8.0, 4096.0, 3072.0, 1.0, 8.0]);
+        let found = tables.time(&wider, AskedType { weight_bytes: 2.0, operand_bytes: 2.0 }, &peaks()).unwrap();
+        let one = ask(&tables, 8.0).time_s;
+        // The same kernel takes a part that does not grow with the width.
+        assert!(found.time_s > 1.2 * one && found.time_s < 1.99 * one, "{found:?} {one}");
         assert_eq!(found.coverage, Coverage::Extrapolated);
     }
 

@@ -45,7 +45,7 @@ pub fn head(scope: &Scope<'_>, rows: f64) -> Op {
     let kernel = Some(MeasuredShape::Matmul { name: "down", experts: 1.0, rows, k: hidden, n: vocab });
     let (flop, bytes) = (Flop::new(2.0 * rows * hidden * vocab), Bytes::new(bytes));
     let stored = Stored { weight: scope.widths.head, operand: act, peak: 1.0 };
-    let tabled = Some(TabledOperator::gemm(stored, [rows, hidden, vocab]));
+    let tabled = Some(TabledOperator::gemm(stored.asked(), [rows, hidden, vocab]));
     let peak = scope.widths.head_peak;
     Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel, tabled }
 }

@@ -1,7 +1,6 @@
 //! Ops as the measured operators of others know them.
 
 use crate::operators::{AskedType, OperatorFamily, OperatorShape};
-use crate::projection::ops::Stored;
 
 /// The measured operator that an op is, or is a part of.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -16,14 +15,12 @@ pub struct TabledOperator {
 
 impl TabledOperator {
     /// A product: `[rows, k] x [k, n]`.
-    pub fn gemm(part: Stored, [rows, k, n]: [f64; 3]) -> Self {
-        let types = AskedType { weight_bytes: part.weight, operand_bytes: part.operand };
+    pub fn gemm(types: AskedType, [rows, k, n]: [f64; 3]) -> Self {
         Self { shape: OperatorShape::new(OperatorFamily::Gemm, &[rows, n, k]), types, share: 1.0 }
     }
 
     /// A part of the routed experts of a rank: `rows` copies in all, over `slots` experts of this width.
-    pub fn experts(part: Stored, [rows, hidden, width, slots]: [f64; 4], share: f64) -> Self {
-        let types = AskedType { weight_bytes: part.weight, operand_bytes: part.operand };
+    pub fn experts(types: AskedType, [rows, hidden, width, slots]: [f64; 4], share: f64) -> Self {
         Self {
             shape: OperatorShape::new(OperatorFamily::Experts, &[rows, hidden, width, 1.0, slots, 1.0, 1.0]),
             types,

@@ -123,7 +123,7 @@ fn of_experts(scope: &Scope<'_>, moe: &Moe, rows: f64, share: f64) -> Option<Tab
     let (hidden, slots) = (scope.model.expert_width(moe), expert_slots(moe, scope.plan));
     let width = moe.intermediate as f64 / f64::from(scope.plan.moe_tp);
     let is_gated = inputs(scope) > 1.0;
-    is_gated.then(|| TabledOperator::experts(scope.widths.experts, [rows, hidden, width, slots], share))
+    is_gated.then(|| TabledOperator::experts(scope.widths.experts.asked(), [rows, hidden, width, slots], share))
 }
 
 /// Layout of the copies: casts them and writes them where the wire, or the experts, read them.

@@ -1,5 +1,6 @@
 //! What the formulas of a layer's operators read, and the operators that all of them use.
 
+use crate::operators::AskedType;
 use crate::projection::op::{Class, MeasuredShape, Op};
 use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::tabled::TabledOperator;
@@ -79,6 +80,13 @@ pub struct Stored {
     pub operand: f64,
     /// Arithmetic peak of its products over that of the number type in use.
     pub peak: f64,
+}
+
+impl Stored {
+    /// The types of its products as measured operators have them.
+    pub(super) const fn asked(self) -> AskedType {
+        AskedType { weight_bytes: self.weight, operand_bytes: self.operand }
+    }
 }
 
 /// Bytes per element by what is stored.
@@ -198,7 +206,7 @@ impl Scope<'_> {
         let bytes = k * n * part.weight + rows * (k * part.operand + n * self.act());
         let kernel = Some(MeasuredShape::Matmul { name: "down", experts: 1.0, rows, k, n });
         let (flop, bytes, peak) = (Flop::new(product.flop()), Bytes::new(bytes), part.peak);
-        let tabled = Some(TabledOperator::gemm(part, [rows, k, n]));
+        let tabled = Some(TabledOperator::gemm(part.asked(), [rows, k, n]));
         Op { name, term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel, tabled }
     }
 
