@@ -194,7 +194,8 @@ fn row(name: &str) -> String {
     let memory =
         format!("{:.0} | {}", chip.memory.capacity_bytes.value / 1e9, chip.memory.bandwidth_bytes_per_s.value / 1e12);
     let links = chip.links.scale_up_bytes_per_s.value / 1e9;
-    format!("| `{name}` | {} | {peaks} | {memory} | {links} |", chip.title)
+    let power = chip.power_w.map_or_else(|| "-".to_owned(), |power| format!("{}", power.value));
+    format!("| `{name}` | {} | {peaks} | {memory} | {links} | {power} |", chip.title)
 }
 
 #[test]
@@ -203,7 +204,8 @@ fn the_guide_has_a_row_for_each_chip_and_fabric() {
     let chips = Chip::builtin_names().into_iter().map(row);
     let fabrics = Fabric::builtin_names().into_iter().map(|name| {
         let fabric = Fabric::load(name).unwrap();
-        format!("| `{name}` | {} | {} |", fabric.title, fabric.max_chips())
+        let power = fabric.power_over_chips.as_ref().map_or_else(|| "-".to_owned(), |power| format!("{}", power.value));
+        format!("| `{name}` | {} | {} | {power} |", fabric.title, fabric.max_chips())
     });
     for row in chips.chain(fabrics) {
         assert!(guide.lines().any(|line| line == row), "docs/CHIPS.md lacks\n{row}");

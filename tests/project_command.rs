@@ -83,6 +83,83 @@ fn bad_input_is_one_line_with_exit_code_2() {
 }
 
 #[test]
+fn energy_and_cost_stand_beside_the_throughput() {
+    let plan =
+        ["--model", "deepseek-v3", "--phase", "decode", "--chip", "h200", "--fabric", "hgx-400g", "--chips", "64"];
+    let priced = [plan.as_slice(), &["--price-per-chip-hour", "3", "--price-per-kwh", "0.1"]].concat();
+    let (answer, without) = (json(&priced), json(&plan));
+    let median = |answer: &Value, figure: &str| answer[figure]["median"].as_f64().unwrap();
+    let (rate, watts) = (median(&answer, "tokens_per_s_per_chip"), median(&answer, "power_w_per_chip"));
+    assert!((median(&answer, "tokens_per_joule") - rate / watts).abs() < 1e-9 * rate);
+    let cost = (3.0 / 3600.0 + watts / 3.6e6 * 0.1) / rate * 1e6;
+    assert!((median(&answer, "cost_per_million_tokens") - cost).abs() < 1e-9 * cost);
+    assert!(answer["cost_per_million_tokens"]["low"].as_f64() < answer["cost_per_million_tokens"]["high"].as_f64());
+    assert!(without["cost_per_million_tokens"].is_null() && !without["baseline"]["tokens_per_joule"].is_null());
+    let output = project(&priced).assert().success().get_output().stdout.clone();
+    let text = String::from_utf8(output).unwrap();
+    for expected in ["tokens/joule", "at 3 per chip-hour and 0.1 per kWh", "power of a package: 700 W"] {
+        assert!(text.contains(expected), "{text}");
+    }
+}
+
+#[test]
+fn a_front_and_serving_have_energy_and_cost_too() {
+    let plan = ["--model", "qwen3-235b-a22b", "--chip", "b200", "--fabric", "hgx-400g", "--chips", "8"];
+    let priced = [plan.as_slice(), &["--price-per-kwh", "0.1"]].concat();
+    let search = json(&[priced.as_slice(), &["--phase", "decode", "--search"]].concat());
+    assert!(search["plans"].as_u64().unwrap() >= search["front"].as_array().unwrap().len() as u64);
+    assert!(search["front"][0]["cost_per_million_tokens"]["median"].as_f64().unwrap() > 0.0);
+    let serving = [priced.as_slice(), &["--phase", "serving", "--output-len", "500", "--mode", "aggregated"]].concat();
+    let front = json(&[serving.as_slice(), &["--search"]].concat());
+    assert!(front[0]["tokens_per_joule"]["median"].as_f64().unwrap() > 0.0);
+    let answer = json(&serving);
+    let interval = &answer["tokens_per_s_per_chip_interval"];
+    assert_eq!(interval["median"], answer["tokens_per_s_per_chip"]);
+    assert!(interval["low"].as_f64().unwrap() < interval["high"].as_f64().unwrap());
+    assert!(answer["cost_per_million_tokens"]["high"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn energy_is_left_out_where_nothing_says_the_power() {
+    let unknown = ["--model", "llama-3.1-8b", "--phase", "decode", "--chips", "8", "--fabric", "ub-mesh-pod"];
+    let answer = json(&unknown);
+    assert!(answer["tokens_per_joule"].is_null());
+    assert!(answer["energy_left_out"].as_str().unwrap().contains("ub-mesh-pod"));
+    project(&[unknown.as_slice(), &["--price-per-kwh", "0.1"]].concat())
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("left out: nothing says what ub-mesh-pod draws"));
+}
+
+#[test]
+fn a_bad_price_or_power_is_one_line_with_exit_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let chip = std::fs::read_to_string("specs/chips/h100.toml").unwrap();
+    let bad_file = |name: &str, text: String| {
+        assert_ne!(text, chip, "{name}: nothing was changed");
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let negative = bad_file("negative.toml", chip.replace("power_w = { value = ", "power_w = { value = -"));
+    let no_unit = bad_file("no-unit.toml", chip.replace("power_w = ", "power = "));
+    let cases: [(&[&str], &str); 6] = [
+        (&["--price-per-kwh", "-0.1"], "give a plain number above 0"),
+        (&["--price-per-kwh", "nan"], "give a plain number above 0"),
+        (&["--price-per-chip-hour", "2EUR"], "without its currency"),
+        (&["--price-per-chip-hour", "0"], "give a plain number above 0"),
+        (&["--chip", &negative], "power_w"),
+        (&["--chip", &no_unit], "unknown field `power`"),
+    ];
+    for (arguments, expected) in cases {
+        let error = project(arguments).assert().code(2).stdout("").get_output().stderr.clone();
+        let error = String::from_utf8(error).unwrap();
+        let lines = error.trim_end().lines().filter(|line| !line.is_empty() && !line.contains("--help")).count();
+        assert!(error.contains(expected) && lines == 1, "{error}");
+    }
+}
+
+#[test]
 fn a_question_without_a_feasible_plan_says_by_how_much_and_exits_with_1() {
     project(&["--model", "llama-3.1-405b", "--phase", "decode", "--chips", "2"])
         .assert()

@@ -180,6 +180,53 @@ fn the_modes_of_serving_are_as_they_come_out() {
     section("docs/SERVING.md", "modes", &text);
 }
 
+/// What docs/COST.md compares: a name, chip, fabric, chips, and an assumed price of a chip-hour.
+const COSTED: [(&str, &str, &str, u32, f64); 5] = [
+    ("CloudMatrix384", "ascend-910c", "cloudmatrix384", 384, 2.0),
+    ("GB200 NVL72", "gb200", "nvl72", 72, 6.0),
+    ("8 nodes of 8 H100", "h100", "hgx-400g", 64, 2.5),
+    ("8 nodes of 8 H200", "h200", "hgx-400g", 64, 3.0),
+    ("8 nodes of 8 B200", "b200", "hgx-400g", 64, 5.0),
+];
+
+#[test]
+fn the_costs_of_tokens_are_as_they_come_out() {
+    let mut text = String::from(
+        "| system | tokens/s/chip | W per chip | tokens/joule | price per chip-hour | energy, per million | all, per million |\n\
+         |---|--:|--:|--:|--:|--:|--:|\n",
+    );
+    let mut sources = String::new();
+    for (name, chip, fabric, chips, hire) in COSTED {
+        let asked = format!(
+            "supernode project --phase serving --model deepseek-v3 --prompt-len 2000 --output-len 1000 --tpot-limit-ms 50 \
+             --mode aggregated --chip {chip} --fabric {fabric} --chips {chips} --price-per-kwh 0.1"
+        );
+        let energy = json(&format!("{asked} --json"));
+        let all = json(&format!("{asked} --price-per-chip-hour {hire} --json"));
+        let figure = |answer: &Value, key: &str| {
+            let end = |end: &str| {
+                let value = answer[key][end].as_f64().expect("a number");
+                if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+            };
+            format!("{} ({} to {})", end("median"), end("low"), end("high"))
+        };
+        let figures = [
+            figure(&all, "tokens_per_s_per_chip_interval"),
+            figure(&all, "power_w_per_chip"),
+            figure(&all, "tokens_per_joule"),
+            format!("{hire:.2}"),
+            figure(&energy, "cost_per_million_tokens"),
+            figure(&all, "cost_per_million_tokens"),
+        ];
+        let _ = writeln!(text, "| {name}, {chips} chips | {} |", figures.join(" | "));
+        for line in output(&asked).lines().filter(|line| line.starts_with("  power of ")) {
+            let _ = writeln!(sources, "- {name}, {}", line.trim());
+        }
+    }
+    section("docs/COST.md", "costs", &text);
+    section("docs/COST.md", "power", &sources);
+}
+
 #[test]
 fn the_claims_are_as_they_come_out() {
     section("docs/CLAIMS.md", "claims", &output("supernode claims --markdown"));

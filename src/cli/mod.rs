@@ -23,6 +23,7 @@ mod operators;
 mod operators_flag;
 mod output;
 mod parse;
+mod prices;
 mod progress;
 mod project;
 mod question;

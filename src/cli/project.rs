@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
 use crate::cli::output::{print, to_json};
+use crate::cli::prices::PriceArgs;
 use crate::cli::progress::Progress;
 use crate::cli::question::{PhaseFlag, QuestionArgs};
 use crate::cli::serving::{self, ServingArgs};
@@ -11,10 +12,10 @@ use crate::projection::fabric::exchange::ExchangeError;
 use crate::projection::fabric::faults::FabricFault;
 use crate::projection::model_table::TABLE_MODELS;
 use crate::projection::on_network::{self, NetworkAnswer, OnNetworkError};
-use crate::projection::{self, Comparison, Request};
+use crate::projection::{self, Comparison, Prices, Request, SystemPower};
 use crate::record;
-use crate::report::ProjectedRow;
 use crate::report::terminal::projection as tables;
+use crate::report::{CostQuestion, ProjectedRow};
 use crate::specs::{Model, SpecError};
 
 const EXAMPLES: &str = "\
@@ -24,7 +25,8 @@ Examples:
   supernode project --model deepseek-v3 --phase serving --request-rate 20 --prompt-len 4000 --output-len 1000 --ttft-limit-ms 5000
   supernode project --model deepseek-v3 --phase serving --prompt-len 4000 --output-len 1000 --mode disaggregated --search
   supernode project --model deepseek-v3 --phase serving --prompt-len 3000 --output-len 1000 --mode attention-ffn --attention-workers 3 --ffn-ep 288
-  supernode project --model deepseek-v3 --phase serving --requests trace.jsonl --prefix-cache trace";
+  supernode project --model deepseek-v3 --phase serving --requests trace.jsonl --prefix-cache trace
+  supernode project --model deepseek-v3 --phase decode --price-per-chip-hour 2 --price-per-kwh 0.08";
 
 /// Project tokens per second and chip of a model on a fabric, with the parts of the step and what binds it.
 ///
@@ -51,6 +53,8 @@ pub(super) struct Args {
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    prices: PriceArgs,
     #[command(flatten)]
     serving: ServingArgs,
 }
@@ -79,13 +83,13 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     if let ([model], [phase]) = (models.as_slice(), phases.as_slice())
         && args.search
     {
-        return search(&question.request(model.clone(), chip, fabric, *phase)?, args.json);
+        return search(&question.request(model.clone(), chip, fabric, *phase)?, args.prices.prices(), args.json);
     }
     let mut rows = Vec::new();
     for model in &models {
         for phase in phases.iter().copied() {
             let request = question.request(model.clone(), chip.clone(), fabric.clone(), phase)?;
-            rows.push(ProjectedRow::ask(request, &baseline));
+            rows.push(ProjectedRow::ask(request, &baseline).priced(args.prices.prices()));
         }
     }
     match rows.as_slice() {
@@ -114,17 +118,21 @@ fn serve(args: &Args) -> Result<(), Error> {
         Some((_, flag)) => {
             Err(Error::Input(format!("{flag} is a question about one step: give --phase prefill or decode")))
         }
-        None => serving::run(&args.serving, &args.question, args.search, args.trace.as_deref(), args.json),
+        None => {
+            let prices = args.prices.prices();
+            serving::run(&args.serving, &args.question, args.search, args.trace.as_deref(), prices, args.json)
+        }
     }
 }
 
 /// All plans, and the front of latency against throughput.
-fn search(request: &Request, json: bool) -> Result<(), Error> {
+fn search(request: &Request, prices: Prices, json: bool) -> Result<(), Error> {
     let progress = Progress::counting("plans");
     let found = projection::search(request, &|plans| progress.steps(plans as u64));
     progress.finish();
     let found = found.map_err(|reason| Error::Negative(format!("{}: {reason}", request.model.name)))?;
-    print(&if json { to_json(&found)? } else { tables::front(request, &found) })
+    let costs = CostQuestion { prices, power: SystemPower::of(&request.chip, &request.fabric) };
+    print(&if json { to_json(&costs.beside_search(&found))? } else { tables::front(request, &found, &costs) })
 }
 
 fn write_trace(row: &ProjectedRow, path: &Path) -> Result<(), Error> {

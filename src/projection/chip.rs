@@ -38,6 +38,9 @@ pub struct ChipModel {
     pub step: Sourced,
     /// Dies of a package. Each is a rank.
     pub dies: Sourced,
+    /// Power of a package at most, watts; `None` where nothing says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub power: Option<Sourced>,
     /// Share of the cores that a dispatch or combine of many tokens holds while it runs.
     pub communication_cores: Sourced,
     /// Share of the cores that a dispatch or combine of few tokens (decode) holds.
@@ -120,6 +123,7 @@ impl ChipModel {
             step: chip.overhead.step_s.clone(),
             sustained_clock: chip.overhead.sustained_clock.clone(),
             dies: chip.dies.clone(),
+            power: chip.power_w.clone(),
             communication_cores: chip.overhead.communication_cores.clone(),
             decode_communication_cores: chip.overhead.decode_communication_cores.clone(),
             saturating_cores: chip.memory.saturating_cores.clone().unwrap_or_else(saturating_cores),

@@ -17,6 +17,7 @@
 //! 7. About a plan: `inputs` (what is uncertain), [`uncertainty`] (intervals), `binding` (what binds), `operators`,
 //!    [`timeline`], [`on_network`] (ports and faults instead of closed forms).
 //! 8. [`answer`](project): [`project`], [`compare`], [`estimate`], [`search`].
+//!    [`energy`]: what its tokens draw and cost.
 //! 9. [`serving`]: prefill and decode of the same requests under a load.
 //! 10. [`questions`]: sweeps, scaling, explanations, claims, what-ifs. [`validation`]: published figures next to the
 //!     model's.
@@ -28,6 +29,7 @@ pub mod calibration;
 pub mod caveat;
 pub mod chip;
 pub mod costs;
+pub mod energy;
 pub mod expert_load;
 pub mod experts_apart;
 pub mod fabric;
@@ -63,6 +65,7 @@ pub use answer::{Comparison, compare, estimate, project, search, trace_of};
 pub use caveat::ProjectionCaveat;
 pub use chip::ChipModel;
 pub use costs::CostOrigin;
+pub use energy::{PowerUnknown, Prices, SystemPower, TokenCosts};
 pub use expert_load::ExpertLoad;
 pub use parallel_plan::{ExpertExchange, ExpertWorker, ParallelPlan, Phase, Recompute};
 pub use plan::{ScoredPlan, Search};

@@ -14,6 +14,7 @@ mod projected;
 mod record_summary;
 pub mod terminal;
 mod text;
+mod token_costs;
 pub(crate) mod words;
 
 pub use cases::shape;
@@ -22,3 +23,4 @@ pub use page::{
 };
 pub use projected::{ProjectedJson, ProjectedRow, ProjectedWords, ProjectionPair};
 pub use record_summary::RecordSummary;
+pub use token_costs::{CostQuestion, SearchWithCosts, WithCosts};

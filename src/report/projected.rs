@@ -4,8 +4,11 @@ use serde::Serialize;
 
 use crate::projection::model_table::ModelTable;
 use crate::projection::on_network::NetworkAnswer;
-use crate::projection::{self, ChipModel, Comparison, Infeasible, Phase, Projection, Request};
+use crate::projection::{
+    self, ChipModel, Comparison, Infeasible, Phase, Prices, Projection, Request, SystemPower, TokenCosts,
+};
 use crate::report::numbers::{grouped_digits, plan_text};
+use crate::report::token_costs::{CostQuestion, WithCosts};
 use crate::report::words;
 use crate::specs::Fabric;
 
@@ -27,6 +30,10 @@ pub struct ProjectedRow {
     pub baseline: String,
     /// The answers.
     pub comparison: Comparison,
+    /// What is asked of energy and cost on the fabric.
+    pub costs: CostQuestion,
+    /// The same on the fabric that it is compared with.
+    pub baseline_costs: CostQuestion,
 }
 
 /// The JSON of one question: the fields of the projection, and the baseline next to them.
@@ -44,7 +51,7 @@ pub struct ProjectedJson<'a> {
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum FabricAnswer<'a> {
-    Feasible(&'a Projection),
+    Feasible(WithCosts<'a, Projection>),
     Infeasible { model: &'a str, phase: Phase, chip: &'a str, fabric: &'a str, infeasible: String },
 }
 
@@ -63,6 +70,8 @@ pub struct ProjectedWords {
     pub total: String,
     /// The rate over that of the baseline; `-` where the baseline has no plan.
     pub speedup: String,
+    /// Tokens per joule with the band, or why there is no energy.
+    pub energy: String,
     /// What to improve first.
     pub bound_by: String,
     /// The degrees of the plan.
@@ -86,6 +95,7 @@ impl ProjectedRow {
             time: time.to_string(),
             total: format!("{} tokens/s", grouped_digits(rate.median * f64::from(on.plan.chips))),
             speedup: self.comparison.speedup.map_or("-".to_owned(), |ratio| format!("{} times", grouped_digits(ratio))),
+            energy: energy_words(&self.costs.over(rate)),
             bound_by: on.bound_by.to_string(),
             plan: plan_text(&on.plan),
         })
@@ -94,7 +104,17 @@ impl ProjectedRow {
     /// Asks a question on its fabric and on a baseline.
     pub fn ask(request: Request, baseline: &Fabric) -> Self {
         let comparison = projection::compare(&request, baseline);
-        Self { request, baseline: baseline.name.clone(), comparison }
+        let of = |fabric| CostQuestion { prices: Prices::default(), power: SystemPower::of(&request.chip, fabric) };
+        let (costs, baseline_costs) = (of(&request.fabric), of(baseline));
+        Self { baseline: baseline.name.clone(), comparison, costs, baseline_costs, request }
+    }
+
+    /// The same with what a user pays.
+    #[must_use]
+    pub const fn priced(mut self, prices: Prices) -> Self {
+        self.costs.prices = prices;
+        self.baseline_costs.prices = prices;
+        self
     }
 
     /// What a chip would deliver: a row for each model and phase of a table.
@@ -118,17 +138,25 @@ impl ProjectedRow {
     pub fn json_with<'a>(&'a self, flows: Option<&'a NetworkAnswer>) -> ProjectedJson<'a> {
         ProjectedJson {
             flows,
-            on: self.answer(&self.comparison.on, &self.request.fabric.name),
-            baseline: self.answer(&self.comparison.baseline, &self.baseline),
+            on: self.answer(&self.comparison.on, &self.request.fabric.name, &self.costs),
+            baseline: self.answer(&self.comparison.baseline, &self.baseline, &self.baseline_costs),
             speedup: self.comparison.speedup,
             same_plan_speedup: self.comparison.same_plan_speedup,
         }
     }
 
-    fn answer<'a>(&'a self, result: &'a Result<Projection, Infeasible>, fabric: &'a str) -> FabricAnswer<'a> {
+    fn answer<'a>(
+        &'a self,
+        result: &'a Result<Projection, Infeasible>,
+        fabric: &'a str,
+        costs: &CostQuestion,
+    ) -> FabricAnswer<'a> {
         let request = &self.request;
         match result {
-            Ok(projection) => FabricAnswer::Feasible(projection),
+            Ok(projection) => {
+                let costs = costs.over(&projection.tokens_per_s_per_chip);
+                FabricAnswer::Feasible(WithCosts::new(projection, costs))
+            }
             Err(reason) => FabricAnswer::Infeasible {
                 model: &request.model.name,
                 phase: request.phase,
@@ -143,5 +171,17 @@ impl ProjectedRow {
     pub fn pair(&self) -> Option<ProjectionPair> {
         let Comparison { on, baseline, .. } = self.comparison.clone();
         Some(ProjectionPair { on_fabric: on.ok()?, on_baseline: baseline.ok() })
+    }
+}
+
+/// Tokens per joule, or why there are none.
+fn energy_words(costs: &TokenCosts) -> String {
+    match (&costs.tokens_per_joule, &costs.energy_left_out) {
+        (Some(tokens), _) => {
+            let [median, low, high] = [tokens.median, tokens.low, tokens.high].map(grouped_digits);
+            format!("{median} tokens per joule ({low} to {high})")
+        }
+        (None, Some(unknown)) => format!("Energy is left out: {unknown}"),
+        (None, None) => "Energy is left out".to_owned(),
     }
 }

@@ -39,6 +39,8 @@ pub struct Chip {
     /// Dies of a package that programs see as devices of their own. Each is a rank: degrees of plans count them, as
     /// published expert-parallel degrees do.
     pub dies: Sourced,
+    /// Power of the package at most, watts: thermal design or board power. Without it, answers leave energy out.
+    pub power_w: Option<Sourced>,
     /// Whether two micro-batches may run side by side on a die, as on CloudMatrix384. In decode its cores are split
     /// between attention and experts. In prefill, vector cores lay out and sum the copies of one micro-batch while the
     /// other computes.
@@ -208,6 +210,7 @@ impl Chip {
         let (p, m, l, o, e) = (&self.peak_flop_per_s, &self.memory, &self.links, &self.overhead, &self.efficiency);
         [
             ("dies", Some(&self.dies)),
+            ("power_w", self.power_w.as_ref()),
             ("peak_flop_per_s.f32", p.f32.as_ref()),
             ("peak_flop_per_s.f16", p.f16.as_ref()),
             ("peak_flop_per_s.bf16", p.bf16.as_ref()),
@@ -263,6 +266,8 @@ mod tests {
         let good = include_str!("../../specs/chips/ascend-910c.toml");
         let cases = [
             (good.replace("launch_s", "lunch_s"), "lunch_s"),
+            (good.replace("power_w = ", "power = "), "power"),
+            (good.replace("power_w = { value = 700.0, low = 620.0", "power_w = { value = -700.0"), "power_w"),
             (good.replace("value = 3.2e12", "value = -1.0"), "memory.bandwidth_bytes_per_s"),
             (good.replace("value = 3.2e12", "value = nan"), "memory.bandwidth_bytes_per_s"),
             (good.replace("value = 3.2e12", "value = \"fast\""), "line"),

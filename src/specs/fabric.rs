@@ -47,6 +47,10 @@ pub struct Fabric {
     pub name: String,
     /// What it is.
     pub title: String,
+    /// Power of the whole system at most over that of its packages: hosts, switches, optics, conversion and fans beside
+    /// them. Without it, answers leave energy out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub power_over_chips: Option<Sourced>,
     /// How the members of a tier are joined.
     #[serde(default)]
     pub topology: Topology,
@@ -233,6 +237,9 @@ impl Fabric {
         }
         if let Some(copy) = &self.dispatch_copy_s {
             check(file, "dispatch_copy_s", copy, ValueKind::Time)?;
+        }
+        if let Some(ratio) = &self.power_over_chips {
+            check(file, "power_over_chips", ratio, ValueKind::Factor)?;
         }
         if let Some(fit) = &self.fit
             && (fit.free.len() > 4 || fit.free.len() > fit.rows.len())

@@ -76,7 +76,7 @@ function figures({ answer, title, infeasible, words }) {
     say(id, text ?? "-");
   }
   if (words) say("a-time-of", words.time_of);
-  say("a-words", words ? `90 % of the draws of the uncertain inputs: ${words.band}. Plan: ${words.plan}. Bound by ${words.bound_by}.` : "");
+  say("a-words", words ? `90 % of the draws of the uncertain inputs: ${words.band}. Plan: ${words.plan}. Bound by ${words.bound_by}. ${words.energy}.` : "");
   byId("answer").dataset.answer = JSON.stringify(answer);
 }
 

@@ -53,6 +53,7 @@ impl ChipModel {
             sustained_clock: Sourced::assumed(1.0, 0.85, 1.0, NOT_IN_RECORD),
             step: Sourced::assumed(1e-3, 0.3e-3, 3e-3, NOT_IN_RECORD),
             dies: Sourced::assumed(1.0, 1.0, 1.0, "a measured device is one rank"),
+            power: None,
             communication_cores: Sourced::assumed(0.15, 0.0, 0.33, NOT_IN_RECORD),
             decode_communication_cores: Sourced::assumed(0.0, 0.0, 0.33, NOT_IN_RECORD),
             saturating_cores: saturating_cores(),

@@ -10,6 +10,7 @@ use crate::report::numbers::{four_digits, low_to_high, plan_text};
 use crate::report::projected::ProjectedRow;
 use crate::report::terminal::layout::{align_right, hide_where_narrow, new_table};
 use crate::report::text::distinct;
+use crate::report::token_costs::{CostQuestion, lines};
 use crate::report::words;
 use crate::specs::Provenance;
 use crate::units::Seconds;
@@ -34,12 +35,15 @@ pub fn table(rows: &[ProjectedRow]) -> String {
     let _ = writeln!(text, "{}", parts(rows).trim_fmt());
     text.push_str(&infeasible_notes(rows));
     let projections: Vec<&Projection> = rows.iter().filter_map(|row| row.comparison.on.as_ref().ok()).collect();
-    text.push_str(&notes(&projections));
+    let power: Vec<&CostQuestion> = rows.iter().flat_map(|row| [&row.costs, &row.baseline_costs]).collect();
+    text.push_str(&notes(&projections, &power));
     text
 }
 
 fn figures(rows: &[ProjectedRow]) -> Table {
-    let header = ["model", "phase", "tok/s/chip", "low..high", "cluster", "speed-up", "same plan", "step", "GB"];
+    let mut header = vec!["model", "phase", "tok/s/chip", "low..high", "cluster", "speed-up", "same plan", "step"];
+    let figures = header.len();
+    header.extend(rows.first().map(|row| row.costs.heads()).unwrap_or_default());
     let mut table = new_table(&header);
     let ratio = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
     for row in rows {
@@ -56,15 +60,17 @@ fn figures(rows: &[ProjectedRow]) -> Table {
                     cluster,
                 ]);
                 cells.extend(ratios);
-                cells.extend([on.step_s.to_string(), format!("{:.0}", on.memory_bytes_per_chip.used() / 1e9)]);
+                cells.push(on.step_s.to_string());
+                cells.extend(row.costs.cells(&row.costs.over(&on.tokens_per_s_per_chip)));
             }
             Err(_) => cells.extend(["none".to_owned(), String::new(), cluster]),
         }
         table.add_row(cells);
     }
-    align_right(&mut table, &[2, 3, 4, 5, 6, 7, 8]);
-    // The baseline at the plan of the fabric is in the answer about one model and in JSON.
+    align_right(&mut table, &(2..header.len()).collect::<Vec<_>>());
+    // What is hidden is in the answer about one model and in JSON.
     hide_where_narrow(&mut table, &[6]);
+    hide_where_narrow(&mut table, &(figures..header.len()).collect::<Vec<_>>());
     table
 }
 
@@ -131,6 +137,9 @@ pub fn single(row: &ProjectedRow, on: &Projection, flows: Option<&NetworkAnswer>
     if let Some(time) = on.ttft_s {
         line("time to first token", time.to_string());
     }
+    for (name, value) in lines(&row.costs.over(&on.tokens_per_s_per_chip), &row.costs.prices) {
+        line(name, value);
+    }
     line("MFU", format!("{:.1} %", on.mfu * 100.0));
     line("bound by", on.bound_by.to_string());
     line("plan", plan_text(&on.plan));
@@ -153,7 +162,7 @@ pub fn single(row: &ProjectedRow, on: &Projection, flows: Option<&NetworkAnswer>
     }
     let _ = writeln!(text, "\n{}", terms_table(row, on).trim_fmt());
     text.push_str(&tornado(on));
-    text.push_str(&notes(&[on]));
+    text.push_str(&notes(&[on], &[&row.costs]));
     text
 }
 
@@ -184,7 +193,7 @@ fn tornado(on: &Projection) -> String {
 }
 
 /// The plans that no other beats in both latency and throughput.
-pub fn front(request: &Request, found: &Search) -> String {
+pub fn front(request: &Request, found: &Search, costs: &CostQuestion) -> String {
     let latency = match request.phase {
         Phase::Decode => "ms/token",
         Phase::Prefill => "ms to first token",
@@ -201,16 +210,22 @@ pub fn front(request: &Request, found: &Search) -> String {
         found.fit,
         found.front.len()
     );
-    let mut table = new_table(&[latency, "tokens/s/chip", "GB per chip", "plan"]);
+    let mut header = vec![latency, "tokens/s/chip", "GB per chip"];
+    header.extend(costs.heads());
+    let figures = header.len();
+    header.push("plan");
+    let mut table = new_table(&header);
     for candidate in &found.front {
-        table.add_row([
+        let mut cells = vec![
             format!("{:.2}", candidate.latency_s * 1e3),
             four_digits(candidate.tokens_per_s_per_chip),
             format!("{:.0}", candidate.memory_bytes_per_chip / 1e9),
-            plan_text(&candidate.plan),
-        ]);
+        ];
+        cells.extend(costs.cells(&costs.at(candidate.tokens_per_s_per_chip)));
+        cells.push(plan_text(&candidate.plan));
+        table.add_row(cells);
     }
-    align_right(&mut table, &[0, 1, 2]);
+    align_right(&mut table, &(0..figures).collect::<Vec<_>>());
     let _ = writeln!(text, "{}", table.trim_fmt());
     text
 }
@@ -234,12 +249,15 @@ fn terms_table(row: &ProjectedRow, on: &Projection) -> Table {
     table
 }
 
-/// Caveats and where the inputs come from, each once.
-fn notes(projections: &[&Projection]) -> String {
+/// Caveats and where the inputs come from, each once, those of the power last.
+fn notes(projections: &[&Projection], costs: &[&CostQuestion]) -> String {
     let caveats = distinct(projections.iter().flat_map(|projection| &projection.caveats));
     let mut sources: Vec<&CostSource> = Vec::new();
     for projection in projections {
         sources.extend(projection.provenance.iter().filter(|source| !sources.contains(source)).collect::<Vec<_>>());
+    }
+    for power in costs.iter().filter_map(|costs| costs.power.as_ref().ok()) {
+        sources.extend(power.sources.iter().filter(|source| !sources.contains(source)).collect::<Vec<_>>());
     }
     notes_of(&caveats, &sources)
 }

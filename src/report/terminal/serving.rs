@@ -5,19 +5,23 @@ use std::fmt::Write as _;
 use crate::projection::serving::answer::RequestTimes;
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::{ServingAnswer, ServingLoad, ServingRequest};
-use crate::projection::{ExpertWorker, MemoryUse};
-use crate::report::numbers::{batch_text, four_digits, plan_text};
+use crate::projection::{ExpertWorker, Interval, MemoryUse};
+use crate::report::numbers::{batch_text, four_digits, low_to_high, plan_text};
 use crate::report::terminal::layout::{align_right, new_table};
 use crate::report::terminal::projection::notes_of;
+use crate::report::token_costs::{CostQuestion, lines};
 
-/// One answer in full.
-pub fn single(asked: &ServingRequest, answer: &ServingAnswer) -> String {
+/// One answer in full. `rate` is its throughput with the interval.
+pub fn single(asked: &ServingRequest, answer: &ServingAnswer, rate: &Interval, costs: &CostQuestion) -> String {
     let mut text = format!("{}, type {}\n", title(asked), answer.number_type.name());
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<22}{value}");
     };
     line("load", load_text(asked, answer.load));
-    line("tokens/s/chip", four_digits(answer.tokens_per_s_per_chip));
+    line("tokens/s/chip", format!("{} ({})", four_digits(rate.median), low_to_high(rate)));
+    for (name, value) in lines(&costs.over(rate), &costs.prices) {
+        line(name, value);
+    }
     line("tokens/s/user", four_digits(answer.tokens_per_s_per_user));
     line("requests/s", format!("{:.3} of {:.3} at most", answer.request_rate, answer.most_requests_per_s));
     let goodput = &answer.goodput;
@@ -56,7 +60,9 @@ pub fn single(asked: &ServingRequest, answer: &ServingAnswer) -> String {
     align_right(&mut table, &[1, 2, 3, 4]);
     let _ = writeln!(text, "\n{}", table.trim_fmt());
     let _ = writeln!(text, "Simulated: {} requests, seed {}", answer.simulated_requests, answer.seed);
-    text.push_str(&notes_of(&answer.caveats.iter().collect::<Vec<_>>(), &answer.provenance.iter().collect::<Vec<_>>()));
+    let power = costs.power.iter().flat_map(|power| &power.sources);
+    let sources: Vec<_> = answer.provenance.iter().chain(power).collect();
+    text.push_str(&notes_of(&answer.caveats.iter().collect::<Vec<_>>(), &sources));
     text
 }
 
@@ -68,24 +74,29 @@ fn memory_text(memory: &MemoryUse) -> String {
 }
 
 /// Deployments that no other beats in both tokens per second of a user and of a chip.
-pub fn front(asked: &ServingRequest, front: &[ServingPoint]) -> String {
+pub fn front(asked: &ServingRequest, front: &[ServingPoint], costs: &CostQuestion) -> String {
     let mut text = format!("{}: {} deployments are beaten by no other in both\n", title(asked), front.len());
     let _ = writeln!(text, "  load                  {}", load_text(asked, asked.load));
-    let mut table =
-        new_table(&["tokens/s/user", "tokens/s/chip", "TTFT ms", "TPOT ms", "at once", "requests/s", "deployment"]);
+    let mut header = vec!["tokens/s/user", "tokens/s/chip", "TTFT ms", "TPOT ms", "at once", "requests/s"];
+    header.extend(costs.heads());
+    let figures = header.len();
+    header.push("deployment");
+    let mut table = new_table(&header);
     for point in front {
         let deployment: Vec<String> = plans(&point.deployment).into_iter().map(|(_, plan)| plan).collect();
-        table.add_row([
+        let mut cells = vec![
             four_digits(point.tokens_per_s_per_user),
             four_digits(point.tokens_per_s_per_chip),
             format!("{:.1}", point.ttft_s * 1e3),
             format!("{:.2}", point.tpot_s * 1e3),
             format!("{:.0}", point.concurrency),
             format!("{:.2}", point.request_rate),
-            deployment.join("\n"),
-        ]);
+        ];
+        cells.extend(costs.cells(&costs.at(point.tokens_per_s_per_chip)));
+        cells.push(deployment.join("\n"));
+        table.add_row(cells);
     }
-    align_right(&mut table, &[0, 1, 2, 3, 4, 5]);
+    align_right(&mut table, &(0..figures).collect::<Vec<_>>());
     let _ = writeln!(text, "{}", table.trim_fmt());
     text
 }
