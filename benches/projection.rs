@@ -18,7 +18,7 @@ use supernode_bench::projection::serving::search::splits;
 use supernode_bench::projection::serving::simulate::{Arrivals, EngineKind, Fleet, Run, SimulatedRequest, simulate};
 use supernode_bench::projection::serving::step_table::StepTable;
 use supernode_bench::projection::serving::{Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, front};
-use supernode_bench::projection::{ChipModel, ParallelPlan, Phase, Request, compare, phases, plan};
+use supernode_bench::projection::{ChipModel, Phase, Request, compare, phases, plan};
 use supernode_bench::specs::{Chip, Fabric, Model, Scenario, Sourced};
 use supernode_bench::units::Bytes;
 
@@ -194,6 +194,7 @@ fn serving_under_load(criterion: &mut Criterion) {
 #[cfg(feature = "parquet")]
 fn measured_operators(criterion: &mut Criterion) {
     use supernode_bench::operators::OperatorFile;
+    use supernode_bench::projection::ParallelPlan;
     use supernode_bench::projection::operator_source::{OperatorChoice, tables};
     let Some(path) = std::env::var_os("SUPERNODE_OPERATORS") else { return };
     let chip = ChipModel::from_spec(&Chip::load("h200").unwrap());

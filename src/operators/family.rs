@@ -27,6 +27,7 @@ pub enum OperatorFamily {
 }
 
 /// Where a source has the time of a family.
+#[cfg(feature = "parquet")]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct TimeColumn {
     /// Its name.
@@ -78,6 +79,21 @@ impl OperatorFamily {
         }
     }
 
+    /// The columns there that name its types; where several are named, the file has one of them.
+    pub(super) const fn type_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::Gemm => &["gemm_dtype"],
+            Self::Experts => &["moe_dtype", "distribution"],
+            Self::PrefillAttention | Self::DecodeAttention => &["attn_dtype", "kv_cache_dtype"],
+            Self::LatentPrefill | Self::LatentDecode => &["mla_dtype", "kv_cache_dtype"],
+            Self::AllReduce => &["allreduce_dtype", "nccl_dtype"],
+            Self::Dispatch | Self::Combine => &[],
+        }
+    }
+}
+
+#[cfg(feature = "parquet")]
+impl OperatorFamily {
     /// The file of aiconfigurator's layout that holds it, without its suffix.
     pub(super) const fn files(self) -> &'static [&'static str] {
         match self {
@@ -125,18 +141,6 @@ impl OperatorFamily {
         }
     }
 
-    /// The columns there that name its types; where several are named, the file has one of them.
-    pub(super) const fn type_columns(self) -> &'static [&'static str] {
-        match self {
-            Self::Gemm => &["gemm_dtype"],
-            Self::Experts => &["moe_dtype", "distribution"],
-            Self::PrefillAttention | Self::DecodeAttention => &["attn_dtype", "kv_cache_dtype"],
-            Self::LatentPrefill | Self::LatentDecode => &["mla_dtype", "kv_cache_dtype"],
-            Self::AllReduce => &["allreduce_dtype", "nccl_dtype"],
-            Self::Dispatch | Self::Combine => &[],
-        }
-    }
-
     /// The column of its time.
     pub(super) const fn time_column(self) -> TimeColumn {
         match self {
@@ -176,7 +180,7 @@ pub(super) fn meaning(name: &str) -> Option<TypeMeaning> {
     })
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "parquet"))]
 mod tests {
     use super::*;
 

@@ -314,11 +314,11 @@ mod tests {
     #[test]
     fn a_kernel_that_was_not_measured_adds_its_work_to_the_nearest_one() {
         let tables = OperatorTables::new(String::new(), &peaks(), &[experts(&[(8, 1e-4), (4096, 1e-3)])], "vllm");
-        let wider = OperatorShape::new(OperatorFamily::Experts, &[8.0, 4096.0, 3072.0, 1.0, 8.0]);
+        let wider = OperatorShape::new(OperatorFamily::Experts, &[4096.0, 4096.0, 3072.0, 1.0, 8.0]);
         let found = tables.time(&wider, AskedType { weight_bytes: 2.0, operand_bytes: 2.0 }, &peaks()).unwrap();
-        let one = ask(&tables, 8.0).time_s;
-        // The same kernel takes a part that does not grow with the width.
-        assert!(found.time_s > 1.2 * one && found.time_s < 1.99 * one, "{found:?} {one}");
+        let one = ask(&tables, 4096.0).time_s;
+        // What the kernel takes besides its work does not grow with the width.
+        assert!(found.time_s > 1.1 * one && found.time_s < 1.9 * one, "{found:?} {one}");
         assert_eq!(found.coverage, Coverage::Extrapolated);
     }
 
