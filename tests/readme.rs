@@ -206,7 +206,11 @@ fn the_costs_of_tokens_are_as_they_come_out() {
         let figure = |answer: &Value, key: &str| {
             let end = |end: &str| {
                 let value = answer[key][end].as_f64().expect("a number");
-                if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+                match value {
+                    100.0.. => format!("{value:.0}"),
+                    0.1.. => format!("{value:.2}"),
+                    _ => format!("{value:.3}"),
+                }
             };
             format!("{} ({} to {})", end("median"), end("low"), end("high"))
         };

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::projection::model_table::ModelTable;
 use crate::projection::on_network::NetworkAnswer;
 use crate::projection::{
-    self, ChipModel, Comparison, Infeasible, Phase, Prices, Projection, Request, SystemPower, TokenCosts,
+    self, ChipModel, Comparison, Infeasible, Interval, Phase, Prices, Projection, Request, SystemPower, TokenCosts,
 };
 use crate::report::numbers::{grouped_digits, plan_text};
 use crate::report::token_costs::{CostQuestion, WithCosts};
@@ -19,6 +19,8 @@ pub struct ProjectionPair {
     pub on_fabric: Projection,
     /// The conventional cluster; `None` where it was not asked or has no feasible plan.
     pub on_baseline: Option<Projection>,
+    /// Tokens that a joule gives on the bus fabric; `None` where nothing says what it draws.
+    pub tokens_per_joule: Option<Interval>,
 }
 
 /// One question and its answers on two fabrics.
@@ -170,7 +172,9 @@ impl ProjectedRow {
     /// Both projections for the page; `None` where the first fabric has no feasible plan.
     pub fn pair(&self) -> Option<ProjectionPair> {
         let Comparison { on, baseline, .. } = self.comparison.clone();
-        Some(ProjectionPair { on_fabric: on.ok()?, on_baseline: baseline.ok() })
+        let on_fabric = on.ok()?;
+        let tokens_per_joule = self.costs.over(&on_fabric.tokens_per_s_per_chip).tokens_per_joule;
+        Some(ProjectionPair { on_fabric, on_baseline: baseline.ok(), tokens_per_joule })
     }
 }
 

@@ -256,6 +256,9 @@ fn projected_line(pair: &ProjectionPair) -> Markup {
             ", " @if ratio.is_finite() { (grouped_digits(ratio)) " times " (clean(&baseline.fabric)) }
             @else { "compared with " (clean(&baseline.fabric)) }
         }
+        @if let Some(tokens) = &pair.tokens_per_joule {
+            ", " (grouped_digits(tokens.median)) " tokens per joule (" (tables::band(tokens)) ")"
+        }
     }
 }
 
