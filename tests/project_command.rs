@@ -69,7 +69,7 @@ fn bad_input_is_one_line_with_exit_code_2() {
         (&["--phase", "training", "--framework", "deepspeed"], "no framework is called `deepspeed`"),
         (&["--phase", "decode", "--framework", "megatron"], "serving takes vllm, sglang, trtllm"),
         (
-            &["--model", "deepseek-v3", "--phase", "serving", "--framework", "megatron"],
+            &["--model", "deepseek-v3", "--phase", "serving", "--output-len", "8", "--framework", "megatron"],
             "serving takes vllm, sglang, trtllm",
         ),
     ];
