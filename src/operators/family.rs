@@ -180,7 +180,8 @@ pub(super) fn meaning(name: &str) -> Option<TypeMeaning> {
     })
 }
 
-#[cfg(all(test, feature = "parquet"))]
+#[cfg(feature = "parquet")]
+#[cfg(test)]
 mod tests {
     use super::*;
 
