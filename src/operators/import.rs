@@ -192,8 +192,8 @@ struct Columns<'a> {
 impl Columns<'_> {
     /// The rows of a family, and how many were left out.
     fn table(&self, family: OperatorFamily, framework: &str, version: &str) -> Result<(MeasuredTable, u64), String> {
-        let time = family.time_column();
-        let times = self.numbers(time.name)?.ok_or_else(|| missing(time.name))?;
+        let column = family.time_column();
+        let times = self.numbers(column.name)?.ok_or_else(|| missing(column.name))?;
         let mut sizes = Vec::new();
         for names in family.size_columns() {
             sizes.push(self.sum(names, times.len())?);
@@ -219,7 +219,7 @@ impl Columns<'_> {
                 unused += 1;
                 continue;
             };
-            let time_s = time * time_unit(family);
+            let time_s = time * column.unit_s;
             if !(*time > 0.0 && time_s.is_finite()) {
                 return Err(format!("row {}: a time of {time}; times are positive", place + 1));
             }
@@ -333,10 +333,6 @@ fn extend<T: DataType>(
 
 fn missing(column: &str) -> String {
     format!("it has no column {column}; its layout is not that of aiconfigurator 0.12")
-}
-
-fn time_unit(family: OperatorFamily) -> f64 {
-    family.time_column().unit_s
 }
 
 fn is_used(family: OperatorFamily, types: &str) -> bool {

@@ -71,7 +71,7 @@ pub fn tables(
 fn apart(file: &OperatorFile, system: &str, tables: &OperatorTables, framework: &str) -> f64 {
     let others = SYSTEMS.into_iter().filter(|(other, _)| *other != system);
     let apart = others.filter_map(|(other, chip)| {
-        let peaks = ChipModel::from_spec(&Chip::load(chip).ok()?).rank_peaks(Scenario::Nominal);
+        let peaks = built_in_peaks(chip)?;
         let measured = file.read(other).ok()?;
         tables.apart(&OperatorTables::new(String::new(), &peaks, &measured, framework))
     });
@@ -84,8 +84,12 @@ fn peaks(system: &str, chip: &ChipModel, chip_name: &str) -> Result<RankPeaks, N
         return Ok(chip.rank_peaks(Scenario::Nominal));
     }
     let unknown = || NoOperators::UnknownSystem(system.to_owned());
-    let other = Chip::load(chip_of_system(system).ok_or_else(unknown)?).map_err(|_| unknown())?;
-    Ok(ChipModel::from_spec(&other).rank_peaks(Scenario::Nominal))
+    chip_of_system(system).and_then(built_in_peaks).ok_or_else(unknown)
+}
+
+/// The peaks of a built-in chip.
+fn built_in_peaks(chip: &str) -> Option<RankPeaks> {
+    Some(ChipModel::from_spec(&Chip::load(chip).ok()?).rank_peaks(Scenario::Nominal))
 }
 
 fn of_framework(measured: &[MeasuredTable], framework: &str) -> Result<(), NoOperators> {

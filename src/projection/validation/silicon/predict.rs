@@ -3,7 +3,7 @@
 use crate::projection::serving::{aggregated, first_token};
 use crate::projection::validation::silicon::costs::{DeploymentCosts, StepCost};
 use crate::projection::validation::silicon::row::Sharing;
-use crate::specs::Framework;
+use crate::specs::FrameworkTimes;
 
 /// Share of the requests that start all at once, where no framework says it: a benchmark of ten requests per place.
 const FIRST_WAVE: f64 = 0.1;
@@ -17,7 +17,7 @@ pub struct Prediction {
     pub tpot_s: f64,
 }
 
-/// A framework's figures: those of [`Framework`], in its order and units.
+/// A framework's figures: those of [`FrameworkTimes`], in its order and units.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Profile {
     /// Fixed time of a step of decode, seconds.
@@ -44,20 +44,8 @@ impl Profile {
         }
     }
 
-    /// The profile of a framework beside shares of the roofs.
-    pub fn of(framework: &Framework) -> Self {
-        Self {
-            step_s: framework.step_s.value,
-            prompt_op_s: framework.prompt_op_s.value,
-            prompt_factor: framework.prompt_factor.value,
-            request_s: framework.request_s.value,
-            first_wave: framework.first_wave.value,
-        }
-    }
-
-    /// The profile of a framework beside measured operators.
-    pub fn with_operators(framework: &Framework) -> Self {
-        let times = &framework.with_operators;
+    /// The profile of a framework's times.
+    pub fn of(times: &FrameworkTimes) -> Self {
         Self {
             step_s: times.step_s.value,
             prompt_op_s: times.prompt_op_s.value,

@@ -130,7 +130,8 @@ impl FrameworkChoice {
     }
 
     /// The profiles by framework; that of the empty name holds for all.
-    fn profiles(&self, of: fn(&Framework) -> Profile) -> BTreeMap<String, Profile> {
+    fn profiles(&self, with_operators: bool) -> BTreeMap<String, Profile> {
+        let of = |framework: &Framework| Profile::of(&framework.times(with_operators));
         let own = |framework: &Framework| (framework.name.clone(), of(framework));
         match self {
             Self::OfRow => {
@@ -145,7 +146,7 @@ impl FrameworkChoice {
 
 /// Answers every row.
 pub fn evaluate(rows: &[Row], framework: &FrameworkChoice, catalogue: &DeploymentFacts) -> SiliconReport {
-    let profiles = framework.profiles(if catalogue.has_operators() { Profile::with_operators } else { Profile::of });
+    let profiles = framework.profiles(catalogue.has_operators());
     let answers: Vec<Result<Outcome, Unexpressed>> =
         rows.par_iter().map(|row| answer(catalogue, &profiles, row)).collect();
     let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
