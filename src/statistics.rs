@@ -23,10 +23,10 @@ impl Summary {
 /// Summarises samples; `None` where there are none.
 pub fn summarise(samples: &[Seconds]) -> Option<Summary> {
     let mut sorted: Vec<f64> = samples.iter().map(|sample| sample.get()).collect();
-    sorted.sort_by(f64::total_cmp);
+    sorted.sort_unstable_by(f64::total_cmp);
     let middle = median(&sorted)?;
     let mut deviations: Vec<f64> = sorted.iter().map(|sample| (sample - middle).abs()).collect();
-    deviations.sort_by(f64::total_cmp);
+    deviations.sort_unstable_by(f64::total_cmp);
     let rank = interval_rank(sorted.len());
     Some(Summary {
         median: Seconds::new(middle),

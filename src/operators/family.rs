@@ -18,6 +18,22 @@ pub enum OperatorFamily {
     LatentPrefill,
     /// Latent attention of one token per sequence over a cache.
     LatentDecode,
+    /// Latent attention over chosen tokens with its projections and its indexer, of whole prompts.
+    SparsePrefill,
+    /// The same of one token per sequence over a cache.
+    SparseDecode,
+    /// The short convolution before a recurrence, of whole prompts.
+    ConvolutionPrefill,
+    /// The same of one token per sequence.
+    ConvolutionDecode,
+    /// A gated delta rule in chunks.
+    GatedDeltaPrefill,
+    /// A gated delta rule of one token per sequence.
+    GatedDeltaDecode,
+    /// Kimi's delta rule in chunks.
+    KimiDeltaPrefill,
+    /// Kimi's delta rule of one token per sequence.
+    KimiDeltaDecode,
     /// All-reduce inside a node.
     AllReduce,
     /// Tokens on their way to the experts, few of them.
@@ -38,13 +54,21 @@ pub(super) struct TimeColumn {
 
 impl OperatorFamily {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 17] = [
         Self::Gemm,
         Self::Experts,
         Self::PrefillAttention,
         Self::DecodeAttention,
         Self::LatentPrefill,
         Self::LatentDecode,
+        Self::SparsePrefill,
+        Self::SparseDecode,
+        Self::ConvolutionPrefill,
+        Self::ConvolutionDecode,
+        Self::GatedDeltaPrefill,
+        Self::GatedDeltaDecode,
+        Self::KimiDeltaPrefill,
+        Self::KimiDeltaDecode,
         Self::AllReduce,
         Self::Dispatch,
         Self::Combine,
@@ -59,6 +83,14 @@ impl OperatorFamily {
             Self::DecodeAttention => "decode_attention",
             Self::LatentPrefill => "latent_prefill",
             Self::LatentDecode => "latent_decode",
+            Self::SparsePrefill => "sparse_prefill",
+            Self::SparseDecode => "sparse_decode",
+            Self::ConvolutionPrefill => "convolution_prefill",
+            Self::ConvolutionDecode => "convolution_decode",
+            Self::GatedDeltaPrefill => "gated_delta_prefill",
+            Self::GatedDeltaDecode => "gated_delta_decode",
+            Self::KimiDeltaPrefill => "kimi_delta_prefill",
+            Self::KimiDeltaDecode => "kimi_delta_decode",
             Self::AllReduce => "all_reduce",
             Self::Dispatch => "dispatch",
             Self::Combine => "combine",
@@ -74,6 +106,14 @@ impl OperatorFamily {
             Self::DecodeAttention => &["sequences", "kv_len", "heads", "kv_heads", "head_dim", "window"],
             Self::LatentPrefill => &["sequences", "tokens", "heads"],
             Self::LatentDecode => &["sequences", "kv_len", "heads"],
+            Self::SparsePrefill => &["sequences", "tokens", "heads", "hidden"],
+            Self::SparseDecode => &["sequences", "kv_len", "heads", "hidden"],
+            Self::ConvolutionPrefill
+            | Self::ConvolutionDecode
+            | Self::GatedDeltaPrefill
+            | Self::GatedDeltaDecode
+            | Self::KimiDeltaPrefill
+            | Self::KimiDeltaDecode => &["sequences", "tokens", "key_heads", "heads", "key_dim", "value_dim"],
             Self::AllReduce => &["ranks", "elements"],
             Self::Dispatch | Self::Combine => &["nodes", "hidden", "tokens", "top_k", "experts"],
         }
@@ -86,9 +126,29 @@ impl OperatorFamily {
             Self::Experts => &["moe_dtype", "distribution"],
             Self::PrefillAttention | Self::DecodeAttention => &["attn_dtype", "kv_cache_dtype"],
             Self::LatentPrefill | Self::LatentDecode => &["mla_dtype", "kv_cache_dtype"],
+            // The type of the projections comes first: they have the weights.
+            Self::SparsePrefill | Self::SparseDecode => &["gemm_type", "kv_cache_dtype", "mla_dtype"],
             Self::AllReduce => &["allreduce_dtype", "nccl_dtype"],
-            Self::Dispatch | Self::Combine => &[],
+            _ => &[],
         }
+    }
+
+    /// The type of a family whose tables name none.
+    pub(super) const fn only_type(self) -> &'static str {
+        if matches!(self, Self::Dispatch | Self::Combine) { "fp8" } else { "bfloat16" }
+    }
+
+    /// Whether whole prompts are computed, without tokens before them.
+    pub(super) const fn is_prefill(self) -> bool {
+        matches!(
+            self,
+            Self::PrefillAttention
+                | Self::LatentPrefill
+                | Self::SparsePrefill
+                | Self::ConvolutionPrefill
+                | Self::GatedDeltaPrefill
+                | Self::KimiDeltaPrefill
+        )
     }
 }
 
@@ -103,12 +163,18 @@ impl OperatorFamily {
             Self::DecodeAttention => &["generation_attention_perf"],
             Self::LatentPrefill => &["context_mla_perf"],
             Self::LatentDecode => &["generation_mla_perf"],
+            Self::SparsePrefill => &["dsa_context_module_perf"],
+            Self::SparseDecode => &["dsa_generation_module_perf"],
+            Self::ConvolutionPrefill | Self::ConvolutionDecode => &["gdn_perf", "kda_perf", "mamba2_perf"],
+            Self::GatedDeltaPrefill | Self::GatedDeltaDecode => &["gdn_perf"],
+            Self::KimiDeltaPrefill | Self::KimiDeltaDecode => &["kda_perf"],
             Self::AllReduce => &["custom_allreduce_perf", "nccl_perf"],
             Self::Dispatch | Self::Combine => &["wideep_deepep_ll_perf"],
         }
     }
 
-    /// The columns of its sizes there, in the order of [`OperatorFamily::sizes`]. The sum of two is meant where both are named.
+    /// The columns of its sizes there, in the order of [`OperatorFamily::sizes`]. Where several are named, their sum is meant; a file
+    /// has at least one of them. An architecture stands for its hidden size.
     pub(super) const fn size_columns(self) -> &'static [&'static [&'static str]] {
         match self {
             Self::Gemm => &[&["m"], &["n"], &["k"]],
@@ -134,6 +200,21 @@ impl OperatorFamily {
             ],
             Self::LatentPrefill => &[&["batch_size"], &["isl"], &["num_heads"]],
             Self::LatentDecode => &[&["batch_size"], &["isl", "step"], &["num_heads"]],
+            Self::SparsePrefill => &[&["batch_size"], &["isl"], &["num_heads"], &["architecture"]],
+            Self::SparseDecode => &[&["batch_size"], &["isl", "step"], &["num_heads"], &["architecture"]],
+            Self::ConvolutionPrefill
+            | Self::ConvolutionDecode
+            | Self::GatedDeltaPrefill
+            | Self::GatedDeltaDecode
+            | Self::KimiDeltaPrefill
+            | Self::KimiDeltaDecode => &[
+                &["batch_size"],
+                &["seq_len"],
+                &["num_k_heads", "n_groups"],
+                &["num_v_heads", "nheads"],
+                &["head_k_dim", "d_state"],
+                &["head_v_dim", "head_dim"],
+            ],
             Self::AllReduce => &[&["num_gpus"], &["message_size"]],
             Self::Dispatch | Self::Combine => {
                 &[&["node_num"], &["hidden_size"], &["num_token"], &["num_topk"], &["num_experts"]]
@@ -169,7 +250,7 @@ pub(super) fn meaning(name: &str) -> Option<TypeMeaning> {
     use NumberType::{Bf16, Fp8, Int8, Mxfp4, Nvfp4};
     Some(match name {
         "bfloat16" | "half" | "float16" => of(Bf16, Bf16, Bf16),
-        "fp8" | "fp8_block" => of(Fp8, Fp8, Fp8),
+        "fp8" | "fp8_block" | "fp8_e4m3" => of(Fp8, Fp8, Fp8),
         "int8" | "sq" => of(Int8, Int8, Int8),
         "int8_wo" => of(Int8, Bf16, Bf16),
         "nvfp4" => of(Nvfp4, Nvfp4, Nvfp4),

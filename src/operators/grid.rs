@@ -38,7 +38,7 @@ impl SizeGrid {
     pub(super) fn new(points: &[([f64; 3], f32)]) -> Self {
         let axes = [0, 1, 2].map(|axis| {
             let mut sizes: Vec<f64> = points.iter().map(|(at, _)| at[axis]).collect();
-            sizes.sort_by(f64::total_cmp);
+            sizes.sort_unstable_by(f64::total_cmp);
             sizes.dedup_by(|one, other| (*one - *other).abs() < SAME);
             sizes
         });

@@ -200,9 +200,8 @@ impl Columns<'_> {
         }
         let types = self.types(family, times.len())?;
         // Chunks after a cached prefix are another shape, which the tables of whole prompts do not have.
-        let is_prompt = matches!(family, OperatorFamily::PrefillAttention | OperatorFamily::LatentPrefill);
-        let before = if is_prompt { self.integers("step")? } else { None };
-        let (kernels, operators) = (self.texts("kernel_source")?, self.texts("op_name")?);
+        let before = if family.is_prefill() { self.integers("step")? } else { None };
+        let named = [self.texts("kernel_source")?, self.texts("op_name")?, self.texts("phase")?];
         let mut table = MeasuredTable {
             family,
             framework: framework.to_owned(),
@@ -213,8 +212,9 @@ impl Columns<'_> {
         let mut unused = 0;
         for (place, time) in times.iter().enumerate() {
             let has_prefix = before.as_ref().is_some_and(|before| before.get(place).is_some_and(|step| *step != 0));
-            let named = |texts: &Option<Vec<String>>| texts.as_ref().and_then(|texts| texts.get(place)).cloned();
-            let is_other = has_prefix || is_other(family, named(&kernels).as_deref(), named(&operators).as_deref());
+            let [kernel, operator, phase] =
+                named.each_ref().map(|texts| texts.as_ref().and_then(|texts| texts.get(place)).map(String::as_str));
+            let is_other = has_prefix || is_other(family, kernel, operator, phase);
             let Some(types) = types.get(place).filter(|types| is_used(family, types) && !is_other) else {
                 unused += 1;
                 continue;
@@ -223,13 +223,15 @@ impl Columns<'_> {
             if !(*time > 0.0 && time_s.is_finite()) {
                 return Err(format!("row {}: a time of {time}; times are positive", place + 1));
             }
-            let row = MeasuredOperator {
-                types: place_of(&mut table.types, types)?,
-                sizes: row_sizes(&sizes, place)
-                    .ok_or_else(|| format!("row {}: a size that is negative or huge", place + 1))?,
-                time_s: single(time_s),
-            };
-            table.rows.push(row);
+            let sizes = row_sizes(&sizes, place)
+                .ok_or_else(|| format!("row {}: a size that is negative or huge", place + 1))?;
+            // A module of another architecture.
+            if family.sizes().iter().zip(sizes).any(|(name, size)| *name == "hidden" && size == 0) {
+                unused += 1;
+                continue;
+            }
+            let types = place_of(&mut table.types, types)?;
+            table.rows.push(MeasuredOperator { types, sizes, time_s: single(time_s) });
         }
         Ok((table, unused))
     }
@@ -249,18 +251,26 @@ impl Columns<'_> {
         Ok(all)
     }
 
-    /// The sum of some columns. One that the file lacks counts as 0: no window, no step.
+    /// The sum of those columns that the file has: without a step none came before.
     fn sum(&self, names: &[&str], rows: usize) -> Result<Vec<i64>, String> {
         let mut all = vec![0_i64; rows];
+        let mut is_there = names.contains(&"window_size");
         for name in names {
-            let optional = matches!(*name, "window_size" | "step");
-            let values = self.integers(name)?;
-            if values.is_none() && !optional {
-                return Err(missing(name));
-            }
+            let values = if *name == "architecture" { self.hidden_sizes(name)? } else { self.integers(name)? };
+            is_there |= values.is_some();
             all.iter_mut().zip(values.unwrap_or_default()).for_each(|(all, value)| *all = all.saturating_add(value));
         }
-        Ok(all)
+        if is_there { Ok(all) } else { Err(missing(names.first().unwrap_or(&"of sizes"))) }
+    }
+
+    /// The hidden sizes of architectures; 0 for one that the model has no use for.
+    fn hidden_sizes(&self, name: &str) -> Result<Option<Vec<i64>>, String> {
+        let of = |name: &String| match name.as_str() {
+            "DeepseekV32ForCausalLM" => 7168,
+            "GlmMoeDsaForCausalLM" => 6144,
+            _ => 0,
+        };
+        Ok(self.texts(name)?.map(|names| names.iter().map(of).collect()))
     }
 
     fn place(&self, name: &str) -> Option<usize> {
@@ -339,11 +349,21 @@ fn is_used(family: OperatorFamily, types: &str) -> bool {
     family.type_columns().is_empty() || types.split(' ').next().is_some_and(|name| meaning(name).is_some())
 }
 
-/// Whether a row is another operator than its family's: another collective, or experts without a gate.
-fn is_other(family: OperatorFamily, kernel: Option<&str>, operator: Option<&str>) -> bool {
+/// Whether a row is another operator than its family's: another collective, experts without a gate, a layer that takes over the
+/// choice of the one before it, another kernel or phase of a recurrence.
+fn is_other(family: OperatorFamily, kernel: Option<&str>, operator: Option<&str>, phase: Option<&str>) -> bool {
+    let convolves = kernel.is_some_and(|name| name.contains("conv1d"));
+    let phase_is = |wanted| phase.is_some_and(|phase| phase == wanted);
     match family {
         OperatorFamily::AllReduce => operator.is_some_and(|name| name != "all_reduce"),
         OperatorFamily::Experts => kernel.is_some_and(|name| name.contains("nongated")),
+        OperatorFamily::SparsePrefill | OperatorFamily::SparseDecode => {
+            operator.is_some_and(|name| name.ends_with("skip_indexer"))
+        }
+        OperatorFamily::ConvolutionPrefill => !convolves || !phase_is("context"),
+        OperatorFamily::ConvolutionDecode => !convolves || !phase_is("generation"),
+        OperatorFamily::GatedDeltaPrefill | OperatorFamily::KimiDeltaPrefill => convolves || !phase_is("context"),
+        OperatorFamily::GatedDeltaDecode | OperatorFamily::KimiDeltaDecode => convolves || !phase_is("generation"),
         _ => false,
     }
 }

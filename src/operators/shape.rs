@@ -82,6 +82,16 @@ impl OperatorShape {
             OperatorFamily::LatentPrefill | OperatorFamily::LatentDecode => {
                 ([log(c), 0.0, 0.0, 0.0], [log(a), log(b), 0.0])
             }
+            OperatorFamily::SparsePrefill | OperatorFamily::SparseDecode => {
+                ([log(c), log(d), 0.0, 0.0], [log(a), log(b), 0.0])
+            }
+            OperatorFamily::ConvolutionPrefill | OperatorFamily::ConvolutionDecode => {
+                ([log(self.channels()), 0.0, 0.0, 0.0], [log(a), log(b), 0.0])
+            }
+            OperatorFamily::GatedDeltaPrefill
+            | OperatorFamily::GatedDeltaDecode
+            | OperatorFamily::KimiDeltaPrefill
+            | OperatorFamily::KimiDeltaDecode => ([log(c), log(d), log(e), log(f)], [log(a), log(b), 0.0]),
             OperatorFamily::AllReduce => ([log(a), 0.0, 0.0, 0.0], [log(b), 0.0, 0.0]),
             OperatorFamily::Dispatch | OperatorFamily::Combine => {
                 ([log(a), log(b), log(d), log(e)], [log(c), 0.0, 0.0])
@@ -101,6 +111,15 @@ impl OperatorShape {
                 Self::new(family, &[x, y, a, b, c, window])
             }
             OperatorFamily::LatentPrefill | OperatorFamily::LatentDecode => Self::new(family, &[x, y, a]),
+            OperatorFamily::SparsePrefill | OperatorFamily::SparseDecode => Self::new(family, &[x, y, a, b]),
+            // All channels as those of values.
+            OperatorFamily::ConvolutionPrefill | OperatorFamily::ConvolutionDecode => {
+                Self::new(family, &[x, y, 0.0, a, 0.0, 1.0])
+            }
+            OperatorFamily::GatedDeltaPrefill
+            | OperatorFamily::GatedDeltaDecode
+            | OperatorFamily::KimiDeltaPrefill
+            | OperatorFamily::KimiDeltaDecode => Self::new(family, &[x, y, a, b, c, d]),
             OperatorFamily::AllReduce => Self::new(family, &[a, x]),
             OperatorFamily::Dispatch | OperatorFamily::Combine => Self::new(family, &[a, b, x, c, d]),
         }
@@ -131,10 +150,61 @@ impl OperatorShape {
             OperatorFamily::LatentDecode => {
                 (2.0 * a * b * c * (2.0 * 512.0 + 64.0), a * (b * 576.0 * operand_bytes + c * (576.0 + 512.0) * 2.0))
             }
+            OperatorFamily::SparsePrefill | OperatorFamily::SparseDecode => self.sparse_work(meaning),
+            OperatorFamily::ConvolutionPrefill | OperatorFamily::ConvolutionDecode => {
+                (0.0, a * b * self.channels() * 2.0 * operand_bytes)
+            }
+            OperatorFamily::GatedDeltaPrefill | OperatorFamily::KimiDeltaPrefill => {
+                // Over chunks of 64 tokens, as the op of the model has it.
+                let flop = a * b * d * (2.0 * 64.0 * (3.0 * e + 2.0 * f) + 6.0 * e * f);
+                (flop, self.state_bytes() + a * b * (2.0 * (c * e + d * f) + 2.0 / 64.0 * d * e * f) * operand_bytes)
+            }
+            OperatorFamily::GatedDeltaDecode | OperatorFamily::KimiDeltaDecode => {
+                (7.0 * a * b * d * e * f, self.state_bytes() + a * b * 2.0 * (c * e + d * f) * operand_bytes)
+            }
             OperatorFamily::AllReduce => (0.0, 2.0 * (a - 1.0) / a * b * operand_bytes),
             OperatorFamily::Dispatch => (0.0, c * d * b),
             OperatorFamily::Combine => (0.0, c * d * b * 2.0),
         }
+    }
+
+    /// Channels of a convolution: queries, keys and values.
+    fn channels(&self) -> f64 {
+        let [_, _, key_heads, heads, key_dim, value_dim, _] = self.sizes;
+        2.0 * key_heads * key_dim + heads * value_dim
+    }
+
+    /// Bytes of the states of a recurrence, in 32 bits, read and written once.
+    fn state_bytes(&self) -> f64 {
+        let [sequences, _, _, heads, key_dim, value_dim, _] = self.sizes;
+        2.0 * 4.0 * sequences * heads * key_dim * value_dim
+    }
+
+    /// FLOP and bytes of latent attention over chosen tokens, with its projections and its indexer, in the sizes of the two models
+    /// of which there are tables: GLM-5 (hidden size 6144) and DeepSeek-V3.2.
+    fn sparse_work(&self, meaning: TypeMeaning) -> (f64, f64) {
+        const ROPE: f64 = 64.0;
+        const RANK: f64 = 512.0;
+        const CHOSEN: f64 = 2048.0;
+        const INDEX_DIM: f64 = 128.0;
+        let [sequences, length, heads, hidden, ..] = self.sizes;
+        let is_glm = hidden < 7000.0;
+        let [q_rank, nope, value, index_heads] =
+            if is_glm { [2048.0, 192.0, 256.0, 32.0] } else { [1536.0, 128.0, 128.0, 64.0] };
+        let by_head = q_rank * (nope + ROPE) + (nope + value) * RANK + value * hidden;
+        let index = q_rank * index_heads * INDEX_DIM + hidden * (INDEX_DIM + index_heads);
+        let weights = hidden * (q_rank + RANK + ROPE) + heads * by_head + index;
+        let is_prefill = self.family.is_prefill();
+        let (tokens, scored) = if is_prefill { (sequences * length, length / 2.0) } else { (sequences, length) };
+        let keys = scored.min(CHOSEN);
+        let per_key = heads * 2.0 * (2.0 * RANK + ROPE);
+        let flop = tokens * (2.0 * weights + keys * per_key + scored * 2.0 * index_heads * INDEX_DIM);
+        let cache = if is_prefill {
+            tokens * (RANK + ROPE)
+        } else {
+            sequences * (keys * (RANK + ROPE) * meaning.operand_bytes + length * INDEX_DIM)
+        };
+        (flop, weights * meaning.weight_bytes + tokens * hidden * 4.0 + cache)
     }
 
     /// The least time of the shape on a rank.

@@ -123,7 +123,7 @@ impl OperatorTables {
                 }
             }
         }
-        apart.sort_by(f64::total_cmp);
+        apart.sort_unstable_by(f64::total_cmp);
         nearest_rank(&apart, 0.9).map(|log| log.exp() - 1.0)
     }
 
@@ -143,7 +143,8 @@ impl OperatorTables {
 impl Curves {
     fn new(family: OperatorFamily, types: &str, tables: &[(&MeasuredTable, usize)], peaks: &RankPeaks) -> Option<Self> {
         let mut names = types.split(' ');
-        let meaning = if family.type_columns().is_empty() { meaning("fp8") } else { meaning(names.next()?) }?;
+        let first = if family.type_columns().is_empty() { family.only_type() } else { names.next()? };
+        let meaning = meaning(first)?;
         let second = names.next().unwrap_or_default();
         let cache_bytes = self::meaning(second).map_or(meaning.weight_bytes, |cache| cache.operand_bytes);
         let mut all: Points = BTreeMap::new();
@@ -169,15 +170,17 @@ impl Curves {
     /// How far the types are from those that are asked for.
     fn apart(&self, asked: AskedType) -> f64 {
         let apart = |one: f64, other: f64| (one / other).ln().abs();
-        let is_attention = matches!(
-            self.family,
+        let (weight, operand) = match self.family {
             OperatorFamily::PrefillAttention
-                | OperatorFamily::DecodeAttention
-                | OperatorFamily::LatentPrefill
-                | OperatorFamily::LatentDecode
-        );
-        let weight = if is_attention { self.cache_bytes } else { self.meaning.weight_bytes };
-        apart(weight, asked.weight_bytes) + apart(self.meaning.operand_bytes, asked.operand_bytes)
+            | OperatorFamily::DecodeAttention
+            | OperatorFamily::LatentPrefill
+            | OperatorFamily::LatentDecode => (self.cache_bytes, self.meaning.operand_bytes),
+            OperatorFamily::SparsePrefill | OperatorFamily::SparseDecode => {
+                (self.meaning.weight_bytes, self.cache_bytes)
+            }
+            _ => (self.meaning.weight_bytes, self.meaning.operand_bytes),
+        };
+        apart(weight, asked.weight_bytes) + apart(operand, asked.operand_bytes)
     }
 
     fn time(&self, shape: &OperatorShape, fixed: &[f64; 4], at: [f64; 3], target: &RankPeaks) -> Option<FoundTime> {
@@ -223,10 +226,12 @@ fn key(log: f64) -> u64 {
 
 /// For attention the operand that counts is the cache.
 fn operand_bytes(family: OperatorFamily, meaning: TypeMeaning, cache_bytes: f64) -> f64 {
-    if matches!(family, OperatorFamily::DecodeAttention | OperatorFamily::LatentDecode) {
-        cache_bytes
-    } else {
-        meaning.operand_bytes
+    match family {
+        OperatorFamily::DecodeAttention
+        | OperatorFamily::LatentDecode
+        | OperatorFamily::SparsePrefill
+        | OperatorFamily::SparseDecode => cache_bytes,
+        _ => meaning.operand_bytes,
     }
 }
 
@@ -259,7 +264,7 @@ fn version_key(version: &str) -> Vec<u64> {
 fn spread<'a>(curves: impl Iterator<Item = &'a Curves>) -> f64 {
     let mut errors: Vec<f64> =
         curves.flat_map(|one| &one.grids).flat_map(SizeGrid::errors_along_the_first_axis).collect();
-    errors.sort_by(f64::total_cmp);
+    errors.sort_unstable_by(f64::total_cmp);
     nearest_rank(&errors, 0.9).map_or(0.5, |error| error.exp() - 1.0)
 }
 

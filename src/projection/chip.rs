@@ -178,7 +178,7 @@ impl ChipModel {
         let times = framework.times(self.operators.is_some());
         self.step = times.step_s.clone();
         self.caveats.push(ProjectionCaveat::ServedWith { framework: framework.title.clone() });
-        self.serving_framework = Some(times);
+        self.serving_framework = Some(times.clone());
     }
 
     /// Seconds of a request before its first token that no chip works on.

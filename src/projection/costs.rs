@@ -331,8 +331,8 @@ fn spread(curves: &BTreeMap<(&'static str, StorageType), Curve>) -> f64 {
             }
         }
     }
-    errors.sort_by(f64::total_cmp);
-    noises.sort_by(f64::total_cmp);
+    errors.sort_unstable_by(f64::total_cmp);
+    noises.sort_unstable_by(f64::total_cmp);
     // A kernel with one case has no others to predict it by: a half is a guess.
     let interpolation = nearest_rank(&errors, 0.9).map_or(0.5, |error| error.exp() - 1.0);
     let noise = nearest_rank(&noises, 0.5).unwrap_or(0.0);

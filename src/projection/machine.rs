@@ -191,9 +191,11 @@ impl Machine {
 
     /// What measured operators say of an op, its launch included; `None` where there are none, or none like it.
     pub fn tabled(&self, op: &Op) -> Option<FoundTime> {
-        let (tables, asked) = (self.operators.as_ref()?, op.tabled?);
-        let found = tables.time(&asked.shape, asked.types, &self.rank_peaks)?;
-        Some(FoundTime { time_s: found.time_s * asked.share, ..found })
+        let tables = self.operators.as_ref()?;
+        [op.module, op.tabled].into_iter().flatten().find_map(|asked| {
+            let found = tables.time(&asked.shape, asked.types, &self.rank_peaks)?;
+            Some(FoundTime { time_s: found.time_s * asked.share, ..found })
+        })
     }
 
     /// The measured time of an all-reduce over neighbours of a node; `None` where no table has it.

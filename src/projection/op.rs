@@ -93,6 +93,8 @@ pub struct Op {
     pub kernel: Option<MeasuredShape>,
     /// The measured operator of others that is this op, or has it as a part.
     pub tabled: Option<TabledOperator>,
+    /// The same of a whole block of ops, which counts first.
+    pub module: Option<TabledOperator>,
 }
 
 /// Time of an op: what the cores need, what the memory needs, and what it costs besides both.

@@ -47,7 +47,7 @@ pub fn head(scope: &Scope<'_>, rows: f64) -> Op {
     let stored = Stored { weight: scope.widths.head, operand: act, peak: 1.0 };
     let tabled = Some(TabledOperator::gemm(stored.asked(), [rows, hidden, vocab]));
     let peak = scope.widths.head_peak;
-    Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel, tabled }
+    Op { name: "lm head", term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel, tabled, module: None }
 }
 
 /// Useful FLOP per token: two per weight that it meets (the embedding is a look-up), plus attention over `context` keys

@@ -5,7 +5,7 @@ use crate::operators::{AskedType, OperatorFamily, OperatorShape};
 /// The measured operator that an op is, or is a part of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TabledOperator {
-    /// OperatorFamily and sizes.
+    /// Family and sizes.
     pub shape: OperatorShape,
     /// Types.
     pub types: AskedType,
@@ -32,5 +32,16 @@ impl TabledOperator {
     pub fn attention(family: OperatorFamily, sizes: &[f64], cache_bytes: f64, share: f64) -> Self {
         let types = AskedType { weight_bytes: cache_bytes, operand_bytes: 2.0 };
         Self { shape: OperatorShape::new(family, sizes), types, share }
+    }
+
+    /// The convolution or the recurrence of a linear attention, whose types no table names.
+    pub fn recurrence(family: OperatorFamily, sizes: [f64; 6]) -> Self {
+        let types = AskedType { weight_bytes: 2.0, operand_bytes: 2.0 };
+        Self { shape: OperatorShape::new(family, &sizes), types, share: 1.0 }
+    }
+
+    /// Latent attention over chosen tokens, with its projections: a share of a module of these `sizes`.
+    pub fn sparse(family: OperatorFamily, sizes: [f64; 4], types: AskedType, share: f64) -> Self {
+        Self { shape: OperatorShape::new(family, &sizes), types, share }
     }
 }

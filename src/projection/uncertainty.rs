@@ -91,13 +91,13 @@ fn draws(base: &[(String, Band)], count: u32) -> Vec<Vec<f64>> {
 }
 
 fn median_of(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
+    values.sort_unstable_by(f64::total_cmp);
     median(&values)
 }
 
 /// From the 5th to the 95th percentile, widened to hold the central estimate.
 fn band(mut values: Vec<f64>, central: f64) -> Interval {
-    values.sort_by(f64::total_cmp);
+    values.sort_unstable_by(f64::total_cmp);
     let low = quantile(&values, 0.05).unwrap_or(central);
     let high = quantile(&values, 0.95).unwrap_or(central);
     Interval { median: central, low: low.min(central), high: high.max(central) }

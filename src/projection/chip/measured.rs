@@ -153,7 +153,7 @@ fn best_fractions(record: &Record, family: Family, matches: impl Fn(&Case) -> bo
         *entry = fraction.max(*entry);
     }
     let mut fractions: Vec<f64> = best.into_values().collect();
-    fractions.sort_by(f64::total_cmp);
+    fractions.sort_unstable_by(f64::total_cmp);
     let median = upper_median(&fractions)?;
     Some((*fractions.first()?, median, *fractions.last()?))
 }

@@ -11,7 +11,7 @@ pub const MOST_FLOWS: usize = 50_000;
 pub fn trace(name: &str, unit: &str, flows: &[Flow], schedule: &Schedule) -> (Value, usize) {
     let mut order: Vec<usize> = (0..flows.len()).collect();
     let end = |place: usize| schedule.end_s.get(place).copied().unwrap_or(0.0);
-    order.sort_by(|&a, &b| end(b).total_cmp(&end(a)).then(a.cmp(&b)));
+    order.sort_unstable_by(|&a, &b| end(b).total_cmp(&end(a)).then(a.cmp(&b)));
     let left_out = order.len().saturating_sub(MOST_FLOWS);
     order.truncate(MOST_FLOWS);
     order.sort_unstable();

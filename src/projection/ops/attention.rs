@@ -3,7 +3,7 @@
 //! Where an indexer chooses, it scores all cached entries first, and attention reads those that it chose. Indexers and
 //! compressors are whole on every rank of a tensor-parallel group, as vLLM and SGLang have them.
 
-use crate::operators::OperatorFamily;
+use crate::operators::{AskedType, OperatorFamily};
 use crate::projection::op::{Class, MeasuredShape, Op};
 use crate::projection::ops::reach::{cache_elements, entries_read, index_key_bytes, keys, mean_keys, mean_scored};
 use crate::projection::ops::scope::{Context, Product, Scope};
@@ -92,6 +92,7 @@ fn latent(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     else {
         return;
     };
+    let first = list.len();
     let (tokens, hidden, act) = (scope.pass.tokens(), scope.model.hidden as f64, scope.act());
     let (heads, q_rank, rank) = (heads as f64 / scope.tp(), q_lora_rank as f64, kv_lora_rank as f64);
     let (rope, nope, value) = (rope_head_dim as f64, nope_head_dim as f64, v_head_dim as f64);
@@ -113,6 +114,40 @@ fn latent(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
     gate_output(scope, layer, tokens * heads * value, list);
     scope.cast(list, "cast", part, tokens * heads * value);
     list.push(scope.matmul("output", part, product(heads * value, hidden)));
+    if let Some(module) = sparse_module(scope, layer, heads) {
+        share_out(module, &mut list[first..]);
+    }
+}
+
+/// FLOP that take as long as a byte, about, where a module's time is shared out: the ridge of chips of 2022 to 2026 in 16 bits.
+const FLOP_PER_BYTE: f64 = 300.0;
+
+/// Gives each op its share of a module's time, by its work.
+fn share_out(module: TabledOperator, ops: &mut [Op]) {
+    let work = |op: &Op| op.bytes.get() + op.flop.get() / FLOP_PER_BYTE;
+    let all: f64 = ops.iter().map(work).sum();
+    for op in ops {
+        op.module = Some(TabledOperator { share: module.share * work(op) / all, ..module });
+    }
+}
+
+/// The measured module that latent attention over chosen tokens is, from its first projection to its last. Several queries of a
+/// sequence count as so many sequences; a chunk is a share of its prompt.
+fn sparse_module(scope: &Scope<'_>, layer: &AttentionLayer, heads: f64) -> Option<TabledOperator> {
+    layer.reach.choice()?.indexer?;
+    if layer.gated || scope.pass.prompts.is_some() || scope.plan.cp > 1 || scope.plan.dcp > 1 {
+        return None;
+    }
+    let pass = scope.pass;
+    let (family, sequences, length, share) = match pass.context {
+        Context::Cache(length) => (OperatorFamily::SparseDecode, pass.own_tokens(), length, 1.0),
+        Context::Causal { tokens, before } => {
+            (OperatorFamily::SparsePrefill, pass.sequences, tokens + before, tokens / (tokens + before))
+        }
+    };
+    let types = AskedType { weight_bytes: scope.widths.mixer.weight, operand_bytes: scope.widths.cache };
+    let sizes = [sequences, length, heads, scope.model.hidden as f64];
+    Some(TabledOperator::sparse(family, sizes, types, share))
 }
 
 /// Sizes of latent attention on one rank.
@@ -233,6 +268,7 @@ fn choose(scope: &Scope<'_>, layer: &AttentionLayer, list: &mut Vec<Op>) {
         peak: scope.widths.index_peak,
         kernel: None,
         tabled: None,
+        module: None,
     };
     list.push(scores);
     let chosen = Scope::stream("choose", rows * 4.0 * (scored + (entries as f64).min(scored)));
@@ -244,7 +280,7 @@ fn absorb(scope: &Scope<'_>, name: &'static str, heads: f64, product: Product) -
     let Product { rows, k, n } = product;
     let bytes = Bytes::new(heads * (k * n + rows * (k + n)) * scope.act());
     let flop = Flop::new(2.0 * rows * heads * k * n);
-    Op { name, term: Term::Dense, class: Class::Attention, flop, bytes, peak: 1.0, kernel: None, tabled: None }
+    Op { name, term: Term::Dense, class: Class::Attention, flop, bytes, peak: 1.0, kernel: None, tabled: None, module: None }
 }
 
 /// Bytes of the KV cache that one pass reads in the layer.
@@ -277,7 +313,7 @@ fn core(scope: &Scope<'_>, layer: &AttentionLayer, flop: f64, bytes: f64, heads:
     let kernel = kernel.filter(|_| class == Class::Attention || layer.reach.choice().is_none());
     let (flop, bytes) = (Flop::new(flop), Bytes::new(bytes));
     let tabled = tabled(scope, layer, heads);
-    Op { name: "attention", term: Term::Attention, class, flop, bytes, peak: 1.0, kernel, tabled }
+    Op { name: "attention", term: Term::Attention, class, flop, bytes, peak: 1.0, kernel, tabled, module: None }
 }
 
 /// Attention as tables of measured operators know it: over all tokens or a window, latent attention in DeepSeek-V3's sizes.

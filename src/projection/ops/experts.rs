@@ -94,7 +94,7 @@ pub fn experts(scope: &Scope<'_>, moe: &Moe, load: f64, sum: CopySum, layer: &mu
         let weights = touched * k * n * part.weight;
         let bytes = Bytes::new(weights + rows * (k * part.operand + n * act));
         let (flop, term, class) = (Flop::new(product.flop()), Term::ExpertMatmul, Class::Expert);
-        Op { name, term, class, flop, bytes, peak: part.peak, kernel: Some(kernel), tabled: None }
+        Op { name, term, class, flop, bytes, peak: part.peak, kernel: Some(kernel), tabled: None, module: None }
     };
     let matrices = inputs(scope) + 1.0;
     let of_experts = |op: Op, share| Op { tabled: of_experts(scope, moe, rows, share), ..op };
@@ -142,7 +142,7 @@ fn gate(scope: &Scope<'_>, moe: &Moe, list: &mut Vec<Op>) {
     let gating = |name, flop, bytes, kernel: &'static str| {
         let kernel = Some(MeasuredShape::Gating { name: kernel, tokens: own, experts });
         let (flop, bytes) = (Flop::new(flop), Bytes::new(bytes));
-        Op { name, term: Term::Gating, class: Class::Gating, flop, bytes, peak: 1.0, kernel, tabled: None }
+        Op { name, term: Term::Gating, class: Class::Gating, flop, bytes, peak: 1.0, kernel, tabled: None, module: None }
     };
     let bytes = own * (hidden * act + 4.0 * experts) + hidden * experts * act;
     list.push(gating("router", 2.0 * own * hidden * experts, bytes, "router_logits"));

@@ -1,15 +1,18 @@
 //! Recurrences over a state of fixed size: linear attention and state spaces.
 //!
-//! No record and no published share of the roofs covers them: their work is derived, and runs at attention's share.
+//! No record and no published share of the roofs covers them: their work is derived, and runs at attention's share. Measured
+//! operators of others have delta rules and convolutions.
 //!
 //! - Decode reads and writes the state of each sequence once per pass.
 //! - Prefill and training take chunks (arXiv:2405.21060, section 6; arXiv:2412.06464, section 3.2). Inside a chunk they
 //!   multiply as attention does, over whole tiles; from chunk to chunk they carry the state, which one kernel writes and
 //!   the next one reads.
 
+use crate::operators::OperatorFamily;
 use crate::projection::op::Op;
 use crate::projection::ops::attention::class_of;
 use crate::projection::ops::scope::{Context, Product, Scope};
+use crate::projection::tabled::TabledOperator;
 use crate::projection::terms::Term;
 use crate::specs::{LinearAttention, Recurrence};
 use crate::units::{Bytes, Flop};
@@ -61,17 +64,38 @@ pub(super) fn linear(scope: &Scope<'_>, linear: &LinearAttention, list: &mut Vec
     if low_rank > 0.0 {
         list.push(scope.matmul("gate projection", part, product(linear.key_dim as f64, low_rank)));
     }
-    if linear.taps > 0 {
-        // It reads and writes the tokens, and the last ones of each sequence.
-        let sequences: f64 = scope.pass.parts().map(|part| part.sequences).sum();
-        let rows = tokens + sequences * (linear.taps - 1) as f64;
-        list.push(Scope::stream("convolution", rows * linear.channels() / tp * 2.0 * act));
+    for part in scope.pass.parts() {
+        let scope = &Scope { pass: &part, ..*scope };
+        list.extend((linear.taps > 0).then(|| convolution(scope, linear)));
+        list.push(core(scope, linear));
     }
-    list.extend(scope.pass.parts().map(|part| core(&Scope { pass: &part, ..*scope }, linear)));
     let values = linear.values() / tp;
     list.push(Scope::stream("output gate", tokens * values * 3.0 * act));
     scope.cast(list, "cast", part, tokens * values);
     list.push(scope.matmul("output", part, product(values, hidden)));
+}
+
+/// It reads and writes the tokens, and the last ones of each sequence.
+fn convolution(scope: &Scope<'_>, linear: &LinearAttention) -> Op {
+    let rows = scope.pass.tokens() + scope.pass.sequences * (linear.taps - 1) as f64;
+    let families = [OperatorFamily::ConvolutionDecode, OperatorFamily::ConvolutionPrefill];
+    let tabled = tabled(scope, linear, families);
+    Op { tabled, ..Scope::stream("convolution", rows * linear.channels() / scope.tp() * 2.0 * scope.act()) }
+}
+
+/// The measured operator of a part, of the first family in decode and of the second for prompts. Those of decode take one
+/// token per sequence.
+fn tabled(scope: &Scope<'_>, linear: &LinearAttention, families: [OperatorFamily; 2]) -> Option<TabledOperator> {
+    let [decode, prefill] = families;
+    let (family, length) = match scope.pass.context {
+        Context::Cache(_) if scope.pass.queries > 1.0 => return None,
+        Context::Cache(_) => (decode, 1.0),
+        Context::Causal { .. } if scope.plan.cp > 1 => return None,
+        Context::Causal { tokens, .. } => (prefill, tokens),
+    };
+    let (key_heads, heads) = (linear.key_heads as f64 / scope.tp(), linear.heads as f64 / scope.tp());
+    let (key_dim, value_dim) = (linear.key_dim as f64, linear.value_dim as f64);
+    Some(TabledOperator::recurrence(family, [scope.pass.sequences, length, key_heads, heads, key_dim, value_dim]))
 }
 
 fn core(scope: &Scope<'_>, linear: &LinearAttention) -> Op {
@@ -86,6 +110,16 @@ fn core(scope: &Scope<'_>, linear: &LinearAttention) -> Op {
             (flop_in_chunks(linear), passed + io + between)
         }
     };
+    let tabled = match linear.rule {
+        Recurrence::GatedDelta => {
+            tabled(scope, linear, [OperatorFamily::GatedDeltaDecode, OperatorFamily::GatedDeltaPrefill])
+        }
+        Recurrence::KimiDelta { .. } => {
+            tabled(scope, linear, [OperatorFamily::KimiDeltaDecode, OperatorFamily::KimiDeltaPrefill])
+        }
+        // No table has their kernels.
+        Recurrence::StateSpace | Recurrence::Lightning => None,
+    };
     Op {
         name: "recurrence",
         term: Term::Attention,
@@ -94,7 +128,8 @@ fn core(scope: &Scope<'_>, linear: &LinearAttention) -> Op {
         bytes: Bytes::new(bytes),
         peak: 1.0,
         kernel: None,
-        tabled: None,
+        tabled,
+        module: None,
     }
 }
 

@@ -207,14 +207,14 @@ impl Scope<'_> {
         let kernel = Some(MeasuredShape::Matmul { name: "down", experts: 1.0, rows, k, n });
         let (flop, bytes, peak) = (Flop::new(product.flop()), Bytes::new(bytes), part.peak);
         let tabled = Some(TabledOperator::gemm(part.asked(), [rows, k, n]));
-        Op { name, term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel, tabled }
+        Op { name, term: Term::Dense, class: Class::Dense, flop, bytes, peak, kernel, tabled, module: None }
     }
 
     /// A stream of bytes through the vector units.
     pub(super) fn stream(name: &'static str, bytes: f64) -> Op {
         let bytes = Bytes::new(bytes);
         let (term, class) = (Term::Dense, Class::Vector);
-        Op { name, term, class, flop: Flop::ZERO, bytes, peak: 1.0, kernel: None, tabled: None }
+        Op { name, term, class, flop: Flop::ZERO, bytes, peak: 1.0, kernel: None, tabled: None, module: None }
     }
 
     /// Residual sum, norm and cast. It reads both inputs and writes the sum and the operand. Where the residual stream

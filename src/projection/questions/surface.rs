@@ -43,7 +43,7 @@ impl Axes {
         chips.reverse();
         let mut batches = BATCHES.to_vec();
         batches.push(plan.batch_per_chip);
-        batches.sort_by(f64::total_cmp);
+        batches.sort_unstable_by(f64::total_cmp);
         batches.dedup();
         Self {
             bandwidth_factors: spread(BANDWIDTHS, BANDWIDTH_REACH),

@@ -339,7 +339,7 @@ fn apart(scope: &SearchScope<'_>, answering: Answering<'_>) -> Option<ApartAnswe
 
 fn times(all: &[f64]) -> RequestTimes {
     let mut sorted = all.to_vec();
-    sorted.sort_by(f64::total_cmp);
+    sorted.sort_unstable_by(f64::total_cmp);
     let at = |share| quantile(&sorted, share).unwrap_or(0.0);
     RequestTimes { mean: sorted.iter().sum::<f64>() / sorted.len().max(1) as f64, p50: at(0.5), p99: at(0.99) }
 }

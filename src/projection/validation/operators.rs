@@ -92,7 +92,7 @@ impl Case {
         let (flop, bytes) = (Flop::new(2.0 * rows * self.k * self.n), Bytes::new(bytes));
         let (term, class) =
             if self.grouped { (Term::ExpertMatmul, Class::Expert) } else { (Term::Dense, Class::Dense) };
-        let op = Op { name: "product", term, class, flop, bytes, peak: 1.0, kernel: None, tabled: None };
+        let op = Op { name: "product", term, class, flop, bytes, peak: 1.0, kernel: None, tabled: None, module: None };
         let rate = flop / machine.busy(&machine.op(&op), 1.0);
         Ok(if self.unit == Unit::Ratio { rate * machine.dies / machine.peak } else { rate.get() })
     }

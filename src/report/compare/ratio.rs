@@ -161,7 +161,7 @@ mod tests {
             let mut side = |scale: f64| {
                 let mut drawn: Vec<f64> =
                     (0..samples).map(|_| scale * (1.0 - 0.1 * (1.0 - rng.random::<f64>()).ln())).collect();
-                drawn.sort_by(f64::total_cmp);
+                drawn.sort_unstable_by(f64::total_cmp);
                 let median = (drawn[samples / 2 - 1] + drawn[samples / 2]) / 2.0;
                 timing(drawn[rank], median, drawn[samples - 1 - rank])
             };

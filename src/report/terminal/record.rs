@@ -152,7 +152,7 @@ fn trials(out: &mut String, record: &Record) {
     let fresh = tuned.iter().filter(|(_, tuning)| !tuning.cached);
     let cost: Seconds = fresh.clone().map(|(_, tuning)| tuning.cost_s).sum();
     let mut regrets: Vec<f64> = tuned.iter().filter_map(|(_, tuning)| tuning.regret).collect();
-    regrets.sort_by(f64::total_cmp);
+    regrets.sort_unstable_by(f64::total_cmp);
     let mut summary = format!("{} trials took {cost}; {} came from the cache", fresh.count(), {
         tuned.iter().filter(|(_, tuning)| tuning.cached).count()
     });

@@ -76,7 +76,7 @@ fn accuracies(cases: &[VerifiedCase]) -> String {
     }
     let mut families: BTreeMap<Family, Vec<String>> = BTreeMap::new();
     for ((family, element), mut errors) in errors {
-        errors.sort_by(f64::total_cmp);
+        errors.sort_unstable_by(f64::total_cmp);
         if let Some(median) = upper_median(&errors) {
             families.entry(family).or_default().push(format!("{element} {median:.1e}"));
         }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::specs::error::SpecError;
 use crate::specs::framework::profiles::{FrameworkUse, SERVING, find_for};
 use crate::specs::sourced::Sourced;
-use crate::specs::toml_file::{bad, parse};
+use crate::specs::toml_file::bad;
 
 /// The profile of a framework that serves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,34 +18,26 @@ pub struct Framework {
     pub name: String,
     /// What it is.
     pub title: String,
+    /// What it adds to shares of the roofs.
+    pub with_shares: FrameworkTimes,
+    /// What it adds to measured operators, in place of shares of the roofs.
+    pub with_operators: FrameworkTimes,
+}
+
+/// What a framework adds to the times of kernels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FrameworkTimes {
     /// Fixed time of a step of decode, seconds: scheduling, sampling, the start of a graph. It stands for the chip's own.
     pub step_s: Sourced,
     /// Fixed time of one of the model's ops when prompts are computed, seconds. It stands for the chip's launch: outside
     /// of graphs, the host launches each of an op's kernels.
     pub prompt_op_s: Sourced,
-    /// Time of the work on prompts over what the chip's shares of its peaks say.
+    /// Time of the work on prompts over that of the kernels.
     pub prompt_factor: Sourced,
     /// Fixed time of a request before its first token, seconds: network, tokens from text, queues between processes.
     pub request_s: Sourced,
     /// Share of a benchmark's requests that wait as the first ones do, which start all at once.
-    pub first_wave: Sourced,
-    /// The same beside measured operators, in place of shares of the roofs.
-    pub with_operators: FrameworkTimes,
-}
-
-/// What a framework adds to measured operators: the values of [`Framework`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FrameworkTimes {
-    /// Fixed time of a step of decode, seconds.
-    pub step_s: Sourced,
-    /// Fixed time of an op when prompts are computed, seconds.
-    pub prompt_op_s: Sourced,
-    /// Time of the work on prompts over that of the operators.
-    pub prompt_factor: Sourced,
-    /// Fixed time of a request before its first token, seconds.
-    pub request_s: Sourced,
-    /// Share of a benchmark's requests that wait as the first ones do.
     pub first_wave: Sourced,
 }
 
@@ -60,51 +52,33 @@ impl Framework {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = find_for(FrameworkUse::Serving, name_or_path)?;
-        Self::parse(&file, &text)
+        let facts = find_for(FrameworkUse::Serving, name_or_path)?;
+        facts.parse::<Self>()?.checked(&facts.file)
     }
 
-    /// A framework from TOML; `file` is named in errors.
-    ///
-    /// # Errors
-    /// [`SpecError`], one line.
-    pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
-        let framework: Self = parse(file, text)?;
-        for (field, value) in framework.values() {
-            if let Some(remedy) = value.problem(!field.ends_with("factor")) {
-                return Err(bad(file, field, value.value, remedy));
+    fn checked(self, file: &str) -> Result<Self, SpecError> {
+        for (table, times) in [("with_shares", &self.with_shares), ("with_operators", &self.with_operators)] {
+            for (key, value) in times.values() {
+                if let Some(remedy) = value.problem(key != "prompt_factor") {
+                    return Err(bad(file, &format!("{table}.{key}"), value.value, remedy));
+                }
+            }
+            if times.first_wave.value > 1.0 {
+                return Err(bad(file, &format!("{table}.first_wave"), times.first_wave.value, "a share is at most 1"));
             }
         }
-        for wave in [&framework.first_wave, &framework.with_operators.first_wave] {
-            if wave.value > 1.0 {
-                return Err(bad(file, "first_wave", wave.value, "a share is at most 1"));
-            }
-        }
-        Ok(framework)
+        Ok(self)
     }
 
     /// What it adds to shares of the roofs, or to measured operators.
-    pub fn times(&self, with_operators: bool) -> FrameworkTimes {
-        if with_operators {
-            return self.with_operators.clone();
-        }
-        FrameworkTimes {
-            step_s: self.step_s.clone(),
-            prompt_op_s: self.prompt_op_s.clone(),
-            prompt_factor: self.prompt_factor.clone(),
-            request_s: self.request_s.clone(),
-            first_wave: self.first_wave.clone(),
-        }
+    pub fn times(&self, with_operators: bool) -> &FrameworkTimes {
+        if with_operators { &self.with_operators } else { &self.with_shares }
     }
+}
 
-    fn values(&self) -> [(&'static str, &Sourced); 10] {
-        let with = &self.with_operators;
+impl FrameworkTimes {
+    fn values(&self) -> [(&'static str, &Sourced); 5] {
         [
-            ("with_operators.step_s", &with.step_s),
-            ("with_operators.prompt_op_s", &with.prompt_op_s),
-            ("with_operators.prompt_factor", &with.prompt_factor),
-            ("with_operators.request_s", &with.request_s),
-            ("with_operators.first_wave", &with.first_wave),
             ("step_s", &self.step_s),
             ("prompt_op_s", &self.prompt_op_s),
             ("prompt_factor", &self.prompt_factor),
@@ -127,7 +101,9 @@ mod tests {
 
     #[test]
     fn a_bad_framework_file_is_one_line_that_names_file_and_key() {
-        let good = SERVING[0].1;
+        let good = include_str!("../../../specs/frameworks/vllm.toml");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("my.toml");
         for (from, to, expected) in [
             ("step_s", "stop_s", "stop_s"),
             ("prompt_factor = { value = ", "prompt_factor = { value = -", "prompt_factor"),
@@ -135,8 +111,9 @@ mod tests {
         ] {
             let text = good.replace(from, to);
             assert_ne!(text, good, "{expected}: nothing was changed");
-            let message = Framework::parse("my.toml", &text).unwrap_err().to_string();
-            assert!(message.starts_with("my.toml") && message.contains(expected), "{message}");
+            std::fs::write(&path, text).unwrap();
+            let message = Framework::load(&path.to_string_lossy()).unwrap_err().to_string();
+            assert!(message.contains("my.toml") && message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "{message}");
         }
     }

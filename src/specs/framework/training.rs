@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::specs::error::SpecError;
 use crate::specs::framework::profiles::{FrameworkUse, TRAINING, find_for};
 use crate::specs::sourced::Sourced;
-use crate::specs::toml_file::{bad, parse};
+use crate::specs::toml_file::bad;
 
 /// The profile of a framework that trains.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -45,8 +45,8 @@ impl TrainingFramework {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = find_for(FrameworkUse::Training, name_or_path)?;
-        Self::parse(&file, &text)
+        let facts = find_for(FrameworkUse::Training, name_or_path)?;
+        facts.parse::<Self>()?.checked(&facts.file)
     }
 
     /// The framework of this name or path; `none`, and no name, are no framework.
@@ -57,18 +57,13 @@ impl TrainingFramework {
         name_or_path.filter(|name| *name != "none").map(Self::load).transpose()
     }
 
-    /// A framework from TOML; `file` is named in errors.
-    ///
-    /// # Errors
-    /// [`SpecError`], one line.
-    pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
-        let mut framework: Self = parse(file, text)?;
-        for (field, value) in framework.values_mut() {
+    fn checked(mut self, file: &str) -> Result<Self, SpecError> {
+        for (field, value) in self.values_mut() {
             if let Some(remedy) = value.problem(field != "product_factor") {
                 return Err(bad(file, field, value.value, remedy));
             }
         }
-        Ok(framework)
+        Ok(self)
     }
 
     /// Its values by key, for checks, draws and fits.
@@ -107,7 +102,9 @@ mod tests {
 
     #[test]
     fn a_bad_framework_file_is_one_line_that_names_file_and_key() {
-        let good = TRAINING[0].1;
+        let good = include_str!("../../../specs/frameworks/megatron.toml");
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("my.toml");
         for (from, to, expected) in [
             ("op_host_s", "op_hast_s", "op_hast_s"),
             ("sync_s = { value = ", "sync_s = { value = -", "sync_s"),
@@ -115,8 +112,9 @@ mod tests {
         ] {
             let text = good.replace(from, to);
             assert_ne!(text, good, "{expected}: nothing was changed");
-            let message = TrainingFramework::parse("my.toml", &text).unwrap_err().to_string();
-            assert!(message.starts_with("my.toml") && message.contains(expected), "{message}");
+            std::fs::write(&path, text).unwrap();
+            let message = TrainingFramework::load(&path.to_string_lossy()).unwrap_err().to_string();
+            assert!(message.contains("my.toml") && message.contains(expected), "{message}");
             assert!(!message.contains('\n'), "{message}");
         }
     }

@@ -131,7 +131,7 @@ impl FrameworkChoice {
 
     /// The profiles by framework; that of the empty name holds for all.
     fn profiles(&self, with_operators: bool) -> BTreeMap<String, Profile> {
-        let of = |framework: &Framework| Profile::of(&framework.times(with_operators));
+        let of = |framework: &Framework| Profile::of(framework.times(with_operators));
         let own = |framework: &Framework| (framework.name.clone(), of(framework));
         match self {
             Self::OfRow => {
@@ -232,6 +232,6 @@ pub(super) fn figures(errors: impl Iterator<Item = f64>) -> ErrorFigures {
 }
 
 fn middle(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
+    values.sort_unstable_by(f64::total_cmp);
     median(&values).unwrap_or(0.0)
 }
