@@ -56,8 +56,26 @@ fn sparse_modules(path: &Path) {
     );
 }
 
+/// Dispatch and combine of 8 to 16 tokens of each rank of a node, all in the same time.
+fn exchanges(path: &Path) {
+    write_table(
+        path,
+        &[
+            ("node_num", Column::Integer(vec![1; 2])),
+            ("hidden_size", Column::Integer(vec![7168; 2])),
+            ("num_token", Column::Integer(vec![8, 16])),
+            ("num_topk", Column::Integer(vec![8; 2])),
+            ("num_experts", Column::Integer(vec![256; 2])),
+            ("dispatch_avg_t_us", Column::Number(vec![30.0; 2])),
+            ("combine_avg_t_us", Column::Number(vec![50.0; 2])),
+        ],
+    );
+}
+
+const SPLIT: [&str; 4] = ["--tp", "8", "--moe-tp", "8"];
+
 /// The ops of a decode step on a node of 8 H200 with these tables, and how many rows the import left out.
-fn decode(model: &str, write: impl Fn(&Path), table: &str) -> (Vec<Value>, u64) {
+fn decode(model: &str, plan: &[&str], write: impl Fn(&Path), table: &str) -> (Vec<Value>, u64) {
     let folder = tempfile::tempdir().unwrap();
     write(&folder.path().join("data/h200_sxm").join(table));
     let file = folder.path().join("operators.parquet").display().to_string();
@@ -66,9 +84,10 @@ fn decode(model: &str, write: impl Fn(&Path), table: &str) -> (Vec<Value>, u64) 
         serde_json::from_slice(&output.stdout).unwrap()
     };
     let told = run(&["operators", "import", &folder.path().join("data").display().to_string(), "-o", &file, "--json"]);
-    let plan = ["--chip", "h200", "--fabric", "hgx-400g", "--chips", "8", "--tp", "8", "--moe-tp", "8"];
+    let chips = ["--chip", "h200", "--fabric", "hgx-400g", "--chips", "8"];
     let load = ["--batch-per-chip", "8", "--kv-len", "1024", "--type", "fp8", "--phase", "decode"];
-    let document = run(&[&["project", "--model", model, "--operators", &file, "--json"], &plan[..], &load].concat());
+    let document =
+        run(&[&["project", "--model", model, "--operators", &file, "--json"][..], &chips, plan, &load].concat());
     let list = document.pointer("/on/operators").or_else(|| document.pointer("/operators")).unwrap();
     (list.as_array().unwrap().clone(), told["unused_rows"].as_u64().unwrap())
 }
@@ -79,7 +98,8 @@ fn time_s(operator: &Value) -> f64 {
 
 #[test]
 fn a_recurrence_and_its_convolution_take_their_measured_times() {
-    let (ops, unused) = decode("qwen3.5-397b-a17b", delta_rules, "linear_attention/sglang/0.5.14/gdn_perf.parquet");
+    let (ops, unused) =
+        decode("qwen3.5-397b-a17b", &SPLIT, delta_rules, "linear_attention/sglang/0.5.14/gdn_perf.parquet");
     let of = |name: &str| ops.iter().find(|op| op["name"] == name).unwrap_or_else(|| panic!("no {name}"));
     assert!((time_s(of("recurrence")) / 0.5e-3 - 1.0).abs() < 1e-5, "{}", of("recurrence"));
     assert!((time_s(of("convolution")) / 0.1e-3 - 1.0).abs() < 1e-5, "{}", of("convolution"));
@@ -91,11 +111,27 @@ fn a_recurrence_and_its_convolution_take_their_measured_times() {
 #[test]
 fn the_ops_of_a_measured_module_share_its_time_out() {
     let table = "sparse_attention/sglang/0.5.14/dsa_generation_module_perf.parquet";
-    let (ops, unused) = decode("glm-5", sparse_modules, table);
+    let (ops, unused) = decode("glm-5", &SPLIT, sparse_modules, table);
     let module: Vec<&Value> = ops.iter().filter(|op| op["cost"] == "measured at this shape").collect();
     let all: f64 = module.iter().map(|op| time_s(op)).sum();
     assert!((all / 0.4e-3 - 1.0).abs() < 1e-5, "{all}");
     let names: Vec<&str> = module.iter().map(|op| op["name"].as_str().unwrap()).collect();
     assert_eq!((names.first(), names.last()), (Some(&"down projection"), Some(&"output")));
     assert_eq!(unused, 2);
+}
+
+#[test]
+fn a_dispatch_inside_a_node_takes_its_measured_time_and_says_so() {
+    let plan = ["--tp", "1", "--dp", "8", "--ep", "8", "--expert-load", "uniform"];
+    let (ops, _) = decode("deepseek-v3", &plan, exchanges, "comm/sglang/0.5.14/wideep_deepep_ll_perf.parquet");
+    for (name, expected) in [("dispatch", 30e-6), ("combine", 50e-6)] {
+        let op = ops.iter().find(|op| op["name"] == name).unwrap_or_else(|| panic!("no {name}"));
+        assert!((time_s(op) / expected - 1.0).abs() < 1e-5, "{op}");
+        // The busiest rank has somewhat more than 8 tokens.
+        assert_eq!(op["cost"], "measured, interpolated");
+    }
+    let split = ["--tp", "8", "--ep", "8", "--moe-exchange", "all-gather"];
+    let (ops, _) = decode("deepseek-v3", &split, exchanges, "comm/sglang/0.5.14/wideep_deepep_ll_perf.parquet");
+    let reduced = ops.iter().find(|op| op["name"] == "all-reduce").unwrap();
+    assert_eq!(reduced["cost"], "fabric hgx-400g", "no table has it");
 }

@@ -13,6 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::kernels::StorageType;
+use crate::operators::Coverage;
 use crate::printable::printable;
 use crate::projection::op::{Class, MeasuredShape, Op, OpTime};
 use crate::record::{Bound, Case, Record};
@@ -40,6 +41,16 @@ pub enum CostOrigin {
     Roofline(Class),
     /// A collective on the fabric of this name.
     Fabric(String),
+}
+
+impl From<Coverage> for CostOrigin {
+    fn from(coverage: Coverage) -> Self {
+        match coverage {
+            Coverage::Measured => Self::Measured,
+            Coverage::Interpolated => Self::Interpolated,
+            Coverage::Extrapolated => Self::Extrapolated,
+        }
+    }
 }
 
 impl fmt::Display for CostOrigin {

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::operators::{AskedType, FoundTime, OperatorFamily, OperatorShape, OperatorTables, RankPeaks};
+use crate::operators::{AskedType, Coverage, FoundTime, OperatorFamily, OperatorShape, OperatorTables, RankPeaks};
 use crate::projection::chip::{ByClass, ChipModel, ClassEfficiency};
 use crate::projection::costs::Costs;
 use crate::projection::fabric::{Link, rank_links};
@@ -199,12 +199,32 @@ impl Machine {
     }
 
     /// The measured time of an all-reduce over neighbours of a node; `None` where no table has it.
-    pub fn tabled_all_reduce(&self, ranks: f64, bytes: Bytes) -> Option<Seconds> {
-        let tables = self.operators.as_ref().filter(|_| ranks <= self.node_ranks)?;
+    pub fn tabled_all_reduce(&self, ranks: f64, bytes: Bytes) -> Option<(Seconds, Coverage)> {
         let shape = OperatorShape::new(OperatorFamily::AllReduce, &[ranks, bytes.get() / 2.0]);
         let types = AskedType { weight_bytes: 2.0, operand_bytes: 2.0 };
-        let found = tables.time(&shape, types, &self.rank_peaks)?;
-        Some(Seconds::new(found.time_s * self.cost_factor))
+        self.tabled_collective(&shape, types, ranks <= self.node_ranks)
+    }
+
+    /// The measured time of a dispatch or a combine of few tokens over a whole node: `sizes` are hidden, tokens of a rank, top-k
+    /// and experts, `bytes` those of a token. `None` where no table has it.
+    pub fn tabled_exchange(
+        &self,
+        family: OperatorFamily,
+        ranks: f64,
+        bytes: Bytes,
+        [hidden, tokens, top_k, experts]: [f64; 4],
+    ) -> Option<(Seconds, Coverage)> {
+        // The tables are of tokens that go out in 8 bits and come back in 16, over nodes of 8.
+        let element = if family == OperatorFamily::Dispatch { 1.0 } else { 2.0 };
+        let is_same = (bytes.get() / hidden / element - 1.0).abs() < 0.2 && ranks == 8.0 && ranks == self.node_ranks;
+        let shape = OperatorShape::new(family, &[1.0, hidden, tokens, top_k, experts]);
+        self.tabled_collective(&shape, AskedType { weight_bytes: 1.0, operand_bytes: 1.0 }, is_same)
+    }
+
+    fn tabled_collective(&self, shape: &OperatorShape, types: AskedType, is_same: bool) -> Option<(Seconds, Coverage)> {
+        let tables = self.operators.as_ref().filter(|_| is_same)?;
+        let found = tables.time(shape, types, &self.rank_peaks)?;
+        Some((Seconds::new(found.time_s * self.cost_factor), found.coverage))
     }
 
     /// The roofs of a class.

@@ -1,6 +1,5 @@
 //! The ops of the layer that sets the pace: time, work, what binds each, and where its cost comes from.
 
-use crate::operators::Coverage;
 use crate::projection::costs::CostOrigin;
 use crate::projection::machine::Machine;
 use crate::projection::op::Op;
@@ -20,15 +19,15 @@ pub(super) fn operators(request: &Request, plan: &ParallelPlan, machine: &Machin
     let wire = layer.wire;
     let gathered = if plan.gathering() > 1.0 { wire.ffn } else { Seconds::ZERO };
     let collectives = [
-        ("dispatch", wire.dispatch),
-        ("combine", wire.combine),
-        ("all-reduce", wire.attention),
-        ("all-reduce of experts", gathered),
+        ("dispatch", wire.dispatch, wire.tabled.dispatch),
+        ("combine", wire.combine, wire.tabled.combine),
+        ("all-reduce", wire.attention, wire.tabled.attention),
+        ("all-reduce of experts", gathered, wire.tabled.ffn),
     ];
-    for (name, time_s) in collectives {
+    for (name, time_s, coverage) in collectives {
         if time_s > Seconds::ZERO {
             let (flop, bytes, bound_by) = (Flop::ZERO, Bytes::ZERO, OperatorBound::Fabric);
-            let cost = CostOrigin::Fabric(request.fabric.name.clone());
+            let cost = coverage.map_or_else(|| CostOrigin::Fabric(request.fabric.name.clone()), CostOrigin::from);
             list.push(Operator { name, time_s, flop, bytes, bound_by, cost });
         }
     }
@@ -51,11 +50,7 @@ fn operator(op: &Op, machine: &Machine) -> Operator {
 
 fn cost(op: &Op, machine: &Machine) -> CostOrigin {
     if machine.operators.is_some() {
-        let found = machine.tabled(op).map(|found| match found.coverage {
-            Coverage::Measured => CostOrigin::Measured,
-            Coverage::Interpolated => CostOrigin::Interpolated,
-            Coverage::Extrapolated => CostOrigin::Extrapolated,
-        });
+        let found = machine.tabled(op).map(|found| CostOrigin::from(found.coverage));
         return found.unwrap_or(CostOrigin::NotInTables(op.class));
     }
     let Some(costs) = &machine.costs else { return CostOrigin::Roofline(op.class) };

@@ -1,5 +1,6 @@
 //! The collectives of a layer.
 
+use crate::operators::{Coverage, OperatorFamily};
 use crate::projection::fabric::Mode;
 use crate::projection::fabric::{AllToAll, Group, all_reduce, all_to_all, dispatch, issue, send};
 use crate::projection::machine::Machine;
@@ -27,6 +28,21 @@ pub struct Wire {
     pub attention: Seconds,
     /// Tensor parallelism around a dense FFN, or around experts that are split.
     pub ffn: Seconds,
+    /// Which of them measured operators know.
+    pub tabled: TabledWire,
+}
+
+/// How well measured operators cover the collectives of a layer; `None` where the fabric's model has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TabledWire {
+    /// Of the dispatch.
+    pub dispatch: Option<Coverage>,
+    /// Of the combine.
+    pub combine: Option<Coverage>,
+    /// Of the all-reduce around attention.
+    pub attention: Option<Coverage>,
+    /// Of the all-reduce around a dense FFN, or around experts that are split.
+    pub ffn: Option<Coverage>,
 }
 
 /// How tokens travel to experts.
@@ -41,7 +57,7 @@ pub struct Routed {
 impl Wire {
     /// The collectives of a layer with a dense FFN.
     pub fn of_dense(scope: &Scope<'_>, machine: &Machine) -> Self {
-        Self { ffn: tensor_all_reduce(scope, machine), ..Self::of_mixer(scope, machine) }
+        Self::of_mixer(scope, machine).with_ffn(tensor_all_reduce(scope, machine))
     }
 
     /// The collectives around attention or a recurrence; none where the layer has no such block.
@@ -49,17 +65,21 @@ impl Wire {
         if scope.layer.mixer == Mixer::None {
             return Self::default();
         }
-        Self { attention: tensor_all_reduce(scope, machine) + context_exchange(scope, machine), ..Self::default() }
+        let (reduced, coverage) = tensor_all_reduce(scope, machine);
+        let tabled = TabledWire { attention: coverage, ..TabledWire::default() };
+        Self { attention: reduced + context_exchange(scope, machine), tabled, ..Self::default() }
+    }
+
+    fn with_ffn(self, (ffn, coverage): (Seconds, Option<Coverage>)) -> Self {
+        Self { ffn, tabled: TabledWire { ffn: coverage, ..self.tabled }, ..self }
     }
 
     /// The collectives of a layer with experts.
     pub fn of_experts(scope: &Scope<'_>, machine: &Machine, moe: &Moe, routed: Routed) -> Self {
         let plan = scope.plan;
-        let tensor = Self {
-            // They gather their tokens before the experts and scatter the sums after them.
-            ffn: group_all_reduce(plan.gathering(), scope.own_tokens() * plan.gathering(), scope, machine),
-            ..Self::of_mixer(scope, machine)
-        };
+        // They gather their tokens before the experts and scatter the sums after them.
+        let gathered = group_all_reduce(plan.gathering(), scope.own_tokens() * plan.gathering(), scope, machine);
+        let tensor = Self::of_mixer(scope, machine).with_ffn(gathered);
         if plan.moe_exchange == ExpertExchange::AllGather {
             return tensor;
         }
@@ -73,12 +93,26 @@ impl Wire {
             mode: routed.mode,
             most_groups: (moe.groups > 1).then_some(moe.kept_groups as f64),
         };
-        let out = traffic(dispatch_bytes(hidden, machine));
-        let back = traffic(Bytes::new(hidden * machine.widths.activation));
+        let (sent, returned) = (dispatch_bytes(hidden, machine), Bytes::new(hidden * machine.widths.activation));
+        let (out, back) = (traffic(sent), traffic(returned));
+        let exchange = |family, bytes| {
+            let few = routed.mode == Mode::LowLatency && plan.moe_tp == 1;
+            let sizes = [hidden, out.tokens, moe.top_k as f64, moe.experts as f64];
+            few.then(|| machine.tabled_exchange(family, group.size, bytes, sizes)).flatten()
+        };
+        let found = exchange(OperatorFamily::Dispatch, sent).zip(exchange(OperatorFamily::Combine, returned));
+        let modelled = (dispatch(links, group, &out), all_to_all(links, group, &back));
+        let (to, from) = found.map_or(modelled, |((to, _), (from, _))| (to, from));
+        let tabled = TabledWire {
+            dispatch: found.map(|((_, coverage), _)| coverage),
+            combine: found.map(|(_, (_, coverage))| coverage),
+            ..tensor.tabled
+        };
         Self {
-            dispatch: dispatch(links, group, &out) * factors.dispatch,
-            copies: issue(links, group, &out) * factors.dispatch,
-            combine: all_to_all(links, group, &back) * factors.combine,
+            dispatch: to * factors.dispatch,
+            copies: issue(links, group, &out).min(to) * factors.dispatch,
+            combine: from * factors.combine,
+            tabled,
             ..tensor
         }
     }
@@ -136,18 +170,20 @@ fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
 
 /// All-reduce of a block's output over the tensor-parallel group. With sequence parallelism it is a reduce-scatter and
 /// an all-gather, which move as many bytes.
-fn tensor_all_reduce(scope: &Scope<'_>, machine: &Machine) -> Seconds {
+fn tensor_all_reduce(scope: &Scope<'_>, machine: &Machine) -> (Seconds, Option<Coverage>) {
     group_all_reduce(f64::from(scope.plan.tp), scope.pass.tokens(), scope, machine)
 }
 
-/// All-reduce of a hidden state per token over this many neighbours.
-fn group_all_reduce(size: f64, tokens: f64, scope: &Scope<'_>, machine: &Machine) -> Seconds {
+/// All-reduce of a hidden state per token over this many neighbours, and how well measured operators cover it.
+fn group_all_reduce(size: f64, tokens: f64, scope: &Scope<'_>, machine: &Machine) -> (Seconds, Option<Coverage>) {
     if size <= 1.0 {
-        return Seconds::ZERO;
+        return (Seconds::ZERO, None);
     }
     let bytes = Bytes::new(tokens * scope.model.hidden as f64 * machine.widths.activation);
-    let modelled = || all_reduce(&machine.links, Group { size, stride: 1.0 }, bytes);
-    machine.tabled_all_reduce(size, bytes).unwrap_or_else(modelled)
+    match machine.tabled_all_reduce(size, bytes) {
+        Some((time, coverage)) => (time, Some(coverage)),
+        None => (all_reduce(&machine.links, Group { size, stride: 1.0 }, bytes), None),
+    }
 }
 
 /// What context parallelism moves around attention. Prefill and training gather keys and values of the whole sequence:

@@ -158,7 +158,8 @@ impl<'a> Engine<'a> {
     fn new(network: &'a Network, flows: &'a [Flow], routes: &'a Routes, users: &'a Users, fairness: Fairness) -> Self {
         let mut waiting: Vec<u32> = (0..flows.len()).map(index).collect();
         // The latest first, so that the next to start is at the end.
-        waiting.sort_unstable_by(|&a, &b| flows[b as usize].start_s.total_cmp(&flows[a as usize].start_s).then(b.cmp(&a)));
+        waiting
+            .sort_unstable_by(|&a, &b| flows[b as usize].start_s.total_cmp(&flows[a as usize].start_s).then(b.cmp(&a)));
         Self {
             network,
             flows,

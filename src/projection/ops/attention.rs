@@ -280,7 +280,17 @@ fn absorb(scope: &Scope<'_>, name: &'static str, heads: f64, product: Product) -
     let Product { rows, k, n } = product;
     let bytes = Bytes::new(heads * (k * n + rows * (k + n)) * scope.act());
     let flop = Flop::new(2.0 * rows * heads * k * n);
-    Op { name, term: Term::Dense, class: Class::Attention, flop, bytes, peak: 1.0, kernel: None, tabled: None, module: None }
+    Op {
+        name,
+        term: Term::Dense,
+        class: Class::Attention,
+        flop,
+        bytes,
+        peak: 1.0,
+        kernel: None,
+        tabled: None,
+        module: None,
+    }
 }
 
 /// Bytes of the KV cache that one pass reads in the layer.

@@ -142,7 +142,17 @@ fn gate(scope: &Scope<'_>, moe: &Moe, list: &mut Vec<Op>) {
     let gating = |name, flop, bytes, kernel: &'static str| {
         let kernel = Some(MeasuredShape::Gating { name: kernel, tokens: own, experts });
         let (flop, bytes) = (Flop::new(flop), Bytes::new(bytes));
-        Op { name, term: Term::Gating, class: Class::Gating, flop, bytes, peak: 1.0, kernel, tabled: None, module: None }
+        Op {
+            name,
+            term: Term::Gating,
+            class: Class::Gating,
+            flop,
+            bytes,
+            peak: 1.0,
+            kernel,
+            tabled: None,
+            module: None,
+        }
     };
     let bytes = own * (hidden * act + 4.0 * experts) + hidden * experts * act;
     list.push(gating("router", 2.0 * own * hidden * experts, bytes, "router_logits"));
