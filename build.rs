@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo::rustc-env=SUPERNODE_GIT_COMMIT={commit}{}", if dirty { "-dirty" } else { "" });
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
-    for folder in ["chips", "fabrics"] {
+    for folder in ["chips", "fabrics", "frameworks"] {
         as_json(&Path::new("specs").join(folder), &out.join(folder))?;
     }
     Ok(())

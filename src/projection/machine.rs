@@ -189,16 +189,21 @@ impl Machine {
         OpTime { compute, memory: op.bytes / roofs.memory, launch: self.launch }
     }
 
+    /// Measured operators, if they were given. A page has none, so that its module need not carry what reads them.
+    fn tables(&self) -> Option<&OperatorTables> {
+        if cfg!(target_arch = "wasm32") { None } else { self.operators.as_deref() }
+    }
+
     /// What measured operators say of an op, its launch included; `None` where there are none, or none like it.
     pub fn tabled(&self, op: &Op) -> Option<FoundTime> {
-        let (tables, asked) = (self.operators.as_ref()?, op.tabled?);
+        let (tables, asked) = (self.tables()?, op.tabled?);
         let found = tables.time(&asked.shape, asked.types, &self.rank_peaks)?;
         Some(FoundTime { time_s: found.time_s * asked.share, ..found })
     }
 
     /// The measured time of an all-reduce over neighbours of a node; `None` where no table has it.
     pub fn tabled_all_reduce(&self, ranks: f64, bytes: Bytes) -> Option<Seconds> {
-        let tables = self.operators.as_ref().filter(|_| ranks <= self.node_ranks)?;
+        let tables = self.tables().filter(|_| ranks <= self.node_ranks)?;
         let shape = OperatorShape::new(OperatorFamily::AllReduce, &[ranks, bytes.get() / 2.0]);
         let types = AskedType { weight_bytes: 2.0, operand_bytes: 2.0 };
         let found = tables.time(&shape, types, &self.rank_peaks)?;

@@ -3,19 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::specs::error::SpecError;
-use crate::specs::toml_file::{Builtin, bad, find, parse};
+use crate::specs::toml_file::{Builtin, SpecFacts, bad, embedded};
 
 /// Profiles of frameworks that serve.
-pub(super) const SERVING: &Builtin = &[
-    ("vllm", include_str!("../../../specs/frameworks/vllm.toml")),
-    ("sglang", include_str!("../../../specs/frameworks/sglang.toml")),
-    ("trtllm", include_str!("../../../specs/frameworks/trtllm.toml")),
-];
+pub(super) const SERVING: &Builtin = embedded!("frameworks", ["vllm", "sglang", "trtllm"]);
 /// Profiles of frameworks that train.
-pub(super) const TRAINING: &Builtin = &[
-    ("megatron", include_str!("../../../specs/frameworks/megatron.toml")),
-    ("megatron-hybridep", include_str!("../../../specs/frameworks/megatron-hybridep.toml")),
-];
+pub(super) const TRAINING: &Builtin = embedded!("frameworks", ["megatron", "megatron-hybridep"]);
 
 /// What a framework does with a model.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,11 +21,11 @@ pub enum FrameworkUse {
     Training,
 }
 
-/// Name and text of a profile for this use.
+/// A profile for this use.
 ///
 /// # Errors
 /// [`SpecError`]: there is none, or it is of the other use.
-pub(super) fn find_for(wanted: FrameworkUse, name_or_path: &str) -> Result<(String, String), SpecError> {
+pub(super) fn find_for(wanted: FrameworkUse, name_or_path: &str) -> Result<SpecFacts, SpecError> {
     #[derive(Deserialize)]
     struct Head {
         #[serde(default)]
@@ -45,10 +38,10 @@ pub(super) fn find_for(wanted: FrameworkUse, name_or_path: &str) -> Result<(Stri
         }
     };
     let is_other = other.iter().any(|(name, _)| name.eq_ignore_ascii_case(name_or_path));
-    let (file, text) = find("framework", if is_other { other } else { own }, name_or_path)?;
-    let found = parse::<Head>(&file, &text)?.phase;
+    let facts = SpecFacts::find("framework", if is_other { other } else { own }, name_or_path)?;
+    let found = facts.parse::<Head>()?.phase;
     if found == wanted {
-        return Ok((file, text));
+        return Ok(facts);
     }
-    Err(bad(&file, "phase", if found == FrameworkUse::Serving { "serving" } else { "training" }, remedy))
+    Err(bad(&facts.file, "phase", if found == FrameworkUse::Serving { "serving" } else { "training" }, remedy))
 }

@@ -60,8 +60,8 @@ impl Framework {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = find_for(FrameworkUse::Serving, name_or_path)?;
-        Self::parse(&file, &text)
+        let facts = find_for(FrameworkUse::Serving, name_or_path)?;
+        facts.parse::<Self>()?.checked(&facts.file)
     }
 
     /// A framework from TOML; `file` is named in errors.
@@ -69,18 +69,22 @@ impl Framework {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
-        let framework: Self = parse(file, text)?;
-        for (field, value) in framework.values() {
+        parse::<Self>(file, text)?.checked(file)
+    }
+
+    /// Itself if its values can be.
+    fn checked(self, file: &str) -> Result<Self, SpecError> {
+        for (field, value) in self.values() {
             if let Some(remedy) = value.problem(!field.ends_with("factor")) {
                 return Err(bad(file, field, value.value, remedy));
             }
         }
-        for wave in [&framework.first_wave, &framework.with_operators.first_wave] {
+        for wave in [&self.first_wave, &self.with_operators.first_wave] {
             if wave.value > 1.0 {
                 return Err(bad(file, "first_wave", wave.value, "a share is at most 1"));
             }
         }
-        Ok(framework)
+        Ok(self)
     }
 
     /// What it adds to shares of the roofs, or to measured operators.
@@ -127,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_bad_framework_file_is_one_line_that_names_file_and_key() {
-        let good = SERVING[0].1;
+        let good = include_str!("../../../specs/frameworks/vllm.toml");
         for (from, to, expected) in [
             ("step_s", "stop_s", "stop_s"),
             ("prompt_factor = { value = ", "prompt_factor = { value = -", "prompt_factor"),

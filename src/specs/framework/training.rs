@@ -45,8 +45,8 @@ impl TrainingFramework {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn load(name_or_path: &str) -> Result<Self, SpecError> {
-        let (file, text) = find_for(FrameworkUse::Training, name_or_path)?;
-        Self::parse(&file, &text)
+        let facts = find_for(FrameworkUse::Training, name_or_path)?;
+        facts.parse::<Self>()?.checked(&facts.file)
     }
 
     /// The framework of this name or path; `none`, and no name, are no framework.
@@ -62,13 +62,17 @@ impl TrainingFramework {
     /// # Errors
     /// [`SpecError`], one line.
     pub fn parse(file: &str, text: &str) -> Result<Self, SpecError> {
-        let mut framework: Self = parse(file, text)?;
-        for (field, value) in framework.values_mut() {
+        parse::<Self>(file, text)?.checked(file)
+    }
+
+    /// Itself if its values can be.
+    fn checked(mut self, file: &str) -> Result<Self, SpecError> {
+        for (field, value) in self.values_mut() {
             if let Some(remedy) = value.problem(field != "product_factor") {
                 return Err(bad(file, field, value.value, remedy));
             }
         }
-        Ok(framework)
+        Ok(self)
     }
 
     /// Its values by key, for checks, draws and fits.
@@ -107,7 +111,7 @@ mod tests {
 
     #[test]
     fn a_bad_framework_file_is_one_line_that_names_file_and_key() {
-        let good = TRAINING[0].1;
+        let good = include_str!("../../../specs/frameworks/megatron.toml");
         for (from, to, expected) in [
             ("op_host_s", "op_hast_s", "op_hast_s"),
             ("sync_s = { value = ", "sync_s = { value = -", "sync_s"),
