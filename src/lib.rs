@@ -58,6 +58,7 @@ pub mod kernels;
 #[cfg(feature = "gpu")]
 pub mod measure;
 pub mod operators;
+mod ordering;
 mod printable;
 pub mod projection;
 pub mod record;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use crate::ordering::by_rising;
 use crate::projection::chip::ClassEfficiency;
 use crate::projection::expert_load::{ExpertLoad, RESIDUAL_SKEW};
 use crate::projection::parallel_plan::Phase;
@@ -188,9 +189,8 @@ impl<'a> Input<'a> {
 /// Where the inputs of a request come from: chip, then fabric from the node outwards.
 pub(super) fn sources(request: &Request) -> Vec<CostSource> {
     let mut scratch = request.clone();
-    let mut list: Vec<_> = inputs(&mut scratch).iter().filter_map(Input::source).collect();
-    list.sort_by_key(|(section, _)| *section);
-    list.into_iter().map(|(_, source)| source).collect()
+    let list: Vec<_> = inputs(&mut scratch).iter().filter_map(Input::source).collect();
+    by_rising(list, |(section, _)| [f64::from(*section as u8), 0.0]).into_iter().map(|(_, source)| source).collect()
 }
 
 /// All inputs of a request.

@@ -189,9 +189,14 @@ impl Machine {
         OpTime { compute, memory: op.bytes / roofs.memory, launch: self.launch }
     }
 
+    /// Measured operators, if they were given. A page has none, so that its module need not carry what reads them.
+    fn tables(&self) -> Option<&OperatorTables> {
+        if cfg!(target_arch = "wasm32") { None } else { self.operators.as_deref() }
+    }
+
     /// What measured operators say of an op, its launch included; `None` where there are none, or none like it.
     pub fn tabled(&self, op: &Op) -> Option<FoundTime> {
-        let tables = self.operators.as_ref()?;
+        let tables = self.tables()?;
         [op.module, op.tabled].into_iter().flatten().find_map(|asked| {
             let found = tables.time(&asked.shape, asked.types, &self.rank_peaks)?;
             Some(FoundTime { time_s: found.time_s * asked.share, ..found })
@@ -222,7 +227,7 @@ impl Machine {
     }
 
     fn tabled_collective(&self, shape: &OperatorShape, types: AskedType, is_same: bool) -> Option<(Seconds, Coverage)> {
-        let tables = self.operators.as_ref().filter(|_| is_same)?;
+        let tables = self.tables().filter(|_| is_same)?;
         let found = tables.time(shape, types, &self.rank_peaks)?;
         Some((Seconds::new(found.time_s * self.cost_factor), found.coverage))
     }

@@ -14,6 +14,7 @@ pub use self::scored::ScoredPlan;
 
 use self::decode::{Goal, Tree};
 use self::scored::judge;
+use crate::ordering::by_rising;
 use crate::projection::machine::Machine;
 use crate::projection::parallel;
 use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
@@ -64,10 +65,8 @@ pub fn search(request: &Request, machine: &Machine, done: &(dyn Fn(usize) + Sync
 }
 
 /// The Pareto front: those that no other beats in both latency and throughput.
-fn front(mut all: Vec<ScoredPlan>) -> Vec<ScoredPlan> {
-    all.sort_by(|a, b| {
-        a.latency_s.total_cmp(&b.latency_s).then(b.tokens_per_s_per_chip.total_cmp(&a.tokens_per_s_per_chip))
-    });
+fn front(all: Vec<ScoredPlan>) -> Vec<ScoredPlan> {
+    let mut all = by_rising(all, |plan| [plan.latency_s, -plan.tokens_per_s_per_chip]);
     let mut best = 0.0;
     all.retain(|candidate| {
         let better = candidate.tokens_per_s_per_chip > best * (1.0 + 1e-9);

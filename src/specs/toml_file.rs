@@ -1,7 +1,7 @@
 //! Loading of TOML files of facts: embedded by name, or by path.
 //!
-//! Chips and fabrics are embedded as the JSON that `build.rs` makes of their files, so that a page in a browser, which has no
-//! files of its own, needs no parser of TOML.
+//! Chips, fabrics and frameworks are embedded as the JSON that `build.rs` makes of their files, so that a page in a browser,
+//! which has no files of its own, needs no parser of TOML.
 
 use std::path::Path;
 

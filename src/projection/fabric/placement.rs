@@ -1,5 +1,6 @@
 //! Placement of experts and their replicas on ranks, and the load of each rank.
 
+use crate::ordering::by_rising;
 use crate::projection::expert_load::ExpertLoad;
 
 /// Where experts and their replicas live.
@@ -143,9 +144,8 @@ fn shuffle(weights: &mut [f64], seed: u64) {
 
 /// Chance that a token picks each expert: in proportion to the shares, at most once each; together top-k.
 fn inclusion(shares: &[f64], top_k: f64) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..shares.len()).collect();
     let share = |place: usize| shares.get(place).copied().unwrap_or(0.0);
-    order.sort_unstable_by(|&a, &b| share(b).total_cmp(&share(a)).then(a.cmp(&b)));
+    let order = by_rising((0..shares.len()).collect(), |&place| [-share(place), 0.0]);
     let mut chances = vec![0.0; shares.len()];
     let (mut picks, mut rest) = (top_k, shares.iter().sum::<f64>());
     for place in order {
@@ -193,7 +193,7 @@ fn balanced(picked: &[f64], redundant: usize, ranks: usize) -> Vec<f64> {
     for (expert, (&load, &number)) in picked.iter().zip(&replicas).enumerate() {
         slots.extend((0..number).map(|_| (load / f64::from(number), expert)));
     }
-    slots.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+    let slots = by_rising(slots, |&(load, expert)| [-load, expert as f64]);
     let mut copies = vec![0.0; ranks];
     let mut free = vec![each; ranks];
     let mut heap: BinaryHeap<_> = (0..ranks).map(|rank| Reverse((key(0.0), rank))).collect();

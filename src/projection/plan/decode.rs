@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
+use crate::ordering::by_rising;
 use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::phases::{optimistic, over_bytes};
@@ -75,8 +76,7 @@ pub(super) fn promising(tree: &Tree<'_>, goal: Goal) -> Vec<ScoredPlan> {
             found.push((index, scored));
         }
     }
-    found.sort_by_key(|(index, _)| *index);
-    found.into_iter().map(|(_, scored)| scored).collect()
+    by_rising(found, |(index, _)| [*index as f64, 0.0]).into_iter().map(|(_, scored)| scored).collect()
 }
 
 /// Indices of plans that differ in the batch alone, the smallest batch first, as far as they fit into memory.
@@ -87,7 +87,7 @@ pub(super) fn series(request: &Request, plans: &[ParallelPlan], machine: &Machin
     }
     let mut all: Vec<Vec<usize>> = all.into_values().collect();
     for one in &mut all {
-        one.sort_by(|a, b| plans[*a].batch_per_chip.total_cmp(&plans[*b].batch_per_chip));
+        *one = by_rising(std::mem::take(one), |index| [plans[*index].batch_per_chip, 0.0]);
         one.truncate(one.partition_point(|index| over_bytes(request, &plans[*index], machine) <= 0.0));
     }
     all

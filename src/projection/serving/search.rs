@@ -1,5 +1,6 @@
 //! All deployments of a request under its load, or under every load: the best, and the front.
 
+use crate::ordering::by_rising;
 use crate::projection::parallel;
 use crate::projection::parallel_plan::{ExpertExchange, ExpertWorker, ParallelPlan};
 use crate::projection::plan;
@@ -173,10 +174,10 @@ pub fn pareto(points: Vec<ServingPoint>) -> Vec<ServingPoint> {
 }
 
 /// Those that no other beats in both what they cost and what they gain, the cheapest first.
-pub(super) fn front<T>(mut all: Vec<T>, cost_and_gain: impl Fn(&T) -> (f64, f64)) -> Vec<T> {
-    all.sort_by(|a, b| {
-        let ((cost, gain), (other_cost, other_gain)) = (cost_and_gain(a), cost_and_gain(b));
-        cost.total_cmp(&other_cost).then(other_gain.total_cmp(&gain))
+pub(super) fn front<T>(all: Vec<T>, cost_and_gain: impl Fn(&T) -> (f64, f64)) -> Vec<T> {
+    let mut all = by_rising(all, |one| {
+        let (cost, gain) = cost_and_gain(one);
+        [cost, -gain]
     });
     let mut best = 0.0;
     all.retain(|one| {

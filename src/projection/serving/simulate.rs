@@ -261,9 +261,14 @@ impl<'a, W: SimulationWatch> Simulation<'a, W> {
         }
         let variance = (1.0 + spread * spread).ln();
         let mut factor = || {
-            // A normal variable from two uniform ones (Box and Muller, 1958).
-            let (a, b) = (1.0 - self.random.random::<f64>(), self.random.random::<f64>());
-            let normal = (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos();
+            // A normal variable from a point in the unit circle (the polar method: Marsaglia and Bray, 1964).
+            let normal = loop {
+                let (a, b) = (2.0 * self.random.random::<f64>() - 1.0, 2.0 * self.random.random::<f64>() - 1.0);
+                let square = a * a + b * b;
+                if square > 0.0 && square < 1.0 {
+                    break a * (-2.0 * square.ln() / square).sqrt();
+                }
+            };
             (normal * variance.sqrt() - variance / 2.0).exp()
         };
         let (prompt, output) = (factor(), factor());

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::ordering::by_rising;
 use crate::projection::parallel;
 use crate::projection::parallel_plan::{ExpertWorker, ParallelPlan};
 use crate::projection::plan::check_chips;
@@ -174,8 +175,8 @@ fn near_front(all: &[Option<DecodeWorker>]) -> Vec<bool> {
         let points = worker.iter().flat_map(|worker| worker.points().map(|point| (worker.chips, point)));
         points.map(move |(chips, (_, time, gain))| (time, gain, chips, index)).collect::<Vec<_>>()
     };
-    let mut points: Vec<(f64, f64, u32, usize)> = all.iter().enumerate().flat_map(of).collect();
-    points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let points: Vec<(f64, f64, u32, usize)> = all.iter().enumerate().flat_map(of).collect();
+    let points = by_rising(points, |(time, ..)| [*time, 0.0]);
     let (mut kept, mut best, mut best_of_size) = (vec![false; all.len()], 0.0_f64, BTreeMap::new());
     for (_, gain, chips, index) in points {
         best = best.max(gain);

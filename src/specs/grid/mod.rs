@@ -7,6 +7,7 @@ mod keys;
 mod values;
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Value as Json;
 use toml::{Table, Value as Toml};
 
 use crate::specs::error::{SpecError, read_small_file};
@@ -39,9 +40,10 @@ impl Point {
     ///
     /// # Errors
     /// [`SpecError`], one line.
-    pub fn from_json(from: &str, object: serde_json::Value) -> Result<Self, SpecError> {
-        let no_table = |error: serde_json::Error| bad(from, "the question", error, "give each key one value");
-        let table: Table = serde_json::from_value(object).map_err(no_table)?;
+    pub fn from_json(from: &str, object: Json) -> Result<Self, SpecError> {
+        let Some(Toml::Table(table)) = as_toml(object) else {
+            return Err(bad(from, "the question", "no table, or a key without a value", "give each key one value"));
+        };
         let grid = Grid::from_table(from, &table, &[])?;
         let only = grid.point(0).filter(|_| grid.len() == 1);
         only.ok_or_else(|| bad(from, "the question", "several questions", "give each key one value"))
@@ -73,6 +75,24 @@ impl Point {
         let below = |(key, value): &(String, GridValue)| Some((key.strip_prefix(prefix)?.to_owned(), value.clone()));
         self.0.iter().filter_map(below).collect()
     }
+}
+
+/// A value as TOML has it; `None` where there is a null. Deserializing would bring along what reads dates.
+fn as_toml(value: Json) -> Option<Toml> {
+    Some(match value {
+        Json::Null => return None,
+        Json::Bool(is) => Toml::Boolean(is),
+        Json::Number(number) => number.as_i64().map(Toml::Integer).or_else(|| number.as_f64().map(Toml::Float))?,
+        Json::String(text) => Toml::String(text),
+        Json::Array(values) => Toml::Array(values.into_iter().map(as_toml).collect::<Option<_>>()?),
+        Json::Object(entries) => {
+            let mut table = Table::new();
+            for (key, value) in entries {
+                table.insert(key, as_toml(value)?);
+            }
+            Toml::Table(table)
+        }
+    })
 }
 
 impl Serialize for Point {

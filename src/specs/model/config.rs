@@ -272,6 +272,6 @@ fn kinds(layers: &[Layer]) -> Vec<LayerKind> {
             None => kinds.push(LayerKind { layer: *layer, count: 1 }),
         }
     }
-    kinds.sort_by_key(|kind| kind.layer.ffn != Ffn::Experts);
-    kinds
+    let (with_experts, others): (Vec<_>, Vec<_>) = kinds.into_iter().partition(|kind| kind.layer.ffn == Ffn::Experts);
+    [with_experts, others].concat()
 }
