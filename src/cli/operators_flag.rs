@@ -67,6 +67,12 @@ impl OperatorsFlag {
         if self.operators.is_none() {
             return Ok(());
         }
-        Err(Error::Input("this build cannot read Parquet; build it with the feature `parquet`".to_owned()))
+        Err(cannot_read())
     }
+}
+
+/// Why a build without Parquet takes no operators.
+#[cfg(not(feature = "parquet"))]
+pub(super) fn cannot_read() -> Error {
+    Error::Input("this build cannot read Parquet; build it with the feature `parquet`".to_owned())
 }

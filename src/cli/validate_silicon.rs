@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
+#[cfg(not(feature = "parquet"))]
+use crate::cli::operators_flag::cannot_read;
 use crate::cli::output::{print, print_json};
 #[cfg(feature = "parquet")]
 use crate::operators::OperatorFile;
@@ -44,7 +46,7 @@ fn facts(operators: Option<&Path>) -> Result<DeploymentFacts, Error> {
 fn facts(operators: Option<&Path>) -> Result<DeploymentFacts, Error> {
     match operators {
         None => Ok(DeploymentFacts::new()),
-        Some(_) => Err(Error::Input("this build cannot read Parquet; build it with the feature `parquet`".to_owned())),
+        Some(_) => Err(cannot_read()),
     }
 }
 
