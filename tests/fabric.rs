@@ -426,6 +426,17 @@ fn validate_fit_and_show_speak() {
 }
 
 #[test]
+fn a_shown_fabric_says_what_a_system_draws_and_whence_that_is_known() {
+    let shown = |arguments: &[&str], expected: &str| {
+        supernode(&[&["fabric", "show"], arguments].concat()).success().stdout(predicate::str::contains(expected));
+    };
+    shown(&["nvl72"], "power of the system over its packages: 1.68 times (1.39 times to 1.68 times) [derived: 145 kW");
+    shown(&["nvl72", "--chip", "gb200"], "power of a package: 1200 W [published:");
+    shown(&["ub-mesh-pod", "--chip", "h100"], "nothing says what ub-mesh-pod draws");
+    supernode(&["fabric", "show", "nvl72", "--chip", "z80"]).code(2);
+}
+
+#[test]
 fn a_measured_network_becomes_a_fabric_that_can_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();

@@ -117,6 +117,7 @@ fn a_front_and_serving_have_energy_and_cost_too() {
     assert_eq!(interval["median"], answer["tokens_per_s_per_chip"]);
     assert!(interval["low"].as_f64().unwrap() < interval["high"].as_f64().unwrap());
     assert!(answer["cost_per_million_tokens"]["high"].as_f64().unwrap() > 0.0);
+    assert_eq!(answer["ttft_s_interval"]["median"], answer["ttft_s"]["mean"]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use assert_cmd::Command;
 use serde_json::Value;
 use supernode_bench::kernels::StorageType;
+use supernode_bench::projection::served_systems::{SERVED_SYSTEMS, ServedSystem};
 use supernode_bench::projection::validation::serving;
 use supernode_bench::record::{CacheState, Case, Record, load};
 use supernode_bench::specs::Checked;
@@ -180,14 +181,8 @@ fn the_modes_of_serving_are_as_they_come_out() {
     section("docs/SERVING.md", "modes", &text);
 }
 
-/// What docs/COST.md compares: a name, chip, fabric, chips, and an assumed price of a chip-hour.
-const COSTED: [(&str, &str, &str, u32, f64); 5] = [
-    ("CloudMatrix384", "ascend-910c", "cloudmatrix384", 384, 2.0),
-    ("GB200 NVL72", "gb200", "nvl72", 72, 6.0),
-    ("8 nodes of 8 H100", "h100", "hgx-400g", 64, 2.5),
-    ("8 nodes of 8 H200", "h200", "hgx-400g", 64, 3.0),
-    ("8 nodes of 8 B200", "b200", "hgx-400g", 64, 5.0),
-];
+/// Assumed prices of a chip-hour of what docs/COST.md compares.
+const HIRES: [f64; 5] = [2.0, 6.0, 2.5, 3.0, 5.0];
 
 #[test]
 fn the_costs_of_tokens_are_as_they_come_out() {
@@ -196,7 +191,7 @@ fn the_costs_of_tokens_are_as_they_come_out() {
          |---|--:|--:|--:|--:|--:|--:|\n",
     );
     let mut sources = String::new();
-    for (name, chip, fabric, chips, hire) in COSTED {
+    for (ServedSystem { name, chip, fabric, chips }, hire) in SERVED_SYSTEMS.into_iter().zip(HIRES) {
         let asked = format!(
             "supernode project --phase serving --model deepseek-v3 --prompt-len 2000 --output-len 1000 --tpot-limit-ms 50 \
              --mode aggregated --chip {chip} --fabric {fabric} --chips {chips} --price-per-kwh 0.1"

@@ -141,6 +141,13 @@ fn the_page_of_both_records_in_results_stays_under_two_megabytes() {
 }
 
 #[test]
+fn the_table_of_projections_says_tokens_per_joule_and_what_their_power_rests_on() {
+    let shown = page(&[], &fixture::projections());
+    assert!(shown.contains(">tokens per joule</th>"));
+    assert!(shown.contains("1.67 (1.19 to 2.34)") && shown.contains("power of a package"));
+}
+
+#[test]
 fn figures_at_the_edge_draw_a_page_all_the_same() {
     let mut record = whole();
     record.device.device_type = DeviceType::Software;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use assert_cmd::Command;
 use predicates::prelude::*;
 use supernode_bench::projection::phases::evaluate;
+use supernode_bench::projection::serving::band::around;
 use supernode_bench::projection::serving::deployment::{Deployment, ServingPoint, aggregated};
 use supernode_bench::projection::serving::disaggregated::{DecodeWorker, Pair, PrefillWorker};
 use supernode_bench::projection::serving::engine::{Engine, ServingMachines};
@@ -240,6 +241,36 @@ fn a_framework_is_never_faster_per_token_and_delays_the_first() {
     let added_s = framework.with_shares.step_s.value - Chip::load("h200").unwrap().overhead.step_s.value;
     assert!(added_s > 0.0 && with.tpot_s.mean >= alone.tpot_s.mean + added_s, "{:?}", with.tpot_s);
     assert!(with.ttft_s.mean > alone.ttft_s.mean + framework.with_shares.request_s.value);
+}
+
+#[test]
+fn queueing_is_none_for_one_client_and_what_more_of_them_add() {
+    let pins = WorkerPins::default();
+    for mode in [ServingMode::Aggregated, ServingMode::Disaggregated { prefill: pins, decode: pins }] {
+        let ask = |clients: f64| {
+            let mut asked = asked(SETTINGS[1], Some(ServingLoad::Concurrency(clients)), LENGTHS[0]);
+            (asked.mode, asked.on.pins) = (mode, Pins::default());
+            answer(&asked).unwrap()
+        };
+        let [one, many] = [1.0, 300.0].map(ask);
+        assert!(close(one.ttft_s.mean, one.ttft_alone_s, 0.01), "{} of {}", one.ttft_s.mean, one.ttft_alone_s);
+        assert!(many.ttft_s.mean > 1.05 * many.ttft_alone_s, "{} of {}", many.ttft_s.mean, many.ttft_alone_s);
+    }
+}
+
+#[test]
+fn an_interval_holds_each_mean_of_an_answer() {
+    let asked = asked(SETTINGS[0], Some(ServingLoad::Concurrency(32.0)), LENGTHS[0]);
+    let answer = answer(&asked).unwrap();
+    let intervals = around(&asked, &answer);
+    for (interval, mean) in [
+        (intervals.tokens_per_s_per_chip, answer.tokens_per_s_per_chip),
+        (intervals.ttft_s, answer.ttft_s.mean),
+        (intervals.tpot_s, answer.tpot_s.mean),
+    ] {
+        assert_eq!(interval.median, mean);
+        assert!(interval.low < mean && mean < interval.high, "{interval:?}");
+    }
 }
 
 #[test]

@@ -10,22 +10,18 @@ use crate::cli::progress::{Progress, Shown};
 use crate::cli::question::chip_of;
 use crate::files::read_within;
 use crate::projection::claims::{Judged, judge};
-use crate::projection::model_table::{DEFAULT_CHIP, ModelTable};
+use crate::projection::model_table::{DEFAULT_CHIP, IN_DEPTH, ModelTable};
 use crate::projection::outlook::{Outlook, outlook};
 use crate::projection::{ChipModel, Phase, Request};
 use crate::record::{self, Record};
 use crate::report::terminal::summary::{RunSummary, summary};
-use crate::report::{self, EmbeddedModel, Page, ProjectedRow, ProjectionPair, terminal};
+use crate::report::{self, EmbeddedModel, MOST_WITH_MODEL, Page, ProjectedRow, ProjectionPair, terminal};
 use crate::specs::Chip;
 
-/// A page with the model stays below this many bytes, so that it can still be sent around.
-const MOST_WITH_MODEL: usize = 2_000_000;
 /// The most bytes of a file of the module.
 const MOST_OF_MODULE: u64 = 4 << 20;
 /// Where `make web` puts the module.
 const BUILT: &str = "out/web";
-/// The model whose decode is shown in depth.
-const DEFAULT_MODEL: &str = "deepseek-v3";
 const EXAMPLES: &str = "\
 Examples:
   supernode report mine.json --open             the page of one device, in the browser
@@ -153,7 +149,7 @@ impl<'a> Report<'a> {
             rows
         };
         let projected = chips.iter().map(rows).collect();
-        let model = table.models.iter().find(|model| !asked.model.is_empty() || model.name == DEFAULT_MODEL);
+        let model = table.models.iter().find(|model| !asked.model.is_empty() || model.name == IN_DEPTH);
         let request = model.zip(chips.first()).map(|(model, chip)| table.request(chip, model, Phase::Decode));
         let outlook = request.and_then(|request| outlook(&request, &table.baseline).ok().map(|found| (request, found)));
         progress.step_silently();
@@ -207,8 +203,7 @@ impl<'a> Report<'a> {
     /// [`Error::Input`] where standard output cannot be written.
     pub(super) fn print_summary(&self, record_file: &Path, page: &Path) -> Result<(), Error> {
         let Some(record) = self.records.first() else { return Ok(()) };
-        let decode =
-            |row: &&ProjectedRow| row.request.phase == Phase::Decode && row.request.model.name == DEFAULT_MODEL;
+        let decode = |row: &&ProjectedRow| row.request.phase == Phase::Decode && row.request.model.name == IN_DEPTH;
         print(&summary(&RunSummary {
             record,
             projected: self.projected.first().map_or(&[][..], Vec::as_slice),

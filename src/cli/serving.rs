@@ -7,17 +7,15 @@ use crate::cli::output::{print, to_json};
 use crate::cli::parse;
 use crate::cli::question::QuestionArgs;
 use crate::files::{read_within, write_atomically};
-use crate::projection::serving::band::band;
 use crate::projection::serving::load::DEFAULT_CHUNK_TOKENS;
 use crate::projection::serving::picture::Picture;
 use crate::projection::serving::trace::{self, TraceRequest};
 use crate::projection::serving::{
-    self, ApartPins, Lengths, ServiceLimits, ServingAnswer, ServingLoad, ServingMode, ServingRefusal, ServingRequest,
-    WorkerPins,
+    self, ApartPins, Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRefusal, ServingRequest, WorkerPins,
 };
-use crate::projection::{Interval, Phase, Prices, Request, SystemPower};
+use crate::projection::{Phase, Prices, Request, SystemPower};
 use crate::report::terminal::serving as tables;
-use crate::report::{CostQuestion, WithCosts};
+use crate::report::{CostQuestion, Served};
 use crate::specs::Model;
 
 /// The most bytes of a trace.
@@ -311,42 +309,23 @@ pub(super) fn run(
     json: bool,
 ) -> Result<(), Error> {
     let asked = args.request(question, search)?;
-    let costs = CostQuestion { prices, power: SystemPower::of(&asked.on.chip, &asked.on.fabric) };
-    let refused = |reason: ServingRefusal| Error::Negative(format!("{}: {reason}", asked.on.model.name));
-    let text = if search {
+    let model = asked.on.model.name.clone();
+    let refused = |reason: ServingRefusal| Error::Negative(format!("{model}: {reason}"));
+    if search {
+        let costs = CostQuestion { prices, power: SystemPower::of(&asked.on.chip, &asked.on.fabric) };
         let front = serving::front(&asked).map_err(refused)?;
-        if json {
-            to_json(&costs.beside(&front, |point| point.tokens_per_s_per_chip))?
-        } else {
-            tables::front(&asked, &front, &costs)
-        }
-    } else {
-        let mut picture = Picture::default();
-        let answer = match trace {
-            Some(_) => serving::watched(&asked, &mut picture),
-            None => serving::answer(&asked),
-        };
-        let answer = answer.map_err(refused)?;
-        if let Some(path) = trace {
-            write_atomically(path, picture.chrome_trace().to_string().as_bytes())
-                .map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
-        }
-        let rate = interval(&asked, &answer);
-        if json {
-            to_json(&WithCosts::with_interval(&answer, rate, costs.over(&rate)))?
-        } else {
-            tables::single(&asked, &answer, &rate, &costs)
-        }
-    };
-    print(&text)
-}
-
-/// The throughput of an answer with the interval that its deployment has in closed form. A trace sets its own pace.
-fn interval(asked: &ServingRequest, answer: &ServingAnswer) -> Interval {
-    let median = answer.tokens_per_s_per_chip;
-    if !asked.trace.is_empty() {
-        return Interval { median, low: median, high: median };
+        let beside = || to_json(&costs.beside(&front, |point| point.tokens_per_s_per_chip));
+        return print(&if json { beside()? } else { tables::front(&asked, &front, &costs) });
     }
-    let closed = band(asked, &answer.closed_form);
-    Interval { median, low: median * closed.low / closed.median, high: median * closed.high / closed.median }
+    let mut picture = Picture::default();
+    let served = match trace {
+        Some(_) => Served::ask(asked, prices, &mut picture),
+        None => Served::ask(asked, prices, &mut ()),
+    };
+    let served = served.map_err(refused)?;
+    if let Some(path) = trace {
+        write_atomically(path, picture.chrome_trace().to_string().as_bytes())
+            .map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
+    }
+    print(&if json { to_json(&served.json())? } else { tables::single(&served) })
 }

@@ -137,15 +137,11 @@ impl Prices {
     /// What a chip costs per second.
     fn per_chip_second(&self, watts: Option<Interval>) -> Option<Interval> {
         let hire = self.chip_hour.map(|price| price / SECONDS_PER_HOUR);
-        let Some(per_kwh) = self.kwh else { return hire.map(exactly) };
+        let Some(per_kwh) = self.kwh else { return hire.map(Interval::exactly) };
         let energy = scaled(&watts?, per_kwh / JOULES_PER_KWH);
         let hire = hire.unwrap_or(0.0);
         Some(Interval { median: hire + energy.median, low: hire + energy.low, high: hire + energy.high })
     }
-}
-
-const fn exactly(value: f64) -> Interval {
-    Interval { median: value, low: value, high: value }
 }
 
 fn whole_band(value: &Sourced) -> Interval {
@@ -224,7 +220,7 @@ mod tests {
     #[test]
     fn bands_of_independent_figures_add_in_squares() {
         let twofold = Interval { median: 10.0, low: 5.0, high: 20.0 };
-        assert_eq!(product(&[twofold, exactly(3.0)]), Interval { median: 30.0, low: 15.0, high: 60.0 });
+        assert_eq!(product(&[twofold, Interval::exactly(3.0)]), Interval { median: 30.0, low: 15.0, high: 60.0 });
         let both = product(&[twofold, twofold]);
         let factor = (2.0_f64.sqrt() * 2.0_f64.ln()).exp();
         assert!((both.high / 100.0 - factor).abs() < 1e-12 && (100.0 / both.low - factor).abs() < 1e-12, "{both:?}");
@@ -232,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_million_tokens_cost_the_hire_and_the_energy_of_their_time() {
-        let power = Ok(SystemPower { w_per_chip: exactly(1000.0), sources: Vec::new() });
+        let power = Ok(SystemPower { w_per_chip: Interval::exactly(1000.0), sources: Vec::new() });
         let rate = Interval { median: 1000.0, low: 500.0, high: 2000.0 };
         let costs = |chip_hour, kwh| Prices { chip_hour, kwh }.costs(&rate, &power);
         // A million tokens take 1000 s of a chip: 3.6 an hour are 1, and 1 MJ at 0.36 per kWh is 0.1.
@@ -248,7 +244,7 @@ mod tests {
     #[test]
     fn a_price_of_energy_without_a_power_gives_no_cost() {
         let unknown = Err(PowerUnknown::Chip("mine".to_owned()));
-        let rate = exactly(1000.0);
+        let rate = Interval::exactly(1000.0);
         let both = Prices { chip_hour: Some(3.6), kwh: Some(0.1) }.costs(&rate, &unknown);
         assert_eq!(both.cost_per_million_tokens, None);
         assert!(both.energy_left_out.unwrap().to_string().contains("mine"));

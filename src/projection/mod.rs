@@ -70,7 +70,8 @@ pub use expert_load::ExpertLoad;
 pub use parallel_plan::{ExpertExchange, ExpertWorker, ParallelPlan, Phase, Recompute};
 pub use plan::{ScoredPlan, Search};
 pub use questions::{
-    catalogue, claims, explain, explain_chips, explain_serving, model_table, outlook, scaling, surface, sweep,
+    catalogue, claims, explain, explain_chips, explain_serving, model_table, outlook, scaling, served_systems,
+    serving_point, surface, sweep,
 };
 pub use request::{Infeasible, Pins, PipelineSchedule, Request, Workload};
 pub use result::{

@@ -23,6 +23,17 @@ pub struct Interval {
 }
 
 impl Interval {
+    /// A figure without a band.
+    pub const fn exactly(value: f64) -> Self {
+        Self { median: value, low: value, high: value }
+    }
+
+    /// The same band around another central estimate: both ends keep their ratio to it.
+    #[must_use]
+    pub fn around(&self, median: f64) -> Self {
+        Self { median, low: median * (self.low / self.median), high: median * (self.high / self.median) }
+    }
+
     /// The ratio of two rates. What is uncertain about the chip is uncertain in both, so that equal ends are paired.
     #[must_use]
     pub fn paired_ratio(&self, below: &Self) -> Self {

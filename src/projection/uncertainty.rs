@@ -3,6 +3,7 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+use crate::ordering::by_rising;
 use crate::projection::inputs::{Band, inputs};
 use crate::projection::machine::Machine;
 use crate::projection::parallel;
@@ -45,7 +46,7 @@ pub(super) fn spread(
     });
     let swing = |bar: &Swing| (bar.at_high - bar.at_low).abs();
     tornado.retain(|bar| swing(bar) > 1e-9 * nominal.throughput(plan));
-    tornado.sort_by(|a, b| swing(b).total_cmp(&swing(a)).then_with(|| a.what.cmp(&b.what)));
+    tornado = by_rising(tornado, |bar| [-swing(bar), 0.0]);
     tornado.truncate(MOST_SWINGS);
 
     let band = |of: &dyn Fn(&PlanOutcome) -> f64| band(outcomes.iter().map(of).collect(), of(nominal));
@@ -64,24 +65,25 @@ pub(super) fn spread(
     (band(&throughput), intervals, tornado)
 }
 
-/// The band of a figure over draws of all inputs at once, around the `central` value that it has without. A draw in which
-/// there is no such figure is left out.
-pub(super) fn band_of(
+/// The bands of some figures over draws of all inputs at once, around the `central` values that they have without. A draw
+/// in which there are no such figures is left out.
+pub(super) fn bands_of<const FIGURES: usize>(
     request: &Request,
     count: u32,
-    central: f64,
-    figure: impl Fn(&Request) -> Option<f64> + Sync,
-) -> Interval {
+    central: [f64; FIGURES],
+    figures: impl Fn(&Request) -> Option<[f64; FIGURES]> + Sync,
+) -> [Interval; FIGURES] {
     let draws = draws(&bands(request), count);
     let drawn = parallel::map(
         &draws,
         || request.clone(),
         |scratch, drawn| {
             set(scratch, drawn);
-            figure(scratch)
+            figures(scratch)
         },
     );
-    band(drawn.into_iter().flatten().collect(), central)
+    let drawn: Vec<[f64; FIGURES]> = drawn.into_iter().flatten().collect();
+    std::array::from_fn(|index| band(drawn.iter().map(|all| all[index]).collect(), central[index]))
 }
 
 /// Values of all drawn inputs, in their order, so many times.

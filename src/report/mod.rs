@@ -12,6 +12,8 @@ mod numbers;
 mod page;
 mod projected;
 mod record_summary;
+mod served;
+mod shown;
 pub mod terminal;
 mod text;
 mod token_costs;
@@ -19,8 +21,11 @@ pub(crate) mod words;
 
 pub use cases::shape;
 pub use page::{
-    EmbeddedModel, Fragment, Page, chart_figures, fragment, headline_text, page, page_with, projected_fragment,
+    EmbeddedModel, Fragment, MOST_WITH_MODEL, Page, chart_figures, fragment, headline_text, page, page_with,
+    projected_fragment, served_fragment,
 };
-pub use projected::{ProjectedJson, ProjectedRow, ProjectedWords, ProjectionPair};
+pub use projected::{ProjectedCosts, ProjectedJson, ProjectedRow, ProjectionPair};
 pub use record_summary::RecordSummary;
+pub use served::{Served, ServedJson, point_text, served_title, service_words};
+pub use shown::{ShownAnswer, ShownFigure};
 pub use token_costs::{CostQuestion, SearchWithCosts, WithCosts};

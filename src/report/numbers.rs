@@ -59,6 +59,11 @@ pub(super) fn low_to_high(interval: &Interval) -> String {
     format!("{}..{}", four_digits(interval.low), four_digits(interval.high))
 }
 
+/// The same with groups of three digits and in words, `1,540 to 2,310`.
+pub(super) fn low_to_high_grouped(interval: &Interval) -> String {
+    format!("{} to {}", grouped_digits(interval.low), grouped_digits(interval.high))
+}
+
 /// The degrees of a plan in one line, `tp1 pp1 ep320 dp384 m2 b96`; rare ones where they are not 1.
 pub(super) fn plan_text(plan: &ParallelPlan) -> String {
     let ParallelPlan { tp, pp, ep, moe_tp, moe_exchange, dp, cp, dcp, microbatches, .. } = plan;

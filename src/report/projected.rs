@@ -5,12 +5,16 @@ use serde::Serialize;
 use crate::projection::model_table::ModelTable;
 use crate::projection::on_network::NetworkAnswer;
 use crate::projection::{
-    self, ChipModel, Comparison, Infeasible, Interval, Phase, Prices, Projection, Request, SystemPower, TokenCosts,
+    self, ChipModel, Comparison, CostSource, Infeasible, Interval, Phase, Prices, Projection, Request, SystemPower,
 };
-use crate::report::numbers::{grouped_digits, plan_text};
-use crate::report::token_costs::{CostQuestion, WithCosts};
+use crate::report::numbers::{grouped_digits, low_to_high_grouped, plan_text};
+use crate::report::shown::{ShownAnswer, ShownFigure};
+use crate::report::token_costs::{self, CostQuestion, WithCosts, priced_text};
 use crate::report::words;
 use crate::specs::Fabric;
+
+/// What the notes of figures are.
+pub(super) const INTERVALS: &str = "Below a figure: 90 % of the draws of the uncertain inputs.";
 
 /// The same question asked of two fabrics, where the first has a feasible plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,8 +23,32 @@ pub struct ProjectionPair {
     pub on_fabric: Projection,
     /// The conventional cluster; `None` where it was not asked or has no feasible plan.
     pub on_baseline: Option<Projection>,
-    /// Tokens that a joule gives on the bus fabric; `None` where nothing says what it draws.
+    /// Energy and cost on the bus fabric.
+    pub costs: ProjectedCosts,
+    /// The same on the conventional cluster.
+    pub baseline_costs: ProjectedCosts,
+}
+
+/// A projection, and what its tokens draw and cost.
+pub(super) type ShownProjection<'a> = (&'a Projection, &'a ProjectedCosts);
+
+impl ProjectionPair {
+    /// Those that there are, that on the bus fabric first.
+    pub(super) fn shown(&self) -> impl Iterator<Item = ShownProjection<'_>> {
+        let baseline = self.on_baseline.as_ref().map(|other| (other, &self.baseline_costs));
+        std::iter::once((&self.on_fabric, &self.costs)).chain(baseline)
+    }
+}
+
+/// What the tokens of a projection draw and cost, and what that rests on.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ProjectedCosts {
+    /// Tokens that a joule gives; `None` where nothing says what the system draws.
     pub tokens_per_joule: Option<Interval>,
+    /// Cost of a million tokens in the currency of the prices; `None` without a price.
+    pub per_million_tokens: Option<Interval>,
+    /// The figures of the power.
+    pub sources: Vec<CostSource>,
 }
 
 /// One question and its answers on two fabrics.
@@ -57,32 +85,9 @@ enum FabricAnswer<'a> {
     Infeasible { model: &'a str, phase: Phase, chip: &'a str, fabric: &'a str, infeasible: String },
 }
 
-/// The figures of an answer that a reader looks for first, as all formats show them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ProjectedWords {
-    /// Tokens per second and chip.
-    pub rate: String,
-    /// The interval of it.
-    pub band: String,
-    /// What the time of a step means in this phase: to the first token, per output token, or of a step.
-    pub time_of: &'static str,
-    /// That time.
-    pub time: String,
-    /// Tokens per second of all chips together.
-    pub total: String,
-    /// The rate over that of the baseline; `-` where the baseline has no plan.
-    pub speedup: String,
-    /// Tokens per joule with the band, or why there is no energy.
-    pub energy: String,
-    /// What to improve first.
-    pub bound_by: String,
-    /// The degrees of the plan.
-    pub plan: String,
-}
-
 impl ProjectedRow {
     /// The answer in words; `None` where the fabric has no feasible plan.
-    pub fn words(&self) -> Option<ProjectedWords> {
+    pub fn words(&self) -> Option<ShownAnswer> {
         let on = self.comparison.on.as_ref().ok()?;
         let (time_of, time) = match (on.ttft_s, on.tpot_s) {
             (Some(time), _) => ("time to first token", time),
@@ -90,17 +95,19 @@ impl ProjectedRow {
             (None, None) => ("time of a step", on.step_s),
         };
         let rate = &on.tokens_per_s_per_chip;
-        Some(ProjectedWords {
-            rate: grouped_digits(rate.median),
-            band: format!("{} to {}", grouped_digits(rate.low), grouped_digits(rate.high)),
-            time_of,
-            time: time.to_string(),
-            total: format!("{} tokens/s", grouped_digits(rate.median * f64::from(on.plan.chips))),
-            speedup: self.comparison.speedup.map_or("-".to_owned(), |ratio| format!("{} times", grouped_digits(ratio))),
-            energy: energy_words(&self.costs.over(rate)),
-            bound_by: on.bound_by.to_string(),
-            plan: plan_text(&on.plan),
-        })
+        let speedup =
+            self.comparison.speedup.map_or("-".to_owned(), |ratio| format!("{} times", grouped_digits(ratio)));
+        let total = format!("{} tokens/s", grouped_digits(rate.median * f64::from(on.plan.chips)));
+        let mut figures = vec![
+            ShownFigure::new("rate", "tokens/s per chip", grouped_digits(rate.median), low_to_high_grouped(rate)),
+            ShownFigure::new("time", time_of, time.to_string(), String::new()),
+            ShownFigure::new("speedup", "over the baseline", speedup, self.baseline.clone()),
+            ShownFigure::new("total", "all chips together", total, String::new()),
+        ];
+        figures.extend(token_costs::figures(&self.costs.over(rate), &self.costs.prices));
+        let (plan, bound_by) = (plan_text(&on.plan), &on.bound_by);
+        let priced = priced_text(&self.costs.prices);
+        Some(ShownAnswer { figures, text: format!("{INTERVALS} Plan: {plan}. Bound by {bound_by}.{priced}") })
     }
 
     /// Asks a question on its fabric and on a baseline.
@@ -172,20 +179,21 @@ impl ProjectedRow {
     /// Both projections for the page; `None` where the first fabric has no feasible plan.
     pub fn pair(&self) -> Option<ProjectionPair> {
         let Comparison { on, baseline, .. } = self.comparison.clone();
-        let on_fabric = on.ok()?;
-        let tokens_per_joule = self.costs.over(&on_fabric.tokens_per_s_per_chip).tokens_per_joule;
-        Some(ProjectionPair { on_fabric, on_baseline: baseline.ok(), tokens_per_joule })
+        let (on_fabric, on_baseline) = (on.ok()?, baseline.ok());
+        let costs = ProjectedCosts::of(&self.costs, Some(&on_fabric));
+        let baseline_costs = ProjectedCosts::of(&self.baseline_costs, on_baseline.as_ref());
+        Some(ProjectionPair { on_fabric, on_baseline, costs, baseline_costs })
     }
 }
 
-/// Tokens per joule, or why there are none.
-fn energy_words(costs: &TokenCosts) -> String {
-    match (&costs.tokens_per_joule, &costs.energy_left_out) {
-        (Some(tokens), _) => {
-            let [median, low, high] = [tokens.median, tokens.low, tokens.high].map(grouped_digits);
-            format!("{median} tokens per joule ({low} to {high})")
+impl ProjectedCosts {
+    /// Of a projection, where there is one.
+    fn of(asked: &CostQuestion, projection: Option<&Projection>) -> Self {
+        let costs = projection.map(|one| asked.over(&one.tokens_per_s_per_chip));
+        Self {
+            tokens_per_joule: costs.as_ref().and_then(|costs| costs.tokens_per_joule),
+            per_million_tokens: costs.and_then(|costs| costs.cost_per_million_tokens),
+            sources: asked.sources().to_vec(),
         }
-        (None, Some(unknown)) => format!("Energy is left out: {unknown}"),
-        (None, None) => "Energy is left out".to_owned(),
     }
 }

@@ -2,17 +2,15 @@
 
 use serde::Serialize;
 
-use crate::projection::{Interval, PowerUnknown, Prices, ScoredPlan, Search, SystemPower, TokenCosts};
-use crate::report::numbers::{four_digits, low_to_high};
+use crate::projection::{CostSource, Interval, PowerUnknown, Prices, ScoredPlan, Search, SystemPower, TokenCosts};
+use crate::report::numbers::{four_digits, grouped_digits, low_to_high};
+use crate::report::shown::ShownFigure;
 
 /// An answer with what its tokens draw and cost: the fields of both.
 #[derive(Debug, Serialize)]
 pub struct WithCosts<'a, T> {
     #[serde(flatten)]
     answer: &'a T,
-    /// The interval of the throughput where the answer has none of its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tokens_per_s_per_chip_interval: Option<Interval>,
     #[serde(flatten)]
     costs: TokenCosts,
 }
@@ -26,14 +24,9 @@ pub struct SearchWithCosts<'a> {
 }
 
 impl<'a, T> WithCosts<'a, T> {
-    /// An answer that has the interval of its throughput, or none at all.
+    /// An answer and its costs.
     pub const fn new(answer: &'a T, costs: TokenCosts) -> Self {
-        Self { answer, tokens_per_s_per_chip_interval: None, costs }
-    }
-
-    /// An answer beside the interval of its throughput.
-    pub const fn with_interval(answer: &'a T, interval: Interval, costs: TokenCosts) -> Self {
-        Self { answer, tokens_per_s_per_chip_interval: Some(interval), costs }
+        Self { answer, costs }
     }
 }
 
@@ -49,13 +42,17 @@ pub struct CostQuestion {
 impl CostQuestion {
     /// What tokens draw and cost at this throughput of a chip, whose interval is not known.
     pub fn at(&self, tokens_per_s_per_chip: f64) -> TokenCosts {
-        let [median, low, high] = [tokens_per_s_per_chip; 3];
-        self.over(&Interval { median, low, high })
+        self.over(&Interval::exactly(tokens_per_s_per_chip))
     }
 
     /// What tokens draw and cost over an interval of the throughput of a chip.
     pub fn over(&self, tokens_per_s_per_chip: &Interval) -> TokenCosts {
         self.prices.costs(tokens_per_s_per_chip, &self.power)
+    }
+
+    /// The figures of the power; none where it is not known.
+    pub fn sources(&self) -> &[CostSource] {
+        self.power.as_ref().map_or(&[], |power| &power.sources)
     }
 
     /// The answers of a front with their costs, as JSON.
@@ -101,6 +98,33 @@ pub(super) fn lines(costs: &TokenCosts, prices: &Prices) -> Vec<(&'static str, S
         None => {}
     }
     lines
+}
+
+/// The figures of one answer, for a page.
+pub(super) fn figures(costs: &TokenCosts, prices: &Prices) -> Vec<ShownFigure> {
+    let why = || costs.energy_left_out.as_ref().map_or_else(String::new, ToString::to_string);
+    let figure = |key, name, value: Option<Interval>, why: String| match value {
+        Some(value) => ShownFigure::new(key, name, small(value.median), band_text(&value)),
+        None => ShownFigure::new(key, name, "-".to_owned(), why),
+    };
+    let energy = figure("joule", "tokens per joule", costs.tokens_per_joule, why());
+    let cost = || figure("cost", "cost of a million tokens", costs.cost_per_million_tokens, String::new());
+    std::iter::once(energy).chain(prices.are_given().then(cost)).collect()
+}
+
+/// A figure that may be far below 1: three digits behind the point then.
+pub(super) fn small(value: f64) -> String {
+    if value < 1.0 { format!("{value:.3}") } else { grouped_digits(value) }
+}
+
+/// The ends of such a figure.
+fn band_text(value: &Interval) -> String {
+    format!("{} to {}", small(value.low), small(value.high))
+}
+
+/// A sentence about what costs count; empty without a price.
+pub(super) fn priced_text(prices: &Prices) -> String {
+    if prices.are_given() { format!(" Cost {}.", counted(prices)) } else { String::new() }
 }
 
 /// What a cost counts.

@@ -6,7 +6,7 @@ import { existsSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } fr
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
 import { launch, serve } from "./browser.mjs";
 
@@ -70,8 +70,9 @@ function native(question) {
   return status === 0 ? { answer: JSON.parse(stdout) } : { error: stderr };
 }
 
-/** Fifty questions over all models, phases, fabrics and chips. */
-function questions({ models, phases, fabrics, chips }) {
+/** Fifty questions about one step, over all models, phases, fabrics and chips. */
+function questions({ models, phases: all, serving, fabrics, chips }) {
+  const phases = all.filter((phase) => phase !== serving);
   return Array.from({ length: 50 }, (_, i) => {
     const fabric = fabrics[i % fabrics.length];
     return {
@@ -79,6 +80,36 @@ function questions({ models, phases, fabrics, chips }) {
       baseline: fabrics[(i * 5 + 2) % fabrics.length].name, chips: Math.min([384, 64, 128, 256][i % 4], fabric.max_chips),
     };
   });
+}
+
+/** Questions about serving, as flags of the program: every mode and framework, each kind of load, and some without an answer. */
+const SERVED = [
+  { model: "qwen3-235b-a22b", chip: "h200", fabric: "hgx-400g", chips: 16, "prompt-len": 4000, "output-len": 512, concurrency: 256 },
+  { model: "deepseek-v3", chip: "ascend-910c", fabric: "cloudmatrix384", chips: 384, "prompt-len": 2000, "output-len": 1000, concurrency: 8192, "tpot-limit-ms": 100 },
+  { model: "llama-3.1-70b", chip: "h100", fabric: "hgx-400g", chips: 8, "prompt-len": 1000, "output-len": 250, "request-rate": 2, "ttft-limit-ms": 2000, framework: "vllm" },
+  { model: "deepseek-v3", chip: "gb200", fabric: "nvl72", chips: 72, "prompt-len": 2000, "output-len": 1000, mode: "aggregated", "price-per-kwh": 0.1 },
+  { model: "qwen3-235b-a22b", chip: "h200", fabric: "hgx-400g", chips: 16, "prompt-len": 4000, "output-len": 512, concurrency: 256, mode: "disaggregated", framework: "sglang" },
+  { model: "deepseek-v3", chip: "ascend-910c", fabric: "cloudmatrix384", chips: 48, "prompt-len": 1000, "output-len": 2000, concurrency: 1024, mode: "attention-ffn" },
+  { model: "gpt-oss-120b", chip: "mi355x", fabric: "xgmi8", chips: 8, "prompt-len": 500, "output-len": 500, concurrency: 64, framework: "trtllm", "price-per-chip-hour": 2.5, "price-per-kwh": 0.08 },
+  { model: "qwen3-32b", chip: "b300", fabric: "hgx-800g", chips: 16, "prompt-len": 8000, "output-len": 300, "request-rate": 8, "prefix-cache": 0.5, "length-spread": 0.5, type: "nvfp4" },
+  { model: "qwen3-235b-a22b", chip: "b200", fabric: "hgx-400g", chips: 16, "prompt-len": 3000, "output-len": 400, "request-rate": 5, mode: "disaggregated", "prefill-workers": 1, "prefill-tp": 8, "prefill-dp": 1, "decode-workers": 1, "decode-tp": 2, "decode-dp": 4 },
+  { model: "mixtral-8x7b", chip: "h100", fabric: "h100-ib", chips: 32, "prompt-len": 2000, "output-len": 128, concurrency: 512, tp: 2, pp: 1, ep: 8 },
+  { model: "mixtral-8x7b", chip: "b200", fabric: "hgx-400g", chips: 8, "prompt-len": 2000, "output-len": 500, "request-rate": 1e5 },
+  { model: "llama-3.1-405b", chip: "h100", fabric: "hgx-400g", chips: 2, "prompt-len": 2000, "output-len": 500, concurrency: 8 },
+];
+
+/** The page's request for flags of the program. */
+function asRequest(flags) {
+  const request = { question: { phase: "serving", workload: {}, plan: {} } };
+  const { workload, plan } = request.question;
+  for (const [flag, value] of Object.entries(flags)) {
+    const key = flag.replaceAll("-", "_");
+    if (/^price/.test(key)) request[key] = value;
+    else if (/_len$|_limit_ms$|concurrency|request_rate|spread|cache/.test(key)) workload[key] = value;
+    else if (/^(mode|tp|pp|ep|prefill_.*|decode_.*)$/.test(key)) plan[key] = value;
+    else request.question[key] = value;
+  }
+  return request;
 }
 
 /** Every visitor loads the model; only those with a record load the reader. */
@@ -96,6 +127,73 @@ async function sizes() {
   await page.context().close();
 }
 
+/** Whether the page and the program say the same of a question: `equal`, or `without` where neither has a plan. */
+function agree(words, { answer, error }, expected) {
+  check(!error, `${words}: ${error}`);
+  if (error) return undefined;
+  const read = JSON.parse(answer);
+  if (expected.error) {
+    check(read.infeasible && expected.error.includes(read.infeasible), `${words}: the page says ${read.infeasible}, the program ${expected.error}`);
+    return "without";
+  }
+  const is = same(read.answer, expected.answer);
+  check(is, `${words}: the page says ${JSON.stringify(read.answer).slice(0, 300)}, the program ${JSON.stringify(expected.answer).slice(0, 300)}`);
+  return is ? "equal" : undefined;
+}
+
+/** Serving answers as the program does, and its front holds the answer of a searched load. */
+async function serving() {
+  const page = await open();
+  await ready(page);
+  const count = { equal: 0, without: 0 };
+  for (const flags of SERVED) {
+    const began = Date.now();
+    const answered = await asks(page, "project", JSON.stringify(asRequest(flags)));
+    const took = Date.now() - began;
+    const words = JSON.stringify(flags);
+    count[agree(words, answered, native({ phase: "serving", ...flags }))] += 1;
+    console.log(`  ${took} ms: ${words}`);
+  }
+  console.log(`serving: ${count.equal} equal, ${count.without} without a deployment in both`);
+  check(count.equal >= 10 && count.without >= 2, "too few questions about serving have an answer, or too many");
+  await servingForm(page);
+  await page.context().close();
+}
+
+/** The form asks about serving, draws the front, and says what a million tokens cost. */
+async function servingForm(page) {
+  await page.selectOption("#q-phase", "serving");
+  for (const [id, value] of [["#q-model", "qwen3-235b-a22b"], ["#q-chip", "h200"], ["#q-fabric", "hgx-400g"], ["#q-load-kind", "concurrency"]]) await page.selectOption(id, value);
+  await page.locator("#q-chips").fill("4");
+  await settled(page);
+  check(await page.locator("#q-batch").isHidden(), "serving has a slider for the batch");
+  const chips = await text(page, "#q-chips-value");
+  const clients = (await text(page, "#q-load-value")).replaceAll(",", "");
+  const asked = { phase: "serving", model: "qwen3-235b-a22b", chip: "h200", fabric: "hgx-400g", chips, "prompt-len": 2000, "output-len": 1000, concurrency: clients, mode: "aggregated" };
+  const shown = JSON.parse(await page.locator("#answer").evaluate((one) => one.dataset.answer));
+  check(same(shown, native(asked).answer), `the form shows ${JSON.stringify(shown).slice(0, 200)} of ${JSON.stringify(asked)}`);
+  await page.locator("#question details summary").first().click();
+  await page.fill("#q-price-chip", "3");
+  await settled(page);
+  check(Number(await text(page, "#a-cost")) > 0, `a million tokens cost ${await text(page, "#a-cost")}`);
+  await page.waitForSelector("#curve svg circle");
+  check((await page.locator("#curve svg circle").count()) > 5, "the front has few points");
+  await page.locator("#service summary").click();
+  await page.waitForFunction(() => document.querySelectorAll("#service-table tbody tr").length === 5);
+  const rows = await page.locator("#service-table tbody tr").allTextContents();
+  check(/^CloudMatrix384384 chips[0-9]/.test(rows[0]) && /8 nodes of 8 B200/.test(rows[4]), `the same service: ${rows.join(" | ")}`);
+  await page.selectOption("#q-load-kind", "request_rate");
+  await page.locator("#q-load").fill("14");
+  await settled(page);
+  check(/unstable above/.test(await text(page, "#answer-problem")), `too many requests: ${await text(page, "#answer-problem")}`);
+}
+
+/** Waits until the form's answer is there. */
+async function settled(page) {
+  await page.waitForTimeout(100);
+  await page.waitForFunction(() => document.querySelector("#answer").getAttribute("aria-busy") === "false");
+}
+
 async function projections() {
   const page = await open();
   await ready(page);
@@ -104,18 +202,11 @@ async function projections() {
   let [equal, without] = [0, 0];
   for (const question of questions(catalogue)) {
     const began = Date.now();
-    const { answer, error } = await asks(page, "project", JSON.stringify({ question }));
+    const answered = await asks(page, "project", JSON.stringify({ question }));
     times.push({ ms: Date.now() - began, question });
-    const expected = native(question);
-    const words = JSON.stringify(question);
-    check(!error, `${words}: ${error}`);
-    if (error) continue;
-    const read = JSON.parse(answer);
-    if (expected.error) {
-      without += 1;
-      check(read.infeasible && expected.error.includes(read.infeasible), `${words}: the page says ${read.infeasible}, the program ${expected.error}`);
-    } else if (same(read.answer, expected.answer)) equal += 1;
-    else check(false, `${words}: the page says ${JSON.stringify(read.answer).slice(0, 300)}, the program ${JSON.stringify(expected.answer).slice(0, 300)}`);
+    const outcome = agree(JSON.stringify(question), answered, native(question));
+    if (outcome === "equal") equal += 1;
+    if (outcome === "without") without += 1;
   }
   times.sort((a, b) => a.ms - b.ms);
   console.log(`projections: ${equal} equal, ${without} without a plan in both; ${times[25].ms} ms in the median`);
@@ -127,34 +218,30 @@ async function projections() {
 
 /** What the form shows is the answer of the program, also for a record's chip and a model of one's own. */
 async function formAnswers(page) {
-  const settled = () => page.waitForFunction(() => document.querySelector("#answer").getAttribute("aria-busy") === "false");
   await page.selectOption("#q-model", "qwen3-30b-a3b");
   await page.selectOption("#q-chip", await page.locator("#q-chip option[value^=record]").first().getAttribute("value"));
   await page.locator("#q-chips").fill("4");
-  await settled();
-  await page.waitForTimeout(100);
-  await settled();
+  await settled(page);
   const shown = JSON.parse(await page.locator("#answer").evaluate((one) => one.dataset.answer));
   const chips = await text(page, "#q-chips-value");
   const expected = JSON.parse(execFileSync(supernode, ["project", RECORD, "--model", "qwen3-30b-a3b", "--phase", "decode", "--chips", chips, "--json"], { encoding: "utf8" }));
   check(same(shown, expected), `the form shows ${JSON.stringify(shown).slice(0, 200)}, the program ${JSON.stringify(expected).slice(0, 200)}`);
   const before = Number((await text(page, "#a-rate")).replaceAll(",", ""));
   await page.locator("#q-bandwidth").fill("1");
-  await page.waitForTimeout(100);
-  await settled();
+  await settled(page);
   check(Number((await text(page, "#a-rate")).replaceAll(",", "")) >= before, "ten times the bandwidth is slower");
   check((await page.locator("#curve svg").count()) === 1, "there is no curve");
   await page.locator("#own-model summary").click();
   await page.fill("#config", readFileSync(join(root, "specs/models/mixtral-8x7b.json"), "utf8"));
   await page.click("#use-config");
   await page.waitForFunction(() => /46.7 billion/.test(document.querySelector("#config-text").textContent));
-  await settled();
+  await settled(page);
   check(/^my-model decode/.test(await text(page, "#answer-title")), `own model: ${await text(page, "#answer-title")}`);
   await page.fill("#config", "{\"model_type\": \"<b>\"}");
   await page.click("#use-config");
   await page.waitForFunction(() => /not supported|missing/.test(document.querySelector("#config-text").textContent));
   await page.locator("#question button[type=reset]").click();
-  await settled();
+  await settled(page);
 }
 
 const dropAll = (page, files) => page.locator("#files").setInputFiles(files);
@@ -255,6 +342,24 @@ async function saves(page) {
   check((await saved("csv")).split("\n").length === csv.split("\n").length, "the CSV has other lines than the program's");
   const html = await saved("html");
   check(html.includes("id=\"projections\"") && html.includes("id=\"record-0\""), "the report lacks a section");
+  await answersItself(html);
+}
+
+/** The report that was saved has the model in it, which answers its sliders, from a file and without a request. */
+async function answersItself(html) {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 900 } });
+  const page = await context.newPage();
+  page.on("pageerror", (error) => check(false, `saved report: ${error.message}`));
+  context.on("request", (request) => check(/^(file|blob|data):/.test(request.url()), `the saved report asked for ${request.url()}`));
+  await page.goto(pathToFileURL(write("report.html", html)).href);
+  await page.waitForFunction(() => document.querySelector("#what-if")?.dataset.by === "model");
+  const rate = async () => Number((await text(page, "#what-if-rate")).replaceAll(",", ""));
+  const before = await rate();
+  await page.locator("#what-if-bandwidth").fill("1");
+  await page.waitForTimeout(300);
+  check(before > 0 && (await rate()) >= before, `the saved report says ${before}, and ${await rate()} with ten times the bandwidth`);
+  if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, "saved-report.png") });
+  await context.close();
 }
 
 async function shares(page) {
@@ -369,8 +474,26 @@ async function looks() {
     check(wide <= 0, `${label}: ${wide} pixels wider than the window`);
     const { violations } = await page.evaluate(`${AXE}; axe.run({ resultTypes: ["violations"] })`);
     for (const { id, help, nodes } of violations) check(false, `${label}: ${id}: ${help}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`);
+    await servingLooks(page, label);
     await page.context().close();
   }
+}
+
+/** The same of the section about serving, with everything in it open. */
+async function servingLooks(page, label) {
+  await page.selectOption("#q-phase", "serving");
+  await page.selectOption("#q-load-kind", "concurrency");
+  await page.fill("#q-price-chip", "2");
+  await page.fill("#q-price-kwh", "0.08");
+  await settled(page);
+  await page.locator("#project details").evaluateAll((all) => all.forEach((one) => (one.open = true)));
+  await page.waitForFunction(() => document.querySelectorAll("#service-table tbody tr").length === 5);
+  await page.waitForSelector("#curve svg circle");
+  if (process.env.SCREENSHOTS) await page.locator("#project").screenshot({ path: join(process.env.SCREENSHOTS, `${label}-serving.png`) });
+  const wide = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  check(wide <= 0, `${label}, serving: ${wide} pixels wider than the window`);
+  const { violations } = await page.evaluate(`axe.run("#project", { resultTypes: ["violations"] })`);
+  for (const { id, help, nodes } of violations) check(false, `${label}, serving: ${id}: ${help}: ${nodes[0].html.slice(0, 200)} ${nodes[0].failureSummary}`);
 }
 
 /** The real thing: a whole run of the preset `phone`, with a reload in the middle. Its record goes to RECORD, where that is named. */
@@ -413,7 +536,7 @@ async function shot(page, name) {
   if (process.env.SCREENSHOTS) await page.screenshot({ path: join(process.env.SCREENSHOTS, `${name}.png`), fullPage: true });
 }
 
-const all = { sizes, projections, hostileFiles, compares, runs, lacking, troubles, looks, measures };
+const all = { sizes, projections, serving, hostileFiles, compares, runs, lacking, troubles, looks, measures };
 for (const [name, part] of Object.entries(all).filter(([name]) => parts.length === 0 || parts.includes(name))) {
   const began = Date.now();
   try {

@@ -1,10 +1,18 @@
 // Projections: a form whose every position is answered by the model itself.
 import { ask, askLatest } from "./ask.js";
+import * as curves from "./curves.js";
 import { byId, count, element, say, show } from "./dom.js";
 import { all, chipOf } from "./records.js";
+import * as service from "./service.js";
 
 const CHIPS = [1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 320, 384, 512, 768, 1024, 2048, 4096, 8192, 16384, 32768, 65536];
 const BATCHES = [undefined, 1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512];
+const TOKENS = [32, 64, 128, 256, 512, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000];
+/** Steps of a load, by the key of a question, and what the slider is called. */
+const LOADS = {
+  concurrency: { values: Array.from({ length: 17 }, (_, i) => 2 ** i), name: "Clients at once", start: 256 },
+  request_rate: { values: [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000], name: "Requests per second", start: 10 },
+};
 const OWN_MODEL = "own";
 
 let offered;
@@ -12,11 +20,12 @@ let config;
 let chips = CHIPS;
 let sections;
 let updates = 0;
-/** The curve as it was computed last: { asked, answer }. */
-let curve;
 
 const option = (value, text = value) => element("option", { value, textContent: text });
 const factorOf = (id) => 10 ** Number(byId(id).value);
+const at = (id, values) => values[Number(byId(id).value)];
+const serves = () => byId("q-phase").value === offered.serving;
+const load = () => LOADS[byId("q-load-kind").value];
 
 /** The fields that are filled in, as keys of a question. */
 function numbers(fields) {
@@ -24,18 +33,36 @@ function numbers(fields) {
   return Object.fromEntries(filled.filter(([, value]) => value !== undefined));
 }
 
+/** The keys of a question about one step. */
+function stepKeys() {
+  const plan = numbers({ tp: "q-tp", pp: "q-pp", ep: "q-ep" });
+  const batch = at("q-batch", BATCHES);
+  if (batch !== undefined) plan.batch_per_chip = batch;
+  return { baseline: byId("q-baseline").value, plan, workload: numbers({ prompt_len: "q-prompt", output_len: "q-output", tpot_limit_ms: "q-limit" }) };
+}
+
+/** The keys of a question about serving. */
+function servingKeys() {
+  const mode = byId("q-mode").value;
+  const workload = { prompt_len: at("q-in", TOKENS), output_len: at("q-out", TOKENS), ...numbers({ tpot_limit_ms: "q-limit", ttft_limit_ms: "q-first-limit" }) };
+  if (load()) workload[byId("q-load-kind").value] = at("q-load", load().values);
+  return { plan: { mode, ...(hasOnePlan() ? numbers({ tp: "q-tp", pp: "q-pp", ep: "q-ep" }) : {}) }, workload };
+}
+
+/** Workers of several kinds have plans of their own. */
+const hasOnePlan = () => !serves() || byId("q-mode").value === offered.modes[0];
+
 /** The question that the form asks, for the model module. A record's chip is made of it when it is first asked about. */
 async function question() {
-  const plan = numbers({ tp: "q-tp", pp: "q-pp", ep: "q-ep" });
-  const batch = BATCHES[Number(byId("q-batch").value)];
-  if (batch !== undefined) plan.batch_per_chip = batch;
   const asked = {
-    phase: byId("q-phase").value, fabric: byId("q-fabric").value, baseline: byId("q-baseline").value,
-    chips: chips[Number(byId("q-chips").value)], plan,
-    workload: numbers({ prompt_len: "q-prompt", output_len: "q-output", tpot_limit_ms: "q-limit" }),
+    phase: byId("q-phase").value, fabric: byId("q-fabric").value, chips: at("q-chips", chips), framework: byId("q-framework").value,
+    ...(serves() ? servingKeys() : stepKeys()),
   };
   if (byId("q-type").value) asked.type = byId("q-type").value;
-  const request = { question: asked, bandwidth_factor: factorOf("q-bandwidth"), latency_factor: factorOf("q-latency") };
+  const request = {
+    question: asked, bandwidth_factor: factorOf("q-bandwidth"), latency_factor: factorOf("q-latency"),
+    ...numbers({ price_per_chip_hour: "q-price-chip", price_per_kwh: "q-price-kwh" }),
+  };
   if (byId("q-model").value === OWN_MODEL) request.config = config;
   else asked.model = byId("q-model").value;
   const chip = byId("q-chip").value;
@@ -48,15 +75,39 @@ async function question() {
 /** The values next to the sliders. */
 function positions() {
   const factor = (value) => `x ${value >= 10 ? value.toFixed(1) : value.toFixed(2)}`;
-  const batch = BATCHES[Number(byId("q-batch").value)];
+  const batch = at("q-batch", BATCHES);
   const values = {
     "q-bandwidth": factor(factorOf("q-bandwidth")), "q-latency": factor(factorOf("q-latency")),
-    "q-chips": count(chips[Number(byId("q-chips").value)]), "q-batch": batch === undefined ? "searched" : count(batch),
+    "q-chips": count(at("q-chips", chips)), "q-batch": batch === undefined ? "searched" : count(batch),
+    "q-in": count(at("q-in", TOKENS)), "q-out": count(at("q-out", TOKENS)), "q-load": load() ? count(at("q-load", load().values)) : "",
   };
   for (const [id, words] of Object.entries(values)) {
     say(`${id}-value`, words);
     byId(id).setAttribute("aria-valuetext", words);
   }
+}
+
+/** Puts a slider over a list of values. */
+function slide(id, values, value) {
+  byId(id).max = String(values.length - 1);
+  byId(id).value = String(values.indexOf(value));
+}
+
+/** Shows the fields that the phase, the mode and the load have, and offers the frameworks of the phase. */
+function fitFields() {
+  const shown = [serves() ? "serving" : "steps", hasOnePlan() ? "one-plan" : "", serves() && load() ? "load" : ""];
+  for (const field of byId("project").querySelectorAll("[data-for]")) field.hidden = !shown.includes(field.dataset.for);
+  const before = byId("q-framework").value;
+  const frameworks = ["none", ...offered.frameworks[byId("q-phase").value === "training" ? "training" : "serving"]];
+  byId("q-framework").replaceChildren(...frameworks.map((name) => option(name)));
+  byId("q-framework").value = frameworks.includes(before) ? before : "none";
+}
+
+/** The slider of another kind of load begins at a usual one. */
+function fitLoad() {
+  if (!load()) return;
+  say("q-load-name", load().name);
+  slide("q-load", load().values, load().start);
 }
 
 /** The numbers of chips that the fabric joins; the slider keeps its number where it can. */
@@ -69,14 +120,18 @@ function fitChips(wanted) {
   slider.value = String(Math.max(chips.findLastIndex((number) => number <= before), 0));
 }
 
+/** A figure, with what stands below it. */
+function tile({ key, name, value, note }) {
+  const below = note ? [element("dd", { className: "below", textContent: note })] : [];
+  return element("div", {}, element("dt", { textContent: name }), element("dd", { id: `a-${key}`, textContent: value }), ...below);
+}
+
 function figures({ answer, title, infeasible, words }) {
   say("answer-title", title);
   say("answer-problem", infeasible);
-  for (const [id, text] of Object.entries({ "a-rate": words?.rate ?? "does not fit", "a-time": words?.time, "a-speedup": words?.speedup, "a-total": words?.total })) {
-    say(id, text ?? "-");
-  }
-  if (words) say("a-time-of", words.time_of);
-  say("a-words", words ? `90 % of the draws of the uncertain inputs: ${words.band}. Plan: ${words.plan}. Bound by ${words.bound_by}. ${words.energy}.` : "");
+  const none = [{ key: "rate", name: "tokens/s per chip", value: serves() ? "none" : "does not fit", note: "" }];
+  byId("a-figures").replaceChildren(...(words?.figures ?? none).map(tile));
+  say("a-words", words?.text);
   byId("answer").dataset.answer = JSON.stringify(answer);
 }
 
@@ -85,44 +140,6 @@ function showSections() {
     show(byId("answer-sections"), sections, "answer");
     sections = undefined;
   }
-}
-
-function drawCurve() {
-  if (!curve) return;
-  const { points, baseline, baseline_rate: below } = curve.answer;
-  const here = factorOf("q-bandwidth");
-  const place = byId("curve");
-  const width = Math.floor(place.clientWidth);
-  const known = points.filter(({ rate }) => rate !== null);
-  if (known.length === 0 || width < 40) {
-    place.replaceChildren(element("p", { textContent: "No plan fits at any bandwidth." }));
-    return;
-  }
-  const line = below ? [below] : [];
-  const { Plot } = window;
-  const plot = Plot.plot({
-    width, height: 280, marginLeft: 60, marginBottom: 40, marginRight: 20,
-    x: { type: "log", domain: [0.1, 10], label: "bandwidth of the fabric, over what it is", tickFormat: (value) => `x ${value}`, ticks: width < 560 ? 3 : 6, grid: true },
-    y: { label: "tokens/s per chip", zero: true, grid: true },
-    marks: [
-      Plot.ruleY(line, { stroke: "var(--dispatch)", strokeDasharray: "5 4" }),
-      Plot.text(line, { x: 10, y: (d) => d, text: () => `${baseline} as it is`, textAnchor: "end", dy: -8, fill: "currentColor", stroke: "var(--card)", strokeWidth: 4 }),
-      Plot.line(known, { x: "factor", y: "rate", stroke: "var(--expert)", strokeWidth: 2 }),
-      Plot.ruleX([here], { stroke: "var(--muted)" }),
-    ],
-  });
-  for (const layer of plot.querySelectorAll("[aria-label]")) layer.removeAttribute("aria-label");
-  place.replaceChildren(plot);
-}
-
-/** Draws the curve of a question. It is over all bandwidths, so another bandwidth asks for none. */
-async function updateCurve(asked) {
-  if (curve?.asked !== asked) {
-    const answer = await askLatest("curve", "bandwidth_curve", asked).catch(() => undefined);
-    if (answer === undefined) return;
-    curve = { asked, answer: JSON.parse(answer) };
-  }
-  drawCurve();
 }
 
 async function update() {
@@ -149,7 +166,9 @@ async function update() {
   sections = read.sections ?? { html: "" };
   showSections();
   byId("answer").setAttribute("aria-busy", "false");
-  updateCurve(JSON.stringify({ ...request, bandwidth_factor: 1 }));
+  const mark = { bandwidth: request.bandwidth_factor, served: request.question.phase === offered.serving ? read.answer : undefined };
+  if (serves()) service.update(request, offered.systems);
+  curves.update(request, mark.served === undefined ? "bandwidth" : "front", mark, askLatest);
 }
 
 /** The chips: published ones, and one for each record at hand. */
@@ -197,13 +216,16 @@ export function projectRecord(name) {
 
 function start() {
   const { defaults } = offered;
-  byId("q-batch").max = String(BATCHES.length - 1);
+  slide("q-batch", BATCHES, undefined);
+  slide("q-in", TOKENS, 2000);
+  slide("q-out", TOKENS, 1000);
   byId("q-model").value = defaults.model;
   byId("q-phase").value = defaults.phase;
   byId("q-fabric").value = defaults.fabric;
   byId("q-baseline").value = defaults.baseline;
   byId("q-chip").value = defaults.chip;
   fitChips(defaults.chips);
+  fitFields();
   update();
 }
 
@@ -214,6 +236,7 @@ export async function setUp() {
   byId("q-phase").replaceChildren(...offered.phases.map((name) => option(name)));
   byId("q-fabric").replaceChildren(...offered.fabrics.map(({ name, title }) => option(name, title)));
   byId("q-baseline").replaceChildren(...offered.fabrics.map(({ name, title }) => option(name, title)));
+  byId("q-mode").replaceChildren(...offered.modes.map((name) => option(name)));
   byId("q-type").replaceChildren(option("", "the chip's own"), ...offered.types.map((name) => option(name)));
   fillChips();
   const form = byId("question");
@@ -221,16 +244,19 @@ export async function setUp() {
   form.addEventListener("input", (event) => {
     if (event.target.closest("#own-model")) return;
     if (event.target.id === "q-fabric") fitChips();
+    if (event.target.id === "q-load-kind") fitLoad();
+    fitFields();
     update();
   });
   form.addEventListener("reset", () => setTimeout(start, 0));
   byId("use-config").addEventListener("click", () => useConfig(byId("config-name").value, byId("config").value));
   byId("foundation").addEventListener("toggle", showSections);
+  service.setUp();
   let width = byId("curve").clientWidth;
   new ResizeObserver(() => {
     if (Math.abs(byId("curve").clientWidth - width) < 2) return;
     width = byId("curve").clientWidth;
-    drawCurve();
+    curves.draw();
   }).observe(byId("curve"));
   start();
 }

@@ -194,7 +194,15 @@ async function saveAs(kind) {
   const name = fileName(shown[0].summary.device);
   if (kind === "json") save(`${name}.json`, "application/json", shown[0].text);
   if (kind === "csv") save(`${name}.csv`, "text/csv", await ask("csv", JSON.stringify(parts)));
-  if (kind === "html") save(`${name}.html`, "text/html", await ask("report_html", JSON.stringify(parts), await (await fetch("plot.js")).text()));
+  if (kind === "html") save(`${name}.html`, "text/html", await ask("report_html", JSON.stringify(parts), await (await fetch("plot.js")).text(), ...(await theModel())));
+}
+
+/** The module `model` for a report: its loader, and the module compressed. A browser that cannot compress makes a report without. */
+async function theModel() {
+  if (!window.CompressionStream) return ["", new Uint8Array()];
+  const [loader, module] = await Promise.all(["model.js", "model_bg.wasm"].map((name) => fetch(name)));
+  const packed = new Response(module.body.pipeThrough(new CompressionStream("gzip")));
+  return [await loader.text(), new Uint8Array(await packed.arrayBuffer())];
 }
 
 async function share() {

@@ -55,12 +55,14 @@ pub fn compare(records_json: &str) -> Result<String, JsError> {
 }
 
 /// The report page of records with the projections of the first device: one HTML document. `plot` is the text of plot.js.
+/// `loader` and `module` are those of the module `model`, the latter compressed with gzip; they lie in the page and answer its
+/// sliders. Without a loader the page has none.
 ///
 /// # Errors
 /// One line: a text is no sound record.
 #[wasm_bindgen]
-pub fn report_html(records_json: &str, plot: &str) -> Result<String, JsError> {
-    records::report_html(records_json, plot).map_err(thrown)
+pub fn report_html(records_json: &str, plot: &str, loader: &str, module: &[u8]) -> Result<String, JsError> {
+    records::report_html(records_json, plot, (loader, module)).map_err(thrown)
 }
 
 /// The cases of records as CSV.

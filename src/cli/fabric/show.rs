@@ -2,8 +2,9 @@
 
 use crate::cli::error::Error;
 use crate::cli::output::print;
+use crate::projection::{ChipModel, SystemPower};
 use crate::report::terminal::fabric as tables;
-use crate::specs::{Fabric, SpecError};
+use crate::specs::{Chip, Fabric, SpecError};
 
 /// List the fabrics, or show one with the source of each value.
 #[derive(Debug, clap::Args)]
@@ -14,6 +15,9 @@ pub(super) struct Args {
     /// Change a value first, e.g. node.bandwidth=400e9
     #[arg(long, value_name = "TIER.KEY=VALUE")]
     set: Vec<String>,
+    /// Show what this chip draws on it too
+    #[arg(long, value_name = "NAME|FILE", requires = "fabric")]
+    chip: Option<String>,
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Error> {
@@ -25,5 +29,10 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     for assignment in &args.set {
         fabric.set(assignment)?;
     }
-    print(&tables::fabric(&fabric))
+    let mut text = tables::fabric(&fabric);
+    if let Some(chip) = &args.chip {
+        let chip = ChipModel::from_spec(&Chip::load(chip)?);
+        text.push_str(&tables::power(&chip.name, &SystemPower::of(&chip, &fabric)));
+    }
+    print(&text)
 }

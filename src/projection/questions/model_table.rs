@@ -15,6 +15,8 @@ pub const DEFAULT_BASELINE: &str = "roce-cluster";
 pub const DEFAULT_CHIPS: u32 = 384;
 /// The models where none is named.
 pub const TABLE_MODELS: [&str; 3] = ["llama-3.1-405b", "qwen3-235b-a22b", "deepseek-v3"];
+/// The one of them whose decode is shown in depth.
+pub const IN_DEPTH: &str = "deepseek-v3";
 /// The phases where none is named.
 pub const TABLE_PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];
 

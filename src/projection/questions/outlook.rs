@@ -7,7 +7,7 @@ use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::machine::Machine;
 use crate::projection::parallel_plan::ParallelPlan;
 use crate::projection::plan::ScoredPlan;
-use crate::projection::questions::surface::{Axes, Surface, anchor, surface};
+use crate::projection::questions::surface::{self, Axes, Surface, anchor, surface};
 use crate::projection::request::{Infeasible, Request};
 use crate::projection::timeline::{Timeline, timeline};
 use crate::specs::{Fabric, NumberType, Scenario};
@@ -51,6 +51,16 @@ pub struct Outlook {
 /// # Errors
 /// [`Infeasible`]: no plan exists or fits.
 pub fn outlook(request: &Request, baseline: &Fabric) -> Result<Outlook, Infeasible> {
+    let known = without_grid(request, baseline)?;
+    let surface = surface(request, &known.plan, baseline, known.surface.axes.clone());
+    Ok(Outlook { surface, ..known })
+}
+
+/// The same without the grid of the what-ifs, for a page in which the model answers them: a fraction of the work.
+///
+/// # Errors
+/// Those of [`outlook`].
+pub fn without_grid(request: &Request, baseline: &Fabric) -> Result<Outlook, Infeasible> {
     let plan = anchor(request)?;
     let machine = Machine::new(request, Scenario::Nominal)?;
     let front = |fabric: &Fabric| {
@@ -65,7 +75,7 @@ pub fn outlook(request: &Request, baseline: &Fabric) -> Result<Outlook, Infeasib
         number_type: machine.number_type,
         plan,
         caveats: request.chip.caveats.clone(),
-        surface: surface(request, &plan, baseline, Axes::of(request, &plan)),
+        surface: surface::without_grid(request, &plan, baseline, Axes::of(request, &plan)),
         fronts: [&request.fabric, baseline].into_iter().filter_map(front).collect(),
         timeline: timeline(request, &plan, &machine),
     })

@@ -70,7 +70,7 @@ pub struct Surface {
     /// See `tp`.
     pub pp: u32,
     /// Tokens per second and chip by chips, batch, bandwidth and latency, the last changing fastest; `None` where no
-    /// plan fits.
+    /// plan fits. Empty where a page has the model itself.
     pub tokens_per_s_per_chip: Vec<Option<f64>>,
     /// The same on the baseline as it is, by chips and batch.
     pub baseline_tokens_per_s_per_chip: Vec<Option<f64>>,
@@ -89,13 +89,20 @@ pub fn surface(request: &Request, plan: &ParallelPlan, baseline: &Fabric, axes: 
         })
         .collect();
     let on = |point: &(u32, f64, f64, f64)| exact(request, plan, *point);
+    let tokens_per_s_per_chip = points.par_iter().map(on).collect();
+    Surface { tokens_per_s_per_chip, ..without_grid(request, plan, baseline, axes.clone()) }
+}
+
+/// The same without the grid itself, for a page in which the model answers.
+pub fn without_grid(request: &Request, plan: &ParallelPlan, baseline: &Fabric, axes: Axes) -> Surface {
+    let settings = || axes.chips.iter().flat_map(|chips| axes.batches_per_chip.iter().map(|batch| (*chips, *batch)));
     let below_request = request.on(baseline.clone());
     let below = |(chips, batch): (u32, f64)| exact(&below_request, plan, (chips, batch, 1.0, 1.0));
     let outer = request.fabric.tier_joining(u64::from(request.chips));
     let bandwidth = outer.and_then(|tier| tier.bandwidth_bytes_per_s.as_ref()).unwrap_or(&request.chip.scale_up).value;
     Surface {
-        tokens_per_s_per_chip: points.par_iter().map(on).collect(),
-        baseline_tokens_per_s_per_chip: settings().collect::<Vec<_>>().into_par_iter().map(below).collect(),
+        tokens_per_s_per_chip: Vec::new(),
+        baseline_tokens_per_s_per_chip: settings().map(below).collect(),
         axes,
         tp: plan.tp,
         pp: plan.pp,

@@ -10,6 +10,7 @@ use crate::projection::result::{CostSource, MemoryUse};
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::engine::ServingMachines;
 use crate::projection::serving::load::{ApartPins, Lengths, ServiceLimits, ServingLoad, ServingMode, WorkerPins};
+use crate::projection::serving::pinned::pinned;
 use crate::projection::serving::question::{ServingRefusal, ServingRequest};
 use crate::projection::serving::search::{SearchScope, pareto};
 use crate::projection::serving::simulate::SEED;
@@ -79,6 +80,9 @@ pub struct ServingAnswer {
     pub ttft_s: RequestTimes,
     /// Time per output token after the first.
     pub tpot_s: RequestTimes,
+    /// Time to the first token of a request that has the deployment for itself, seconds, in closed form. What the mean is
+    /// above it is waiting: in a queue, or in steps that are longer by the work of others.
+    pub ttft_alone_s: f64,
     /// Requests per second over all chips.
     pub request_rate: f64,
     /// Output tokens per second and chip.
@@ -299,6 +303,7 @@ fn answered(
         deployment: point.deployment,
         ttft_s: times(&seen.ttft_s),
         tpot_s,
+        ttft_alone_s: alone_s(asked, &point),
         request_rate,
         tokens_per_s_per_chip,
         tokens_per_s_per_user: 1.0 / tpot_s.mean,
@@ -335,6 +340,13 @@ fn apart(scope: &SearchScope<'_>, answering: Answering<'_>) -> Option<ApartAnswe
         experts_busy: step.experts_busy,
         memory_bytes_per_expert_chip: engine.experts_memory()?,
     })
+}
+
+/// The time to the first token of a request that has the deployment of a point for itself, seconds.
+fn alone_s(asked: &ServingRequest, point: &ServingPoint) -> f64 {
+    let load = Some(ServingLoad::Concurrency(1.0));
+    let alone = ServingRequest { load, trace: Vec::new(), ..pinned(asked, point) };
+    chosen(&alone).map_or(point.ttft_s, |(point, _)| point.ttft_s)
 }
 
 fn times(all: &[f64]) -> RequestTimes {

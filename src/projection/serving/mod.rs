@@ -7,7 +7,7 @@
 //! 2. [`engine`]: the engines of a plan, whose steps are those of [`phases`](crate::projection::phases).
 //! 3. [`step_table`], [`simulate`]: the same engines request by request. [`watch`] hears what happens, [`picture`] draws it.
 //! 4. [`deployment`]: one plan under a load; [`disaggregated`]: two. [`apart_plans`]: attention and experts on different chips.
-//!    [`search`], [`worker_search`]: all of them, and the front. [`mod@pinned`]: a question about it alone. [`mod@band`]: its throughput
+//!    [`search`], [`worker_search`]: all of them, and the front. [`mod@pinned`]: a question about it alone. [`band`]: its figures
 //!    with the uncertain inputs drawn.
 //! 5. [`question`], [`answer`](mod@answer), [`simulated`] (the chosen deployment request by request): what `supernode project --phase serving` says.
 

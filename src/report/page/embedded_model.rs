@@ -12,6 +12,9 @@ use crate::specs::{Fabric, Model};
 /// Loads the module and tells `page.js`.
 const GLUE: &str = include_str!("model.js");
 
+/// A page with the model stays below this many bytes, so that it can still be sent around.
+pub const MOST_WITH_MODEL: usize = 2_000_000;
+
 /// The model as a page carries it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EmbeddedModel {

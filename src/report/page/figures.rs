@@ -193,7 +193,11 @@ pub(super) fn what_if(outlook: &Outlook) -> Markup {
                 " are those of the best plan; expert parallelism and micro-batches are chosen anew at every point. Factors act "
                 "on all tiers. "
                 span #what-if-by {
-                    "Between the points of a grid that the model computed, the page interpolates: within 2 % of the model."
+                    @if outlook.surface.tokens_per_s_per_chip.is_empty() {
+                        "The model itself answers as soon as it is loaded; a browser without WebAssembly has no answers here."
+                    } @else {
+                        "Between the points of a grid that the model computed, the page interpolates: within 2 % of the model."
+                    }
                 }
             }
         }

@@ -14,9 +14,10 @@ use crate::record::Record;
 use crate::report::ceilings::tool;
 use crate::report::page::data;
 use crate::report::page::input::Page;
-use crate::report::page::sections::{announced, headline, in_depth, measured, projected, side_by_side};
+use crate::report::page::sections::{announced, headline, in_depth, measured, projected, served, side_by_side};
 use crate::report::page::style::STYLE;
 use crate::report::projected::ProjectionPair;
+use crate::report::served::Served;
 use crate::report::text::clean;
 
 /// Observable Plot, as `vendor/build.sh` bundles it.
@@ -89,6 +90,11 @@ pub fn fragment(page: &Page<'_>) -> Fragment {
 /// The section of some projections alone, as [`fragment`] has it.
 pub fn projected_fragment(projections: &[ProjectionPair]) -> Fragment {
     Fragment { html: projected(projections).into_string(), figures: to_json(&data::projected_data(projections)) }
+}
+
+/// The section of a deployment that serves, alone. It has no charts.
+pub fn served_fragment(answered: &Served) -> Fragment {
+    Fragment { html: served(answered).into_string(), figures: to_json(&data::projected_data(&[])) }
 }
 
 /// The figures of the charts alone, as JSON for `page.js`.

@@ -9,7 +9,7 @@ mod sections;
 pub(super) mod style;
 mod tables;
 
-pub use embedded_model::EmbeddedModel;
-pub use html::{Fragment, chart_figures, fragment, page, page_with, projected_fragment};
+pub use embedded_model::{EmbeddedModel, MOST_WITH_MODEL};
+pub use html::{Fragment, chart_figures, fragment, page, page_with, projected_fragment, served_fragment};
 pub use input::Page;
 pub use sections::headline_text;

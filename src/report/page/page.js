@@ -259,6 +259,7 @@ function drawCharts(root, data, whenDrawn = () => {}) {
   /** The model itself, where it lies in the page and can run; the grid answers otherwise. */
   let model;
   let answered = {};
+  const hasGrid = () => data.outlook.surface.tokens_per_s_per_chip.length > 0;
 
   /** Throughput where the sliders stand, and at factors on the bandwidth. */
   function rates(here, factors) {
@@ -334,7 +335,7 @@ function drawCharts(root, data, whenDrawn = () => {}) {
     const [rate] = rates(here, curveFactors(surface));
     const below = surface.baseline_tokens_per_s_per_chip[here.chips * axes.batches_per_chip.length + here.batch];
     document.getElementById("what-if").dataset.rate = rate ?? "";
-    say("what-if-rate", rate ? count(rate) : "does not fit");
+    say("what-if-rate", rate ? count(rate) : model || hasGrid() ? "does not fit" : "-");
     say("what-if-tpot", rate ? si(batch / rate, "s") : "-");
     say("what-if-speedup", rate && isPositive(below) ? `${(rate / below).toFixed(2)} times` : "-");
     say("what-if-total", rate ? `${count(Math.round(rate * chips))} tokens/s` : "-");
@@ -437,8 +438,8 @@ function drawCharts(root, data, whenDrawn = () => {}) {
       model = detail;
       try {
         const [rate] = rates(here, curveFactors(data.outlook.surface));
-        // A module of another version would contradict the tables.
-        if (!(Math.abs(rate / before - 1) < 0.02)) throw new Error("the model in this page is of another version");
+        // A module of another version would contradict the tables. A page without a grid is made beside its module.
+        if (hasGrid() && !(Math.abs(rate / before - 1) < 0.02)) throw new Error("the model in this page is of another version");
       } catch (error) {
         console.warn(error.message);
         model = undefined;

@@ -12,10 +12,11 @@ use crate::record::{CeilingKind, Record};
 use crate::report::cases::best;
 use crate::report::ceilings::{browser, ceiling_value, tool};
 use crate::report::claims;
-use crate::report::numbers::{grouped_digits, percent};
+use crate::report::numbers::{grouped_digits, low_to_high_grouped, percent};
 use crate::report::page::input::Page;
 use crate::report::page::{figures, tables};
-use crate::report::projected::ProjectionPair;
+use crate::report::projected::{ProjectionPair, ShownProjection};
+use crate::report::served::{Served, memory_text, plans};
 use crate::report::text::clean;
 use crate::report::words;
 use crate::units::Bytes;
@@ -214,8 +215,7 @@ fn circumstances(record: &Record) -> Markup {
 
 /// What the records mean on a fabric.
 pub(super) fn projected(pairs: &[ProjectionPair]) -> Markup {
-    let all: Vec<&Projection> =
-        pairs.iter().flat_map(|pair| std::iter::once(&pair.on_fabric).chain(&pair.on_baseline)).collect();
+    let all: Vec<ShownProjection<'_>> = pairs.iter().flat_map(ProjectionPair::shown).collect();
     html! {
         section #projections {
             h2 { "On a fabric " span.badge.projected { "projected" } }
@@ -237,11 +237,33 @@ pub(super) fn projected(pairs: &[ProjectionPair]) -> Markup {
 }
 
 /// The tables of some projections.
-fn all_projected(all: &[&Projection]) -> Markup {
+fn all_projected(all: &[ShownProjection<'_>]) -> Markup {
     html! {
         (tables::projections(all))
         (tables::plans(all))
         (tables::terms(all))
+    }
+}
+
+/// A deployment that serves: times of its requests, what runs where, and what the figures rest on.
+pub(super) fn served(served: &Served) -> Markup {
+    let Served { answer, intervals, .. } = served;
+    let mut facts: Vec<(&str, String)> = plans(&answer.deployment);
+    facts.push(("prompt tokens a step", format!("{:.0} at most", answer.chunk_tokens)));
+    facts.push(("memory per chip", memory_text(&answer.memory_bytes_per_chip)));
+    if let Some(apart) = &answer.apart {
+        let busy = [apart.attention_busy, apart.experts_busy].map(percent);
+        facts.push(("busy in a step", format!("attention {}, experts {}", busy[0], busy[1])));
+        facts.push(("memory per chip with experts", memory_text(&apart.memory_bytes_per_expert_chip)));
+    }
+    html! {
+        section #projections {
+            h2 { "Deployment " span.badge.projected { "projected" } }
+            (tables::served_times(answer, intervals))
+            dl.facts { @for (name, value) in &facts { div { dt { (name) } dd { (value) } } } }
+            ul.caveats { @for caveat in &answer.caveats { li { (clean(&caveat.to_string())) } } }
+            (tables::provenance(served.sources()))
+        }
     }
 }
 
@@ -250,40 +272,41 @@ fn projected_line(pair: &ProjectionPair) -> Markup {
     let Projection { model, phase, fabric, tokens_per_s_per_chip: rate, .. } = &pair.on_fabric;
     html! {
         strong { (clean(model)) " " (words::phase(*phase)) } ": "
-        (grouped_digits(rate.median)) " tokens/s per chip on " (clean(fabric)) " (" (tables::band(rate)) ")"
+        (grouped_digits(rate.median)) " tokens/s per chip on " (clean(fabric)) " (" (low_to_high_grouped(rate)) ")"
         @if let Some(baseline) = &pair.on_baseline {
             @let ratio = rate.median / baseline.tokens_per_s_per_chip.median;
             ", " @if ratio.is_finite() { (grouped_digits(ratio)) " times " (clean(&baseline.fabric)) }
             @else { "compared with " (clean(&baseline.fabric)) }
         }
-        @if let Some(tokens) = &pair.tokens_per_joule {
-            ", " (grouped_digits(tokens.median)) " tokens per joule (" (tables::band(tokens)) ")"
+        @if let Some(tokens) = &pair.costs.tokens_per_joule {
+            ", " (grouped_digits(tokens.median)) " tokens per joule (" (low_to_high_grouped(tokens)) ")"
         }
     }
 }
 
 /// Projections that rest on the same inputs, in the order of the first of each.
-fn by_inputs<'a>(all: &[&'a Projection]) -> Vec<Vec<&'a Projection>> {
-    let mut groups: Vec<Vec<&Projection>> = Vec::new();
-    for &one in all {
-        let same = |group: &&mut Vec<&Projection>| {
+fn by_inputs<'a>(all: &[ShownProjection<'a>]) -> Vec<Vec<ShownProjection<'a>>> {
+    let mut groups: Vec<Vec<ShownProjection<'_>>> = Vec::new();
+    for &(one, costs) in all {
+        let same = |group: &&mut Vec<ShownProjection<'_>>| {
             let first = group.first();
-            first.is_some_and(|first| {
+            first.is_some_and(|(first, _)| {
                 first.provenance == one.provenance && (&first.chip, &first.fabric) == (&one.chip, &one.fabric)
             })
         };
         match groups.iter_mut().find(same) {
-            Some(group) => group.push(one),
-            None => groups.push(vec![one]),
+            Some(group) => group.push((one, costs)),
+            None => groups.push(vec![(one, costs)]),
         }
     }
     groups
 }
 
 /// Caveats and sources of projections that rest on the same inputs, folded away.
-fn foundation(group: &[&Projection]) -> Markup {
-    let Some(first) = group.first() else { return html! {} };
-    let count = |kind| first.provenance.iter().filter(|cost| cost.provenance == kind).count();
+fn foundation(group: &[ShownProjection<'_>]) -> Markup {
+    let Some((first, costs)) = group.first() else { return html! {} };
+    let sources = || first.provenance.iter().chain(&costs.sources);
+    let count = |kind| sources().filter(|cost| cost.provenance == kind).count();
     let kinds = [Provenance::Measured, Provenance::Published, Provenance::Assumed, Provenance::Derived];
     let counts: Vec<String> = kinds
         .into_iter()
@@ -291,9 +314,9 @@ fn foundation(group: &[&Projection]) -> Markup {
         .map(|kind| format!("{} {}", count(kind), words::provenance(kind)))
         .collect();
     let question = |one: &Projection| format!("{} {}", clean(&one.model), words::phase(one.phase));
-    let questions: Vec<String> = group.iter().map(|one| question(one)).collect();
+    let questions: Vec<String> = group.iter().map(|(one, _)| question(one)).collect();
     let mut caveats: Vec<(&ProjectionCaveat, Vec<String>)> = Vec::new();
-    for one in group {
+    for (one, _) in group {
         for caveat in &one.caveats {
             match caveats.iter_mut().find(|(known, _)| *known == caveat) {
                 Some((_, of)) => of.push(question(one)),
@@ -314,7 +337,7 @@ fn foundation(group: &[&Projection]) -> Markup {
                     }
                 }
             }
-            (tables::provenance(first))
+            (tables::provenance(sources()))
         }
     }
 }

@@ -2,13 +2,18 @@
 
 use maud::{Markup, html};
 
-use crate::projection::{Interval, ParallelPlan, Projection};
+use crate::projection::serving::ServingAnswer;
+use crate::projection::serving::answer::RequestTimes;
+use crate::projection::serving::band::ServingIntervals;
+use crate::projection::{CostSource, Interval, ParallelPlan, Projection};
 use crate::record::{Case, Metric, Record, Verification};
 use crate::report::cases::{best, groups};
 use crate::report::ceilings::{ceiling_note, ceiling_value};
 use crate::report::claims::ClaimRow;
-use crate::report::numbers::{grouped_digits, half_interval, percent};
+use crate::report::numbers::{grouped_digits, half_interval, low_to_high_grouped, percent};
+use crate::report::projected::{ProjectedCosts, ShownProjection};
 use crate::report::text::clean;
+use crate::report::token_costs::small;
 use crate::report::words;
 use crate::units::{Bytes, Seconds};
 
@@ -156,40 +161,55 @@ pub(super) fn case_caveats(record: &Record) -> Markup {
 }
 
 /// Rows of projections under a heading for each model and phase.
-fn by_question(projections: &[&Projection], row: impl Fn(&Projection) -> Vec<Markup>) -> Vec<Group> {
+fn by_question(
+    projections: &[ShownProjection<'_>],
+    row: impl Fn(&Projection, &ProjectedCosts) -> Vec<Markup>,
+) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    for one in projections {
+    for (one, costs) in projections {
         let heading = format!("{} {}", clean(&one.model), words::phase(one.phase));
+        let row = row(one, costs);
         match groups.last_mut() {
-            Some((last, rows)) if *last == heading => rows.push(row(one)),
-            _ => groups.push((heading, vec![row(one)])),
+            Some((last, rows)) if *last == heading => rows.push(row),
+            _ => groups.push((heading, vec![row])),
         }
     }
     groups
 }
 
 /// Headline figures of projections.
-pub(super) fn projections(projections: &[&Projection]) -> Markup {
-    let heads =
-        ["fabric", "bound by", "tokens/s per chip", "band", "step", "to first token", "per output token", "MFU"];
+pub(super) fn projections(projections: &[ShownProjection<'_>]) -> Markup {
+    let mut heads =
+        vec!["fabric", "bound by", "tokens/s per chip", "band", "step", "to first token", "per output token", "MFU"];
     let optional = |time: Option<Seconds>| time.map_or("-".to_owned(), |time| time.to_string());
-    let groups = by_question(projections, |one| {
-        vec![
+    let with_band = |figure: Option<Interval>| {
+        let shown = |one: Interval| format!("{} ({} to {})", small(one.median), small(one.low), small(one.high));
+        figure.map_or("-".to_owned(), shown)
+    };
+    let has_energy = projections.iter().any(|(_, costs)| costs.tokens_per_joule.is_some());
+    let has_cost = projections.iter().any(|(_, costs)| costs.per_million_tokens.is_some());
+    heads.extend(has_energy.then_some("tokens per joule"));
+    heads.extend(has_cost.then_some("cost of a million tokens"));
+    let groups = by_question(projections, |one, costs| {
+        let mut row = vec![
             word(&one.fabric),
             word(&one.bound_by.to_string()),
             html! { (grouped_digits(one.tokens_per_s_per_chip.median)) },
-            word(&band(&one.tokens_per_s_per_chip)),
+            word(&low_to_high_grouped(&one.tokens_per_s_per_chip)),
             html! { (one.step_s) },
             word(&optional(one.ttft_s)),
             word(&optional(one.tpot_s)),
             word(&percent(one.mfu)),
-        ]
+        ];
+        row.extend(has_energy.then(|| word(&with_band(costs.tokens_per_joule))));
+        row.extend(has_cost.then(|| word(&with_band(costs.per_million_tokens))));
+        row
     });
     table("Projections (not measured)", &heads, 2, &groups)
 }
 
 /// How each model is split, and what it takes of a chip's memory.
-pub(super) fn plans(projections: &[&Projection]) -> Markup {
+pub(super) fn plans(projections: &[ShownProjection<'_>]) -> Markup {
     let heads = [
         "fabric",
         "chip",
@@ -203,7 +223,7 @@ pub(super) fn plans(projections: &[&Projection]) -> Markup {
         "batch per chip",
         "memory per chip",
     ];
-    let groups = by_question(projections, |one| {
+    let groups = by_question(projections, |one, _| {
         let ParallelPlan { chips, tp, pp, ep, dp, microbatches, batch_per_chip, .. } = &one.plan;
         let memory = &one.memory_bytes_per_chip;
         let mut row = vec![word(&one.fabric), word(&one.chip), word(one.number_type.name())];
@@ -215,19 +235,14 @@ pub(super) fn plans(projections: &[&Projection]) -> Markup {
     table("Plans", &heads, 3, &groups)
 }
 
-/// A headline figure's low and high end.
-pub(super) fn band(interval: &Interval) -> String {
-    format!("{} to {}", grouped_digits(interval.low), grouped_digits(interval.high))
-}
-
 /// The parts of a step, in time.
-pub(super) fn terms(projections: &[&Projection]) -> Markup {
-    let Some(first) = projections.first() else { return html! {} };
+pub(super) fn terms(projections: &[ShownProjection<'_>]) -> Markup {
+    let Some((first, _)) = projections.first() else { return html! {} };
     let names = first.terms_s.named().map(|(name, _)| name.replace('_', " "));
     let mut heads = vec!["fabric"];
     heads.extend(names.iter().map(String::as_str));
     heads.push("step");
-    let groups = by_question(projections, |one| {
+    let groups = by_question(projections, |one, _| {
         let mut row = vec![word(&one.fabric)];
         row.extend(one.terms_s.named().map(|(_, time)| html! { (time) }));
         row.push(html! { (one.terms_s.total()) });
@@ -236,9 +251,30 @@ pub(super) fn terms(projections: &[&Projection]) -> Markup {
     table("Parts of one step (of communication, what is exposed)", &heads, 1, &groups)
 }
 
-/// Where each input of one projection comes from.
-pub(super) fn provenance(projection: &Projection) -> Markup {
-    let rows = projection.provenance.iter().map(|cost| {
+/// Both times of served requests: over the requests, and their means over the uncertain inputs.
+pub(super) fn served_times(answer: &ServingAnswer, intervals: &ServingIntervals) -> Markup {
+    let of = |seconds: f64| word(&Seconds::new(seconds).to_string());
+    let row = |name: &str, times: &RequestTimes, band: &Interval, closed: f64| {
+        let band = format!("{} to {}", Seconds::new(band.low), Seconds::new(band.high));
+        vec![word(name), of(times.mean), word(&band), of(times.p50), of(times.p99), of(closed)]
+    };
+    let closed = &answer.closed_form;
+    let rows = [
+        row("to the first token", &answer.ttft_s, &intervals.ttft_s, closed.ttft_s),
+        row("per output token", &answer.tpot_s, &intervals.tpot_s, closed.tpot_s),
+    ];
+    let caption = format!("Times of {} simulated requests", answer.simulated_requests);
+    table(
+        &caption,
+        &["time", "mean", "band of the mean", "p50", "p99", "mean in closed form"],
+        1,
+        &flat(rows.into_iter()),
+    )
+}
+
+/// Where inputs come from.
+pub(super) fn provenance<'a>(sources: impl Iterator<Item = &'a CostSource>) -> Markup {
+    let rows = sources.map(|cost| {
         let kind = words::provenance(cost.provenance);
         vec![
             word(&cost.what),

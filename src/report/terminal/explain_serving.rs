@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::projection::explain_serving::{FactorOverOrders, ServingEnd, ServingExplanation};
 use crate::projection::serving::ServingRequest;
 use crate::report::numbers::four_digits;
+use crate::report::served::{load_text, mode_word, plans};
 use crate::report::terminal::layout::{align_right, new_table};
-use crate::report::terminal::serving::{load_text, mode_word, plans};
 use crate::report::text::distinct;
 
 /// The answer in full: each cause with its factors, what changes, and caveats.

@@ -6,6 +6,7 @@ use comfy_table::CellAlignment::{Left, Right};
 
 use crate::projection::calibration::{FittedRow, MeasuredFit, TierValue};
 use crate::projection::fabric::exchange::Answer;
+use crate::projection::{CostSource, Interval, PowerUnknown, SystemPower};
 use crate::report::numbers::percent;
 use crate::report::terminal::layout::{bar_width, paragraph, plain, push_lines, title};
 use crate::report::text::{clean, short};
@@ -34,13 +35,33 @@ pub struct CollectiveRow<'a> {
 pub fn fabrics(fabrics: &[Fabric]) -> String {
     let mut out = String::new();
     title(&mut out, "Fabrics");
-    let mut table = plain(&[Left, Right, Left, Left]);
-    table.set_header(["name", "chips", "rank", "what"]);
+    let mut table = plain(&[Left, Right, Left, Right, Left]);
+    table.set_header(["name", "chips", "rank", "power", "what"]);
     for fabric in fabrics {
         let chips = fabric.max_chips().to_string();
-        table.add_row([fabric.name.clone(), chips, fabric.rank_unit().to_owned(), clean(&fabric.title)]);
+        let power = fabric.power_over_chips.as_ref().map_or("-".to_owned(), |ratio| times(ratio.value));
+        table.add_row([fabric.name.clone(), chips, fabric.rank_unit().to_owned(), power, clean(&fabric.title)]);
     }
     push_lines(&mut out, &table);
+    paragraph(&mut out, "  ", "power: of the whole system at most, over that of its packages");
+    out
+}
+
+/// What a chip draws on a fabric, with the source of each figure.
+pub fn power(chip: &str, power: &Result<SystemPower, PowerUnknown>) -> String {
+    let mut out = String::new();
+    title(&mut out, &format!("power with {}", clean(chip)));
+    match power {
+        Err(unknown) => paragraph(&mut out, "  ", &unknown.to_string()),
+        Ok(SystemPower { w_per_chip: Interval { median, low, high }, sources }) => {
+            let of = "a chip in use, its share of the system included";
+            paragraph(&mut out, "  ", &format!("{of}: {median:.0} W ({low:.0} to {high:.0})"));
+            for CostSource { what, value, provenance, source } in sources {
+                let kind = words::provenance(*provenance);
+                paragraph(&mut out, "  ", &format!("{what}: {value} [{kind}: {}]", clean(source)));
+            }
+        }
+    }
     out
 }
 
@@ -57,6 +78,12 @@ pub fn fabric(fabric: &Fabric) -> String {
         title(&mut out, &format!("package: {} dies", dies.per_chip));
         value(&mut out, "bandwidth per die", &dies.bandwidth_bytes_per_s, rate);
         value(&mut out, "latency", &dies.latency_s, time);
+    }
+    match &fabric.power_over_chips {
+        Some(ratio) => value(&mut out, "power of the system over its packages", ratio, times),
+        None => {
+            paragraph(&mut out, "  ", "power of the system over its packages: not known, so that energy is left out")
+        }
     }
     if let Some(copy) = &fabric.dispatch_copy_s {
         value(&mut out, "sender's time per copy in a dispatch", copy, time);
@@ -86,6 +113,10 @@ pub fn fabric(fabric: &Fabric) -> String {
         }
     }
     out
+}
+
+fn times(ratio: f64) -> String {
+    format!("{ratio:.2} times")
 }
 
 fn rate(value: f64) -> String {

@@ -256,8 +256,8 @@ fn notes(projections: &[&Projection], costs: &[&CostQuestion]) -> String {
     for projection in projections {
         sources.extend(projection.provenance.iter().filter(|source| !sources.contains(source)).collect::<Vec<_>>());
     }
-    for power in costs.iter().filter_map(|costs| costs.power.as_ref().ok()) {
-        sources.extend(power.sources.iter().filter(|source| !sources.contains(source)).collect::<Vec<_>>());
+    for costs in costs {
+        sources.extend(costs.sources().iter().filter(|source| !sources.contains(source)).collect::<Vec<_>>());
     }
     notes_of(&caveats, &sources)
 }

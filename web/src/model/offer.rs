@@ -3,9 +3,10 @@
 use serde_json::json;
 use supernode_bench::projection::catalogue::MEASURED;
 use supernode_bench::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
+use supernode_bench::projection::served_systems::SERVED_SYSTEMS;
 use supernode_bench::record::Preset;
-use supernode_bench::specs::grid::{PHASES, TYPES};
-use supernode_bench::specs::{Chip, Fabric, Model};
+use supernode_bench::specs::grid::{PHASES, SERVING, SERVING_MODES, TYPES};
+use supernode_bench::specs::{Chip, Fabric, Framework, Model, TrainingFramework};
 
 /// The longest `config.json` that is read, in bytes: as much as a file may have.
 const MOST_CONFIG_BYTES: usize = 4 << 20;
@@ -20,7 +21,11 @@ pub(super) fn catalogue() -> String {
         "models": Model::builtin_names(),
         "chips": chips.collect::<Vec<_>>(),
         "fabrics": fabrics.collect::<Vec<_>>(),
-        "phases": PHASES,
+        "phases": PHASES.iter().chain(&[SERVING]).collect::<Vec<_>>(),
+        "serving": SERVING,
+        "modes": SERVING_MODES,
+        "systems": SERVED_SYSTEMS,
+        "frameworks": {"serving": Framework::builtin_names(), "training": TrainingFramework::builtin_names()},
         "types": TYPES,
         "measured": MEASURED,
         "presets": presets(),

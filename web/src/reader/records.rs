@@ -3,10 +3,14 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use supernode_bench::projection::ChipModel;
-use supernode_bench::projection::model_table::ModelTable;
+use supernode_bench::projection::model_table::{IN_DEPTH, ModelTable};
+use supernode_bench::projection::outlook::{self, Outlook};
+use supernode_bench::projection::{ChipModel, Phase};
 use supernode_bench::record::{self, Record};
-use supernode_bench::report::{self, Page, ProjectedRow, ProjectionPair, RecordSummary, compare as comparing, export};
+use supernode_bench::report::{
+    self, EmbeddedModel, MOST_WITH_MODEL, Page, ProjectedRow, ProjectionPair, RecordSummary, compare as comparing,
+    export,
+};
 
 /// The most records that are handled at once: each may be large.
 const MOST_RECORDS: usize = 64;
@@ -96,17 +100,37 @@ pub(super) fn compare(list: &str) -> Result<String, String> {
     }
 }
 
-/// A whole report page, with what the first device would deliver where its record has enough for that.
+/// A whole report page, with what the first device would deliver where its record has enough for that. With the loader and
+/// the module of the model it has sliders too, as long as it stays small.
 ///
 /// # Errors
 /// One line.
-pub(super) fn report_html(list: &str, plot: &str) -> Result<String, String> {
+pub(super) fn report_html(list: &str, plot: &str, model: (&str, &[u8])) -> Result<String, String> {
     let records = only_records(list)?;
     let table = ModelTable::load(&[], None, None, None).map_err(|error| error.to_string())?;
     let chip = records.first().and_then(|record| ChipModel::from_record(record).ok());
-    let rows = chip.map_or_else(Vec::new, |chip| ProjectedRow::table(&table, &chip));
+    let rows = chip.as_ref().map_or_else(Vec::new, |chip| ProjectedRow::table(&table, chip));
     let pairs: Vec<ProjectionPair> = rows.iter().filter_map(ProjectedRow::pair).collect();
-    Ok(report::page_with(&Page { records: &records, projections: &pairs, ..Page::default() }, plot))
+    let page = Page { records: &records, projections: &pairs, ..Page::default() };
+    if let Some((outlook, model)) = chip.and_then(|chip| with_sliders(&table, &chip, model)) {
+        let whole = report::page_with(&Page { outlook: Some(&outlook), model: Some(&model), ..page }, plot);
+        if whole.len() < MOST_WITH_MODEL {
+            return Ok(whole);
+        }
+    }
+    Ok(report::page_with(&page, plot))
+}
+
+/// One model's decode in depth, and the module that answers about it; `None` without a module, and where no plan fits.
+fn with_sliders(
+    table: &ModelTable,
+    chip: &ChipModel,
+    (loader, module): (&str, &[u8]),
+) -> Option<(Outlook, EmbeddedModel)> {
+    let model = table.models.iter().find(|model| model.name == IN_DEPTH)?;
+    let request = table.request(chip, model, Phase::Decode);
+    let module = EmbeddedModel::new(loader, module, &request).ok()?;
+    Some((outlook::without_grid(&request, &table.baseline).ok()?, module))
 }
 
 /// The cases as CSV.
@@ -178,7 +202,20 @@ mod tests {
 
     #[test]
     fn the_report_has_the_device_and_its_projections() {
-        let page = report_html(&json!([{"name": "a.json", "text": SWIFTSHADER}]).to_string(), "/* plot */").unwrap();
+        let page = report_html(&one_record(), "/* plot */", ("", &[])).unwrap();
+        assert!(!page.contains("id=\"outlook\""));
         assert!(page.contains("/* plot */") && page.contains("id=\"record-0\"") && page.contains("id=\"projections\""));
+    }
+
+    #[test]
+    fn with_the_model_the_report_has_sliders_without_a_grid() {
+        let loader = "export { __wbg_init as default };";
+        let page = report_html(&one_record(), "/* plot */", (loader, &[0x1f, 0x8b, 8])).unwrap();
+        assert!(page.contains("id=\"model-module\"") && page.contains("id=\"outlook\""));
+        assert!(page.contains("\"tokens_per_s_per_chip\":[],") && page.contains("as soon as it is loaded"));
+    }
+
+    fn one_record() -> String {
+        json!([{"name": "a.json", "text": SWIFTSHADER}]).to_string()
     }
 }

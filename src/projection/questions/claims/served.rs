@@ -8,7 +8,7 @@ use crate::projection::questions::claims::asked::AskedOnce;
 use crate::projection::questions::claims::reading::{ClaimReading, Derived};
 use crate::projection::result::Interval;
 use crate::projection::serving::answer::chosen;
-use crate::projection::serving::band::band;
+use crate::projection::serving::band::intervals;
 use crate::projection::serving::deployment::{Deployment, ServingPoint};
 use crate::projection::serving::pinned::pinned;
 use crate::projection::serving::{ServingRefusal, ServingRequest};
@@ -79,7 +79,7 @@ fn delivered(asked: &ServingRequest) -> Result<Delivered, ServingRefusal> {
     let mut caveats = vec![ProjectionCaveat::Projected, ProjectionCaveat::ClosedForm];
     add_new(&mut caveats, &more);
     add_new(&mut caveats, &asked.on.chip.caveats);
-    Ok(Delivered { rate: band(asked, &point), point, caveats })
+    Ok(Delivered { rate: intervals(asked, &point).tokens_per_s_per_chip, point, caveats })
 }
 
 /// The question on the fabric and on the baseline, both with the deployment and the clients that the fabric has, whatever
