@@ -111,15 +111,18 @@ fn notes(folder: &Path) -> Result<Vec<(RankNote, PathBuf)>, GatherError> {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if RankFiles::is_one(&name) && name.ends_with(".note.json") {
-            notes.push((note(&path)?, path));
+            notes.push((load_note(&path)?, path));
         }
     }
     notes.sort_by_key(|(note, _)| note.rank);
     Ok(notes)
 }
 
-/// A rank's note.
-fn note(path: &Path) -> Result<RankNote, RecordError> {
+/// Reads a rank's note.
+///
+/// # Errors
+/// Any reading variant of [`RecordError`].
+pub fn load_note(path: &Path) -> Result<RankNote, RecordError> {
     let bytes = read_document(path, MAX_NOTE)?;
     let note: RankNote = parse_versioned(&bytes, path, Kind::Fleet, FLEET_SCHEMA_VERSION, MAX_NOTE)?;
     validate::check_note(&note).map_err(|problem| problem.found_in(path))?;

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use super::super::document::Record;
 use super::super::error::RecordError;
-use super::super::io::{Kind, kind_of, parse_versioned, read_document, write_atomically};
+use super::super::io::{
+    Kind, MAX_BYTES as MAX_DEVICE_BYTES, kind_of, parse_versioned, read_document, write_atomically,
+};
 use super::document::{FLEET_SCHEMA_VERSION, FleetRecord};
 use super::validate;
 
@@ -50,7 +52,9 @@ pub fn load_fleet(path: &Path) -> Result<FleetRecord, RecordError> {
 /// # Errors
 /// Any reading variant of [`RecordError`].
 pub fn parse_document(bytes: &[u8], origin: &Path) -> Result<Document, RecordError> {
-    if kind_of(bytes) == Some(Kind::Fleet) {
+    // One that is cut off has no head that can be read; only a fleet's is longer than a device's may be.
+    let is_fleet = kind_of(bytes).map_or(bytes.len() as u64 > MAX_DEVICE_BYTES, |kind| kind == Kind::Fleet);
+    if is_fleet {
         return Ok(Document::Fleet(Box::new(parse_fleet(bytes, origin)?)));
     }
     Ok(Document::Device(Box::new(super::super::io::parse(bytes, origin)?)))

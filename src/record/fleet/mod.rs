@@ -14,7 +14,7 @@ mod spread;
 mod validate;
 
 pub use document::{FLEET_SCHEMA_VERSION, FleetCaveat, FleetHost, FleetPlan, FleetRank, FleetRecord};
-pub use gather::{GatherError, gather};
+pub use gather::{GatherError, gather, load_note};
 pub use io::{Document, fleet_schema, load_document, load_fleet, parse_document, parse_fleet, save_fleet};
 pub use merge::{MergeError, merge};
 pub use network::{

@@ -60,6 +60,19 @@ pub enum FleetCollective {
     Combine,
 }
 
+impl FleetCollective {
+    /// The name shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AllReduce => "all-reduce",
+            Self::AllGather => "all-gather",
+            Self::ReduceScatter => "reduce-scatter",
+            Self::Dispatch => "dispatch",
+            Self::Combine => "combine",
+        }
+    }
+}
+
 /// A collective of some ranks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -112,6 +125,17 @@ pub enum TokenLoad {
     PowerLaw,
     /// As the gate of the first rank routed in its record.
     Measured,
+}
+
+impl TokenLoad {
+    /// The name shown.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::PowerLaw => "power law",
+            Self::Measured => "as measured",
+        }
+    }
 }
 
 /// Samples of a transfer. All times are of ONE transfer.

@@ -165,8 +165,11 @@ fn over_alone(ranks: &[FleetRank]) -> BTreeMap<&str, f64> {
 }
 
 fn cases(ranks: &[FleetRank]) -> impl Iterator<Item = (&FleetRank, &Case)> {
-    let of = |rank: &'_ FleetRank| rank.record.as_ref().map(|record| record.cases.iter());
-    ranks.iter().flat_map(move |rank| of(rank).into_iter().flatten().map(move |case| (rank, case)))
+    ranks.iter().filter_map(of_rank).flat_map(|(rank, record)| record.cases.iter().map(move |case| (rank, case)))
+}
+
+fn of_rank(rank: &FleetRank) -> Option<(&FleetRank, &Record)> {
+    Some((rank, rank.record.as_ref()?))
 }
 
 /// The devices that differ from the others, the farthest first.
