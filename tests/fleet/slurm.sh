@@ -77,9 +77,9 @@ supernode --quiet sweep small.toml -o small.jsonl
 cmp by-parallel/all.jsonl small.jsonl || fail "shards by GNU parallel are not the sweep"
 say "four shards by GNU parallel are the file of one process, byte for byte"
 
-if supernode help fleet >/dev/null 2>&1; then
+if ldd "$SUPERNODE" 2>/dev/null | grep -q libmpi; then
     sh "$here/srun.sh"
 else
-    say "this supernode has no fleet: srun is not tried (build with --features mpi)"
+    say "this supernode was built without MPI: srun is not tried (--features mpi)"
 fi
 say "done"
