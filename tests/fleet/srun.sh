@@ -4,8 +4,10 @@ set -eu
 kinds=$(srun --mpi=list 2>&1)
 for kind in pmix pmi2; do
     case "$kinds" in *"$kind"*) ;; *) continue ;; esac
-    rm -f by-srun.json
-    if srun --mpi="$kind" --ntasks=4 --oversubscribe --overcommit supernode fleet --preset smoke -o by-srun.json; then
+    rm -rf by-srun.json by-srun.ranks
+    if srun --mpi="$kind" --ntasks=4 --oversubscribe --overcommit supernode fleet --preset smoke \
+        --only attention/mla_decode/best/f32 --share-devices --no-alone --largest-message 65536 \
+        --resume -o by-srun.json; then
         supernode schema --check by-srun.json
         echo "slurm: four ranks by srun --mpi=$kind"
         exit 0
