@@ -34,7 +34,8 @@ fn documents() -> Vec<PathBuf> {
     documents
 }
 
-/// The lines of fenced and of indented blocks, without comments; a fence marked `text` holds output.
+/// The lines of fenced and of indented blocks, without comments. A fence marked `text` holds output, and what one marked
+/// `python` holds is run by tests/fleet/slurm.sh.
 fn commands(document: &Path) -> Vec<String> {
     let text = fs::read_to_string(document).unwrap();
     let (mut fenced, mut is_output, mut after_blank, mut indented) = (false, false, true, false);
@@ -42,7 +43,7 @@ fn commands(document: &Path) -> Vec<String> {
     for line in text.lines() {
         if let Some(language) = line.trim_start().strip_prefix("```") {
             fenced = !fenced;
-            is_output = fenced && language == "text";
+            is_output = fenced && ["text", "python"].contains(&language);
             continue;
         }
         if is_output {
@@ -109,7 +110,7 @@ fn check(command: &str, desk: &Path) -> bool {
             }
             false
         }
-        ["supernode", ..] if cfg!(not(feature = "parquet")) && command.contains("operators.parquet") => false,
+        ["supernode", ..] if cfg!(not(feature = "parquet")) && command.contains(".parquet") => false,
         ["supernode", ..] => {
             // What is behind a pipe may not be installed.
             run(command.split('|').next().unwrap_or_default(), desk);
@@ -132,7 +133,20 @@ fn check(command: &str, desk: &Path) -> bool {
             assert!(desk.join(path).exists(), "{command}: the line before should have made it");
             false
         }
-        ["git", "clone", ..] | ["cd", ..] => false,
+        // Run by tests/fleet/slurm.sh, under Slurm and GNU parallel.
+        ["sbatch" | "job=$(sbatch", rest @ ..] => {
+            let script = rest.iter().map(|word| word.trim_end_matches(')')).find(|word| word.ends_with(".sbatch"));
+            assert!(script.is_some_and(|script| root().join(script).exists()), "{command}: no such script");
+            false
+        }
+        ["parallel", inner @ .., ":::", "1", "2", "3", "4"] => {
+            let first = inner.join(" ").replace("{}", "1");
+            if let Err(error) = Cli::try_parse_from(first.split_whitespace()) {
+                panic!("{command}: {error}");
+            }
+            false
+        }
+        ["export", _] | ["git", "clone", ..] | ["cd", ..] => false,
         _ => panic!("`{command}` is neither run nor checked: teach this test, or take it out of the document"),
     }
 }

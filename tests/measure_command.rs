@@ -121,7 +121,7 @@ fn a_second_copy_on_the_same_document_says_so_and_leaves_the_first_alone() {
     let second = measure(&path).output().expect("the program starts");
     let words = String::from_utf8_lossy(&second.stderr).into_owned();
     assert_eq!(second.status.code(), Some(2), "{words}");
-    assert!(words.contains(&format!("another supernode (process {}) is measuring into it", first.id())), "{words}");
+    assert!(words.contains(&format!("another supernode (process {}) is writing to it", first.id())), "{words}");
     assert_eq!(words.lines().filter(|line| line.starts_with("error: ")).count(), 1);
     first.kill().expect("SIGKILL");
     first.wait().expect("it ends");

@@ -1,15 +1,18 @@
 //! `supernode sweep`: strict grids, shards that concatenate, and resumption after a cut anywhere.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod sweep_place;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use assert_cmd::Command;
 use proptest::prelude::*;
 use serde_json::Value;
 use supernode_bench::projection::sweep::shard;
 use supernode_bench::specs::Grid;
-use tempfile::TempDir;
+
+use sweep_place::{Place, rows};
 
 const SPEC: &str = r#"
 title = "a test"
@@ -25,47 +28,6 @@ chip.memory.bandwidth_bytes_per_s = 2.5e12
 fabric.tiers.node.latency_s = [1e-6, 2e-6]
 "#;
 const POINTS: usize = 48;
-
-struct Place {
-    dir: TempDir,
-}
-
-impl Place {
-    fn new(spec: &str) -> Self {
-        let dir = TempDir::new().unwrap();
-        std::fs::write(dir.path().join("sweep.toml"), spec).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn sweep(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::cargo_bin("supernode").unwrap();
-        command.current_dir(&self.dir).args(["sweep", "sweep.toml"]).args(arguments);
-        command
-    }
-
-    fn bytes(&self, arguments: &[&str]) -> Vec<u8> {
-        self.sweep(arguments).assert().success().get_output().stdout.clone()
-    }
-
-    fn line_of_error(&self, arguments: &[&str]) -> String {
-        let error = self.sweep(arguments).assert().code(2).stdout("").get_output().stderr.clone();
-        let error = String::from_utf8(error).unwrap();
-        assert_eq!(error.trim_end().lines().count(), 1, "{error}");
-        error
-    }
-}
-
-fn rows(bytes: &[u8]) -> Vec<Value> {
-    bytes
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect()
-}
 
 #[test]
 fn rows_come_in_the_order_of_the_grid_with_point_figures_and_caveats() {
@@ -153,7 +115,8 @@ proptest! {
     #[test]
     fn a_run_cut_at_any_byte_resumes_to_the_same_file(at in any::<prop::sample::Index>(), garbage in any::<bool>()) {
         let place = Place::new(SPEC);
-        let whole = place.bytes(&[]);
+        place.sweep(&["-o", "out.jsonl"]).assert().success();
+        let whole = std::fs::read(place.path("out.jsonl")).unwrap();
         let cut = at.index(whole.len() + 1);
         let mut torn = whole[..cut].to_vec();
         if garbage {
@@ -173,15 +136,17 @@ fn an_output_is_neither_overwritten_nor_continued_with_another_sweep() {
     let before = std::fs::read(place.path("out.jsonl")).unwrap();
     let error = place.line_of_error(&["-o", "out.jsonl"]);
     assert!(error.contains("out.jsonl exists") && error.contains("--resume"), "{error}");
-    // A row of another shard, another grid, and no row at all.
+    // Another shard, other loads, another grid, and no sweep at all.
     let error = place.line_of_error(&["-o", "out.jsonl", "--resume", "--shard", "2/3"]);
-    assert!(error.contains("line 1 is no point of this sweep"), "{error}");
+    assert!(error.contains("has shard 1/1 with 48 of 48 points, this sweep shard 2/3 with 16 of 48"), "{error}");
+    let error = place.line_of_error(&["-o", "out.jsonl", "--resume", "--expert-load", "uniform"]);
+    assert!(error.contains("out.jsonl has configuration") && error.contains("the expert load"), "{error}");
     std::fs::write(place.path("sweep.toml"), SPEC.replace("2.5e12", "2.6e12")).unwrap();
     let error = place.line_of_error(&["-o", "out.jsonl", "--resume"]);
-    assert!(error.contains("line 1"), "{error}");
+    assert!(error.contains("out.jsonl has configuration"), "{error}");
     assert_eq!(std::fs::read(place.path("out.jsonl")).unwrap(), before);
     let error = place.line_of_error(&["-o", "sweep.toml", "--resume"]);
-    assert!(error.contains("sweep.toml: line 1"), "{error}");
+    assert!(error.contains("without sweep.toml.sweep.json nobody knows"), "{error}");
     assert!(std::fs::read_to_string(place.path("sweep.toml")).unwrap().contains("2.6e12"));
 }
 
@@ -256,6 +221,8 @@ fn a_parquet_file_has_every_row_and_is_made_by_resuming_too() {
     let expected = rows(&place.bytes(&[]));
     // An interrupted run leaves whole rows beside the file that is to be.
     let whole = place.bytes(&[]);
+    place.sweep(&["-o", "whole.jsonl"]).assert().success();
+    std::fs::rename(place.path("whole.jsonl.sweep.json"), place.path("out.parquet.partial.jsonl.sweep.json")).unwrap();
     std::fs::write(place.path("out.parquet.partial.jsonl"), &whole[..whole.len() / 3]).unwrap();
     assert!(place.line_of_error(&["-o", "out.parquet"]).contains("--resume"));
     place.sweep(&["-o", "out.parquet", "--resume"]).assert().success();
@@ -278,7 +245,7 @@ fn a_parquet_file_has_every_row_and_is_made_by_resuming_too() {
     // Done is done.
     place.sweep(&["-o", "out.parquet", "--resume"]).assert().success();
     let error = place.line_of_error(&["-o", "out.parquet", "--resume", "--shard", "1/2"]);
-    assert!(error.contains("has 48 rows, this sweep 24 points"), "{error}");
+    assert!(error.contains("out.parquet has shard 1/1 with 48 of 48 points, this sweep shard 1/2 with 24"), "{error}");
 }
 
 #[cfg(not(feature = "parquet"))]
@@ -363,7 +330,8 @@ fn a_load_that_nothing_keeps_up_with_is_a_row_that_says_so() {
 #[test]
 fn shards_of_serving_follow_each_other_and_a_cut_run_resumes() {
     let place = Place::new(SERVING);
-    let whole = place.bytes(&[]);
+    place.sweep(&["-o", "out.jsonl"]).assert().success();
+    let whole = std::fs::read(place.path("out.jsonl")).unwrap();
     let parts: Vec<u8> = (1..=5).flat_map(|number| place.bytes(&["--shard", &format!("{number}/5")])).collect();
     assert!(parts == whole);
     std::fs::write(place.path("out.jsonl"), &whole[..whole.len() / 2]).unwrap();
@@ -427,7 +395,7 @@ fn a_csv_file_has_every_row_and_a_column_for_each_figure() {
     // Done is done.
     place.sweep(&["-o", "out.csv", "--resume"]).assert().success();
     let error = place.line_of_error(&["-o", "out.csv", "--resume", "--shard", "1/2"]);
-    assert!(error.contains("has 12 rows, this sweep 6 points"), "{error}");
+    assert!(error.contains("out.csv has shard 1/1 with 12 of 12 points, this sweep shard 1/2 with 6"), "{error}");
     let error = place.line_of_error(&["--format", "csv"]);
     assert!(error.contains("CSV goes into a file"), "{error}");
 }

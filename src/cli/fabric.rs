@@ -3,6 +3,7 @@
 mod bench;
 mod check;
 mod fit;
+mod fit_fleet;
 mod options;
 mod show;
 
@@ -21,6 +22,7 @@ Examples:
   supernode fabric bench --fabric nvl72 --op all-reduce --ep 8,72 --bytes 64e6 --json
   supernode fabric fit                                        fit the free parameters again, with residuals
   supernode fabric fit roce-cluster --nccl all_reduce.txt -o mine.toml    a network of your own, from nccl-tests
+  supernode fabric fit --fleet fleet.json -o mine.toml        a network of your own, from `supernode fleet`
   supernode project --fabric mine.toml                        and what it means";
 
 /// The network: show, check, run collectives on it, fit it on published figures

@@ -16,7 +16,7 @@ pub struct Lock {
 /// Another run writes to the document.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "{}: another supernode{} is measuring into it; wait for its end, or give another place with -o",
+    "{}: another supernode{} is writing to it; wait for its end, or give another place with -o",
     printable(&path.display().to_string(), 200),
     process.map_or(String::new(), |process| format!(" (process {process})"))
 )]

@@ -6,7 +6,8 @@
 //!
 //! From the ground up: `timing`, `ceiling`, `caveat`, `case`, `device`, `protocol` and `document` are the layout;
 //! `validate` says what a document may hold, `io` reads and writes one, `place` says where one is kept, `journal` grows
-//! one during a run, and `lock` keeps two runs off one file.
+//! one during a run, and `lock` keeps two runs off one file. `fleet` is the document of many devices, which holds one such
+//! document per device.
 
 mod case;
 mod caveat;
@@ -15,6 +16,7 @@ mod check;
 mod device;
 mod document;
 mod error;
+mod fleet;
 mod io;
 mod journal;
 mod lock;
@@ -29,6 +31,12 @@ pub use ceiling::{CachePoint, Ceiling, CeilingKind, LastLevelCache, Quantity};
 pub use device::{Browser, Device, DeviceType, Host, MemorySource, Tool};
 pub use document::{Record, SCHEMA_VERSION};
 pub use error::RecordError;
+pub use fleet::{
+    CaseSpread, CollectiveTime, DeviceOutlier, Document, FLEET_SCHEMA_VERSION, FleetCaveat, FleetCollective, FleetHost,
+    FleetNetwork, FleetPlan, FleetRank, FleetRecord, GatherError, MergeError, MessageMemory, OutlierCriterion,
+    OutlierSubject, PairTime, RankFiles, RankNote, RankTime, RefusedTransfer, SlowCause, TokenLoad, TokenTraffic,
+    TransferTiming, fleet_schema, gather, load_document, load_fleet, load_note, merge, parse_document, parse_fleet, save_fleet,
+};
 pub use io::{load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};
 pub use lock::{Lock, Locked};

@@ -27,7 +27,7 @@ const MAX_EXPERTS: usize = 65_536;
 const MAX_SUBGROUP_SIZES: usize = 32;
 
 /// Refuses a record with a value that cannot be.
-pub(super) fn check(record: &Record) -> Sound {
+pub(in crate::record) fn check(record: &Record) -> Sound {
     text("created_at", &record.created_at)?;
     if record.created_at.parse::<jiff::Timestamp>().is_err() {
         return Err(Problem::new("created_at", "not an RFC 3339 time"));

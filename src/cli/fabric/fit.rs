@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::cli::error::Error;
+use crate::cli::fabric::fit_fleet::{self, FleetFitArgs};
 use crate::cli::fabric::options::CollectiveFlag;
 use crate::cli::output::{print, print_json};
 use crate::files::read_at_most;
@@ -14,9 +15,10 @@ use crate::record;
 use crate::report::terminal::{fabric as tables, validation};
 use crate::specs::{Chip, Fabric, Sourced};
 
-/// Fit each fabric's few free parameters on the published rows that its file names, and show the residuals; or fit one
-/// fabric's tiers on a measured network.
+/// Fit each fabric's few free parameters on the published rows that its file names, and show the residuals; fit one fabric's
+/// tiers on a measured network; or make a fabric of the network that a fleet measured
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("measured").args(["nccl", "fleet"]))]
 pub(super) struct Args {
     /// Fabrics by name or file [default: all with a [fit]]; with --nccl one, whose tiers the measured network has
     #[arg(value_name = "NAME|FILE")]
@@ -25,6 +27,13 @@ pub(super) struct Args {
     /// fixed cost and reached bandwidth of the tiers that they cross are fitted
     #[arg(long, value_name = "FILE", num_args = 1..)]
     nccl: Vec<PathBuf>,
+    /// A document of `supernode fleet`: its tiers are found from the times between pairs of ranks, and what collectives cost
+    /// on them is fitted
+    #[arg(long, value_name = "FLEET.json", conflicts_with = "fabrics")]
+    fleet: Option<PathBuf>,
+    /// Chips that the outermost tier of a fleet joins, as if there were more of what was measured [default: the ranks]
+    #[arg(long, value_name = "N", requires = "fleet", value_parser = clap::value_parser!(u64).range(2..=10_000_000))]
+    chips: Option<u64>,
     /// The collective of files that do not name it
     #[arg(long, value_enum, requires = "nccl")]
     op: Option<CollectiveFlag>,
@@ -35,7 +44,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "NAME|FILE", default_value = "ascend-910c")]
     chip: String,
     /// Write the fabric with the fitted values, to be used as --fabric
-    #[arg(short, long, value_name = "FILE.toml", requires = "nccl")]
+    #[arg(short, long, value_name = "FILE.toml", requires = "measured")]
     output: Option<PathBuf>,
     /// Print JSON instead of tables
     #[arg(long)]
@@ -47,6 +56,10 @@ pub(super) struct Args {
 /// # Errors
 /// [`Error::Input`] for what cannot be read or does not fit.
 pub(super) fn run(args: &Args) -> Result<(), Error> {
+    if let Some(fleet) = &args.fleet {
+        let output = args.output.as_deref();
+        return fit_fleet::run(&FleetFitArgs { fleet, output, chips: args.chips, json: args.json });
+    }
     if args.nccl.is_empty() { on_published(args) } else { on_measured(args) }
 }
 

@@ -9,99 +9,79 @@ use std::path::{Path, PathBuf};
 use crate::cli::error::Error;
 use crate::cli::output::print;
 use crate::cli::sweep::csv;
+use crate::cli::sweep::format::SweepFormat;
+use crate::cli::sweep::identity::{SweepIdentity, beside};
 #[cfg(feature = "parquet")]
-use crate::cli::sweep::parquet;
+use crate::cli::sweep::parquet::{identity as parquet_identity, write as write_parquet};
+use crate::cli::sweep::whole::cannot;
 use crate::projection::sweep::SweepRow;
+use crate::record::Lock;
 use crate::specs::Grid;
-
-/// Format of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum SweepFormat {
-    /// One JSON object per line.
-    Jsonl,
-    /// One CSV file, written when all points are there; until then the rows are in FILE.partial.jsonl.
-    Csv,
-    /// One Parquet file, written as CSV is.
-    Parquet,
-}
-
-impl SweepFormat {
-    /// The format that a file's name says.
-    fn of_name(output: Option<&Path>) -> Self {
-        match output.and_then(Path::extension).and_then(|extension| extension.to_str()) {
-            Some("csv") => Self::Csv,
-            Some("parquet") => Self::Parquet,
-            _ => Self::Jsonl,
-        }
-    }
-
-    /// As the format is called.
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Jsonl => "JSON Lines",
-            Self::Csv => "CSV",
-            Self::Parquet => "Parquet",
-        }
-    }
-
-    /// How many rows a finished file has.
-    fn row_count(self, output: &Path) -> Result<u64, Error> {
-        if self == Self::Csv { csv::row_count(output) } else { row_count(output) }
-    }
-}
 
 /// An open output.
 pub(super) struct Sink {
-    /// Rows go here; `None`: standard output.
+    /// Rows go here; `None`: standard output, or nowhere since all is there.
     rows: Option<(PathBuf, File)>,
     /// Points that were there before.
     done: BTreeSet<u64>,
     /// The table to make at the end.
-    table: Option<(SweepFormat, PathBuf)>,
+    table: Option<(SweepIdentity, PathBuf)>,
+    /// No other process writes to the output.
+    _lock: Option<Lock>,
 }
 
 impl Sink {
-    /// Opens an output. With `resume`, the rows that it has are checked against the grid, and a torn last line is cut off.
+    /// Opens an output for the points that `identity` says. With `resume`, what is there is kept if it is the same sweep's,
+    /// and a torn last line is cut off.
     pub(super) fn open(
         output: Option<&Path>,
         format: Option<SweepFormat>,
         resume: bool,
         grid: &Grid,
-        range: &Range<u64>,
+        identity: &SweepIdentity,
     ) -> Result<Self, Error> {
-        let format = format.unwrap_or_else(|| SweepFormat::of_name(output));
+        let format = format.or_else(|| SweepFormat::of_name(output?)).unwrap_or(SweepFormat::Jsonl);
         let Some(output) = output else {
             if format != SweepFormat::Jsonl {
                 return Err(Error::Input(format!("{} goes into a file: give one with -o", format.name())));
             }
-            return Ok(Self { rows: None, done: BTreeSet::new(), table: None });
+            return Ok(Self { rows: None, done: BTreeSet::new(), table: None, _lock: None });
         };
-        let table = (format != SweepFormat::Jsonl).then(|| (format, output.to_owned()));
+        #[cfg(not(feature = "parquet"))]
         if format == SweepFormat::Parquet {
-            parquet_available()?;
+            return Err(without_parquet());
         }
-        let path = if table.is_some() { partial(output) } else { output.to_owned() };
+        let lock = Lock::take(output).map_err(|error| Error::Input(error.to_string()))?;
+        let path = if format == SweepFormat::Jsonl { output.to_owned() } else { partial(output) };
         for existing in [output, &path] {
             if existing.exists() && !resume {
                 let name = existing.display();
                 return Err(Error::Input(format!("{name} exists: go on with --resume, or give another file with -o")));
             }
         }
-        if table.is_some() && output.exists() {
-            let (rows, points) = (format.row_count(output)?, range.end - range.start);
-            if rows != points {
-                let name = output.display();
-                let reason = format!("{name} has {rows} rows, this sweep {points} points; give another file with -o");
-                return Err(Error::Input(reason));
-            }
-            let done = range.clone().collect();
-            return Ok(Self { rows: None, done, table: None });
+        if format != SweepFormat::Jsonl && output.exists() {
+            identity.in_format(format).check(output, &identity_of(format, output)?)?;
+            remove_rows(&path)?;
+            return Ok(Self { rows: None, done: identity.range().collect(), table: None, _lock: Some(lock) });
         }
-        let fail = |error: std::io::Error| Error::Input(format!("{}: {error}", path.display()));
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(fail)?;
-        let done = if resume { read_rows(&path, &mut file, grid, range)? } else { BTreeSet::new() };
-        Ok(Self { rows: Some((path, file)), done, table })
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| cannot(&path, &error))?;
+        let length = file.metadata().map_err(|error| cannot(&path, &error))?.len();
+        let done = if length == 0 {
+            // Before the first row, so that there are never rows of which nobody knows what they are.
+            identity.write_beside(&path)?;
+            BTreeSet::new()
+        } else {
+            identity.check(&path, &SweepIdentity::read_beside(&path)?)?;
+            read_rows(&path, &mut file, grid, &identity.range())?
+        };
+        let table = (format != SweepFormat::Jsonl).then(|| (identity.in_format(format), output.to_owned()));
+        Ok(Self { rows: Some((path, file)), done, table, _lock: Some(lock) })
     }
 
     /// Whether the point was there before.
@@ -130,14 +110,57 @@ impl Sink {
     /// All rows are there.
     pub(super) fn finish(self) -> Result<(), Error> {
         let Some((path, file)) = self.rows else { return Ok(()) };
-        file.sync_all().map_err(|error| Error::Input(format!("{}: {error}", path.display())))?;
-        let Some((format, table)) = self.table else { return Ok(()) };
-        if format == SweepFormat::Csv {
+        file.sync_all().map_err(|error| cannot(&path, &error))?;
+        let Some((identity, table)) = self.table else { return Ok(()) };
+        if identity.format == SweepFormat::Csv {
+            identity.write_beside(&table)?;
             csv::write(&path, &table)?;
         } else {
-            write_parquet(&path, &table)?;
+            write_parquet(&path, &table, &identity)?;
         }
-        std::fs::remove_file(&path).map_err(|error| Error::Input(format!("{}: {error}", path.display())))
+        remove_rows(&path)
+    }
+}
+
+/// Removes the file of rows of a table that is there, and the file beside it.
+fn remove_rows(path: &Path) -> Result<(), Error> {
+    for path in [path, &beside(path)] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(cannot(path, &error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a finished file in this format says that it is.
+///
+/// # Errors
+/// [`Error::Input`] for a file that does not say it, or has not as many rows as it says.
+pub(super) fn identity_of(format: SweepFormat, output: &Path) -> Result<SweepIdentity, Error> {
+    if format == SweepFormat::Parquet {
+        return parquet_identity(output);
+    }
+    let identity = SweepIdentity::read_beside(output)?;
+    let rows = if format == SweepFormat::Csv { csv::row_count(output)? } else { line_count(output)? };
+    if rows == identity.points {
+        return Ok(identity);
+    }
+    Err(cannot(output, &format_args!("it has {rows} rows and should have {}; compute it again", identity.points)))
+}
+
+/// Whole lines of a file.
+fn line_count(path: &Path) -> Result<u64, Error> {
+    let mut reader = BufReader::new(File::open(path).map_err(|error| cannot(path, &error))?);
+    let mut lines = 0;
+    loop {
+        let bytes = reader.fill_buf().map_err(|error| cannot(path, &error))?;
+        if bytes.is_empty() {
+            return Ok(lines);
+        }
+        lines += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let length = bytes.len();
+        reader.consume(length);
     }
 }
 
@@ -189,33 +212,18 @@ fn index_of(line: &[u8], grid: &Grid) -> Option<u64> {
     (row.get("point")? == &expected).then_some(index)
 }
 
-#[cfg(feature = "parquet")]
-const fn parquet_available() -> Result<(), Error> {
-    Ok(())
-}
-
-#[cfg(feature = "parquet")]
-fn row_count(output: &Path) -> Result<u64, Error> {
-    parquet::row_count(output)
+#[cfg(not(feature = "parquet"))]
+fn without_parquet() -> Error {
+    let remedy = "give JSON Lines or CSV, or build with the feature `parquet`";
+    Error::Input(format!("this `supernode` was built without Parquet: {remedy}"))
 }
 
 #[cfg(not(feature = "parquet"))]
-fn row_count(_output: &Path) -> Result<u64, Error> {
-    parquet_available().map(|()| 0)
-}
-
-#[cfg(feature = "parquet")]
-fn write_parquet(rows: &Path, output: &Path) -> Result<(), Error> {
-    parquet::write(rows, output)
+fn parquet_identity(_: &Path) -> Result<SweepIdentity, Error> {
+    Err(without_parquet())
 }
 
 #[cfg(not(feature = "parquet"))]
-fn parquet_available() -> Result<(), Error> {
-    let remedy = "give --format jsonl, or build with the feature `parquet`";
-    Err(Error::Input(format!("this `supernode` was built without Parquet: {remedy}")))
-}
-
-#[cfg(not(feature = "parquet"))]
-fn write_parquet(_rows: &Path, _output: &Path) -> Result<(), Error> {
-    parquet_available()
+fn write_parquet(_: &Path, _: &Path, _: &SweepIdentity) -> Result<(), Error> {
+    Err(without_parquet())
 }

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::cli::error::Error;
+use crate::cli::sweep::whole::cannot;
 use crate::report::export::cell::{CellValue, ColumnKind};
 
 /// The scalars of a row by their path.
@@ -17,12 +18,12 @@ pub(super) type Scalars = BTreeMap<String, Value>;
 ///
 /// # Errors
 /// [`Error::Input`] for a line that is no row; the first of `take`.
-pub(super) fn each_row<E: From<Error>>(rows: &Path, mut take: impl FnMut(Scalars) -> Result<(), E>) -> Result<(), E> {
-    let fail = |reason: String| Error::Input(format!("{}: {reason}", rows.display()));
-    let file = File::open(rows).map_err(|error| fail(error.to_string()))?;
+pub(super) fn each_row(rows: &Path, mut take: impl FnMut(Scalars) -> Result<(), Error>) -> Result<(), Error> {
+    let file = File::open(rows).map_err(|error| cannot(rows, &error))?;
     for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(|error| fail(error.to_string()))?;
-        let row = serde_json::from_str(&line).map_err(|error| fail(format!("line {}: {error}", number + 1)))?;
+        let line = line.map_err(|error| cannot(rows, &error))?;
+        let row =
+            serde_json::from_str(&line).map_err(|error| cannot(rows, &format_args!("line {}: {error}", number + 1)))?;
         let mut scalars = Scalars::new();
         flatten(String::new(), row, &mut scalars);
         take(scalars)?;
@@ -57,7 +58,7 @@ fn flatten(path: String, value: Value, scalars: &mut Scalars) {
 /// [`Error::Input`] for a line that is no row.
 pub(super) fn columns(rows: &Path) -> Result<BTreeMap<String, ColumnKind>, Error> {
     let mut columns: BTreeMap<String, ColumnKind> = BTreeMap::new();
-    each_row::<Error>(rows, |row| {
+    each_row(rows, |row| {
         for (name, value) in row {
             let kind = match value {
                 Value::Number(number) if number.is_i64() => ColumnKind::Integer,

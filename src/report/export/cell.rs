@@ -24,6 +24,18 @@ pub(crate) enum CellValue {
 }
 
 impl CellValue {
+    /// As a cell of a column that takes more than its own kind: an integer as a number, a number as a text. What the column
+    /// does not take is missing.
+    #[cfg(feature = "parquet")]
+    pub(crate) fn in_kind(self, kind: ColumnKind) -> Self {
+        match (self, kind) {
+            (Self::Integer(integer), ColumnKind::Number) => Self::Number(integer as f64),
+            (Self::Integer(integer), ColumnKind::Text) => Self::Text(integer.to_string()),
+            (Self::Number(number), ColumnKind::Text) => Self::Text(serde_json::Value::from(number).to_string()),
+            (own, _) => own,
+        }
+    }
+
     /// As a cell of CSV. What is missing is empty; text that a spreadsheet would run as a formula has an apostrophe in front.
     pub(crate) fn into_csv(self) -> String {
         match self {

@@ -10,6 +10,8 @@ mod openmetrics;
 mod parquet;
 #[cfg(feature = "parquet")]
 pub(crate) mod parquet_file;
+#[cfg(feature = "parquet")]
+pub(crate) mod parquet_source;
 mod rows;
 
 #[cfg(feature = "parquet")]
