@@ -12,6 +12,7 @@ use std::process::Command;
 
 use clap::Parser;
 use supernode_bench::cli::Cli;
+use supernode_bench::record::{self, FleetRecord, RankFiles, RankNote};
 
 /// The most bytes of the README: a reader finishes it in five minutes.
 const README_BYTES: usize = 9_000;
@@ -78,12 +79,34 @@ fn desk() -> tempfile::TempDir {
     for name in ["mine.json", "again.json", "before.json", "after.json", "main.json", "branch.json"] {
         fs::copy(&record, at(name)).unwrap();
     }
+    fleets(desk.path());
     fs::copy(root().join("tests/data/llama-bench.json"), at("lb.json")).unwrap();
     fs::copy(root().join("tests/data/nccl-all-reduce.txt"), at("run.txt")).unwrap();
     fs::copy(root().join("tests/data/silicon-excerpt.csv"), at("silicon.csv")).unwrap();
     #[cfg(feature = "parquet")]
     operator_tables::tables(&at("aiconfigurator_core/systems/data"));
     desk
+}
+
+/// A fleet document, another of other computers, and what the ranks of the first left.
+fn fleets(desk: &Path) {
+    let fleet = record::load_fleet(&root().join("tests/data/fleet.json")).unwrap();
+    record::save_fleet(&desk.join("fleet.json"), &fleet).unwrap();
+    let mut other = fleet.clone();
+    other.hosts.iter_mut().for_each(|host| host.name.push_str("-b"));
+    record::save_fleet(&desk.join("other.json"), &other).unwrap();
+    let folder = RankFiles::folder(&desk.join("fleet.json"));
+    fs::create_dir(&folder).unwrap();
+    let FleetRecord { created_at, tool, plan, hosts, ranks, fleet_schema_version, .. } = fleet;
+    for rank in ranks {
+        let files = RankFiles::of(&folder, rank.rank);
+        let host = hosts[rank.host as usize].clone();
+        let (created_at, tool, plan) = (created_at.clone(), tool.clone(), plan.clone());
+        let (rank, local_rank, record) = (rank.rank, rank.local_rank, rank.record.unwrap());
+        let note = RankNote { fleet_schema_version, created_at, tool, plan, rank, local_rank, host };
+        fs::write(&files.note, serde_json::to_vec(&note).unwrap()).unwrap();
+        record::save(&files.record, &record).unwrap();
+    }
 }
 
 fn run(command: &str, desk: &Path) {
@@ -133,6 +156,22 @@ fn check(command: &str, desk: &Path) -> bool {
             false
         }
         ["git", "clone", ..] | ["cd", ..] => false,
+        ["apt", "install", packages @ ..] => {
+            let installed = fs::read_to_string(root().join("tests/fleet/run.sh")).unwrap();
+            assert!(
+                packages.iter().all(|package| installed.contains(package)),
+                "{command}: `make fleet-test` installs it"
+            );
+            false
+        }
+        // Where the build has MPI, the flags are parsed as well; without it they are passed over.
+        ["mpirun" | "srun", ..] => {
+            let own = words.iter().position(|word| *word == "supernode").unwrap();
+            if let Err(error) = Cli::try_parse_from(&words[own..]) {
+                panic!("{command}: {error}");
+            }
+            false
+        }
         _ => panic!("`{command}` is neither run nor checked: teach this test, or take it out of the document"),
     }
 }
