@@ -8,6 +8,7 @@
 # make spirv-val   every pipeline as SPIR-V under the validator of that Mesa's distribution, which knows matrices
 # make lab     every pipeline through the compilers of six GPUs that are not there: lab/results, specs/compilers.json and
 #              the tables of docs/KERNELS.md (7 minutes); PEERS=1 adds ggml's kernels
+# make fleet-test   `supernode fleet` on one machine: OpenMPI and MPICH, a killed rank, outliers, a shaped network (as root)
 # make picture   docs/page.png, the README's picture of the report page, from the records in results/
 # make lint    formatting, clippy and docs, warnings denied
 # Each installs what it needs on Debian and Ubuntu, and says so; what takes a current Mesa puts it into target/ instead.
@@ -16,7 +17,7 @@ CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test browser-test web web-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lab picture lint driver
+.PHONY: bench test browser-test web web-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lab fleet-test picture lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -64,6 +65,10 @@ spirv-val:
 
 lab:
 	@PEERS=$(PEERS) DEVICES="$(DEVICES)" sh lab/run.sh
+
+# PARTS="short slow" for some of its parts, which the script names.
+fleet-test:
+	@sh tests/fleet/run.sh $(PARTS)
 
 picture:
 	@sh tests/browser/picture.sh

@@ -24,6 +24,7 @@
     not(feature = "gpu"),
     doc = "| `measure` | adapters, launches, sampling, ceilings; built with the feature `gpu` only | |"
 )]
+//! | [`fleet`] | many devices at once: ranks, placement, collectives; its `mpi` alone knows MPI | [`fleet::Communicator`] |
 //! | [`operators`] | operators that others measured, in place of shares of the peaks | [`operators::OperatorTables`] |
 //! | [`record`] | the result document: one struct is the schema | [`record::Record`], [`record::load`] |
 //! | [`projection`] | pure functions from a question to tokens per second, with an interval | [`projection::project`] |
@@ -54,6 +55,8 @@
 #[cfg(not(target_arch = "wasm32"))]
 pub mod cli;
 mod files;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod fleet;
 pub mod kernels;
 #[cfg(feature = "gpu")]
 pub mod measure;

@@ -9,7 +9,9 @@ fn main() -> ExitCode {
     match cli::run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            anstream::eprintln!("error: {}", error.shown());
+            if !error.is_told() {
+                anstream::eprintln!("error: {}", error.shown());
+            }
             error.exit_code()
         }
     }

@@ -125,8 +125,14 @@ fn the_page_works_in_a_browser() {
     let outlook = outlook(&request, &Fabric::load("roce-cluster").unwrap()).unwrap();
     let judged = claims::judge(&[Claim::load("bandwidth").unwrap()], None, &|_| {}).unwrap();
     let projections = fixture::projections();
-    let whole =
-        Page { records: &records, projections: &projections, outlook: Some(&outlook), claims: &judged, model: None };
+    let whole = Page {
+        records: &records,
+        fleets: &[],
+        projections: &projections,
+        outlook: Some(&outlook),
+        claims: &judged,
+        model: None,
+    };
     write("page.html", &page(&whole));
     write("hostile.html", &page(&Page { records: &[hostile()], ..whole }));
     write("extreme.html", &page(&Page { records: &[extreme()], ..Page::default() }));

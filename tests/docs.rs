@@ -12,6 +12,7 @@ use std::process::Command;
 
 use clap::Parser;
 use supernode_bench::cli::Cli;
+use supernode_bench::record::{self, FleetRecord, RankFiles, RankNote};
 
 /// The most bytes of the README: a reader finishes it in five minutes.
 const README_BYTES: usize = 9_000;
@@ -79,12 +80,34 @@ fn desk() -> tempfile::TempDir {
     for name in ["mine.json", "again.json", "before.json", "after.json", "main.json", "branch.json"] {
         fs::copy(&record, at(name)).unwrap();
     }
+    fleets(desk.path());
     fs::copy(root().join("tests/data/llama-bench.json"), at("lb.json")).unwrap();
     fs::copy(root().join("tests/data/nccl-all-reduce.txt"), at("run.txt")).unwrap();
     fs::copy(root().join("tests/data/silicon-excerpt.csv"), at("silicon.csv")).unwrap();
     #[cfg(feature = "parquet")]
     operator_tables::tables(&at("aiconfigurator_core/systems/data"));
     desk
+}
+
+/// A fleet document, another of other computers, and what the ranks of the first left.
+fn fleets(desk: &Path) {
+    let fleet = record::load_fleet(&root().join("tests/data/fleet.json")).unwrap();
+    record::save_fleet(&desk.join("fleet.json"), &fleet).unwrap();
+    let mut other = fleet.clone();
+    other.hosts.iter_mut().for_each(|host| host.name.push_str("-b"));
+    record::save_fleet(&desk.join("other.json"), &other).unwrap();
+    let folder = RankFiles::folder(&desk.join("fleet.json"));
+    fs::create_dir(&folder).unwrap();
+    let FleetRecord { created_at, tool, plan, hosts, ranks, fleet_schema_version, .. } = fleet;
+    for rank in ranks {
+        let files = RankFiles::of(&folder, rank.rank);
+        let host = hosts[rank.host as usize].clone();
+        let (created_at, tool, plan) = (created_at.clone(), tool.clone(), plan.clone());
+        let (rank, local_rank, record) = (rank.rank, rank.local_rank, rank.record.unwrap());
+        let note = RankNote { fleet_schema_version, created_at, tool, plan, rank, local_rank, host };
+        fs::write(&files.note, serde_json::to_vec(&note).unwrap()).unwrap();
+        record::save(&files.record, &record).unwrap();
+    }
 }
 
 fn run(command: &str, desk: &Path) {
@@ -133,6 +156,15 @@ fn check(command: &str, desk: &Path) -> bool {
             assert!(desk.join(path).exists(), "{command}: the line before should have made it");
             false
         }
+        ["export", _] | ["git", "clone", ..] | ["cd", ..] => false,
+        ["apt", "install", packages @ ..] => {
+            let installed = fs::read_to_string(root().join("tests/fleet/run.sh")).unwrap();
+            assert!(
+                packages.iter().all(|package| installed.contains(package)),
+                "{command}: `make fleet-test` installs it"
+            );
+            false
+        }
         // Run by tests/fleet/slurm.sh, under Slurm and GNU parallel.
         ["sbatch" | "job=$(sbatch", rest @ ..] => {
             let script = rest.iter().map(|word| word.trim_end_matches(')')).find(|word| word.ends_with(".sbatch"));
@@ -141,13 +173,23 @@ fn check(command: &str, desk: &Path) -> bool {
         }
         ["parallel", inner @ .., ":::", "1", "2", "3", "4"] => {
             let first = inner.join(" ").replace("{}", "1");
-            if let Err(error) = Cli::try_parse_from(first.split_whitespace()) {
-                panic!("{command}: {error}");
-            }
+            parses(command, &first.split_whitespace().collect::<Vec<_>>());
             false
         }
-        ["export", _] | ["git", "clone", ..] | ["cd", ..] => false,
+        // Where the build has MPI, the flags are parsed as well; without it they are passed over.
+        ["mpirun" | "srun", ..] => {
+            let own = words.iter().position(|word| *word == "supernode").unwrap();
+            parses(command, &words[own..]);
+            false
+        }
         _ => panic!("`{command}` is neither run nor checked: teach this test, or take it out of the document"),
+    }
+}
+
+/// The program takes these words.
+fn parses(command: &str, words: &[&str]) {
+    if let Err(error) = Cli::try_parse_from(words) {
+        panic!("{command}: {error}");
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
-use supernode_bench::record::{self, FleetRecord, OutlierSubject, RecordError, SlowCause};
+use assert_cmd::Command;
+use supernode_bench::record::{
+    self, FleetRecord, OutlierSubject, RankFiles, RankNote, RecordError, RefusedTransfer, SlowCause,
+};
+use supernode_bench::report::{Page, page, terminal};
 
 fn example() -> FleetRecord {
     record::load_fleet(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/fleet.json"))).unwrap()
@@ -142,4 +146,121 @@ fn fleets_that_overlap_or_differ_are_not_merged() {
     other.plan.seed = 2;
     let line = record::merge(example(), other).unwrap_err().to_string();
     assert!(line.contains("they differ in preset, seed or options"), "{line}");
+}
+
+fn supernode() -> Command {
+    Command::cargo_bin("supernode").unwrap()
+}
+
+const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/fleet.json");
+
+/// The one line of a refused command.
+fn refused(arguments: &[&str]) -> String {
+    let output = supernode().args(arguments).output().unwrap();
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}: {line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    line
+}
+
+#[test]
+#[cfg(not(feature = "mpi"))]
+fn a_build_without_mpi_says_what_to_install() {
+    for arguments in [&["fleet"][..], &["fleet", "--preset", "smoke", "-o", "fleet.json"]] {
+        let line = refused(arguments);
+        assert!(line.contains("apt install libopenmpi-dev libclang-dev") && line.contains("--features mpi"), "{line}");
+    }
+}
+
+#[test]
+fn a_fleet_that_is_missing_cut_off_or_a_record_is_refused_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.json");
+    let whole = std::fs::read(EXAMPLE).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let cut = cut.to_str().unwrap();
+    assert!(refused(&["fleet", "show", "missing.json"]).contains("missing.json: cannot be read"));
+    for command in
+        [&["fleet", "show", cut][..], &["report", cut], &["schema", "--check", cut], &["compare", cut, EXAMPLE]]
+    {
+        assert!(refused(command).contains("cut off at line"), "{command:?}");
+    }
+    let record = concat!(env!("CARGO_MANIFEST_DIR"), "/results/mesa-llvmpipe-llvm-15-0-6-256-bits-vulkan.json");
+    assert!(refused(&["fleet", "show", record]).contains("it is that of a device, where one of a fleet is wanted"));
+    assert!(
+        refused(&["fleet", "merge", EXAMPLE, EXAMPLE, "-o", "merged.json"])
+            .contains("they overlap: device 0 of node01")
+    );
+}
+
+#[test]
+fn a_folder_without_notes_or_with_those_of_two_runs_is_refused_in_a_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().to_str().unwrap();
+    let out = folder.path().join("fleet.json");
+    let gather = ["fleet", "gather", path, "-o", out.to_str().unwrap()];
+    assert!(refused(&gather).contains("no rank left a note in it"));
+    assert!(refused(&["fleet", "gather", "/no/such/folder", "-o", "x.json"]).contains("cannot be listed"));
+    let FleetRecord { created_at, tool, plan, hosts, fleet_schema_version, .. } = example();
+    for rank in 0..2 {
+        let host = hosts[0].clone();
+        let created_at = if rank == 0 { created_at.clone() } else { "2026-01-01T00:00:00Z".to_owned() };
+        let (tool, plan) = (tool.clone(), plan.clone());
+        let note = RankNote { fleet_schema_version, created_at, tool, plan, rank, local_rank: rank, host };
+        std::fs::write(RankFiles::of(folder.path(), rank).note, serde_json::to_vec(&note).unwrap()).unwrap();
+    }
+    assert!(refused(&gather).contains("of another run than rank 0 (the time of the start differs)"));
+    std::fs::write(RankFiles::of(folder.path(), 1).note, "{\"fleet_schema_version\": 1").unwrap();
+    assert!(refused(&gather).contains("cut off at line 1"));
+}
+
+#[test]
+fn a_fleet_is_shown_with_its_outlier_named_and_its_tiers_apart() {
+    let output = supernode().args(["fleet", "show", EXAMPLE]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("rank 3 on node02 is 27 % slower in decode attention: clocks"), "{text}");
+    assert!(text.contains("inside a computer: 2 pairs") && text.contains("between computers: 4 pairs"), "{text}");
+    let json = supernode().args(["fleet", "show", EXAMPLE, "--json"]).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!(json["outliers"][0]["rank"], 3);
+}
+
+#[test]
+fn the_page_of_a_fleet_has_a_strip_of_its_devices_with_outliers_marked() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    supernode().args(["report", EXAMPLE, "--measured-only", "-o", page.to_str().unwrap()]).assert().success();
+    let page = std::fs::read_to_string(page).unwrap();
+    assert_eq!(page.matches("class=\"strip\"").count(), 2, "one per computer");
+    assert_eq!(page.matches("class=\"device\"").count(), 3);
+    assert_eq!(page.matches("class=\"device outlier\"").count(), 1);
+    assert_eq!(page.matches("id=\"record-0\"").count(), 1, "the typical device alone has a section");
+    assert!(!page.contains("id=\"record-1\""));
+}
+
+#[test]
+fn a_fleet_is_exported_and_compared_as_one_record_per_rank() {
+    let csv = supernode().args(["export", EXAMPLE, "--format", "csv"]).output().unwrap();
+    let csv = String::from_utf8(csv.stdout).unwrap();
+    assert_eq!(csv.lines().count(), 1 + 4 * 3, "{csv}");
+    assert!((0..4).all(|rank| csv.contains(&format!("fleet.json/rank-0000{rank}.json"))), "{csv}");
+    let compared = supernode().args(["compare", EXAMPLE, "--threshold", "20%"]).output().unwrap();
+    assert_eq!(compared.status.code(), Some(1), "rank 3 is 27 % slower");
+    assert!(String::from_utf8(compared.stderr).unwrap().contains("rank-00003.json"));
+}
+
+#[test]
+fn no_text_of_a_fleet_becomes_markup_or_steers_a_terminal() {
+    let mut fleet = example();
+    fleet.hosts[0].name = "<script>alert(1)</script>".to_owned();
+    fleet.mpi_library = Some("<img src=x onerror=alert(1)>".to_owned());
+    fleet.ranks[1].problem = Some("<b>lost</b>".to_owned());
+    let network = fleet.network.as_mut().unwrap();
+    let refused = RefusedTransfer { what: "<i>all</i>".to_owned(), rank: 0, reason: "\u{2067}<u>".to_owned() };
+    network.refused.push(refused);
+    let page = page(&Page { fleets: &[fleet.clone()], ..Page::default() });
+    let shown = page.split("<script").next().unwrap();
+    assert!(!["<script>alert", "<img", "<i>all", "\u{2067}"].iter().any(|text| shown.contains(text)));
+    let text = terminal::fleet::fleet(&fleet, true).replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+    assert!(!text.contains(|c: char| (c.is_control() && c != '\n') || c == '\u{2067}'), "{text:?}");
 }

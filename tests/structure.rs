@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// The floors of the house, from the ground up. A file uses its own floor and those before it.
-const FLOORS: [&str; 13] = [
+const FLOORS: [&str; 14] = [
     "printable",
     "units",
     "statistics",
@@ -20,6 +20,7 @@ const FLOORS: [&str; 13] = [
     "kernels",
     "record",
     "measure",
+    "fleet",
     "projection",
     "report",
     "cli",
@@ -279,6 +280,14 @@ fn this_crate() -> Crate {
     let all = Crate::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
     assert!(all.sources.len() > 100, "only {} sources were found", all.sources.len());
     all
+}
+
+#[test]
+fn one_file_alone_imports_mpi() {
+    let all = Crate::read(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")));
+    let imports = |source: &&Source| source.text.contains("use mpi::") || source.text.contains(" mpi::");
+    let found: Vec<&str> = all.sources.values().filter(imports).map(|source| source.file.as_str()).collect();
+    assert_eq!(found, ["fleet/mpi.rs"]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ Exit codes: 0 done; 1 a regression (with --threshold); 2 bad input.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Result documents, or folders of them (subfolders one level down included)
+    /// Result documents, fleet documents (a record per rank), or folders of them (subfolders one level down included)
     #[arg(required = true, value_name = "RESULT|FOLDER")]
     files: Vec<PathBuf>,
     /// What the others are compared with: a file, or part of the name of one given file or device [default: the first]

@@ -6,17 +6,38 @@ use rayon::prelude::*;
 
 use crate::cli::error::Error;
 use crate::cli::progress;
-use crate::record::{self, Record, RecordError};
+use crate::record::{self, Document, FleetRecord, Record, RecordError};
 
 /// The most documents that are taken from one folder.
 const MAX_FILES: usize = 1000;
 
-/// Each document with the name it was given by. A folder gives the documents in it. One of a folder that
-/// cannot be read is passed over with a warning; one that was named is an error.
+/// Each record with the name it was given by. A folder gives the documents in it, a fleet document the record of each of its
+/// ranks. One of a folder that cannot be read is passed over with a warning; one that was named is an error.
 ///
 /// # Errors
 /// [`Error::Input`] for a named document or a folder that cannot be read.
 pub(super) fn load_all(given: &[PathBuf]) -> Result<Vec<(String, Record)>, Error> {
+    let mut records = Vec::new();
+    for (name, document) in load_documents(given)? {
+        match document {
+            Document::Device(record) => records.push((name, *record)),
+            Document::Fleet(fleet) => records.extend(records_of(&name, *fleet)),
+        }
+    }
+    Ok(records)
+}
+
+/// The records of a fleet, as if they lay in a folder of its name.
+fn records_of(name: &str, fleet: FleetRecord) -> impl Iterator<Item = (String, Record)> {
+    let of = move |rank: record::FleetRank| Some((format!("{name}/rank-{:05}.json", rank.rank), rank.record?));
+    fleet.ranks.into_iter().filter_map(of)
+}
+
+/// The same without taking fleets apart.
+///
+/// # Errors
+/// As [`load_all`].
+pub(super) fn load_documents(given: &[PathBuf]) -> Result<Vec<(String, Document)>, Error> {
     let mut files: Vec<(PathBuf, bool)> = Vec::new();
     for path in given {
         if path.is_dir() {
@@ -25,17 +46,17 @@ pub(super) fn load_all(given: &[PathBuf]) -> Result<Vec<(String, Record)>, Error
             files.push((path.clone(), false));
         }
     }
-    let loaded: Vec<(PathBuf, bool, Result<Record, RecordError>)> =
-        files.into_par_iter().map(|(path, found)| (path.clone(), found, record::load(&path))).collect();
-    let mut records = Vec::with_capacity(loaded.len());
+    let loaded: Vec<(PathBuf, bool, Result<Document, RecordError>)> =
+        files.into_par_iter().map(|(path, found)| (path.clone(), found, record::load_document(&path))).collect();
+    let mut documents = Vec::with_capacity(loaded.len());
     for (path, found, outcome) in loaded {
         match outcome {
-            Ok(record) => records.push((path.display().to_string(), record)),
+            Ok(document) => documents.push((path.display().to_string(), document)),
             Err(error) if found => progress::warning(&format!("passed over: {error}")),
             Err(error) => return Err(Error::Input(error.to_string())),
         }
     }
-    Ok(records)
+    Ok(documents)
 }
 
 /// The `.json` files of a folder and of its subfolders, by name.
@@ -45,7 +66,8 @@ fn documents_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     for path in entries(folder)? {
         if is_document(&path) {
             files.push(path);
-        } else if path.is_dir() {
+        } else if path.is_dir() && path.extension().is_none_or(|ending| ending != "ranks") {
+            // The journals of a fleet's ranks are in the fleet document beside them.
             files.extend(entries(&path)?.into_iter().filter(|inner| is_document(inner)));
         }
     }

@@ -17,9 +17,17 @@ pub enum Error {
     /// Ctrl-C. Exit code 130.
     #[error("{0}")]
     Interrupted(String),
+    /// One of these on another rank of a fleet as well, which has told it.
+    #[error("{0}")]
+    Told(Box<Error>),
 }
 
 impl Error {
+    /// Whether another process has told it already.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Self::Told(_))
+    }
+
     /// The message for a terminal. Paths and texts of files in it may be a stranger's, so of the characters that steer a
     /// terminal only line feeds are left.
     pub fn shown(&self) -> String {
@@ -29,11 +37,12 @@ impl Error {
 
     /// The exit code, one for each of the three.
     pub fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Negative(_) => 1,
-            Self::Input(_) => 2,
-            Self::Interrupted(_) => 130,
-        })
+        match self {
+            Self::Negative(_) => ExitCode::from(1),
+            Self::Input(_) => ExitCode::from(2),
+            Self::Interrupted(_) => ExitCode::from(130),
+            Self::Told(error) => error.exit_code(),
+        }
     }
 }
 

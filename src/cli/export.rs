@@ -23,7 +23,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Result documents, or folders of them
+    /// Result documents, fleet documents (a record per rank), or folders of them
     #[arg(required = true, value_name = "RESULT|FOLDER")]
     files: Vec<PathBuf>,
     /// What to write

@@ -148,7 +148,7 @@ fn reopened(device: &DeviceArgs, before: &Device) -> Result<Box<dyn Executor>, S
 }
 
 /// Makes the default folder. A given one has to exist: an error before anything is measured.
-fn prepare_folder(path: &Path, given: bool) -> Result<(), Error> {
+pub(super) fn prepare_folder(path: &Path, given: bool) -> Result<(), Error> {
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) else {
         return Ok(());
     };
@@ -166,7 +166,7 @@ fn as_cli_error(error: &SessionError) -> Error {
     if matches!(error, SessionError::Interrupted) { Error::Interrupted(message) } else { Error::Input(message) }
 }
 
-fn show(event: &Event, progress: &mut Progress) {
+pub(super) fn show(event: &Event, progress: &mut Progress) {
     match event {
         Event::Ceiling(kind, value) => {
             progress.line(&format!("ceiling {}: {}", words::ceiling(*kind), ceiling_value(*kind, *value)));

@@ -14,6 +14,7 @@ mod expert_load;
 mod explain;
 mod export;
 mod fabric;
+mod fleet;
 mod interrupt;
 mod man;
 #[cfg(feature = "gpu")]
@@ -54,6 +55,7 @@ Examples:
   supernode project mine.json                       what 384 of the measured device would deliver
   supernode report mine.json --details              all tables of a record, and its page
   supernode fabric bench --fabric cloudmatrix384    dispatch on the bus by expert-parallel degree
+  mpirun -n 16 supernode fleet                      all devices of a cluster and its network (feature `mpi`)
   supernode validate                                published figures compared with the model's
   supernode compare mine.json results/              devices side by side
   supernode export mine.json --format csv           the cases for another tool
@@ -94,6 +96,7 @@ enum Command {
     Measure(measure::Args),
     Project(Box<project::Args>),
     Fabric(fabric::Args),
+    Fleet(Box<fleet::Args>),
     Validate(validate::Args),
     #[cfg(feature = "parquet")]
     Operators(operators::Args),
@@ -130,6 +133,7 @@ pub fn run(cli: Cli) -> Result<(), Error> {
         Command::Measure(args) => measure::run(&args),
         Command::Project(args) => project::run(&args),
         Command::Fabric(args) => fabric::run(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Validate(args) => validate::run(&args),
         #[cfg(feature = "parquet")]
         Command::Operators(args) => operators::run(&args),

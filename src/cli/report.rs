@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::cli::claims;
-use crate::cli::documents::load_all;
+use crate::cli::documents::load_documents;
 use crate::cli::error::Error;
 use crate::cli::output::print;
 use crate::cli::progress::{Progress, Shown};
@@ -13,7 +13,7 @@ use crate::projection::claims::{Judged, judge};
 use crate::projection::model_table::{DEFAULT_CHIP, IN_DEPTH, ModelTable};
 use crate::projection::outlook::{Outlook, outlook};
 use crate::projection::{ChipModel, Phase, Request};
-use crate::record::{self, Record};
+use crate::record::{self, Document, FleetRecord, Record};
 use crate::report::terminal::summary::{RunSummary, summary};
 use crate::report::{self, EmbeddedModel, MOST_WITH_MODEL, Page, ProjectedRow, ProjectionPair, terminal};
 use crate::specs::Chip;
@@ -26,6 +26,7 @@ const EXAMPLES: &str = "\
 Examples:
   supernode report mine.json --open             the page of one device, in the browser
   supernode report results/*.json -o page.html  several devices side by side
+  supernode report fleet.json                   a fleet: a strip of its devices, outliers, the network
   supernode report --chip h800 --fabric h800-ib --chips 320    no record: a chip from published figures
   supernode report mine.json --measured-only    without projections
   supernode report mine.json --module out/web   what-ifs by the model itself, which `make web` has built
@@ -37,7 +38,7 @@ The page is one file: no network, charts and what-ifs included, the records embe
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Result documents [default: none, only what a chip would deliver]
+    /// Result documents or fleet documents [default: none, only what a chip would deliver]
     #[arg(value_name = "RESULT")]
     files: Vec<PathBuf>,
     /// Where to write the page [default: next to the first document, with the ending .html; else report.html]
@@ -92,15 +93,18 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         let name = path.display();
         return Err(Error::Input(format!("{name}: the page would replace its own record; name another with --output")));
     }
-    let records = load_records(&args.files)?;
-    let report = Report::new(&records, &args.projected)?;
+    let (records, fleets) = load(&args.files)?;
+    let report = Report { fleets: &fleets, ..Report::new(&records, &args.projected)? };
     let answered = report.write_with_model(&path, args.module.as_deref())?;
+    for fleet in &fleets {
+        print(&terminal::fleet::fleet(fleet, args.details))?;
+    }
     match (records.as_slice(), args.files.as_slice()) {
         _ if args.details => {
             report.print_details()?;
             print(&format!("\nwrote {}\n", path.display()))?;
         }
-        ([_], [file]) => report.print_summary(file, &path)?,
+        ([_], [file]) if fleets.is_empty() => report.print_summary(file, &path)?,
         _ => print(&format!("wrote {}\n", path.display()))?,
     }
     if let Some(answered) = answered {
@@ -114,16 +118,29 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     Ok(())
 }
 
-fn load_records(files: &[PathBuf]) -> Result<Vec<Record>, Error> {
+/// The records and the fleets that were named. Of a fleet, the record of the typical device is among the records: the pages
+/// of all devices would be too large to be read.
+fn load(files: &[PathBuf]) -> Result<(Vec<Record>, Vec<FleetRecord>), Error> {
+    let (mut records, mut fleets) = (Vec::new(), Vec::new());
     if files.is_empty() {
-        return Ok(Vec::new());
+        return Ok((records, fleets));
     }
-    Ok(load_all(files)?.into_iter().map(|(_, record)| record).collect())
+    for (_, document) in load_documents(files)? {
+        match document {
+            Document::Device(record) => records.push(*record),
+            Document::Fleet(fleet) => {
+                records.extend(fleet.typical().and_then(|rank| rank.record.clone()));
+                fleets.push(*fleet);
+            }
+        }
+    }
+    Ok((records, fleets))
 }
 
 /// What the page and the terminal show, computed once.
 pub(super) struct Report<'a> {
     records: &'a [Record],
+    fleets: &'a [FleetRecord],
     /// Rows of each chip; the first chip is that of the headline.
     projected: Vec<Vec<ProjectedRow>>,
     /// What was asked, and its answer.
@@ -138,7 +155,7 @@ impl<'a> Report<'a> {
     /// [`Error::Input`] for a name that cannot be read, or a record with too little for a chip.
     pub(super) fn new(records: &'a [Record], asked: &ProjectedArgs) -> Result<Self, Error> {
         if asked.measured_only {
-            return Ok(Self { records, projected: Vec::new(), outlook: None, claims: Vec::new() });
+            return Ok(Self { records, fleets: &[], projected: Vec::new(), outlook: None, claims: Vec::new() });
         }
         let table = ModelTable::load(&asked.model, asked.fabric.as_deref(), asked.baseline.as_deref(), asked.chips)?;
         let chips = chips(records, asked)?;
@@ -155,7 +172,7 @@ impl<'a> Report<'a> {
         progress.step_silently();
         let claims = judged()?;
         progress.finish();
-        Ok(Self { records, projected, outlook, claims })
+        Ok(Self { records, fleets: &[], projected, outlook, claims })
     }
 
     /// Writes the page.
@@ -194,7 +211,8 @@ impl<'a> Report<'a> {
     fn page(&self, model: Option<&EmbeddedModel>) -> String {
         let projections: Vec<ProjectionPair> = self.projected.iter().flatten().filter_map(ProjectedRow::pair).collect();
         let outlook = self.outlook.as_ref().map(|(_, outlook)| outlook);
-        report::page(&Page { records: self.records, projections: &projections, outlook, claims: &self.claims, model })
+        let (records, fleets) = (self.records, self.fleets);
+        report::page(&Page { records, fleets, projections: &projections, outlook, claims: &self.claims, model })
     }
 
     /// Prints one screen about the first record.

@@ -88,6 +88,27 @@ pub fn experts_of_slots(routed: &TokenSlots, seed: u64) -> Vec<u32> {
     slots
 }
 
+/// The expert of each of `tokens * top_k` slots, where expert `e` is as likely as `weights[e]`. The slots of one token go to
+/// different experts if enough of them have a weight.
+pub fn experts_by_weight(weights: &[f64], tokens: usize, top_k: usize, seed: u64) -> Vec<u32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let pool: Vec<(u32, f64)> = (0u32..).zip(weights.iter().copied()).filter(|(_, weight)| *weight > 0.0).collect();
+    let mut slots = Vec::with_capacity(tokens * top_k);
+    let mut left = Vec::with_capacity(pool.len());
+    for _ in 0..tokens {
+        left.clone_from(&pool);
+        for _ in 0..top_k {
+            if left.is_empty() {
+                left.clone_from(&pool);
+            }
+            if !left.is_empty() {
+                slots.push(left.swap_remove(weighted(&left, &mut rng)).0);
+            }
+        }
+    }
+    slots
+}
+
 /// Slots per expert in an output of expert indices [tokens, top_k]; `None` if an index is no expert.
 pub fn counts(expert_of_slot: &Tensor, experts: usize) -> Option<Vec<u32>> {
     let [tokens, top_k] = *expert_of_slot.dims() else { return None };

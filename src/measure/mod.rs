@@ -28,6 +28,8 @@ pub mod sampling;
 pub mod session;
 #[cfg(test)]
 mod simulated;
+#[cfg(feature = "mpi")]
+pub mod slowed;
 mod throttling;
 mod time_spent;
 pub mod tuning;

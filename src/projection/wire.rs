@@ -160,12 +160,17 @@ impl Wire {
     }
 }
 
+/// Bytes of a token of this width on its way to an expert, in 8 bits with its scales.
+pub fn dispatch_token_bytes(width: f64) -> f64 {
+    width + SCALE_BYTES
+}
+
 /// Size of a token on its way out.
 fn dispatch_bytes(hidden: f64, machine: &Machine) -> Bytes {
     let widths = machine.widths;
     // Frameworks that train cast tokens after they have arrived.
     let narrow = widths.experts.operand < 2.0 && machine.framework.is_none();
-    Bytes::new(if narrow { hidden + SCALE_BYTES } else { hidden * widths.activation })
+    Bytes::new(if narrow { dispatch_token_bytes(hidden) } else { hidden * widths.activation })
 }
 
 /// All-reduce of a block's output over the tensor-parallel group. With sequence parallelism it is a reduce-scatter and

@@ -42,7 +42,10 @@ impl Problem {
     }
 }
 
-pub(in crate::record) fn unique<'a>(at: &str, ids: impl Iterator<Item = &'a str>) -> Result<BTreeSet<&'a str>, Problem> {
+pub(in crate::record) fn unique<'a>(
+    at: &str,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<BTreeSet<&'a str>, Problem> {
     let mut seen = BTreeSet::new();
     for id in ids {
         named(at, id)?;

@@ -35,7 +35,8 @@ pub use fleet::{
     CaseSpread, CollectiveTime, DeviceOutlier, Document, FLEET_SCHEMA_VERSION, FleetCaveat, FleetCollective, FleetHost,
     FleetNetwork, FleetPlan, FleetRank, FleetRecord, GatherError, MergeError, MessageMemory, OutlierCriterion,
     OutlierSubject, PairTime, RankFiles, RankNote, RankTime, RefusedTransfer, SlowCause, TokenLoad, TokenTraffic,
-    TransferTiming, fleet_schema, gather, load_document, load_fleet, load_note, merge, parse_document, parse_fleet, save_fleet,
+    TransferTiming, fleet_schema, gather, load_document, load_fleet, load_note, merge, parse_document, parse_fleet,
+    save_fleet,
 };
 pub use io::{load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};

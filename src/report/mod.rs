@@ -8,6 +8,7 @@ mod claims;
 pub mod compare;
 mod escape;
 pub mod export;
+mod fleet;
 mod numbers;
 mod page;
 mod projected;

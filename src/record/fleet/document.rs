@@ -1,5 +1,6 @@
 //! The layout of a fleet document.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -9,7 +10,7 @@ use super::super::device::{Host, Tool};
 use super::super::document::Record;
 use super::super::protocol::Selection;
 use super::network::FleetNetwork;
-use super::spread::{CaseSpread, DeviceOutlier, OutlierCriterion, outliers, spread};
+use super::spread::{CaseSpread, DeviceOutlier, OutlierCriterion, outliers, overall, spread};
 use crate::kernels::cases::Preset;
 
 /// The version of the layout of a fleet document. A reader refuses a newer one. The records in it have a version of their
@@ -176,6 +177,20 @@ impl FleetRecord {
     /// The complete and the partial records, each with its rank.
     pub fn records(&self) -> impl Iterator<Item = (&FleetRank, &Record)> {
         self.ranks.iter().filter_map(|rank| Some((rank, rank.record.as_ref()?)))
+    }
+
+    /// By rank, the time of its device over the median of all devices: the median over all cases. A rank without a case has
+    /// none.
+    pub fn time_ratios(&self) -> BTreeMap<u32, f64> {
+        overall(&self.ranks)
+    }
+
+    /// The rank whose device is nearest to the median of all; `None` where no rank has a case.
+    pub fn typical(&self) -> Option<&FleetRank> {
+        let ratios = self.time_ratios();
+        let distance = |ratio: &f64| ratio.ln().abs();
+        let nearest = ratios.iter().min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)))?;
+        self.rank(*nearest.0)
     }
 
     /// The same document with spread, outliers and completeness as its records give them.

@@ -151,6 +151,19 @@ fn of_case(id: &str, times: &[RankTime], together_over_alone: Option<f64>) -> Op
     })
 }
 
+/// By rank, its time over the median of all ranks: the median over all cases that it measured.
+pub(super) fn overall(ranks: &[FleetRank]) -> BTreeMap<u32, f64> {
+    let medians: BTreeMap<String, f64> = spread(ranks).into_iter().map(|case| (case.id, case.median_s.get())).collect();
+    let mut ratios: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for (rank, case) in cases(ranks) {
+        if let Some(median) = medians.get(&case.id) {
+            ratios.entry(rank.rank).or_default().push(case.timing.median_s.get() / median);
+        }
+    }
+    let middle = |(rank, found): (u32, Vec<f64>)| Some((rank, Centre::of(found.into_iter())?.median));
+    ratios.into_iter().filter_map(middle).collect()
+}
+
 /// By case, the median over the ranks of the time among neighbours over the time alone.
 fn over_alone(ranks: &[FleetRank]) -> BTreeMap<&str, f64> {
     let mut ratios: BTreeMap<&str, Vec<f64>> = BTreeMap::new();

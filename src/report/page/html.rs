@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::record::Record;
 use crate::report::ceilings::tool;
 use crate::report::page::data;
+use crate::report::page::fleet::fleet;
 use crate::report::page::input::Page;
 use crate::report::page::sections::{announced, headline, in_depth, measured, projected, served, side_by_side};
 use crate::report::page::style::STYLE;
@@ -74,6 +75,7 @@ pub fn page_with(page: &Page<'_>, plot: &str) -> String {
 fn sections(page: &Page<'_>) -> Markup {
     html! {
         (headline(page))
+        @for (i, found) in page.fleets.iter().enumerate() { (fleet(found, i)) }
         @if page.records.len() > 1 { (side_by_side(page.records)) }
         @for (i, record) in page.records.iter().enumerate() { (measured(record, i)) }
         @if !page.projections.is_empty() { (projected(page.projections)) }
@@ -126,6 +128,7 @@ fn json(id: &str, value: &impl Serialize) -> Markup {
 /// Links to the sections, which stay in view.
 fn contents(page: &Page<'_>) -> Markup {
     let mut links = vec![("#headline".to_owned(), "In short".to_owned())];
+    links.extend((0..page.fleets.len()).map(|i| (format!("#fleet-{i}"), "Fleet".to_owned())));
     if page.records.len() > 1 {
         links.push(("#devices".to_owned(), "Side by side".to_owned()));
     }

@@ -2,7 +2,7 @@
 
 use crate::projection::claims::Judged;
 use crate::projection::outlook::Outlook;
-use crate::record::Record;
+use crate::record::{FleetRecord, Record};
 use crate::report::page::embedded_model::EmbeddedModel;
 use crate::report::projected::ProjectionPair;
 
@@ -11,6 +11,8 @@ use crate::report::projected::ProjectionPair;
 pub struct Page<'a> {
     /// Measured devices.
     pub records: &'a [Record],
+    /// Fleets: a strip of their devices, the outliers, the network. The typical device of each is among `records`.
+    pub fleets: &'a [FleetRecord],
     /// What chips would deliver. The first one's chip is that of the headline.
     pub projections: &'a [ProjectionPair],
     /// One model's decode in depth.

@@ -3,6 +3,7 @@
 mod data;
 mod embedded_model;
 mod figures;
+mod fleet;
 mod html;
 mod input;
 mod sections;

@@ -45,6 +45,16 @@ fn flat(rows: impl Iterator<Item = Vec<Markup>>) -> [Group; 1] {
     [(String::new(), rows.collect())]
 }
 
+/// A table without groups, for other sections.
+pub(super) fn figure_table(
+    caption: &str,
+    heads: &[&str],
+    texts: usize,
+    rows: impl Iterator<Item = Vec<Markup>>,
+) -> Markup {
+    table(caption, heads, texts, &flat(rows))
+}
+
 fn head(heads: &[&str], texts: usize) -> Markup {
     html! {
         thead { tr { @for (i, head) in heads.iter().enumerate() {
@@ -62,7 +72,7 @@ fn body_row(row: &[Markup], texts: usize) -> Markup {
     }
 }
 
-fn word(text: &str) -> Markup {
+pub(super) fn word(text: &str) -> Markup {
     html! { (clean(text)) }
 }
 

@@ -7,6 +7,7 @@ pub mod doctor;
 pub mod explain;
 pub mod explain_serving;
 pub mod fabric;
+pub mod fleet;
 pub mod fleet_fit;
 pub(in crate::report) mod layout;
 #[cfg(feature = "parquet")]

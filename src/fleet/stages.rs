@@ -1,0 +1,298 @@
+//! A run from the first rank's note to the last transfer: all devices at once, each without its neighbours, the network.
+//!
+//! Each rank writes a note and its journals into a folder beside the document, and rank 0 writes the document after every
+//! stage. An MPI library ends all ranks when one dies; what is in the files is then all there is, and is enough to go on.
+
+use std::path::Path;
+
+use super::agreement::{all_well, of_rank_0};
+use super::communicator::Communicator;
+use super::network::{self, Experts, NetworkEvent, NetworkOptions};
+use super::placement::{Place, Placement};
+use crate::record::{
+    self, FLEET_SCHEMA_VERSION, FleetCaveat, FleetNetwork, FleetPlan, FleetRank, FleetRecord, OutlierCriterion,
+    RankFiles, RankNote, Record, Tool,
+};
+
+/// With or without neighbours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// All ranks measure at once.
+    Together,
+    /// No other rank of the computer measures.
+    Alone,
+}
+
+/// What a rank was asked to measure, and where its journal is.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// With or without neighbours.
+    pub stage: Stage,
+    /// The journal.
+    pub journal: &'a Path,
+    /// What the rank measured among its neighbours; `None` before.
+    pub together: Option<&'a Record>,
+}
+
+/// What happens, for whoever shows it.
+#[derive(Debug)]
+pub enum StageEvent<'a> {
+    /// A stage begins.
+    Begun(&'a str),
+    /// Something about the network.
+    Network(NetworkEvent<'a>),
+}
+
+/// A run.
+pub struct Run<'a> {
+    /// All ranks.
+    pub ranks: &'a dyn Communicator,
+    /// What was asked for, the same on all ranks.
+    pub plan: FleetPlan,
+    /// Where the ranks are.
+    pub placement: &'a Placement,
+    /// The fleet document.
+    pub document: &'a Path,
+    /// Go on with what is there.
+    pub resume: bool,
+    /// The MPI library.
+    pub mpi_library: String,
+    /// How the network is measured; the gate that was measured is added.
+    pub network: NetworkOptions,
+    /// Caveats from the beginning.
+    pub caveats: Vec<FleetCaveat>,
+}
+
+impl Run<'_> {
+    /// Measures everything that is not in the files yet. The document is whole on rank 0; the others get `None`.
+    ///
+    /// `measure` gives the record of a stage, or a line why there is none. A device that fails ends nothing: the other
+    /// ranks go on, and the document says which rank lacks.
+    ///
+    /// # Errors
+    /// One line, the same on all ranks: a file that cannot be read or written, or that is of another run.
+    pub fn all(
+        &self,
+        measure: &mut dyn FnMut(Asked) -> Result<Record, String>,
+        tell: &mut dyn FnMut(StageEvent),
+    ) -> Result<Option<FleetRecord>, String> {
+        let created_at = self.begin()?;
+        let mut own = self.own();
+        let files = self.files();
+        tell(StageEvent::Begun("all devices at once"));
+        self.ranks.wait();
+        let asked = Asked { stage: Stage::Together, journal: &files.record, together: None };
+        (own.record, own.problem) = outcome(&files.record, measure(asked));
+        let mut fleet = self.gathered(&created_at, &own, None)?;
+        if !self.plan.alone.is_empty() {
+            self.alone(&mut own, &files, measure, tell);
+            fleet = self.gathered(&created_at, &own, None)?;
+        }
+        if self.plan.network {
+            let network = self.network(&created_at, own.record.as_ref(), tell)?;
+            fleet = self.gathered(&created_at, &own, network)?;
+        }
+        Ok(fleet)
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.placement.ranks.get(self.ranks.rank() as usize)
+    }
+
+    fn own(&self) -> FleetRank {
+        let (host, local_rank) = self.place().map_or((0, 0), |place| (place.host, place.local_rank));
+        FleetRank { rank: self.ranks.rank(), host, local_rank, record: None, alone: None, problem: None }
+    }
+
+    fn files(&self) -> RankFiles {
+        RankFiles::of(&RankFiles::folder(self.document), self.ranks.rank())
+    }
+
+    /// Makes the folder and the rank's note, and returns when the run began.
+    fn begin(&self) -> Result<String, String> {
+        let earlier = if self.resume { earlier_note(&self.files().note) } else { Ok(None) };
+        let began = earlier.as_ref().ok().and_then(Option::as_ref).map(|note| note.created_at.clone());
+        let began = began.unwrap_or_else(|| jiff::Timestamp::now().to_string());
+        let created_at = String::from_utf8_lossy(&of_rank_0(self.ranks, began.as_bytes())).into_owned();
+        let prepared = earlier.and_then(|earlier| self.prepare(earlier.as_ref(), &created_at));
+        all_well(self.ranks, prepared)?;
+        // No rank writes before the first of its computer has cleared the folder.
+        let note = self.note(&created_at);
+        let written = note.and_then(|note| serde_json::to_vec_pretty(&note).map_err(|error| error.to_string()));
+        let written = written
+            .and_then(|bytes| record::write_atomically(&self.files().note, &bytes).map_err(|error| error.to_string()));
+        all_well(self.ranks, written)?;
+        Ok(created_at)
+    }
+
+    fn note(&self, created_at: &str) -> Result<RankNote, String> {
+        let own = self.own();
+        let host = self.placement.hosts.get(own.host as usize).cloned();
+        Ok(RankNote {
+            fleet_schema_version: FLEET_SCHEMA_VERSION,
+            created_at: created_at.to_owned(),
+            tool: Tool::this(),
+            plan: self.plan.clone(),
+            rank: own.rank,
+            local_rank: own.local_rank,
+            host: host.ok_or("no computer is known for this rank")?,
+        })
+    }
+
+    /// Clears the folder, or refuses to go on with files of another run.
+    fn prepare(&self, earlier: Option<&RankNote>, created_at: &str) -> Result<(), String> {
+        let folder = RankFiles::folder(self.document);
+        if let Some(earlier) = earlier {
+            return match differs(earlier, &self.note(created_at)?) {
+                None => Ok(()),
+                Some((what, there, here)) => Err(format!(
+                    "{}: cannot resume, because it was written with another {what} ({there}, now {here}); start the same \
+                     ranks in the same order, or drop --resume to start over",
+                    self.files().note.display()
+                )),
+            };
+        }
+        if self.place().is_none_or(|place| place.local_rank != 0) || self.resume {
+            return std::fs::create_dir_all(&folder).map_err(|error| cannot(&folder, &error));
+        }
+        std::fs::create_dir_all(&folder).map_err(|error| cannot(&folder, &error))?;
+        let entries = std::fs::read_dir(&folder).map_err(|error| cannot(&folder, &error))?;
+        for entry in entries.filter_map(Result::ok) {
+            if RankFiles::is_one(&entry.file_name().to_string_lossy()) {
+                // The first rank of another computer may have removed it from a folder that both see.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+        Ok(())
+    }
+
+    /// Ranks of one computer take turns; those of different computers measure at the same time.
+    fn alone(
+        &self,
+        own: &mut FleetRank,
+        files: &RankFiles,
+        measure: &mut dyn FnMut(Asked) -> Result<Record, String>,
+        tell: &mut dyn FnMut(StageEvent),
+    ) {
+        let turns = self.placement.most_local();
+        for turn in 0..turns {
+            tell(StageEvent::Begun(&format!("alone on each computer: turn {} of {turns}", turn + 1)));
+            self.ranks.wait();
+            let is_whole = own.record.as_ref().is_some_and(|record| record.complete);
+            if own.local_rank == turn && is_whole {
+                let asked = Asked { stage: Stage::Alone, journal: &files.alone, together: own.record.as_ref() };
+                let (record, problem) = outcome(&files.alone, measure(asked));
+                own.alone = record;
+                own.problem = problem;
+            }
+        }
+        self.ranks.wait();
+    }
+
+    /// The network, from the document where an earlier run has measured it.
+    fn network(
+        &self,
+        created_at: &str,
+        record: Option<&Record>,
+        tell: &mut dyn FnMut(StageEvent),
+    ) -> Result<Option<FleetNetwork>, String> {
+        let earlier = if self.resume && self.ranks.rank() == 0 { self.earlier_network(created_at) } else { None };
+        if of_rank_0(self.ranks, &[u8::from(earlier.is_some())]) == [1] {
+            return Ok(earlier);
+        }
+        tell(StageEvent::Begun("the network"));
+        let routing = record.and_then(|record| measured_gate(record, self.network.tokens.loads.first()));
+        let told = serde_json::to_vec(&routing).map_err(|error| error.to_string())?;
+        let routing: Option<(Vec<u32>, u32)> =
+            serde_json::from_slice(&of_rank_0(self.ranks, &told)).unwrap_or_default();
+        let mut options = self.network.clone();
+        options.tokens.loads.extend(routing.map(|(counts, top_k)| Experts::measured(&counts, top_k)));
+        Ok(network::measure(self.ranks, &options, &mut |event| tell(StageEvent::Network(event))))
+    }
+
+    fn earlier_network(&self, created_at: &str) -> Option<FleetNetwork> {
+        let fleet = record::load_fleet(self.document).ok()?;
+        fleet.network.filter(|network| fleet.created_at == created_at && network.refused.is_empty())
+    }
+
+    /// Everyone's records on rank 0, where the document is written.
+    fn gathered(
+        &self,
+        created_at: &str,
+        own: &FleetRank,
+        network: Option<FleetNetwork>,
+    ) -> Result<Option<FleetRecord>, String> {
+        let told = serde_json::to_vec(own).map_err(|error| error.to_string())?;
+        let all = self.ranks.gather(&told);
+        if self.ranks.rank() != 0 {
+            return all_well(self.ranks, Ok(())).map(|()| None);
+        }
+        let written = self.written(created_at, &all, network);
+        all_well(self.ranks, written.as_ref().map(|_| ()).map_err(String::clone))?;
+        written.map(Some)
+    }
+
+    fn written(&self, created_at: &str, all: &[Vec<u8>], network: Option<FleetNetwork>) -> Result<FleetRecord, String> {
+        let ranks: Result<Vec<FleetRank>, _> = all.iter().map(|bytes| serde_json::from_slice(bytes)).collect();
+        let earlier = || if self.resume { self.earlier_network(created_at) } else { None };
+        let fleet = FleetRecord {
+            fleet_schema_version: FLEET_SCHEMA_VERSION,
+            complete: false,
+            created_at: created_at.to_owned(),
+            tool: Tool::this(),
+            mpi_library: Some(self.mpi_library.clone()),
+            plan: self.plan.clone(),
+            hosts: self.placement.hosts.clone(),
+            ranks: ranks.map_err(|error| error.to_string())?,
+            network: network.or_else(earlier),
+            criterion: OutlierCriterion::default(),
+            spread: Vec::new(),
+            outliers: Vec::new(),
+            caveats: self.caveats.clone(),
+        };
+        let fleet = fleet.worked_out();
+        record::save_fleet(self.document, &fleet).map_err(|error| error.to_string())?;
+        Ok(fleet)
+    }
+}
+
+/// What a rank has of a stage: the record, or what its journal holds and why there is no more.
+fn outcome(journal: &Path, measured: Result<Record, String>) -> (Option<Record>, Option<String>) {
+    match measured {
+        Ok(record) => (Some(record), None),
+        Err(problem) => (record::load(journal).ok(), Some(crate::printable::printable(&problem, 500))),
+    }
+}
+
+/// Tokens by expert of the record's gate, and experts per token; that over as many experts as the model has, if there is one.
+fn measured_gate(record: &Record, model: Option<&Experts>) -> Option<(Vec<u32>, u32)> {
+    let same = model.and_then(|model| record.routing(Some(model.weights.len())));
+    let case = same.or_else(|| record.routing(None))?;
+    let top_k = u32::try_from(*case.shape.get("top_k")?).ok()?;
+    Some((case.tokens_per_expert.clone(), top_k))
+}
+
+fn earlier_note(path: &Path) -> Result<Option<RankNote>, String> {
+    path.exists().then(|| record::load_note(path).map_err(|error| error.to_string())).transpose()
+}
+
+fn differs(earlier: &RankNote, now: &RankNote) -> Option<(&'static str, String, String)> {
+    let shown = |plan: &FleetPlan| format!("{plan:?}");
+    let version = |tool: &Tool| format!("{} {}", tool.version, tool.git_commit.as_deref().unwrap_or("none"));
+    let pairs = [
+        ("computer", earlier.host.name.clone(), now.host.name.clone()),
+        ("number on its computer", earlier.local_rank.to_string(), now.local_rank.to_string()),
+        ("number of ranks", earlier.plan.ranks.to_string(), now.plan.ranks.to_string()),
+        ("program", version(&earlier.tool), version(&now.tool)),
+        ("plan", shown(&earlier.plan), shown(&now.plan)),
+        ("start", earlier.created_at.clone(), now.created_at.clone()),
+    ];
+    pairs.into_iter().find(|(_, there, here)| there != here)
+}
+
+fn cannot(folder: &Path, error: &std::io::Error) -> String {
+    format!("{}: cannot be made or listed ({error}); give another place with -o", folder.display())
+}
+
+#[cfg(test)]
+mod tests;
