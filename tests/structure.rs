@@ -10,10 +10,11 @@ use std::fs;
 use std::path::Path;
 
 /// The floors of the house, from the ground up. A file uses its own floor and those before it.
-const FLOORS: [&str; 13] = [
+const FLOORS: [&str; 14] = [
     "printable",
     "units",
     "statistics",
+    "ordering",
     "files",
     "specs",
     "operators",
