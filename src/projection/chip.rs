@@ -59,7 +59,7 @@ pub struct ChipModel {
     pub serving_framework: Option<FrameworkTimes>,
     /// The chip's own fixed time of a step, where that of a framework stands in its place.
     #[serde(skip)]
-    own_step: Option<Sourced>,
+    pub own_step: Option<Sourced>,
     /// Factor on the time of measured kernels: 1 with the band of noise and interpolation.
     pub cost_factor: Sourced,
     /// Share of the roofs that kernels reach.
