@@ -11,7 +11,7 @@ use supernode_bench::projection::serving::{
     Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins,
 };
 use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, compare};
-use supernode_bench::specs::{Chip, Fabric, Model};
+use supernode_bench::specs::{Chip, Fabric, Framework, Model};
 
 const MODELS: [&str; 4] = ["llama-3.1-70b", "qwen3-30b-a3b", "qwen3-235b-a22b", "deepseek-v3"];
 const PHASES: [Phase; 3] = [Phase::Prefill, Phase::Decode, Phase::Training];
@@ -296,6 +296,32 @@ fn what_alone_differs_is_the_one_cause_of_serving() {
 }
 
 #[test]
+fn a_framework_is_a_cause_of_its_own_and_the_only_one_of_a_step_where_it_alone_differs() {
+    let load = Some(ServingLoad::Concurrency(16.0));
+    let mut bare = serving("llama-3.1-70b", "h200", "hgx-400g", load, ServingMode::Aggregated);
+    bare.on.pins.tp = Some(8);
+    bare.on.pins.pp = Some(1);
+    let mut framed = bare.clone();
+    framed.on.chip.set_serving_framework(&Framework::load("vllm").unwrap());
+    let told = explain_serving(&framed, &bare).unwrap();
+    assert_multiplies(&told);
+    for cause in &told.causes {
+        let mean = cause.tpot.mean;
+        match cause.cause {
+            "framework" => {
+                let steps = told.on.step_s / told.baseline.step_s;
+                assert!((mean / steps - 1.0).abs() < 0.05 && mean > 1.0, "{mean} {steps}");
+                assert!(cause.what.contains("no framework becomes vLLM"), "{}", cause.what);
+            }
+            "batch" | "prompts beside" => {}
+            other => assert!((mean - 1.0).abs() < 1e-9, "{other}: {mean}"),
+        }
+    }
+    let back = explain_serving(&bare, &framed).unwrap();
+    assert!((back.tpot_ratio * told.tpot_ratio - 1.0).abs() < 1e-9);
+}
+
+#[test]
 fn a_faster_supernode_serves_faster_by_its_fabric_and_the_command_says_so() {
     let arguments = "--model deepseek-v3 --phase serving --concurrency 4096 --prompt-len 4000 --output-len 1000";
     let arguments: Vec<&str> = arguments.split_whitespace().collect();
@@ -334,6 +360,8 @@ fn what_cannot_be_explained_of_serving_is_one_line() {
         (&["--phase", "serving", "--requests", trace], 2, "a trace is served request by request"),
         (&["--phase", "serving", "--baseline-chip", "z80"], 2, "no chip is called `z80`"),
         (&["--phase", "decode", "--baseline-mode", "disaggregated"], 2, "add --phase serving"),
+        (&["--phase", "decode", "--baseline-framework", "vllm"], 2, "add --phase serving"),
+        (&["--phase", "serving", "--baseline-framework", "megatron"], 2, "serving takes vllm"),
         (&["--phase", "decode", "--concurrency", "3"], 2, "add --phase serving"),
     ] {
         let error =

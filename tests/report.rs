@@ -144,7 +144,7 @@ fn the_page_of_both_records_in_results_stays_under_two_megabytes() {
 fn the_table_of_projections_says_tokens_per_joule_and_what_their_power_rests_on() {
     let shown = page(&[], &fixture::projections());
     assert!(shown.contains(">tokens per joule</th>"));
-    assert!(shown.contains("1.67 (1.19 to 2.34)") && shown.contains("power of a package"));
+    assert!(shown.contains("1.67 (1.19 to 2.33)") && shown.contains("power of a package"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ const FLOORS: [&str; 14] = [
     "printable",
     "units",
     "statistics",
+    "ordering",
     "files",
     "specs",
     "operators",

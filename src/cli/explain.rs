@@ -2,7 +2,7 @@
 
 use crate::cli::error::Error;
 use crate::cli::output::{print, to_json};
-use crate::cli::question::{PhaseFlag, QuestionArgs};
+use crate::cli::question::{PhaseFlag, QuestionArgs, serve_with};
 use crate::cli::serving::{ModeFlag, ServingArgs};
 use crate::projection::ChipModel;
 use crate::projection::explain_chips::explain_with_chips;
@@ -24,11 +24,14 @@ Examples:
   supernode explain --model deepseek-v3 --phase serving --concurrency 4096 --prompt-len 4000 --output-len 1000
   supernode explain --model llama-3.1-70b --phase serving --concurrency 64 --prompt-len 4000 --output-len 500 --chips 8 \
     --chip b200 --fabric hgx-400g --baseline-chip h200 --baseline hgx-400g
+  supernode explain --model llama-3.1-70b --phase serving --concurrency 64 --prompt-len 4000 --output-len 500 --chips 8 \
+    --chip h200 --fabric hgx-400g --baseline hgx-400g --framework vllm --baseline-framework none
 
 A factor is the mean over all orders in which the causes can take effect (Shapley), so the factors multiply to the
 ratio and the steps add up to the difference, whatever the order. The range shows how much the order matters.
-In serving, the baseline is another fabric, chip (--baseline-chip) or mode (--baseline-mode) under the same load, and the
-causes are kernels, fabric, plan, batch, prompts beside the answers, and chips for answers.
+In serving, the baseline is another fabric, chip (--baseline-chip), mode (--baseline-mode) or framework (--baseline-framework)
+under the same load, and the causes are kernels, framework, fabric, plan, batch, prompts beside the answers, and chips for
+answers.
 A model that is left out is deepseek-v3; a phase that is left out is all three but serving.";
 
 /// Explain why a fabric is faster than another: bandwidth, latency, topology, overlap, and the chip where it differs; or a
@@ -49,6 +52,9 @@ pub(super) struct Args {
     /// The mode to compare with, its workers searched [default: the same mode]
     #[arg(long, value_enum, value_name = "MODE")]
     baseline_mode: Option<ModeFlag>,
+    /// The framework to compare with in serving: vllm, sglang, trtllm, the path of a TOML file, or none [default: the same]
+    #[arg(long, value_name = "NAME|FILE")]
+    baseline_framework: Option<String>,
 }
 
 /// Prints one explanation per phase.
@@ -61,6 +67,7 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         return serve(args);
     }
     let of_baseline = args.baseline_mode.map(|_| "--baseline-mode");
+    let of_baseline = of_baseline.or(args.baseline_framework.as_ref().map(|_| "--baseline-framework"));
     if let Some(flag) = args.serving.given().or(of_baseline) {
         return Err(Error::Input(format!("{flag} is a question about serving: add --phase serving, or leave it out")));
     }
@@ -104,9 +111,15 @@ fn serve(args: &Args) -> Result<(), Error> {
         ));
     }
     let mut baseline = ServingRequest { on: asked.on.on(question.fabrics()?.1), ..asked.clone() };
-    if let Some(name) = &args.baseline_chip {
-        baseline.on.chip = ChipModel::from_spec(&Chip::load(name)?);
-        question.serve_on(&mut baseline.on.chip)?;
+    if args.baseline_chip.is_some() || args.baseline_framework.is_some() {
+        baseline.on.chip = match &args.baseline_chip {
+            Some(name) => ChipModel::from_spec(&Chip::load(name)?),
+            None => question.bare_chip()?,
+        };
+        match &args.baseline_framework {
+            Some(framework) => serve_with(&mut baseline.on.chip, framework)?,
+            None => question.serve_on(&mut baseline.on.chip)?,
+        }
     }
     if let Some(mode) = args.baseline_mode {
         baseline.mode = mode.searched();

@@ -261,10 +261,7 @@ impl QuestionArgs {
     /// # Errors
     /// [`Error::Input`] for an unknown one, and for one that trains.
     pub(super) fn serve_on(&self, chip: &mut ChipModel) -> Result<(), Error> {
-        if self.serves() && self.framework != "none" {
-            chip.set_serving_framework(&Framework::load(&self.framework)?);
-        }
-        Ok(())
+        if self.serves() { serve_with(chip, &self.framework) } else { Ok(()) }
     }
 
     /// Lengths of the requests that are served.
@@ -347,6 +344,16 @@ impl QuestionArgs {
     /// # Errors
     /// [`Error::Input`].
     pub(super) fn chip_model(&self) -> Result<ChipModel, Error> {
+        let mut chip = self.bare_chip()?;
+        self.serve_on(&mut chip)?;
+        Ok(chip)
+    }
+
+    /// The same without what serves on it.
+    ///
+    /// # Errors
+    /// [`Error::Input`].
+    pub(super) fn bare_chip(&self) -> Result<ChipModel, Error> {
         let record = self.record.as_deref().or(self.record_flag.as_deref());
         let name = self.chip.as_deref().unwrap_or(if record.is_some() { "measured" } else { DEFAULT_CHIP });
         let mut chip = match (name, record) {
@@ -372,9 +379,19 @@ impl QuestionArgs {
             return Err(Error::Input("a record and --operators exclude each other: leave one of them out".to_owned()));
         }
         self.operators.apply(&mut chip, name)?;
-        self.serve_on(&mut chip)?;
         Ok(chip)
     }
+}
+
+/// Gives a chip the framework of this name; `none` is no framework.
+///
+/// # Errors
+/// [`Error::Input`] for an unknown one, and for one that trains.
+pub(super) fn serve_with(chip: &mut ChipModel, framework: &str) -> Result<(), Error> {
+    if framework != "none" {
+        chip.set_serving_framework(&Framework::load(framework)?);
+    }
+    Ok(())
 }
 
 /// The device of a record as a chip.

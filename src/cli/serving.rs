@@ -15,7 +15,7 @@ use crate::projection::serving::{
 };
 use crate::projection::{Phase, Prices, Request, SystemPower};
 use crate::report::terminal::serving as tables;
-use crate::report::{CostQuestion, Served};
+use crate::report::{CostQuestion, ServedRow};
 use crate::specs::Model;
 
 /// The most bytes of a trace.
@@ -319,8 +319,8 @@ pub(super) fn run(
     }
     let mut picture = Picture::default();
     let served = match trace {
-        Some(_) => Served::ask(asked, prices, &mut picture),
-        None => Served::ask(asked, prices, &mut ()),
+        Some(_) => ServedRow::ask(asked, prices, &mut picture),
+        None => ServedRow::ask(asked, prices, &mut ()),
     };
     let served = served.map_err(refused)?;
     if let Some(path) = trace {

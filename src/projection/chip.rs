@@ -57,6 +57,9 @@ pub struct ChipModel {
     /// What a framework adds to steps and requests in serving, where one is named.
     #[serde(skip)]
     pub serving_framework: Option<FrameworkTimes>,
+    /// The chip's own fixed time of a step, where that of a framework stands in its place.
+    #[serde(skip)]
+    pub own_step: Option<Sourced>,
     /// Factor on the time of measured kernels: 1 with the band of noise and interpolation.
     pub cost_factor: Sourced,
     /// Share of the roofs that kernels reach.
@@ -131,6 +134,7 @@ impl ChipModel {
             costs: None,
             operators: None,
             serving_framework: None,
+            own_step: None,
             cost_factor: Sourced::assumed(1.0, 1.0, 1.0, "no measured kernels"),
             efficiency: ByClass {
                 attention: ClassEfficiency {
@@ -176,9 +180,25 @@ impl ChipModel {
     /// Takes the fixed times of a framework that serves. Measured operators come first: beside them it adds other times.
     pub fn set_serving_framework(&mut self, framework: &Framework) {
         let times = framework.times(self.operators.is_some());
-        self.step = times.step_s.clone();
+        let own = std::mem::replace(&mut self.step, times.step_s.clone());
+        self.own_step.get_or_insert(own);
         self.caveats.push(ProjectionCaveat::ServedWith { framework: framework.title.clone() });
         self.serving_framework = Some(times.clone());
+    }
+
+    /// The chip with what serves on another one; with nothing where nothing does there.
+    #[must_use]
+    pub fn served_as(&self, other: &Self) -> Self {
+        let own = self.own_step.as_ref().unwrap_or(&self.step);
+        let step = other.serving_framework.as_ref().map_or(own, |times| &times.step_s).clone();
+        Self { step, own_step: Some(own.clone()), serving_framework: other.serving_framework.clone(), ..self.clone() }
+    }
+
+    /// The title of what serves on it; `None` where nothing is named.
+    pub fn served_with(&self) -> Option<&str> {
+        self.caveats.iter().find_map(|caveat| {
+            if let ProjectionCaveat::ServedWith { framework } = caveat { Some(framework.as_str()) } else { None }
+        })
     }
 
     /// Seconds of a request before its first token that no chip works on.

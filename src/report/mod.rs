@@ -27,6 +27,6 @@ pub use page::{
 };
 pub use projected::{ProjectedCosts, ProjectedJson, ProjectedRow, ProjectionPair};
 pub use record_summary::RecordSummary;
-pub use served::{Served, ServedJson, point_text, served_title, service_words};
+pub use served::{ServedJson, ServedRow, point_text, served_title, service_words};
 pub use shown::{ShownAnswer, ShownFigure};
 pub use token_costs::{CostQuestion, SearchWithCosts, WithCosts};

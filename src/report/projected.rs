@@ -14,7 +14,7 @@ use crate::report::words;
 use crate::specs::Fabric;
 
 /// What the notes of figures are.
-pub(super) const INTERVALS: &str = "Below a figure: 90 % of the draws of the uncertain inputs.";
+pub(super) const INTERVALS: &str = "Ranges hold 90 % of the draws of the uncertain inputs.";
 
 /// The same question asked of two fabrics, where the first has a feasible plan.
 #[derive(Debug, Clone, PartialEq)]

@@ -17,7 +17,7 @@ use crate::units::Seconds;
 
 /// One question about serving with its answer.
 #[derive(Debug)]
-pub struct Served {
+pub struct ServedRow {
     /// What was asked.
     pub asked: ServingRequest,
     /// The answer.
@@ -39,7 +39,7 @@ pub struct ServedJson<'a> {
     costs: TokenCosts,
 }
 
-impl Served {
+impl ServedRow {
     /// Asks a question. `watch` hears what happens in the simulation of the deployment.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ const BATCHES = [undefined, 1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 
 const TOKENS = [32, 64, 128, 256, 512, 1000, 2000, 4000, 8000, 16000, 32000, 64000, 128000];
 /** Steps of a load, by the key of a question, and what the slider is called. */
 const LOADS = {
-  concurrency: { values: Array.from({ length: 17 }, (_, i) => 2 ** i), name: "Clients at once", start: 256 },
-  request_rate: { values: [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000], name: "Requests per second", start: 10 },
+  concurrency: { values: Array.from({ length: 17 }, (_, i) => 2 ** i), name: "Clients at once", usual: (chips) => 16 * chips },
+  request_rate: { values: [0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000], name: "Requests per second", usual: (chips) => chips / 20 },
 };
 const OWN_MODEL = "own";
 
@@ -103,11 +103,12 @@ function fitFields() {
   byId("q-framework").value = frameworks.includes(before) ? before : "none";
 }
 
-/** The slider of another kind of load begins at a usual one. */
+/** The slider of another kind of load begins at one that is usual for so many chips. */
 function fitLoad() {
   if (!load()) return;
   say("q-load-name", load().name);
-  slide("q-load", load().values, load().start);
+  const { values, usual } = load();
+  slide("q-load", values, values.findLast((value) => value <= usual(at("q-chips", chips))) ?? values[0]);
 }
 
 /** The numbers of chips that the fabric joins; the slider keeps its number where it can. */

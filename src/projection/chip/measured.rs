@@ -66,6 +66,7 @@ impl ChipModel {
             costs: Some(Arc::new(costs)),
             operators: None,
             serving_framework: None,
+            own_step: None,
             efficiency,
             caveats,
         })

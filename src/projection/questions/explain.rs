@@ -41,7 +41,7 @@ impl Properties {
     const OVERLAP: Self = Self(16);
     const TOPOLOGY: Self = Self(4 | 8);
     /// How many sets there are.
-    const SETS: u8 = 32;
+    const SETS: PropertySet = 32;
     /// Each property by itself, with its name.
     const NAMED: [(Self, &str); 5] = [
         (Self::BANDWIDTH, "bandwidth"),

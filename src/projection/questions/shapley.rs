@@ -3,7 +3,7 @@
 //! A cause is a set of properties, one bit each. A value is known for each set of properties.
 
 /// A set of properties, one bit each.
-pub(super) type PropertySet = u8;
+pub(super) type PropertySet = u16;
 
 /// What a cause changes, over all orders.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -18,7 +18,7 @@ use crate::report::page::input::Page;
 use crate::report::page::sections::{announced, headline, in_depth, measured, projected, served, side_by_side};
 use crate::report::page::style::STYLE;
 use crate::report::projected::ProjectionPair;
-use crate::report::served::Served;
+use crate::report::served::ServedRow;
 use crate::report::text::clean;
 
 /// Observable Plot, as `vendor/build.sh` bundles it.
@@ -95,7 +95,7 @@ pub fn projected_fragment(projections: &[ProjectionPair]) -> Fragment {
 }
 
 /// The section of a deployment that serves, alone. It has no charts.
-pub fn served_fragment(answered: &Served) -> Fragment {
+pub fn served_fragment(answered: &ServedRow) -> Fragment {
     Fragment { html: served(answered).into_string(), figures: to_json(&data::projected_data(&[])) }
 }
 

@@ -16,7 +16,7 @@ use crate::report::numbers::{grouped_digits, low_to_high_grouped, percent};
 use crate::report::page::input::Page;
 use crate::report::page::{figures, tables};
 use crate::report::projected::{ProjectionPair, ShownProjection};
-use crate::report::served::{Served, memory_text, plans};
+use crate::report::served::{ServedRow, memory_text, plans};
 use crate::report::text::clean;
 use crate::report::words;
 use crate::units::Bytes;
@@ -246,8 +246,8 @@ fn all_projected(all: &[ShownProjection<'_>]) -> Markup {
 }
 
 /// A deployment that serves: times of its requests, what runs where, and what the figures rest on.
-pub(super) fn served(served: &Served) -> Markup {
-    let Served { answer, intervals, .. } = served;
+pub(super) fn served(served: &ServedRow) -> Markup {
+    let ServedRow { answer, intervals, .. } = served;
     let mut facts: Vec<(&str, String)> = plans(&answer.deployment);
     facts.push(("prompt tokens a step", format!("{:.0} at most", answer.chunk_tokens)));
     facts.push(("memory per chip", memory_text(&answer.memory_bytes_per_chip)));

@@ -8,14 +8,16 @@ use crate::projection::serving::ServingRequest;
 use crate::projection::serving::answer::RequestTimes;
 use crate::projection::serving::deployment::ServingPoint;
 use crate::report::numbers::{four_digits, low_to_high};
-use crate::report::served::{Served, limits_text, load_text, memory_text, plans, served_title, waiting, waiting_text};
+use crate::report::served::{
+    ServedRow, limits_text, load_text, memory_text, plans, served_title, waiting, waiting_text,
+};
 use crate::report::terminal::layout::{align_right, new_table};
 use crate::report::terminal::projection::notes_of;
 use crate::report::token_costs::{CostQuestion, lines};
 
 /// One answer in full.
-pub fn single(served: &Served) -> String {
-    let Served { asked, answer, intervals, costs } = served;
+pub fn single(served: &ServedRow) -> String {
+    let ServedRow { asked, answer, intervals, costs } = served;
     let rate = &intervals.tokens_per_s_per_chip;
     let mut text = format!("{}, type {}\n", served_title(asked), answer.number_type.name());
     let mut line = |name: &str, value: String| {
@@ -59,8 +61,8 @@ pub fn single(served: &Served) -> String {
 }
 
 /// Both times over the requests, and the interval of their means over the uncertain inputs.
-fn times(served: &Served) -> Table {
-    let Served { asked, answer, intervals, .. } = served;
+fn times(served: &ServedRow) -> Table {
+    let ServedRow { asked, answer, intervals, .. } = served;
     let mut table = new_table(&["time", "mean", "low..high", "p50", "p99", "mean in closed form"]);
     let closed = &answer.closed_form;
     for (name, times, interval, closed) in [

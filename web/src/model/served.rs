@@ -3,7 +3,7 @@
 use serde::Serialize;
 use supernode_bench::projection::Prices;
 use supernode_bench::projection::serving::{self, ServingRequest};
-use supernode_bench::report::{Served, ShownAnswer, point_text, served_fragment, served_title, service_words};
+use supernode_bench::report::{ServedRow, ShownAnswer, point_text, served_fragment, served_title, service_words};
 
 use super::answered::{Answer, text};
 use super::asked::{Question, Read, read};
@@ -34,12 +34,12 @@ struct FrontPoint {
 /// One line.
 pub(super) fn serve(asked: ServingRequest, prices: Prices) -> Result<String, String> {
     let title = served_title(&asked);
-    let served = Served::ask(asked, prices, &mut ());
+    let served = ServedRow::ask(asked, prices, &mut ());
     text(&Answer {
-        answer: served.as_ref().ok().map(Served::json),
+        answer: served.as_ref().ok().map(ServedRow::json),
         title,
         infeasible: served.as_ref().err().map(ToString::to_string),
-        words: served.as_ref().ok().map(Served::words),
+        words: served.as_ref().ok().map(ServedRow::words),
         sections: served.as_ref().ok().map(served_fragment),
     })
 }
