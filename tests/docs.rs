@@ -80,6 +80,7 @@ fn desk() -> tempfile::TempDir {
         fs::copy(&record, at(name)).unwrap();
     }
     fs::copy(root().join("tests/data/llama-bench.json"), at("lb.json")).unwrap();
+    fs::copy(root().join("tests/data/fleet.json"), at("fleet.json")).unwrap();
     fs::copy(root().join("tests/data/nccl-all-reduce.txt"), at("run.txt")).unwrap();
     fs::copy(root().join("tests/data/silicon-excerpt.csv"), at("silicon.csv")).unwrap();
     #[cfg(feature = "parquet")]
