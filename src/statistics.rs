@@ -83,6 +83,45 @@ fn interval_rank(n: usize) -> usize {
     rank
 }
 
+/// The quantile of the standard normal distribution at `share`, between 0 and 1, to nine digits: Acklam's rational
+/// approximations (2003), one for the middle and one for the tails.
+pub fn normal_quantile(share: f64) -> f64 {
+    const A: [f64; 6] = [
+        -39.69683028665376,
+        220.9460984245205,
+        -275.9285104469687,
+        138.357751867269,
+        -30.66479806614716,
+        2.506628277459239,
+    ];
+    const B: [f64; 6] =
+        [-54.47609879822406, 161.5858368580409, -155.6989798598866, 66.80131188771972, -13.28068155288572, 1.0];
+    const C: [f64; 6] = [
+        -0.007784894002430293,
+        -0.3223964580411365,
+        -2.400758277161838,
+        -2.549732539343734,
+        4.374664141464968,
+        2.938163982698783,
+    ];
+    const D: [f64; 5] = [0.007784695709041462, 0.3224671290700398, 2.445134137142996, 3.754408661907416, 1.0];
+    const TAIL: f64 = 0.02425;
+    let polynomial = |factors: &[f64], x: f64| factors.iter().fold(0.0, |sum, factor| sum * x + factor);
+    let tail = |share: f64| {
+        let x = (-2.0 * share.ln()).sqrt();
+        polynomial(&C, x) / polynomial(&D, x)
+    };
+    let share = share.clamp(f64::MIN_POSITIVE, 1.0 - f64::EPSILON / 2.0);
+    if share < TAIL {
+        tail(share)
+    } else if share > 1.0 - TAIL {
+        -tail(1.0 - share)
+    } else {
+        let x = share - 0.5;
+        polynomial(&A, x * x) * x / polynomial(&B, x * x)
+    }
+}
+
 /// Median of the second half over that of the first: above 1 where the device slows down.
 pub fn drift(samples: &[Seconds]) -> Option<f64> {
     let half = samples.len() / 2;
@@ -121,6 +160,16 @@ mod tests {
         assert_eq!([0.0, 0.4, 1.0].map(|share| nearest_rank(&list, share)), [Some(1.0), Some(2.0), Some(8.0)]);
         assert_eq!((median(&list), upper_median(&list)), (Some(3.0), Some(4.0)));
         assert_eq!((quantile(&[], 0.5), nearest_rank(&[], 0.5), median(&[])), (None, None, None));
+    }
+
+    #[test]
+    fn normal_quantiles_are_those_of_the_tables() {
+        for (share, expected) in
+            [(0.5, 0.0), (0.841_344_746, 1.0), (0.975, 1.959_963_985), (0.01, -2.326_347_874), (0.999, 3.090_232_306)]
+        {
+            assert!((normal_quantile(share) - expected).abs() < 1e-7, "{share}: {}", normal_quantile(share));
+        }
+        assert!(normal_quantile(0.0).is_finite() && normal_quantile(1.0).is_finite());
     }
 
     #[test]

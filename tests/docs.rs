@@ -82,6 +82,7 @@ fn desk() -> tempfile::TempDir {
     }
     fleets(desk.path());
     fs::copy(root().join("tests/data/llama-bench.json"), at("lb.json")).unwrap();
+    fs::copy(root().join("tests/data/fleet.json"), at("fleet.json")).unwrap();
     fs::copy(root().join("tests/data/nccl-all-reduce.txt"), at("run.txt")).unwrap();
     fs::copy(root().join("tests/data/silicon-excerpt.csv"), at("silicon.csv")).unwrap();
     #[cfg(feature = "parquet")]

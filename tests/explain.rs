@@ -7,9 +7,11 @@ use serde_json::Value;
 use supernode_bench::projection::explain::{CAUSES, Explanation, explain};
 use supernode_bench::projection::explain_chips::explain_with_chips;
 use supernode_bench::projection::explain_serving::{SERVING_CAUSES, ServingExplanation, explain_serving};
+use supernode_bench::projection::explain_slowest::{SLOWEST_RANK, explain_with_slowest_rank};
 use supernode_bench::projection::serving::{
     Lengths, ServiceLimits, ServingLoad, ServingMode, ServingRequest, WorkerPins,
 };
+use supernode_bench::projection::slowest::DeviceSpread;
 use supernode_bench::projection::{ChipModel, Phase, Pins, Request, Workload, compare};
 use supernode_bench::specs::{Chip, Fabric, Framework, Model};
 
@@ -368,5 +370,28 @@ fn what_cannot_be_explained_of_serving_is_one_line() {
             command(&[base.as_slice(), arguments].concat()).assert().code(code).stdout("").get_output().stderr.clone();
         let error = String::from_utf8(error).unwrap();
         assert!(error.contains(expected) && error.trim_end().lines().count() == 1, "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn the_wait_for_the_slowest_rank_is_a_cause_that_the_others_leave_room_for() {
+    for phase in PHASES {
+        let mut asked = request("deepseek-v3", phase, Fabric::load("cloudmatrix384").unwrap(), 384);
+        let equal = explain_with_slowest_rank(&asked, &cluster(), &asked.chip).unwrap();
+        assert_eq!(equal, explain(&asked, &cluster()).unwrap(), "devices that are alike leave the causes as they are");
+        asked.chip.spread = Some(DeviceSpread::stated(0.03));
+        let explanation = explain_with_slowest_rank(&asked, &cluster(), &asked.chip).unwrap();
+        assert_adds_up(&explanation);
+        let step = explanation.steps.last().unwrap();
+        assert_eq!((step.cause.as_str(), explanation.steps.len()), (SLOWEST_RANK, CAUSES.len() + 1));
+        // The slowest of 768 dies is expected 3.2 deviations out.
+        assert!(step.what.contains("x 1.09") && step.what.contains("slowest of 768 ranks"), "{}", step.what);
+        assert_eq!(explanation.steps[..CAUSES.len()], equal.steps, "the other causes are those of equal devices");
+        assert!(explanation.on.tokens_per_s_per_chip.median < equal.on.tokens_per_s_per_chip.median);
+        // The faster network leaves more of a step to the devices, so that their spread costs it more.
+        assert!(step.factor.median <= 1.0 + 1e-9, "{step:?}");
+        // Only one of the two machines has a spread.
+        let older = ChipModel::from_spec(&Chip::load("ascend-910b").unwrap());
+        assert_adds_up(&explain_with_slowest_rank(&asked, &cluster(), &older).unwrap());
     }
 }

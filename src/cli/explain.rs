@@ -5,8 +5,8 @@ use crate::cli::output::{print, to_json};
 use crate::cli::question::{PhaseFlag, QuestionArgs, serve_with};
 use crate::cli::serving::{ModeFlag, ServingArgs};
 use crate::projection::ChipModel;
-use crate::projection::explain_chips::explain_with_chips;
 use crate::projection::explain_serving::explain_serving;
+use crate::projection::explain_slowest::explain_with_slowest_rank;
 use crate::projection::serving::ServingRequest;
 use crate::report::terminal::explain::text;
 use crate::report::terminal::explain_serving as tables;
@@ -77,13 +77,14 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
     let mut baseline_chip = named.as_ref().map_or_else(|| chip.clone(), ChipModel::from_spec);
     if named.is_some() {
         question.serve_on(&mut baseline_chip)?;
+        question.spread_devices(&mut baseline_chip);
     }
     let model = Model::load(question.model.as_deref().unwrap_or(DEFAULT_MODEL))?;
     let phases = question.step_phases();
     let mut explanations = Vec::new();
     for phase in phases {
         let request = question.request(model.clone(), chip.clone(), fabric.clone(), phase)?;
-        let explanation = explain_with_chips(&request, &baseline, &baseline_chip)
+        let explanation = explain_with_slowest_rank(&request, &baseline, &baseline_chip)
             .map_err(|none| Error::Negative(format!("{} {} {none}", model.name, words::phase(phase))))?;
         explanations.push((request, explanation));
     }
@@ -116,6 +117,7 @@ fn serve(args: &Args) -> Result<(), Error> {
             Some(name) => ChipModel::from_spec(&Chip::load(name)?),
             None => question.bare_chip()?,
         };
+        question.spread_devices(&mut baseline.on.chip);
         match &args.baseline_framework {
             Some(framework) => serve_with(&mut baseline.on.chip, framework)?,
             None => question.serve_on(&mut baseline.on.chip)?,

@@ -37,6 +37,12 @@ pub(super) fn bytes(text: &str) -> Result<f64, String> {
     number(text, 1.0, 1e15)
 }
 
+/// A percentage from 0 to 50, with its sign, as a share.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    let digits = text.trim().strip_suffix('%').ok_or("give a percentage with its sign, e.g. 3%")?;
+    Ok(number(digits.trim(), 0.0, 50.0)? / 100.0)
+}
+
 /// An enum of flag values that clap lists, each named like the variant of the enum of the library that it becomes. For enums
 /// of parts that know nothing of a command line.
 macro_rules! flag_enum {

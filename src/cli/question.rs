@@ -11,8 +11,9 @@ use crate::cli::parse::{self, flag_enum};
 use crate::projection::catalogue::Subject;
 use crate::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC, TABLE_PHASES};
 use crate::projection::serving::Lengths;
+use crate::projection::slowest::DeviceSpread;
 use crate::projection::{ChipModel, ExpertExchange, Phase, PipelineSchedule, Request};
-use crate::record::{self, Record};
+use crate::record::{self, Document, Record};
 use crate::specs::grid::{EXCHANGES, GridValue, PIPELINES};
 use crate::specs::{Chip, Fabric, Framework, Model, NumberType, Point, TrainingFramework};
 
@@ -54,7 +55,8 @@ flag_enum! {
 /// What `project` and `explain` ask.
 #[derive(Debug, clap::Args)]
 pub(super) struct QuestionArgs {
-    /// A record of `supernode run`: its device becomes the chip `measured`
+    /// A record of `supernode run`: its device becomes the chip `measured`. Of a fleet it is the middle device, and a step waits
+    /// for the slowest
     #[arg(value_name = "RECORD.json", conflicts_with = "record_flag")]
     record: Option<PathBuf>,
     /// The same as a flag
@@ -197,6 +199,10 @@ pub(super) struct QuestionArgs {
     /// Memory per chip, in GB (1e9 bytes), instead of the specified or assumed one
     #[arg(long, value_name = "GB", value_parser = parse::positive)]
     chip_memory_gb: Option<f64>,
+    /// Standard deviation of the times of devices, e.g. 3%: a step waits for the slowest of its ranks [default: the measured one
+    /// with a fleet of three devices or more, else none]
+    #[arg(long, value_name = "PERCENT", value_parser = parse::percent)]
+    device_spread: Option<f64>,
     #[command(flatten)]
     operators: OperatorsFlag,
 }
@@ -262,6 +268,13 @@ impl QuestionArgs {
     /// [`Error::Input`] for an unknown one, and for one that trains.
     pub(super) fn serve_on(&self, chip: &mut ChipModel) -> Result<(), Error> {
         if self.serves() { serve_with(chip, &self.framework) } else { Ok(()) }
+    }
+
+    /// Gives a chip the spread of devices that the flags state.
+    pub(super) fn spread_devices(&self, chip: &mut ChipModel) {
+        if let Some(share) = self.device_spread {
+            chip.spread = Some(DeviceSpread::stated(share));
+        }
     }
 
     /// Lengths of the requests that are served.
@@ -379,6 +392,7 @@ impl QuestionArgs {
             return Err(Error::Input("a record and --operators exclude each other: leave one of them out".to_owned()));
         }
         self.operators.apply(&mut chip, name)?;
+        self.spread_devices(&mut chip);
         Ok(chip)
     }
 }
@@ -402,11 +416,14 @@ pub(super) fn chip_of(record: &Record) -> Result<ChipModel, Error> {
     ChipModel::from_record(record).map_err(|reason| Error::Input(reason.to_string()))
 }
 
-/// The device of a record file as a chip.
+/// The device of a record file as a chip, or the middle device of a fleet's with the spread of all.
 ///
 /// # Errors
 /// [`Error::Input`]: it cannot be read, or has too little.
 pub(super) fn measured(path: &Path) -> Result<ChipModel, Error> {
-    let record = record::load(path).map_err(|error| Error::Input(error.to_string()))?;
-    ChipModel::from_record(&record).map_err(|reason| Error::Input(format!("{}: {reason}", path.display())))
+    let chip = match record::load_document(path).map_err(|error| Error::Input(error.to_string()))? {
+        Document::Device(record) => ChipModel::from_record(&record),
+        Document::Fleet(fleet) => ChipModel::from_fleet(&fleet),
+    };
+    chip.map_err(|reason| Error::Input(format!("{}: {reason}", path.display())))
 }

@@ -120,6 +120,7 @@ fn caveats(
     let workload = &request.workload;
     let mut list = vec![ProjectionCaveat::Projected];
     list.extend(request.chip.caveats.iter().cloned());
+    list.extend(slowest_rank(request));
     let (stored, multiplied) = (request.type_in_use(), request.product_type());
     if stored != multiplied {
         list.push(ProjectionCaveat::Widened { stored, multiplied, chip: request.chip.name.clone() });
@@ -147,6 +148,14 @@ fn caveats(
         list.push(ProjectionCaveat::Speculation { tokens, acceptance });
     }
     list
+}
+
+/// For whom a step waits.
+fn slowest_rank(request: &Request) -> Option<ProjectionCaveat> {
+    let Request { chip, chips, .. } = request;
+    let spread = chip.spread.as_ref()?;
+    let factor = [Scenario::Nominal, Scenario::Optimistic, Scenario::Pessimistic].map(|end| chip.slowest(*chips, end));
+    Some(ProjectionCaveat::SlowestRank { ranks: chip.ranks(*chips), factor, source: spread.share.source.clone() })
 }
 
 /// What of the model is left out, derived, or stored in a type of its own.

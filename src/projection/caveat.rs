@@ -23,6 +23,15 @@ pub enum ProjectionCaveat {
         /// The chip.
         chip: String,
     },
+    /// A step waits for the slowest of its ranks.
+    SlowestRank {
+        /// Ranks.
+        ranks: f64,
+        /// Its time over the mean: expected, and the ends of its interval.
+        factor: [f64; 3],
+        /// Where the spread of devices comes from.
+        source: String,
+    },
     /// Times of ops are measured ones of others.
     MeasuredOperators {
         /// Whose.
@@ -142,6 +151,10 @@ impl fmt::Display for ProjectionCaveat {
             Self::DegreesCountDies { dies, chip } => {
                 write!(f, "degrees (tp, pp, ep, dp, cp) count dies, {dies} to one {chip}")
             }
+            Self::SlowestRank { ranks, factor: [expected, low, high], source } => write!(
+                f,
+                "a step waits for the slowest of {ranks} ranks, which takes {expected:.3} ({low:.3} to {high:.3}) times as long as the mean: {source}"
+            ),
             Self::MeasuredOperators { source, spread } => write!(
                 f,
                 "times of ops are those of measured operators ({source}) where these cover a shape, within {:.0} % between shapes",

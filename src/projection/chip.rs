@@ -1,5 +1,6 @@
 //! A chip as the projection sees it: from its file of facts, or from a record of this tool.
 
+mod fleet;
 mod measured;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use crate::operators::{OperatorTables, RankPeaks};
 use crate::projection::caveat::ProjectionCaveat;
 use crate::projection::costs::Costs;
 use crate::projection::parallel_plan::Phase;
+use crate::projection::slowest::DeviceSpread;
 use crate::specs::{Chip, Framework, FrameworkTimes, NumberType, Scenario, Sourced};
 
 /// A chip: peaks, memory, links, fixed costs, and the shares of its peaks that kernels reach. Its JSON holds all of it, so that
@@ -62,6 +64,9 @@ pub struct ChipModel {
     pub own_step: Option<Sourced>,
     /// Factor on the time of measured kernels: 1 with the band of noise and interpolation.
     pub cost_factor: Sourced,
+    /// How far devices of this kind are apart, where it is known: a step waits for the slowest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<DeviceSpread>,
     /// Share of the roofs that kernels reach.
     pub efficiency: ByClass<ClassEfficiency<Sourced>>,
     /// What the reader must keep in mind.
@@ -136,6 +141,7 @@ impl ChipModel {
             serving_framework: None,
             own_step: None,
             cost_factor: Sourced::assumed(1.0, 1.0, 1.0, "no measured kernels"),
+            spread: None,
             efficiency: ByClass {
                 attention: ClassEfficiency {
                     compute: share.attention_compute.clone(),
@@ -204,6 +210,16 @@ impl ChipModel {
     /// Seconds of a request before its first token that no chip works on.
     pub fn request_s(&self) -> f64 {
         self.serving_framework.as_ref().map_or(0.0, |times| times.request_s.value)
+    }
+
+    /// Ranks of so many chips: each die is one.
+    pub fn ranks(&self, chips: u32) -> f64 {
+        f64::from(chips) * self.dies.value.max(1.0)
+    }
+
+    /// Factor on the times of kernels where `chips` of them wait for the slowest of their ranks: 1 without a spread.
+    pub fn slowest(&self, chips: u32, scenario: Scenario) -> f64 {
+        self.spread.as_ref().map_or(1.0, |spread| spread.factor(self.ranks(chips), scenario))
     }
 
     /// Sets the memory size, in bytes, that the user gave.

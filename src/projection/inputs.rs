@@ -199,6 +199,7 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
     let attention_type = request.chip.attention_type(number_type);
     let chips = u64::from(request.chips);
     let training = request.phase == Phase::Training;
+    let ranks = request.chip.ranks(request.chips);
     let Request { chip, fabric, workload, model, framework, .. } = request;
     // A tier without a bandwidth of its own takes that of the chip's links.
     let scale_up = chip.scale_up.clone();
@@ -220,6 +221,7 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
     add_class(&mut list, "gating", "gating", &mut classes.gating, ShownRoofs::Memory);
     add_class(&mut list, "elementwise", "elementwise", &mut classes.vector, ShownRoofs::Memory);
     let measured = chip.costs.is_some();
+    let spread = chip.spread.as_mut();
     let clock_drops = chip.sustained_clock.value < 1.0;
     let several_dies = chip.dies.value > 1.0;
     use Section::{Memory, Overhead};
@@ -258,6 +260,14 @@ pub(super) fn inputs(request: &mut Request) -> Vec<Input<'_>> {
     }
     if let Some(framework) = framework.as_mut().filter(|_| training) {
         add_framework(&mut list, framework);
+    }
+    if let Some(spread) = spread {
+        let shown = Input::fixed("spread of devices", Cow::Owned(spread.share.clone()));
+        list.push(shown.shown(Overhead, Unit::Share));
+        if let Some((low, high)) = spread.band(ranks) {
+            let value = InputValue::Factor { value: &mut spread.share.value, low, high };
+            list.push(Input { name: "slowest rank".into(), value, shown: None });
+        }
     }
     list
 }

@@ -122,6 +122,7 @@ impl Machine {
         let bandwidth = scenario.rate(&chip.bandwidth) / dies;
         let prompts = chip.serving_framework.as_ref().filter(|_| request.phase == Phase::Prefill);
         let slower = prompts.map_or(1.0, |times| scenario.time(&times.prompt_factor));
+        let slower = slower * chip.slowest(request.chips, scenario);
         let roofs = |peak: f64, share: &ClassEfficiency<Sourced>| Roofs {
             compute: FlopPerSecond::new(peak * scenario.rate(&share.compute) / slower),
             memory: BytesPerSecond::new(bandwidth * scenario.rate(&share.memory) / slower),

@@ -8,8 +8,8 @@
 //! Each file uses only files of the floors above it in this list, or files before it on its own floor:
 //!
 //! 1. Words: [`parallel_plan`], [`terms`], [`expert_load`], [`caveat`].
-//! 2. Costs of ops: [`op`], [`ops`] (the ops of a layer), [`costs`] (measured kernels), [`chip`], [`request`] (the
-//!    question), [`result`] (the answer's types).
+//! 2. Costs of ops: [`op`], [`ops`] (the ops of a layer), [`costs`] (measured kernels), [`slowest`] (the spread of devices), [`chip`],
+//!    [`request`] (the question), [`result`] (the answer's types).
 //! 3. The network: [`fabric`].
 //! 4. One rank: [`machine`] (chip and fabric as it sees them), [`memory`], [`wire`] (a layer's collectives).
 //! 5. One pass: [`schedule`] (nodes on lanes), [`pass`] (a layer as nodes), [`experts_apart`] (experts on other ranks).
@@ -53,6 +53,7 @@ pub mod request;
 pub mod result;
 pub mod schedule;
 pub mod serving;
+pub mod slowest;
 pub mod tabled;
 pub mod terms;
 pub mod timeline;
@@ -70,8 +71,8 @@ pub use expert_load::ExpertLoad;
 pub use parallel_plan::{ExpertExchange, ExpertWorker, ParallelPlan, Phase, Recompute};
 pub use plan::{ScoredPlan, Search};
 pub use questions::{
-    catalogue, claims, explain, explain_chips, explain_serving, model_table, outlook, scaling, served_systems,
-    serving_point, surface, sweep,
+    catalogue, claims, explain, explain_chips, explain_serving, explain_slowest, model_table, outlook, scaling,
+    served_systems, serving_point, surface, sweep,
 };
 pub use request::{Infeasible, Pins, PipelineSchedule, Request, Workload};
 pub use result::{

@@ -64,6 +64,7 @@ impl ChipModel {
                 "noise of the samples and leave-one-out error of the interpolation",
             ),
             costs: Some(Arc::new(costs)),
+            spread: None,
             operators: None,
             serving_framework: None,
             own_step: None,
