@@ -105,7 +105,8 @@ fn fleets(desk: &Path) {
         let host = hosts[rank.host as usize].clone();
         let (created_at, tool, plan) = (created_at.clone(), tool.clone(), plan.clone());
         let (rank, local_rank, record) = (rank.rank, rank.local_rank, rank.record.unwrap());
-        let note = RankNote { fleet_schema_version, created_at, tool, plan, rank, local_rank, host };
+        let capacity = None;
+        let note = RankNote { fleet_schema_version, created_at, tool, plan, capacity, rank, local_rank, host };
         fs::write(&files.note, serde_json::to_vec(&note).unwrap()).unwrap();
         record::save(&files.record, &record).unwrap();
     }

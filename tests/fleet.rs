@@ -206,7 +206,8 @@ fn a_folder_without_notes_or_with_those_of_two_runs_is_refused_in_a_line() {
         let host = hosts[0].clone();
         let created_at = if rank == 0 { created_at.clone() } else { "2026-01-01T00:00:00Z".to_owned() };
         let (tool, plan) = (tool.clone(), plan.clone());
-        let note = RankNote { fleet_schema_version, created_at, tool, plan, rank, local_rank: rank, host };
+        let (capacity, local_rank) = (None, rank);
+        let note = RankNote { fleet_schema_version, created_at, tool, plan, capacity, rank, local_rank, host };
         std::fs::write(RankFiles::of(folder.path(), rank).note, serde_json::to_vec(&note).unwrap()).unwrap();
     }
     assert!(refused(&gather).contains("of another run than rank 0 (the time of the start differs)"));

@@ -129,7 +129,8 @@ pub(super) fn measure(args: &MeasureArgs) -> Result<(Record, PathBuf), Error> {
     let mut progress = Progress::new(0, Shown::UnlessQuiet);
     let (info, has_device_clock) = (gpu.info.clone(), gpu.has_timestamps());
     let mut reopen = || reopened(&args.device, &info);
-    let device = OpenDevice { info: &info, has_device_clock, executor: Box::new(gpu), reopen: &mut reopen };
+    let device =
+        OpenDevice { info: &info, has_device_clock, executor: Box::new(gpu), reopen: &mut reopen, capacity: None };
     let outcome = session::run(device, &options, &path, interrupted, &mut |event| show(&event, &mut progress));
     progress.finish();
     match outcome {

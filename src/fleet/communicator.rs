@@ -32,6 +32,18 @@ pub trait Communicator {
     /// Receives a message of this very length from another rank.
     fn receive(&self, from: u32, message: &mut [u8]);
 
+    /// Tells another rank a number, which is no part of what is measured.
+    fn tell(&self, to: u32, number: u64) {
+        self.send(to, &number.to_le_bytes());
+    }
+
+    /// Hears such a number from another rank.
+    fn hear(&self, from: u32) -> u64 {
+        let mut bytes = [0; 8];
+        self.receive(from, &mut bytes);
+        u64::from_le_bytes(bytes)
+    }
+
     /// The sum of everyone's `own`, on every rank.
     fn all_reduce(&self, own: &[f32], sum: &mut [f32]);
 

@@ -66,6 +66,14 @@ impl Communicator for Faulty<'_> {
         self.spoil(message);
     }
 
+    fn tell(&self, to: u32, number: u64) {
+        self.inner.tell(to, number);
+    }
+
+    fn hear(&self, from: u32) -> u64 {
+        self.inner.hear(from)
+    }
+
     fn all_reduce(&self, own: &[f32], sum: &mut [f32]) {
         self.inner.all_reduce(own, sum);
         self.spoil_sum(sum);

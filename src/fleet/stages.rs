@@ -3,16 +3,19 @@
 //! Each rank writes a note and its journals into a folder beside the document, and rank 0 writes the document after every
 //! stage. An MPI library ends all ranks when one dies; what is in the files is then all there is, and is enough to go on.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use super::agreement::{all_well, of_rank_0};
 use super::communicator::Communicator;
 use super::network::{self, Experts, NetworkEvent, NetworkOptions};
 use super::placement::{Place, Placement};
+use crate::kernels::cases::Capacity;
 use crate::record::{
-    self, FLEET_SCHEMA_VERSION, FleetCaveat, FleetNetwork, FleetPlan, FleetRank, FleetRecord, OutlierCriterion,
-    RankFiles, RankNote, Record, Tool,
+    self, FLEET_SCHEMA_VERSION, FleetCapacity, FleetCaveat, FleetNetwork, FleetPlan, FleetRank, FleetRecord,
+    OutlierCriterion, RankFiles, RankNote, Record, Tool,
 };
+use crate::units::{BytesPerSecond, FlopPerSecond};
 
 /// With or without neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +27,7 @@ pub enum Stage {
 }
 
 /// What a rank was asked to measure, and where its journal is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Asked<'a> {
     /// With or without neighbours.
     pub stage: Stage,
@@ -32,6 +35,9 @@ pub struct Asked<'a> {
     pub journal: &'a Path,
     /// What the rank measured among its neighbours; `None` before.
     pub together: Option<&'a Record>,
+    /// Of how large a case may be on this rank's device, how large it is to be on all; ranks wait for each other at the first
+    /// call.
+    pub capacity: &'a dyn Fn(Capacity) -> Capacity,
 }
 
 /// What happens, for whoever shows it.
@@ -81,11 +87,15 @@ impl Run<'_> {
         let files = self.files();
         tell(StageEvent::Begun("all devices at once"));
         self.ranks.wait();
-        let asked = Asked { stage: Stage::Together, journal: &files.record, together: None };
+        let agreed = Agreed { run: self, created_at: &created_at, found: Cell::new(self.earlier_capacity()?) };
+        let capacity = |own: Capacity| agreed.capacity(own);
+        let asked = Asked { stage: Stage::Together, journal: &files.record, together: None, capacity: &capacity };
         (own.record, own.problem) = outcome(&files.record, measure(asked));
+        // A rank whose device failed before keeps no other waiting.
+        agreed.capacity(Capacity::unlimited());
         let mut fleet = self.gathered(&created_at, &own, None)?;
         if !self.plan.alone.is_empty() {
-            self.alone(&mut own, &files, measure, tell);
+            self.alone(&mut own, &files, &capacity, measure, tell);
             fleet = self.gathered(&created_at, &own, None)?;
         }
         if self.plan.network {
@@ -117,12 +127,33 @@ impl Run<'_> {
         let prepared = earlier.and_then(|earlier| self.prepare(earlier.as_ref(), &created_at));
         all_well(self.ranks, prepared)?;
         // No rank writes before the first of its computer has cleared the folder.
-        let note = self.note(&created_at);
-        let written = note.and_then(|note| serde_json::to_vec_pretty(&note).map_err(|error| error.to_string()));
-        let written = written
-            .and_then(|bytes| record::write_atomically(&self.files().note, &bytes).map_err(|error| error.to_string()));
-        all_well(self.ranks, written)?;
+        all_well(self.ranks, self.write_note(&created_at, None))?;
         Ok(created_at)
+    }
+
+    /// Writes the rank's note; what is known of the sizes of cases stays in it.
+    fn write_note(&self, created_at: &str, capacity: Option<FleetCapacity>) -> Result<(), String> {
+        let earlier = if self.resume { earlier_note(&self.files().note)? } else { None };
+        let capacity = capacity.or(earlier.and_then(|note| note.capacity));
+        let note = RankNote { capacity, ..self.note(created_at)? };
+        let bytes = serde_json::to_vec_pretty(&note).map_err(|error| error.to_string())?;
+        record::write_atomically(&self.files().note, &bytes).map_err(|error| error.to_string())
+    }
+
+    /// The sizes that the cases of an earlier run stayed within, where a rank's note has them.
+    fn earlier_capacity(&self) -> Result<Option<Capacity>, String> {
+        let earlier = if self.resume { earlier_note(&self.files().note) } else { Ok(None) };
+        all_well(self.ranks, earlier.as_ref().map(|_| ()).map_err(String::clone))?;
+        let own = earlier?.and_then(|note| note.capacity);
+        let told = serde_json::to_vec(&own).map_err(|error| error.to_string())?;
+        let all = self.ranks.share(&told);
+        let found = all.iter().find_map(|bytes| serde_json::from_slice::<Option<FleetCapacity>>(bytes).ok().flatten());
+        Ok(found.map(|kept| Capacity {
+            arithmetic: kept.arithmetic_flop_per_s,
+            memory: kept.memory_bytes_per_s,
+            case_bytes: kept.case_bytes,
+            buffer_bytes: kept.buffer_bytes,
+        }))
     }
 
     fn note(&self, created_at: &str) -> Result<RankNote, String> {
@@ -133,6 +164,7 @@ impl Run<'_> {
             created_at: created_at.to_owned(),
             tool: Tool::this(),
             plan: self.plan.clone(),
+            capacity: None,
             rank: own.rank,
             local_rank: own.local_rank,
             host: host.ok_or("no computer is known for this rank")?,
@@ -171,6 +203,7 @@ impl Run<'_> {
         &self,
         own: &mut FleetRank,
         files: &RankFiles,
+        capacity: &dyn Fn(Capacity) -> Capacity,
         measure: &mut dyn FnMut(Asked) -> Result<Record, String>,
         tell: &mut dyn FnMut(StageEvent),
     ) {
@@ -180,7 +213,8 @@ impl Run<'_> {
             self.ranks.wait();
             let is_whole = own.record.as_ref().is_some_and(|record| record.complete);
             if own.local_rank == turn && is_whole {
-                let asked = Asked { stage: Stage::Alone, journal: &files.alone, together: own.record.as_ref() };
+                let together = own.record.as_ref();
+                let asked = Asked { stage: Stage::Alone, journal: &files.alone, together, capacity };
                 let (record, problem) = outcome(&files.alone, measure(asked));
                 own.alone = record;
                 own.problem = problem;
@@ -242,6 +276,7 @@ impl Run<'_> {
             tool: Tool::this(),
             mpi_library: Some(self.mpi_library.clone()),
             plan: self.plan.clone(),
+            capacity: earlier_note(&self.files().note)?.and_then(|note| note.capacity),
             hosts: self.placement.hosts.clone(),
             ranks: ranks.map_err(|error| error.to_string())?,
             network: network.or_else(earlier),
@@ -253,6 +288,55 @@ impl Run<'_> {
         let fleet = fleet.worked_out();
         record::save_fleet(self.document, &fleet).map_err(|error| error.to_string())?;
         Ok(fleet)
+    }
+}
+
+/// The sizes that all ranks keep to: the least of all devices in each value.
+struct Agreed<'a> {
+    run: &'a Run<'a>,
+    created_at: &'a str,
+    found: Cell<Option<Capacity>>,
+}
+
+impl Agreed<'_> {
+    fn capacity(&self, own: Capacity) -> Capacity {
+        if let Some(found) = self.found.get() {
+            return found;
+        }
+        let ranks = self.run.ranks;
+        // Roofs take as long as they take; nobody keeps a processor busy for that.
+        ranks.wait();
+        let found = least_of_all(ranks, own);
+        self.found.set(Some(found));
+        let kept = FleetCapacity {
+            arithmetic_flop_per_s: found.arithmetic,
+            memory_bytes_per_s: found.memory,
+            case_bytes: found.case_bytes,
+            buffer_bytes: found.buffer_bytes,
+        };
+        // Only a resumed run misses it, and would agree anew.
+        let _ = self.run.write_note(self.created_at, Some(kept));
+        found
+    }
+}
+
+fn least_of_all(ranks: &dyn Communicator, own: Capacity) -> Capacity {
+    let rates = [own.arithmetic.map(FlopPerSecond::get), own.memory.map(BytesPerSecond::get)];
+    // The largest of the negatives is the least.
+    let mut least = rates.map(|rate| -rate.unwrap_or(f64::INFINITY));
+    ranks.largest(&mut least);
+    let [arithmetic, memory] = least.map(|rate| Some(-rate).filter(|rate| rate.is_finite()));
+    let bytes = [own.case_bytes, own.buffer_bytes].map(u64::to_le_bytes).concat();
+    let all = ranks.share(&bytes);
+    let least_at = |at: usize| {
+        let found = all.iter().filter_map(|bytes| bytes.get(at..at + 8)?.try_into().ok()).map(u64::from_le_bytes);
+        found.min().unwrap_or(u64::MAX)
+    };
+    Capacity {
+        arithmetic: arithmetic.map(FlopPerSecond::new),
+        memory: memory.map(BytesPerSecond::new),
+        case_bytes: least_at(0),
+        buffer_bytes: least_at(8),
     }
 }
 

@@ -32,11 +32,11 @@ pub use device::{Browser, Device, DeviceType, Host, MemorySource, Tool};
 pub use document::{Record, SCHEMA_VERSION};
 pub use error::RecordError;
 pub use fleet::{
-    CaseSpread, CollectiveTime, DeviceOutlier, Document, FLEET_SCHEMA_VERSION, FleetCaveat, FleetCollective, FleetHost,
-    FleetNetwork, FleetPlan, FleetRank, FleetRecord, GatherError, MergeError, MessageMemory, OutlierCriterion,
-    OutlierSubject, PairTime, RankFiles, RankNote, RankTime, RefusedTransfer, SlowCause, TokenLoad, TokenTraffic,
-    TransferTiming, fleet_schema, gather, load_document, load_fleet, load_note, merge, parse_document, parse_fleet,
-    save_fleet,
+    CaseSpread, CollectiveTime, DeviceOutlier, Document, FLEET_SCHEMA_VERSION, FleetCapacity, FleetCaveat,
+    FleetCollective, FleetHost, FleetNetwork, FleetPlan, FleetRank, FleetRecord, GatherError, MergeError,
+    MessageMemory, OutlierCriterion, OutlierSubject, PairTime, RankFiles, RankNote, RankTime, RefusedTransfer,
+    SlowCause, TokenLoad, TokenTraffic, TransferTiming, fleet_schema, gather, load_document, load_fleet, load_note,
+    merge, parse_document, parse_fleet, save_fleet,
 };
 pub use io::{load, parse, save, schema, write_atomically};
 pub use journal::{Journal, ResumeError};

@@ -113,7 +113,7 @@ pub fn measure(options: &str, journal: Option<String>, listen: &Function) -> Res
     gpu.notes.iter().for_each(|note| listener.note(note));
     let (info, has_device_clock) = (gpu.info.clone(), gpu.has_timestamps());
     let mut reopen = || reopened(&info);
-    let device = OpenDevice { info: &info, has_device_clock, executor: Box::new(gpu), reopen: &mut reopen };
+    let device = OpenDevice { info: &info, has_device_clock, executor: Box::new(gpu), reopen: &mut reopen, capacity: None };
     let options = Options {
         preset: asked.preset,
         seed: asked.seed,

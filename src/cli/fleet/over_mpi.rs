@@ -277,7 +277,8 @@ fn on_device(
         tuning_cache: tuning_cache::directory().filter(|_| slow.is_none()),
         retune: false,
     };
-    let device = OpenDevice { info: &info, has_device_clock, executor: slowed(Box::new(gpu)), reopen: &mut reopen };
+    let (executor, capacity) = (slowed(Box::new(gpu)), Some(asked.capacity));
+    let device = OpenDevice { info: &info, has_device_clock, executor, reopen: &mut reopen, capacity };
     let mut progress = Progress::new(0, Shown::UnlessQuiet);
     let outcome = session::run(device, &options, asked.journal, interrupted, &mut |event| {
         measure::show(&event, &mut progress);

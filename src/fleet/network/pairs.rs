@@ -59,7 +59,7 @@ pub(super) fn measure(
 }
 
 /// What a rank has found of the other's message.
-const RIGHT: u8 = 1;
+const RIGHT: u64 = 1;
 
 /// The side that sends first and keeps the time.
 fn ask(
@@ -86,8 +86,7 @@ fn ask(
     round(&mut into);
     let one = Seconds::new(trial.elapsed().as_secs_f64());
     let counts = if payload::check(&into, to, from).is_ok() { Counts::of(one, budget) } else { NONE };
-    let told = [counts.samples.to_le_bytes(), counts.repeats.to_le_bytes()].concat();
-    ranks.send(to, &told);
+    ranks.tell(to, u64::from(counts.samples) * u64::from(counts.repeats));
     into.fill(POISON);
     let mut samples = Vec::new();
     for _ in 0..counts.samples {
@@ -97,14 +96,12 @@ fn ask(
         }
         samples.push(Seconds::new(trial.elapsed().as_secs_f64() / f64::from(counts.repeats) / 2.0));
     }
-    let mut verdict = [0];
-    ranks.receive(to, &mut verdict);
-    if counts != NONE {
-        payload::check(&into, to, from).map_err(|reason| refused(from, reason))?;
-    } else {
+    let answer = ranks.hear(to);
+    if counts == NONE {
         return Err(refused(from, format!("what rank {to} sent is wrong")));
     }
-    if verdict != [RIGHT] {
+    payload::check(&into, to, from).map_err(|reason| refused(from, reason))?;
+    if answer != RIGHT {
         return Err(refused(to, format!("what rank {from} sent is wrong")));
     }
     Ok(TransferTiming::of(counts.repeats, samples))
@@ -126,17 +123,14 @@ fn answer(ranks: &dyn Communicator, from: u32, length: usize) {
     round(&mut into);
     round(&mut into);
     let first = payload::check(&into, from, to);
-    let mut told = [0; 8];
-    ranks.receive(from, &mut told);
-    let [a, b, c, d, e, f, g, h] = told;
-    let rounds = u64::from(u32::from_le_bytes([a, b, c, d])) * u64::from(u32::from_le_bytes([e, f, g, h]));
+    let rounds = ranks.hear(from);
     let mut verdict = first;
     if rounds > 0 {
         into.fill(POISON);
         (0..rounds).for_each(|_| round(&mut into));
         verdict = verdict.and_then(|()| payload::check(&into, from, to));
     }
-    ranks.send(from, &[if verdict.is_ok() { RIGHT } else { 0 }]);
+    ranks.tell(from, if verdict.is_ok() { RIGHT } else { 0 });
 }
 
 #[cfg(test)]

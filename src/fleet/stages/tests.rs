@@ -174,3 +174,31 @@ fn a_place_that_cannot_be_written_is_told_on_all_ranks_before_anything_is_measur
         assert!(outcome.unwrap_err().contains("give another place with -o") && asked.is_empty());
     }
 }
+
+/// A device with this f32 rate and so many bytes for a case.
+fn capacity(rate: f64, case_bytes: u64) -> Capacity {
+    let arithmetic = Some(FlopPerSecond::new(rate));
+    Capacity { arithmetic, memory: None, case_bytes, buffer_bytes: u64::MAX }
+}
+
+#[test]
+fn all_ranks_keep_to_the_sizes_of_the_least_device_and_a_resumed_run_to_those_of_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = FleetPlan { network: false, ..plan() };
+    let first = run(&document(&folder), false, &plan, |rank, asked| {
+        if rank == 3 {
+            // Its device is lost before its roofs are known: the others do not wait for it.
+            return Err("lost".to_owned());
+        }
+        let agreed = (asked.capacity)(capacity(100.0 + f64::from(rank), 9000 - u64::from(rank)));
+        assert_eq!(agreed, capacity(100.0, 8998));
+        kept(rank, asked)
+    });
+    let fleet = first[0].0.clone().unwrap().unwrap();
+    assert_eq!(fleet.capacity.unwrap().case_bytes, 8998);
+    let second = run(&document(&folder), true, &plan, |rank, asked| {
+        assert_eq!((asked.capacity)(capacity(1.0, 1)), capacity(100.0, 8998), "rank {rank}");
+        kept(rank, asked)
+    });
+    assert!(second[0].0.as_ref().unwrap().as_ref().unwrap().complete);
+}

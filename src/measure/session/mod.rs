@@ -42,9 +42,10 @@ pub fn run(
 ) -> Result<Record, SessionError> {
     let account = Rc::new(Account::default());
     let accounted = |inner| -> Box<dyn Executor> { Box::new(Accounted { inner, account: Rc::clone(&account) }) };
-    let OpenDevice { info, has_device_clock, executor, reopen } = device;
+    let OpenDevice { info, has_device_clock, executor, reopen, capacity } = device;
     let mut reopen = || reopen().map(accounted);
-    let mut device = OpenDevice { info, has_device_clock, executor: accounted(executor), reopen: &mut reopen };
+    let mut device =
+        OpenDevice { info, has_device_clock, executor: accounted(executor), reopen: &mut reopen, capacity };
     let (mut journal, planned) = Opening { device: &mut device, options, interrupted, tell }.journal(place.into())?;
     let (mut cache, note) = match &options.tuning_cache {
         Some(directory) => TuningCache::open(directory, info, options.runtime_checks),

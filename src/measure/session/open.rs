@@ -14,6 +14,7 @@ use super::super::sampling::{Pace, Sampling};
 use super::super::throttling;
 use super::super::verify::{CaseProtocol, RunError};
 use super::state::{Event, SessionError};
+use crate::kernels::cases::Capacity;
 use crate::record::{
     Caveat, CeilingKind, Clock, ClockSteps, Device, DeviceType, Journal, JournalPlace, Preset, Protocol, Record,
 };
@@ -29,6 +30,9 @@ pub struct OpenDevice<'a> {
     pub executor: Box<dyn Executor>,
     /// Opens the same device once more.
     pub reopen: &'a mut dyn FnMut() -> Result<Box<dyn Executor>, String>,
+    /// Of how large a case may be here, how large it is to be, where other devices measure the same cases; the same answer
+    /// at every call.
+    pub capacity: Option<&'a dyn Fn(Capacity) -> Capacity>,
 }
 
 /// What a run begins with.
@@ -61,7 +65,10 @@ impl Opening<'_, '_> {
             (self.tell)(Event::Note(&format!("{} left out: {}", left_out.id, left_out.reason)));
         }
         let planned = |preset| {
-            let on = PlannedFor::device(&planning::within(Some(preset), self.device.info), &ceilings.found);
+            let mut on = PlannedFor::device(&planning::within(Some(preset), self.device.info), &ceilings.found);
+            if let Some(agreed) = self.device.capacity {
+                on.capacity = agreed(on.capacity);
+            }
             planning::cases(preset, &self.options.selection, &self.options.only, &on)
         };
         let estimated = |preset| {

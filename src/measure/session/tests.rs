@@ -470,7 +470,7 @@ fn a_run_on_a_device_whose_arithmetic_cannot_be_measured_takes_the_smallest_pres
     let device = Device { limits: limits.into(), device_type: DeviceType::Software, ..fake::device() };
     let mut reopen = || Err("nobody asked".to_owned());
     let executor = Box::new(Rc::clone(&fake));
-    let device = OpenDevice { info: &device, has_device_clock: true, executor, reopen: &mut reopen };
+    let device = OpenDevice { info: &device, has_device_clock: true, executor, reopen: &mut reopen, capacity: None };
     let only = vec!["expert_matmul/combine/gather/f32/qwen3-30b-a3b/decode".to_owned()];
     let options = Options { preset: None, only, selection: Selection::AllVariants, ..options(Selection::Tuned) };
     let mut notes = Vec::new();

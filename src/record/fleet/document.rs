@@ -12,6 +12,7 @@ use super::super::protocol::Selection;
 use super::network::FleetNetwork;
 use super::spread::{CaseSpread, DeviceOutlier, OutlierCriterion, outliers, overall, spread};
 use crate::kernels::cases::Preset;
+use crate::units::{BytesPerSecond, FlopPerSecond};
 
 /// The version of the layout of a fleet document. A reader refuses a newer one. The records in it have a version of their
 /// own, [`SCHEMA_VERSION`](crate::record::SCHEMA_VERSION).
@@ -34,6 +35,10 @@ pub struct FleetRecord {
     pub mpi_library: Option<String>,
     /// What every rank was asked for.
     pub plan: FleetPlan,
+    /// The sizes that all cases stayed within, so that all ranks measured the same ones; absent where the ranks did not come
+    /// so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<FleetCapacity>,
     /// The computers, in the order of their first rank.
     pub hosts: Vec<FleetHost>,
     /// What each rank measured, ascending by rank. A rank that left nothing is not in the list.
@@ -74,6 +79,22 @@ pub struct FleetPlan {
     pub alone: Vec<String>,
     /// Whether the network was to be measured.
     pub network: bool,
+}
+
+/// How large a case could be: the least of all ranks in each value.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FleetCapacity {
+    /// The roof of f32 arithmetic; absent for no limit of its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arithmetic_flop_per_s: Option<FlopPerSecond>,
+    /// The roof of memory; absent for no limit of its time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_per_s: Option<BytesPerSecond>,
+    /// Bytes of all buffers of a case together.
+    pub case_bytes: u64,
+    /// Bytes of one buffer.
+    pub buffer_bytes: u64,
 }
 
 /// A computer with some of the ranks.

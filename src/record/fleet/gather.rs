@@ -91,6 +91,7 @@ pub fn gather(folder: &Path) -> Result<FleetRecord, GatherError> {
         tool: first.tool.clone(),
         mpi_library: None,
         plan: first.plan.clone(),
+        capacity: notes.iter().find_map(|(note, _)| note.capacity),
         hosts,
         ranks,
         network: None,

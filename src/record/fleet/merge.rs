@@ -57,6 +57,8 @@ pub fn merge(first: FleetRecord, second: FleetRecord) -> Result<FleetRecord, Mer
     });
     merged.ranks.extend(moved);
     merged.plan.ranks = ranks;
+    // Where the two had other limits, some cases have other sizes, and the ids say so.
+    merged.capacity = merged.capacity.filter(|capacity| second.capacity == Some(*capacity));
     merged.network = joined(merged.network, second.network, shift);
     merged.caveats.extend(second.caveats.into_iter().map(|caveat| shifted(caveat, shift)));
     merged.caveats.push(FleetCaveat::Merged { first_of_second: shift });

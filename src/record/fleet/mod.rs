@@ -13,7 +13,7 @@ mod note;
 mod spread;
 mod validate;
 
-pub use document::{FLEET_SCHEMA_VERSION, FleetCaveat, FleetHost, FleetPlan, FleetRank, FleetRecord};
+pub use document::{FLEET_SCHEMA_VERSION, FleetCapacity, FleetCaveat, FleetHost, FleetPlan, FleetRank, FleetRecord};
 pub use gather::{GatherError, gather, load_note};
 pub use io::{Document, fleet_schema, load_document, load_fleet, parse_document, parse_fleet, save_fleet};
 pub use merge::{MergeError, merge};

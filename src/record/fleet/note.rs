@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::super::device::Tool;
-use super::document::{FleetHost, FleetPlan};
+use super::document::{FleetCapacity, FleetHost, FleetPlan};
 
 /// Who a rank is: written before it measures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -20,6 +20,9 @@ pub struct RankNote {
     pub tool: Tool,
     /// What every rank was asked for.
     pub plan: FleetPlan,
+    /// The sizes that all cases stay within; absent until all ranks have measured their roofs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<FleetCapacity>,
     /// The rank.
     pub rank: u32,
     /// Its number among the ranks of its computer.

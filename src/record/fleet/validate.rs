@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::super::check::{Problem, Sound, at_least_one, count, named, number, ordered, positive, text};
 use super::super::validate;
-use super::document::{FleetCaveat, FleetHost, FleetPlan, FleetRank, FleetRecord};
+use super::document::{FleetCapacity, FleetCaveat, FleetHost, FleetPlan, FleetRank, FleetRecord};
 use super::network::{CollectiveTime, FleetNetwork, PairTime, RefusedTransfer, TokenTraffic, TransferTiming};
 use super::note::RankNote;
 use super::spread::OutlierCriterion;
@@ -28,6 +28,7 @@ pub(super) fn check(fleet: &FleetRecord) -> Sound {
     text("tool.git_commit", fleet.tool.git_commit.as_deref().unwrap_or_default())?;
     text("mpi_library", fleet.mpi_library.as_deref().unwrap_or_default())?;
     plan(&fleet.plan).map_err(|p| p.within("plan"))?;
+    fleet.capacity.as_ref().map_or(Ok(()), capacity).map_err(|p| p.within("capacity"))?;
     criterion(&fleet.criterion).map_err(|p| p.within("criterion"))?;
     hosts(&fleet.hosts)?;
     let mut places = BTreeSet::new();
@@ -56,6 +57,7 @@ pub(super) fn check_note(note: &RankNote) -> Sound {
     text("tool.version", &note.tool.version)?;
     text("tool.git_commit", note.tool.git_commit.as_deref().unwrap_or_default())?;
     plan(&note.plan).map_err(|p| p.within("plan"))?;
+    note.capacity.as_ref().map_or(Ok(()), capacity).map_err(|p| p.within("capacity"))?;
     below("rank", note.rank, note.plan.ranks)?;
     below("local_rank", note.local_rank, note.plan.ranks)?;
     hosts(std::slice::from_ref(&note.host))
@@ -80,6 +82,12 @@ fn plan(plan: &FleetPlan) -> Sound {
         Selection::Named { variant } => named("selection.variant", variant),
         Selection::Tuned | Selection::Default | Selection::AllVariants => Ok(()),
     }
+}
+
+fn capacity(capacity: &FleetCapacity) -> Sound {
+    let FleetCapacity { arithmetic_flop_per_s, memory_bytes_per_s, case_bytes: _, buffer_bytes: _ } = capacity;
+    arithmetic_flop_per_s.map_or(Ok(()), |rate| positive("arithmetic_flop_per_s", rate.get()))?;
+    memory_bytes_per_s.map_or(Ok(()), |rate| positive("memory_bytes_per_s", rate.get()))
 }
 
 fn criterion(criterion: &OutlierCriterion) -> Sound {
