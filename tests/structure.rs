@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 
 /// The floors of the house, from the ground up. A file uses its own floor and those before it.
-const FLOORS: [&str; 14] = [
+const FLOORS: [&str; 15] = [
     "printable",
     "units",
     "statistics",
