@@ -43,8 +43,9 @@ pub(super) fn fit_exchanges(
         let (fixed, share) = (2 * place, 2 * place + 1);
         tier.all_to_all_fixed_s = measured(best[fixed], bands[fixed], source);
         tier.all_to_all_efficiency = Some(measured(best[share], bands[share], source));
-        for (key, at) in [("all_to_all_fixed_s", fixed), ("all_to_all_efficiency", share)] {
-            values.push(TierValue { tier: tier.name.clone(), key, in_file: None, fitted: best[at], band: bands[at] });
+        for (key, at, before) in [("all_to_all_fixed_s", fixed, 0.0), ("all_to_all_efficiency", share, 1.0)] {
+            let (tier, in_file) = (tier.name.clone(), Some(before));
+            values.push(TierValue { tier, key, in_file, fitted: best[at], band: bands[at] });
         }
     }
     let shown = rows.iter().map(|row| FittedRow {

@@ -270,6 +270,18 @@ mod tests {
     }
 
     #[test]
+    fn times_that_do_not_grow_with_the_size_leave_a_bandwidth_that_can_be() {
+        let mut times = pairs(&[(4, 2e-6, 50e9)], |rank| rank, 0.0, 0);
+        for pair in &mut times.pairs {
+            (pair.time_s, pair.ci_s) = (50e-6, [40e-6, 60e-6]);
+        }
+        let fit = fitted(&times);
+        let bandwidth = fit.fabric.tiers[0].bandwidth_bytes_per_s.as_ref().unwrap();
+        assert!(bandwidth.high.unwrap() <= 100.0 * SIZES[3] / 40e-6 * 1.001, "{bandwidth:?}");
+        fit.fabric.validate("fitted").unwrap();
+    }
+
+    #[test]
     fn a_slow_rank_is_no_node_and_the_last_node_may_be_half_empty() {
         let mut times = pairs(&[(4, 2e-6, 50e9), (12, 8e-6, 10e9)], |rank| rank, 0.02, 1);
         times.ranks = 10;

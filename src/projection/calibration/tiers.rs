@@ -4,8 +4,8 @@
 //!   it differs in latency or in bandwidth.
 //! - Ranks are joined by single linkage (Sneath and Sokal, Numerical Taxonomy, 1973): the nearest pair first. The distances
 //!   at which groups join are sorted already.
-//! - A gap between two of them parts two tiers where it is at least [`GapCriterion::least_factor`] as a ratio of times and
-//!   [`TIMES_THE_NOISE`] times the samples' own uncertainty.
+//! - A gap between two of them parts two tiers where it is at least [`GapCriterion::least_factor`] as a ratio of times, and
+//!   four times the samples' own uncertainty.
 //! - A gap that leaves fewer than two groups of several ranks is no tier: a rank apart from all others is slow, and no node.
 
 use serde::Serialize;
@@ -17,6 +17,8 @@ use crate::statistics::{median, quantile};
 const TIMES_THE_NOISE: f64 = 4.0;
 /// The least ratio of the products of times that parts two tiers.
 const LEAST_FACTOR: f64 = 1.5;
+/// The least share of the largest message's time that its bytes take: less cannot be told from nothing.
+const UNSEEN: f64 = 0.01;
 /// The band of a tier's values holds this share of its pairs on each side.
 const TAIL: f64 = 0.05;
 
@@ -264,7 +266,8 @@ fn estimates(pairs: &[&Pair]) -> [PairEstimate; 2] {
     })
 }
 
-/// Latency and bandwidth of `time = latency + bytes / bandwidth`, by least squares of the logarithms of times.
+/// Latency and bandwidth of `time = latency + bytes / bandwidth`, by least squares of the logarithms of times. Where times do
+/// not grow with the size, the bandwidth is one whose transfer nobody would see.
 fn line(points: &[(f64, f64)]) -> [f64; 2] {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return [0.0, 1.0] };
     let start = [first.1, (last.1 / last.0).max(f64::MIN_POSITIVE)];
@@ -273,5 +276,5 @@ fn line(points: &[(f64, f64)]) -> [f64; 2] {
         Ok(points.iter().map(|(bytes, measured)| (time(*bytes) / measured).ln()).collect())
     };
     let Ok(values) = minimise(&residuals, &start, &[f64::INFINITY; 2]);
-    [values[0], 1.0 / values[1].max(1e-30)]
+    [values[0], 1.0 / values[1].max(UNSEEN * last.1 / last.0)]
 }

@@ -209,7 +209,7 @@ pub fn measured_fit(fabric: &str, fitted: &MeasuredFit) -> String {
     table.set_header(["parameter", "in the file", "fitted", "leaving rows out"]);
     for TierValue { tier, key, in_file, fitted, band: [low, high] } in &fitted.values {
         let show = |value: f64| match *key {
-            "collective_fixed_s" => time(value),
+            "collective_fixed_s" | "all_to_all_fixed_s" => time(value),
             "bandwidth_bytes_per_s" => rate(value),
             _ => format!("{value:.4}"),
         };
