@@ -208,7 +208,8 @@ mod tests {
             measure(&Faulty { inner, rank: 1 }, &options(), &mut |_| {})
         });
         let network = all[0].clone().unwrap();
-        assert!(network.collectives.is_empty(), "rank 1 takes part in all of them");
+        // Rank 1 takes part in all of them; of a few tokens none may be for it.
+        assert!(network.collectives.iter().all(|one| one.traffic.is_some()), "{:?}", network.collectives);
         assert!(network.pairs.iter().all(|pair| (pair.from, pair.to) == (0, 2)), "{:?}", network.pairs);
         assert!(network.refused.len() > 12);
         assert!(network.refused.iter().any(|one| one.rank == 1 && one.what.starts_with("all-reduce of")));
