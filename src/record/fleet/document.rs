@@ -10,6 +10,7 @@ use super::super::device::{Host, Tool};
 use super::super::document::Record;
 use super::super::protocol::Selection;
 use super::network::FleetNetwork;
+use super::rank::FleetRank;
 use super::spread::{CaseSpread, DeviceOutlier, OutlierCriterion, outliers, overall, spread};
 use crate::kernels::cases::Preset;
 use crate::units::{BytesPerSecond, FlopPerSecond};
@@ -105,27 +106,6 @@ pub struct FleetHost {
     pub name: String,
     /// The computer.
     pub host: Host,
-}
-
-/// What one rank measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct FleetRank {
-    /// Its number among all ranks.
-    pub rank: u32,
-    /// Index of its computer in [`FleetRecord::hosts`].
-    pub host: u32,
-    /// Its number among the ranks of its computer; it decides which device the rank takes.
-    pub local_rank: u32,
-    /// The device measured while all others measured; absent where the rank ended before its first step.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub record: Option<Record>,
-    /// The device measured while its neighbours waited; absent where that was not asked for or not done.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub alone: Option<Record>,
-    /// Why the rank has no complete record, where that is known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
 }
 
 /// What to keep in mind about a fleet document.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::document::{FleetCaveat, FleetPlan, FleetRank, FleetRecord};
+use super::document::{FleetCaveat, FleetPlan, FleetRecord};
 use super::network::FleetNetwork;
+use super::rank::FleetRank;
 use super::validate::MAX_RANKS;
 
 /// Why two fleets are not put together.

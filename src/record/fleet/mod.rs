@@ -1,6 +1,6 @@
 //! The document of a fleet: what was seen on many devices at once, and on the network between them.
 //!
-//! `document` is the layout, `network` its part about the network, and `note` what each rank leaves beside its journal.
+//! `document` is the layout, `rank` and `network` its parts, and `note` what each rank leaves beside its journal.
 //! `spread` is worked out from the records, and never believed from a file. `validate` and `io` read what strangers wrote;
 //! `gather` makes a document of what ranks left in a folder, and `merge` one of two.
 
@@ -10,10 +10,11 @@ mod io;
 mod merge;
 mod network;
 mod note;
+mod rank;
 mod spread;
 mod validate;
 
-pub use document::{FLEET_SCHEMA_VERSION, FleetCapacity, FleetCaveat, FleetHost, FleetPlan, FleetRank, FleetRecord};
+pub use document::{FLEET_SCHEMA_VERSION, FleetCapacity, FleetCaveat, FleetHost, FleetPlan, FleetRecord};
 pub use gather::{GatherError, gather, load_note};
 pub use io::{Document, fleet_schema, load_document, load_fleet, parse_document, parse_fleet, save_fleet};
 pub use merge::{MergeError, merge};
@@ -22,4 +23,5 @@ pub use network::{
     TransferTiming,
 };
 pub use note::{RankFiles, RankNote};
+pub use rank::FleetRank;
 pub use spread::{CaseSpread, DeviceOutlier, OutlierCriterion, OutlierSubject, RankTime, SlowCause};

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::super::case::Case;
 use super::super::ceiling::{CeilingKind, Quantity};
 use super::super::document::Record;
-use super::document::FleetRank;
+use super::rank::FleetRank;
 use crate::kernels::{Family, KernelPhase};
 use crate::statistics::median;
 use crate::units::Seconds;

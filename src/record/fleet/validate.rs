@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use super::super::check::{Problem, Sound, at_least_one, count, named, number, ordered, positive, text};
 use super::super::validate;
-use super::document::{FleetCapacity, FleetCaveat, FleetHost, FleetPlan, FleetRank, FleetRecord};
+use super::document::{FleetCapacity, FleetCaveat, FleetHost, FleetPlan, FleetRecord};
 use super::network::{CollectiveTime, FleetNetwork, PairTime, RefusedTransfer, TokenTraffic, TransferTiming};
 use super::note::RankNote;
+use super::rank::FleetRank;
 use super::spread::OutlierCriterion;
 use crate::record::{Record, Selection};
 use crate::units::Seconds;
