@@ -115,8 +115,8 @@ mod tests {
 
     #[test]
     fn no_plan_is_an_answer_and_a_bad_question_is_one_line() {
-        let answer = asked(json!({"model": "llama-3.1-405b", "phase": "decode", "chips": 2}));
-        assert!(answer["infeasible"].as_str().unwrap().contains("not enough memory"));
+        let told = asked(json!({"model": "llama-3.1-405b", "phase": "decode", "chips": 2}));
+        assert!(told["infeasible"].as_str().unwrap().contains("not enough memory"));
         let decode = |more: Value| {
             let mut question = json!({"model": "deepseek-v3", "phase": "decode"});
             question.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
