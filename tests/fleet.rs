@@ -1,4 +1,5 @@
 //! Fleet documents: read, refused, worked out, gathered and merged, from files and from the command line.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::path::Path;
 
@@ -74,9 +75,11 @@ fn a_fleet_that_is_cut_off_is_refused_in_a_line_at_every_length() {
     }
 }
 
+type Edit = fn(&mut FleetRecord);
+
 #[test]
 fn values_that_cannot_be_are_refused() {
-    let cases: [(fn(&mut FleetRecord), &str); 9] = [
+    let cases: [(Edit, &str); 9] = [
         (|f| f.plan.ranks = 3, "ranks[3].rank: 3, where there are 3"),
         (|f| f.plan.ranks = 4_000_000_000, "plan.ranks: 4000000000 entries"),
         (|f| f.ranks[1].rank = 0, "ranks: not ascending"),

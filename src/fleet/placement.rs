@@ -22,16 +22,16 @@ pub struct Introduction {
 
 /// Where all ranks are.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Placement {
+pub struct FleetPlacement {
     /// The computers, in the order of their first rank.
     pub hosts: Vec<FleetHost>,
     /// By rank.
-    pub ranks: Vec<Place>,
+    pub ranks: Vec<RankPlace>,
 }
 
 /// Where one rank is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct RankPlace {
     /// Index of its computer.
     pub host: u32,
     /// Its number among the ranks of the computer.
@@ -42,7 +42,7 @@ pub struct Place {
     pub shared: bool,
 }
 
-impl Placement {
+impl FleetPlacement {
     /// Tells all others about this rank, and gives out the devices; every rank comes to the same result.
     ///
     /// # Errors
@@ -65,7 +65,7 @@ impl Placement {
 ///
 /// # Errors
 /// One line: more ranks on a computer than devices, unless they may share: then ranks take the devices in turn.
-pub fn place(all: &[Introduction], share_devices: bool) -> Result<Placement, String> {
+pub fn place(all: &[Introduction], share_devices: bool) -> Result<FleetPlacement, String> {
     let mut hosts: Vec<(u32, FleetHost)> = Vec::new();
     let mut taken: Vec<Vec<String>> = Vec::new();
     let mut ranks = Vec::with_capacity(all.len());
@@ -86,11 +86,11 @@ pub fn place(all: &[Introduction], share_devices: bool) -> Result<Placement, Str
         };
         taken.push(keys.get(device).cloned().unwrap_or_default());
         let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        ranks.push(Place { host: place(host), local_rank: place(local_rank), device, shared: false });
+        ranks.push(RankPlace { host: place(host), local_rank: place(local_rank), device, shared: false });
     }
     mark_shared(&mut ranks, &taken);
     let hosts = distinct(hosts);
-    Ok(Placement { hosts, ranks })
+    Ok(FleetPlacement { hosts, ranks })
 }
 
 /// What tells two devices of a computer apart: the address on the bus, else the place in the list.
@@ -110,8 +110,8 @@ fn too_few(rank: usize, own: &Introduction, taken: usize) -> String {
     )
 }
 
-fn mark_shared(ranks: &mut [Place], taken: &[Vec<String>]) {
-    let of = |place: &Place| taken.get(place.host as usize).and_then(|keys| keys.get(place.local_rank as usize));
+fn mark_shared(ranks: &mut [RankPlace], taken: &[Vec<String>]) {
+    let of = |place: &RankPlace| taken.get(place.host as usize).and_then(|keys| keys.get(place.local_rank as usize));
     for place in ranks.iter_mut() {
         let own = of(place);
         let keys = taken.get(place.host as usize).map_or(&[][..], Vec::as_slice);
@@ -146,7 +146,7 @@ mod tests {
         Introduction { host_name: format!("node{leader}"), leader, host, devices }
     }
 
-    fn devices(placement: &Placement) -> Vec<usize> {
+    fn devices(placement: &FleetPlacement) -> Vec<usize> {
         placement.ranks.iter().map(|place| place.device).collect()
     }
 
@@ -198,7 +198,7 @@ mod tests {
     #[test]
     fn every_rank_comes_to_the_same_placement() {
         let placements =
-            on_ranks(4, |ranks| Placement::of(ranks, &on(ranks.rank() / 2 * 2, &["a", "b"]), false).unwrap());
+            on_ranks(4, |ranks| FleetPlacement::of(ranks, &on(ranks.rank() / 2 * 2, &["a", "b"]), false).unwrap());
         assert!(placements.iter().all(|placement| *placement == placements[0]));
         assert_eq!(devices(&placements[0]), [0, 1, 0, 1]);
     }

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use super::agreement::{all_well, of_rank_0};
 use super::communicator::Communicator;
-use super::network::{self, Experts, NetworkEvent, NetworkOptions};
-use super::placement::{Place, Placement};
+use super::network::{self, GateWeights, NetworkEvent, NetworkOptions};
+use super::placement::{FleetPlacement, RankPlace};
 use crate::kernels::cases::Capacity;
 use crate::record::{
     self, FLEET_SCHEMA_VERSION, FleetCapacity, FleetCaveat, FleetNetwork, FleetPlan, FleetRank, FleetRecord,
@@ -19,7 +19,7 @@ use crate::units::{BytesPerSecond, FlopPerSecond};
 
 /// With or without neighbours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
+pub enum FleetStage {
     /// All ranks measure at once.
     Together,
     /// No other rank of the computer measures.
@@ -28,9 +28,9 @@ pub enum Stage {
 
 /// What a rank was asked to measure, and where its journal is.
 #[derive(Clone, Copy)]
-pub struct Asked<'a> {
+pub struct AskedOfRank<'a> {
     /// With or without neighbours.
-    pub stage: Stage,
+    pub stage: FleetStage,
     /// The journal.
     pub journal: &'a Path,
     /// What the rank measured among its neighbours; `None` before.
@@ -50,13 +50,13 @@ pub enum StageEvent<'a> {
 }
 
 /// A run.
-pub struct Run<'a> {
+pub struct FleetRun<'a> {
     /// All ranks.
     pub ranks: &'a dyn Communicator,
     /// What was asked for, the same on all ranks.
     pub plan: FleetPlan,
     /// Where the ranks are.
-    pub placement: &'a Placement,
+    pub placement: &'a FleetPlacement,
     /// The fleet document.
     pub document: &'a Path,
     /// Go on with what is there.
@@ -69,7 +69,7 @@ pub struct Run<'a> {
     pub caveats: Vec<FleetCaveat>,
 }
 
-impl Run<'_> {
+impl FleetRun<'_> {
     /// Measures everything that is not in the files yet. The document is whole on rank 0; the others get `None`.
     ///
     /// `measure` gives the record of a stage, or a line why there is none. A device that fails ends nothing: the other
@@ -79,7 +79,7 @@ impl Run<'_> {
     /// One line, the same on all ranks: a file that cannot be read or written, or that is of another run.
     pub fn all(
         &self,
-        measure: &mut dyn FnMut(Asked) -> Result<Record, String>,
+        measure: &mut dyn FnMut(AskedOfRank) -> Result<Record, String>,
         tell: &mut dyn FnMut(StageEvent),
     ) -> Result<Option<FleetRecord>, String> {
         let created_at = self.begin()?;
@@ -89,7 +89,8 @@ impl Run<'_> {
         self.ranks.wait();
         let agreed = Agreed { run: self, created_at: &created_at, found: Cell::new(self.earlier_capacity()?) };
         let capacity = |own: Capacity| agreed.capacity(own);
-        let asked = Asked { stage: Stage::Together, journal: &files.record, together: None, capacity: &capacity };
+        let asked =
+            AskedOfRank { stage: FleetStage::Together, journal: &files.record, together: None, capacity: &capacity };
         (own.record, own.problem) = outcome(&files.record, measure(asked));
         // A rank whose device failed before keeps no other waiting.
         agreed.capacity(Capacity::unlimited());
@@ -105,7 +106,7 @@ impl Run<'_> {
         Ok(fleet)
     }
 
-    fn place(&self) -> Option<&Place> {
+    fn place(&self) -> Option<&RankPlace> {
         self.placement.ranks.get(self.ranks.rank() as usize)
     }
 
@@ -204,7 +205,7 @@ impl Run<'_> {
         own: &mut FleetRank,
         files: &RankFiles,
         capacity: &dyn Fn(Capacity) -> Capacity,
-        measure: &mut dyn FnMut(Asked) -> Result<Record, String>,
+        measure: &mut dyn FnMut(AskedOfRank) -> Result<Record, String>,
         tell: &mut dyn FnMut(StageEvent),
     ) {
         let turns = self.placement.most_local();
@@ -214,7 +215,7 @@ impl Run<'_> {
             let is_whole = own.record.as_ref().is_some_and(|record| record.complete);
             if own.local_rank == turn && is_whole {
                 let together = own.record.as_ref();
-                let asked = Asked { stage: Stage::Alone, journal: &files.alone, together, capacity };
+                let asked = AskedOfRank { stage: FleetStage::Alone, journal: &files.alone, together, capacity };
                 let (record, problem) = outcome(&files.alone, measure(asked));
                 own.alone = record;
                 own.problem = problem;
@@ -240,7 +241,7 @@ impl Run<'_> {
         let routing: Option<(Vec<u32>, u32)> =
             serde_json::from_slice(&of_rank_0(self.ranks, &told)).unwrap_or_default();
         let mut options = self.network.clone();
-        options.tokens.loads.extend(routing.map(|(counts, top_k)| Experts::measured(&counts, top_k)));
+        options.tokens.loads.extend(routing.map(|(counts, top_k)| GateWeights::measured(&counts, top_k)));
         Ok(network::measure(self.ranks, &options, &mut |event| tell(StageEvent::Network(event))))
     }
 
@@ -293,7 +294,7 @@ impl Run<'_> {
 
 /// The sizes that all ranks keep to: the least of all devices in each value.
 struct Agreed<'a> {
-    run: &'a Run<'a>,
+    run: &'a FleetRun<'a>,
     created_at: &'a str,
     found: Cell<Option<Capacity>>,
 }
@@ -349,7 +350,7 @@ fn outcome(journal: &Path, measured: Result<Record, String>) -> (Option<Record>,
 }
 
 /// Tokens by expert of the record's gate, and experts per token; that over as many experts as the model has, if there is one.
-fn measured_gate(record: &Record, model: Option<&Experts>) -> Option<(Vec<u32>, u32)> {
+fn measured_gate(record: &Record, model: Option<&GateWeights>) -> Option<(Vec<u32>, u32)> {
     let same = model.and_then(|model| record.routing(Some(model.weights.len())));
     let case = same.or_else(|| record.routing(None))?;
     let top_k = u32::try_from(*case.shape.get("top_k")?).ok()?;

@@ -9,9 +9,9 @@ use crate::cli::measure;
 use crate::cli::output::print;
 use crate::cli::progress::{self, Progress, Shown};
 use crate::fleet::mpi::Mpi;
-use crate::fleet::network::{Experts, ModelTokens, NetworkEvent, NetworkOptions};
-use crate::fleet::placement::{Introduction, Place, Placement};
-use crate::fleet::stages::{Asked, Run, Stage, StageEvent};
+use crate::fleet::network::{GateWeights, ModelTokens, NetworkEvent, NetworkOptions};
+use crate::fleet::placement::{FleetPlacement, Introduction, RankPlace};
+use crate::fleet::stages::{AskedOfRank, FleetRun, FleetStage, StageEvent};
 use crate::fleet::{Communicator, Faulty, agreement};
 use crate::measure::gpu::{self, Listed};
 use crate::measure::options::Options;
@@ -87,12 +87,12 @@ fn measured(args: &RunArgs, mpi: &Mpi, ranks: &dyn Communicator) -> Result<Optio
         host: host::describe(),
         devices: devices.iter().map(|listed| listed.device.clone()).collect(),
     };
-    let placement = Placement::of(ranks, &introduction, args.share_devices).map_err(Error::Input)?;
+    let placement = FleetPlacement::of(ranks, &introduction, args.share_devices).map_err(Error::Input)?;
     let own = placement.ranks.get(ranks.rank() as usize).and_then(|place| devices.get(place.device));
     let own = own.ok_or_else(|| Error::Input("this rank has no device".to_owned()))?;
     let plan = plan(args, ranks, &own.device)?;
     note_start(&plan, &placement);
-    let run = Run {
+    let run = FleetRun {
         ranks,
         plan: plan.clone(),
         placement: &placement,
@@ -111,7 +111,7 @@ fn measured(args: &RunArgs, mpi: &Mpi, ranks: &dyn Communicator) -> Result<Optio
     };
     let slow = args.inject_slow.filter(|(rank, _)| *rank == ranks.rank()).map(|(_, factor)| factor);
     let mut progress = Progress::new(0, Shown::UnlessQuiet);
-    let mut measure = |asked: Asked| on_device(args, &plan, own, slow, &asked, interrupted);
+    let mut measure = |asked: AskedOfRank| on_device(args, &plan, own, slow, &asked, interrupted);
     let outcome = run.all(&mut measure, &mut |event| show(&event, &mut progress));
     progress.finish();
     let fleet = outcome.map_err(Error::Input)?;
@@ -228,19 +228,19 @@ fn tokens(model: &str) -> Result<ModelTokens, Error> {
         model: model.name.clone(),
         dispatch_bytes: bytes(dispatch_token_bytes(width)),
         combine_bytes: bytes(width * COMBINE_ELEMENT_BYTES as f64),
-        loads: vec![Experts::uniform(experts, top_k), Experts::power_law(experts, top_k)],
+        loads: vec![GateWeights::uniform(experts, top_k), GateWeights::power_law(experts, top_k)],
     })
 }
 
-fn caveats(args: &RunArgs, placement: &Placement) -> Vec<FleetCaveat> {
-    let shared = placement.ranks.iter().filter(|place: &&Place| place.shared).count();
+fn caveats(args: &RunArgs, placement: &FleetPlacement) -> Vec<FleetCaveat> {
+    let shared = placement.ranks.iter().filter(|place: &&RankPlace| place.shared).count();
     let shared = u32::try_from(shared).ok().filter(|ranks| *ranks > 0);
     let shared = shared.map(|ranks| FleetCaveat::SharedDevices { ranks });
     let slow = args.inject_slow.map(|(rank, factor)| FleetCaveat::InjectedSlowdown { rank, factor });
     shared.into_iter().chain(slow).collect()
 }
 
-fn note_start(plan: &FleetPlan, placement: &Placement) {
+fn note_start(plan: &FleetPlan, placement: &FleetPlacement) {
     let names: Vec<&str> = placement.hosts.iter().map(|host| host.name.as_str()).collect();
     progress::note(&format!("{} ranks on {} computers: {}", plan.ranks, names.len(), names.join(", ")));
 }
@@ -251,7 +251,7 @@ fn on_device(
     plan: &FleetPlan,
     listed: &Listed,
     slow: Option<f64>,
-    asked: &Asked,
+    asked: &AskedOfRank,
     interrupted: &'static std::sync::atomic::AtomicBool,
 ) -> Result<Record, String> {
     let gpu = listed.open(plan.runtime_checks).map_err(|error| error.to_string())?;
@@ -288,8 +288,8 @@ fn on_device(
 }
 
 /// Of the cases measured together, those that are measured alone.
-fn only(plan: &FleetPlan, asked: &Asked) -> Vec<String> {
-    let Some(record) = asked.together.filter(|_| asked.stage == Stage::Alone) else { return plan.only.clone() };
+fn only(plan: &FleetPlan, asked: &AskedOfRank) -> Vec<String> {
+    let Some(record) = asked.together.filter(|_| asked.stage == FleetStage::Alone) else { return plan.only.clone() };
     let wanted = |id: &&String| plan.alone.iter().any(|part| id.contains(part.as_str()));
     record.planned.iter().filter(wanted).cloned().collect()
 }

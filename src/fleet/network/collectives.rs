@@ -9,7 +9,7 @@ use crate::record::{CollectiveTime, FleetCollective, TransferTiming};
 const ELEMENT: usize = size_of::<f32>();
 
 /// One of them, with its buffers.
-pub(super) enum Bulk {
+pub(super) enum BulkTransfer {
     /// Own operand and the sum.
     AllReduce(Vec<f32>, Vec<f32>),
     /// Own shard and the whole.
@@ -18,7 +18,7 @@ pub(super) enum Bulk {
     ReduceScatter(Vec<f32>, Vec<f32>),
 }
 
-impl Bulk {
+impl BulkTransfer {
     /// All of them.
     pub(super) const KINDS: [FleetCollective; 3] =
         [FleetCollective::AllReduce, FleetCollective::AllGather, FleetCollective::ReduceScatter];
@@ -66,7 +66,7 @@ impl Bulk {
     }
 }
 
-impl Transfer for Bulk {
+impl Transfer for BulkTransfer {
     fn poison(&mut self) {
         match self {
             Self::AllReduce(_, sum) | Self::ReduceScatter(_, sum) => sum.fill(f32::NAN),

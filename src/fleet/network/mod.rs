@@ -13,10 +13,10 @@ use super::communicator::Communicator;
 use crate::record::{CollectiveTime, FleetNetwork, MessageMemory, RefusedTransfer, TransferTiming};
 use crate::units::Seconds;
 
-pub use tokens::{Experts, ModelTokens};
+pub use tokens::{GateWeights, ModelTokens};
 
-use self::collectives::Bulk;
-use self::sampling::Sampled;
+use self::collectives::BulkTransfer;
+use self::sampling::SampledTransfer;
 use self::tokens::TokenExchange;
 
 /// Sizes of messages and buffers in bytes, up to [`NetworkOptions::largest_bytes`].
@@ -59,7 +59,7 @@ pub fn measure(
     let sizes: Vec<u64> = SIZES.into_iter().filter(|bytes| *bytes <= options.largest_bytes).collect();
     let pairs = pairs::chosen(ranks.size(), options.most_pairs);
     let counts = counts(ranks.size());
-    let per_count = Bulk::KINDS.len() * sizes.len() + options.tokens.loads.len() * TOKENS.len() * 2;
+    let per_count = BulkTransfer::KINDS.len() * sizes.len() + options.tokens.loads.len() * TOKENS.len() * 2;
     tell(NetworkEvent::Planned(pairs.len() + counts.len() * per_count));
     let mut own = FleetNetwork {
         memory: MessageMemory::Host,
@@ -100,9 +100,9 @@ fn of_members(
     own: &mut FleetNetwork,
     tell: &mut dyn FnMut(NetworkEvent),
 ) {
-    for kind in Bulk::KINDS {
+    for kind in BulkTransfer::KINDS {
         for &bytes in sizes {
-            let mut bulk = Bulk::new(kind, members, bytes);
+            let mut bulk = BulkTransfer::new(kind, members, bytes);
             let name = format!("{} of {} bytes over {} ranks", kind.name(), bulk.bytes(), members.size());
             let sampled = sampling::sample(members, &mut bulk, options.budget);
             keep(members, own, &name, sampled, |timing| bulk.described(members, timing));
@@ -132,15 +132,17 @@ fn keep(
     members: &dyn Communicator,
     own: &mut FleetNetwork,
     name: &str,
-    sampled: Sampled,
+    sampled: SampledTransfer,
     described: impl FnOnce(TransferTiming) -> CollectiveTime,
 ) {
     if members.rank() != 0 {
         return;
     }
     match sampled {
-        Sampled::Timed(timing) => own.collectives.push(described(timing)),
-        Sampled::Wrong { rank, reason } => own.refused.push(RefusedTransfer { what: name.to_owned(), rank, reason }),
+        SampledTransfer::Timed(timing) => own.collectives.push(described(timing)),
+        SampledTransfer::Wrong { rank, reason } => {
+            own.refused.push(RefusedTransfer { what: name.to_owned(), rank, reason })
+        }
     }
 }
 
@@ -174,7 +176,7 @@ mod tests {
             model: "small".to_owned(),
             dispatch_bytes: 96,
             combine_bytes: 128,
-            loads: vec![Experts::uniform(16, 2), Experts::power_law(16, 2)],
+            loads: vec![GateWeights::uniform(16, 2), GateWeights::power_law(16, 2)],
         };
         NetworkOptions { largest_bytes: 4 << 10, budget: Seconds::new(1e-3), most_pairs: 100, seed: 1, tokens }
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::super::communicator::Communicator;
 use super::payload::{self, POISON};
-use super::sampling::Counts;
+use super::sampling::SampleCounts;
 use crate::record::{FleetNetwork, PairTime, RefusedTransfer, TransferTiming};
 use crate::units::Seconds;
 
@@ -85,7 +85,7 @@ fn ask(
     let mut trial = Instant::now();
     round(&mut into);
     let one = Seconds::new(trial.elapsed().as_secs_f64());
-    let counts = if payload::check(&into, to, from).is_ok() { Counts::of(one, budget) } else { NONE };
+    let counts = if payload::check(&into, to, from).is_ok() { SampleCounts::of(one, budget) } else { NONE };
     ranks.tell(to, u64::from(counts.samples) * u64::from(counts.repeats));
     into.fill(POISON);
     let mut samples = Vec::new();
@@ -108,7 +108,7 @@ fn ask(
 }
 
 /// No round at all: the first was wrong.
-const NONE: Counts = Counts { samples: 0, repeats: 0 };
+const NONE: SampleCounts = SampleCounts { samples: 0, repeats: 0 };
 
 /// The side that answers.
 fn answer(ranks: &dyn Communicator, from: u32, length: usize) {

@@ -31,7 +31,7 @@ pub(super) trait Transfer {
 
 /// What became of a transfer, the same on all its ranks.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Sampled {
+pub(super) enum SampledTransfer {
     /// Right before and after it was timed.
     Timed(TransferTiming),
     /// Wrong, so its times are not kept.
@@ -44,7 +44,7 @@ pub(super) enum Sampled {
 }
 
 /// Checks, times and checks again. A sample is the time from a barrier to the end of the slowest rank.
-pub(super) fn sample(ranks: &dyn Communicator, transfer: &mut dyn Transfer, budget: Seconds) -> Sampled {
+pub(super) fn sample(ranks: &dyn Communicator, transfer: &mut dyn Transfer, budget: Seconds) -> SampledTransfer {
     transfer.poison();
     if let Some(wrong) = checked_run(ranks, transfer) {
         return wrong;
@@ -52,7 +52,7 @@ pub(super) fn sample(ranks: &dyn Communicator, transfer: &mut dyn Transfer, budg
     // The first run has warmed the connections up; the second tells how long one takes.
     let mut trial = [once(ranks, transfer, 1)];
     ranks.largest(&mut trial);
-    let counts = Counts::of(Seconds::new(trial[0]), budget);
+    let counts = SampleCounts::of(Seconds::new(trial[0]), budget);
     transfer.poison();
     let mut samples: Vec<f64> = (0..counts.samples).map(|_| once(ranks, transfer, counts.repeats)).collect();
     ranks.largest(&mut samples);
@@ -60,21 +60,21 @@ pub(super) fn sample(ranks: &dyn Communicator, transfer: &mut dyn Transfer, budg
         return wrong;
     }
     let samples = samples.into_iter().map(Seconds::new).collect();
-    TransferTiming::of(counts.repeats, samples).map_or_else(nothing, Sampled::Timed)
+    TransferTiming::of(counts.repeats, samples).map_or_else(nothing, SampledTransfer::Timed)
 }
 
-fn nothing() -> Sampled {
-    Sampled::Wrong { rank: 0, reason: "no sample".to_owned() }
+fn nothing() -> SampledTransfer {
+    SampledTransfer::Wrong { rank: 0, reason: "no sample".to_owned() }
 }
 
 /// Samples, and transfers in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Counts {
+pub(super) struct SampleCounts {
     pub(super) samples: u32,
     pub(super) repeats: u32,
 }
 
-impl Counts {
+impl SampleCounts {
     /// From the time of one transfer.
     pub(super) fn of(one: Seconds, budget: Seconds) -> Self {
         let one = one.max(Seconds::new(1e-9));
@@ -95,17 +95,17 @@ fn once(ranks: &dyn Communicator, transfer: &mut dyn Transfer, repeats: u32) -> 
     begin.elapsed().as_secs_f64() / f64::from(repeats)
 }
 
-fn checked_run(ranks: &dyn Communicator, transfer: &mut dyn Transfer) -> Option<Sampled> {
+fn checked_run(ranks: &dyn Communicator, transfer: &mut dyn Transfer) -> Option<SampledTransfer> {
     transfer.run(ranks);
     verdict(ranks, transfer)
 }
 
 /// The first rank with wrong data, if there is one.
-fn verdict(ranks: &dyn Communicator, transfer: &dyn Transfer) -> Option<Sampled> {
+fn verdict(ranks: &dyn Communicator, transfer: &dyn Transfer) -> Option<SampledTransfer> {
     let own = transfer.check(ranks).err().unwrap_or_default();
     let all = ranks.share(own.as_bytes());
     let (rank, reason) = (0u32..).zip(all).find(|(_, reason)| !reason.is_empty())?;
-    Some(Sampled::Wrong { rank, reason: String::from_utf8_lossy(&reason).into_owned() })
+    Some(SampledTransfer::Wrong { rank, reason: String::from_utf8_lossy(&reason).into_owned() })
 }
 
 #[cfg(test)]
@@ -114,11 +114,11 @@ mod tests {
 
     #[test]
     fn short_transfers_are_repeated_and_long_ones_are_sampled_a_few_times() {
-        let counts = |one: f64| Counts::of(Seconds::new(one), Seconds::new(0.3));
-        assert_eq!(counts(1e-6), Counts { samples: 41, repeats: 200 });
-        assert_eq!(counts(1e-3), Counts { samples: 41, repeats: 1 });
-        assert_eq!(counts(0.02), Counts { samples: 15, repeats: 1 });
-        assert_eq!(counts(5.0), Counts { samples: 7, repeats: 1 });
-        assert_eq!(counts(0.0), Counts { samples: 41, repeats: 200 });
+        let counts = |one: f64| SampleCounts::of(Seconds::new(one), Seconds::new(0.3));
+        assert_eq!(counts(1e-6), SampleCounts { samples: 41, repeats: 200 });
+        assert_eq!(counts(1e-3), SampleCounts { samples: 41, repeats: 1 });
+        assert_eq!(counts(0.02), SampleCounts { samples: 15, repeats: 1 });
+        assert_eq!(counts(5.0), SampleCounts { samples: 7, repeats: 1 });
+        assert_eq!(counts(0.0), SampleCounts { samples: 41, repeats: 200 });
     }
 }

@@ -16,12 +16,12 @@ pub struct ModelTokens {
     /// Size of an expert's output on its way back.
     pub combine_bytes: u32,
     /// How tokens spread over experts: one dispatch and one combine each.
-    pub loads: Vec<Experts>,
+    pub loads: Vec<GateWeights>,
 }
 
 /// A router's choice.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Experts {
+pub struct GateWeights {
     /// Where the weights come from.
     pub load: TokenLoad,
     /// By expert, how likely a token visits it, up to a common factor.
@@ -30,7 +30,7 @@ pub struct Experts {
     pub top_k: u32,
 }
 
-impl Experts {
+impl GateWeights {
     /// Each expert equally likely.
     pub fn uniform(experts: usize, top_k: u32) -> Self {
         Self { load: TokenLoad::Uniform, weights: vec![1.0; experts], top_k }
@@ -50,11 +50,11 @@ impl Experts {
 }
 
 /// Tokens that each rank sends to each rank: by sender, then by receiver.
-pub(super) type Routed = Vec<Vec<u32>>;
+pub(super) type RoutedTokens = Vec<Vec<u32>>;
 
 /// Routes `tokens` tokens of each rank. A token goes once to each rank that holds one of its experts, its own included;
 /// experts lie on the ranks in order, and each rank draws its own.
-pub(super) fn routed(ranks: &dyn Communicator, experts: &Experts, tokens: u32, seed: u64) -> Routed {
+pub(super) fn routed(ranks: &dyn Communicator, experts: &GateWeights, tokens: u32, seed: u64) -> RoutedTokens {
     let (size, count) = (ranks.size() as usize, experts.weights.len());
     let own_seed = seed.wrapping_add(u64::from(ranks.rank()) << 32);
     let slots = experts_by_weight(&experts.weights, tokens as usize, experts.top_k as usize, own_seed);
@@ -86,22 +86,22 @@ impl TokenExchange {
     pub(super) fn both_ways(
         ranks: &dyn Communicator,
         model: &ModelTokens,
-        experts: &Experts,
-        routed: &Routed,
+        experts: &GateWeights,
+        routed: &RoutedTokens,
         tokens: u32,
     ) -> [Self; 2] {
-        let back: Routed = (0..routed.len())
+        let back: RoutedTokens = (0..routed.len())
             .map(|from| routed.iter().map(|row| row.get(from).copied().unwrap_or_default()).collect())
             .collect();
-        let way = |kind, tokens_sent: &Routed, tokens_back: &Routed, bytes: u32| {
+        let way = |kind, tokens_sent: &RoutedTokens, tokens_back: &RoutedTokens, bytes: u32| {
             let token_bytes = u64::from(bytes);
-            let busiest = |rows: &Routed| {
+            let busiest = |rows: &RoutedTokens| {
                 let others = rows.iter().enumerate().map(|(own, row)| {
                     row.iter().enumerate().filter(|(rank, _)| *rank != own).map(|(_, n)| u64::from(*n)).sum::<u64>()
                 });
                 others.max().unwrap_or(0) * token_bytes
             };
-            let of_own = |rows: &Routed| -> Vec<usize> {
+            let of_own = |rows: &RoutedTokens| -> Vec<usize> {
                 let row = rows.get(ranks.rank() as usize).map_or(&[][..], Vec::as_slice);
                 // What a rank sends to itself stays where it is.
                 let to = |(rank, tokens): (u32, &u32)| if rank == ranks.rank() { 0 } else { *tokens as usize };
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_token_goes_once_to_each_rank_that_holds_one_of_its_experts() {
-        let all = on_ranks(4, |ranks| routed(ranks, &Experts::uniform(16, 4), 100, 1));
+        let all = on_ranks(4, |ranks| routed(ranks, &GateWeights::uniform(16, 4), 100, 1));
         assert!(all.iter().all(|rows| rows == &all[0]), "every rank knows the same");
         for row in &all[0] {
             let copies: u32 = row.iter().sum();
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_skewed_gate_loads_the_rank_of_the_hot_experts_most() {
-        let all = on_ranks(4, |ranks| routed(ranks, &Experts::power_law(64, 2), 500, 1));
+        let all = on_ranks(4, |ranks| routed(ranks, &GateWeights::power_law(64, 2), 500, 1));
         let received: Vec<u32> = (0..4).map(|to| all[0].iter().map(|row| row[to]).sum()).collect();
         assert!(received.windows(2).all(|pair| pair[0] > pair[1]), "{received:?}");
     }
@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_measured_gate_sends_nothing_to_experts_that_nobody_visited() {
         let counts = [vec![5u32; 8], vec![0; 8]].concat();
-        let all = on_ranks(2, |ranks| routed(ranks, &Experts::measured(&counts, 2), 50, 1));
+        let all = on_ranks(2, |ranks| routed(ranks, &GateWeights::measured(&counts, 2), 50, 1));
         assert!(all[0].iter().all(|row| row == &[50, 0]), "{:?}", all[0]);
     }
 }

@@ -18,7 +18,7 @@ fn record_of(rank: u32) -> Record {
 }
 
 /// Two computers of two devices each.
-fn placement() -> Placement {
+fn placement() -> FleetPlacement {
     let host = Host { os: "Linux".to_owned(), cpu: "CPU".to_owned(), logical_cpus: 2, memory_bytes: 1, browser: None };
     let device = |id: &str| Device { pci_bus_id: Some(id.to_owned()), ..Device::default() };
     let introduced = |leader: u32| Introduction {
@@ -45,23 +45,23 @@ fn plan() -> FleetPlan {
 }
 
 fn network() -> NetworkOptions {
-    let loads = vec![Experts::uniform(16, 2)];
+    let loads = vec![GateWeights::uniform(16, 2)];
     let tokens = ModelTokens { model: "small".to_owned(), dispatch_bytes: 8, combine_bytes: 16, loads };
     NetworkOptions { largest_bytes: 64, budget: Seconds::new(1e-4), most_pairs: 10, seed: 1, tokens }
 }
 
 /// What each rank returned, and the stages that each was asked for.
-type Outcome = (Result<Option<FleetRecord>, String>, Vec<Stage>);
+type Outcome = (Result<Option<FleetRecord>, String>, Vec<FleetStage>);
 
 fn run(
     document: &Path,
     resume: bool,
     plan: &FleetPlan,
-    measured: impl Fn(u32, Asked) -> Result<Record, String> + Sync,
+    measured: impl Fn(u32, AskedOfRank) -> Result<Record, String> + Sync,
 ) -> Vec<Outcome> {
     let placement = placement();
     on_ranks(4, |ranks| {
-        let run = Run {
+        let run = FleetRun {
             ranks,
             plan: plan.clone(),
             placement: &placement,
@@ -72,7 +72,7 @@ fn run(
             caveats: Vec::new(),
         };
         let mut asked_for = Vec::new();
-        let mut measure = |asked: Asked| {
+        let mut measure = |asked: AskedOfRank| {
             asked_for.push(asked.stage);
             measured(ranks.rank(), asked)
         };
@@ -86,7 +86,7 @@ fn document(folder: &tempfile::TempDir) -> PathBuf {
 }
 
 /// Writes the journal as a session would.
-fn kept(rank: u32, asked: Asked) -> Result<Record, String> {
+fn kept(rank: u32, asked: AskedOfRank) -> Result<Record, String> {
     record::save(asked.journal, &record_of(rank)).unwrap();
     Ok(record_of(rank))
 }
@@ -95,7 +95,7 @@ fn kept(rank: u32, asked: Asked) -> Result<Record, String> {
 fn every_rank_measures_together_and_alone_and_rank_0_has_the_document() {
     let folder = tempfile::tempdir().unwrap();
     let outcomes = run(&document(&folder), false, &plan(), kept);
-    assert!(outcomes.iter().all(|(_, asked)| asked == &[Stage::Together, Stage::Alone]));
+    assert!(outcomes.iter().all(|(_, asked)| asked == &[FleetStage::Together, FleetStage::Alone]));
     let fleet = outcomes[0].0.clone().unwrap().unwrap();
     assert!(outcomes[1..].iter().all(|(outcome, _)| outcome == &Ok(None)));
     assert!(fleet.complete, "{:?}", fleet.lacking());
@@ -135,7 +135,7 @@ fn a_device_that_fails_ends_nothing_for_the_others_and_the_document_says_why_it_
     assert_eq!(fleet.lacking(), [1]);
     assert_eq!(fleet.rank(1).unwrap().problem.as_deref(), Some("the device was lost"));
     assert!(fleet.network.is_some());
-    assert_eq!(outcomes[1].1, [Stage::Together], "what fails together is not tried alone");
+    assert_eq!(outcomes[1].1, [FleetStage::Together], "what fails together is not tried alone");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The layout of a fleet document.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
@@ -10,7 +9,7 @@ use super::super::device::{Host, Tool};
 use super::super::document::Record;
 use super::super::protocol::Selection;
 use super::network::FleetNetwork;
-use super::spread::{CaseSpread, DeviceOutlier, OutlierCriterion, outliers, overall, spread};
+use super::outlier::{CaseSpread, DeviceOutlier, OutlierCriterion};
 use crate::kernels::cases::Preset;
 use crate::units::{BytesPerSecond, FlopPerSecond};
 
@@ -198,27 +197,5 @@ impl FleetRecord {
     /// The complete and the partial records, each with its rank.
     pub fn records(&self) -> impl Iterator<Item = (&FleetRank, &Record)> {
         self.ranks.iter().filter_map(|rank| Some((rank, rank.record.as_ref()?)))
-    }
-
-    /// By rank, the time of its device over the median of all devices: the median over all cases. A rank without a case has
-    /// none.
-    pub fn time_ratios(&self) -> BTreeMap<u32, f64> {
-        overall(&self.ranks)
-    }
-
-    /// The rank whose device is nearest to the median of all; `None` where no rank has a case.
-    pub fn typical(&self) -> Option<&FleetRank> {
-        let ratios = self.time_ratios();
-        let distance = |ratio: &f64| ratio.ln().abs();
-        let nearest = ratios.iter().min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)))?;
-        self.rank(*nearest.0)
-    }
-
-    /// The same document with spread, outliers and completeness as its records give them.
-    pub fn worked_out(mut self) -> Self {
-        self.spread = spread(&self.ranks);
-        self.outliers = outliers(&self.ranks, &self.criterion);
-        self.complete = self.lacking().is_empty() && (self.network.is_some() || !self.plan.network);
-        self
     }
 }

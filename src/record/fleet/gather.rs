@@ -8,7 +8,7 @@ use super::super::error::RecordError;
 use super::super::io::{Kind, load, parse_versioned, read_document};
 use super::document::{FLEET_SCHEMA_VERSION, FleetHost, FleetRank, FleetRecord};
 use super::note::{RankFiles, RankNote};
-use super::spread::OutlierCriterion;
+use super::outlier::OutlierCriterion;
 use super::validate;
 use crate::printable::printable;
 

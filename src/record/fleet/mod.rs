@@ -1,7 +1,7 @@
 //! The document of a fleet: what was seen on many devices at once, and on the network between them.
 //!
 //! `document` is the layout, `network` its part about the network, and `note` what each rank leaves beside its journal.
-//! `spread` is worked out from the records, and never believed from a file. `validate` and `io` read what strangers wrote;
+//! `spread` works out from the records what `outlier` lays out, and never believes it from a file. `validate` and `io` read what strangers wrote;
 //! `gather` makes a document of what ranks left in a folder, and `merge` one of two.
 
 mod document;
@@ -10,6 +10,7 @@ mod io;
 mod merge;
 mod network;
 mod note;
+mod outlier;
 mod spread;
 mod validate;
 
@@ -22,4 +23,4 @@ pub use network::{
     TransferTiming,
 };
 pub use note::{RankFiles, RankNote};
-pub use spread::{CaseSpread, DeviceOutlier, OutlierCriterion, OutlierSubject, RankTime, SlowCause};
+pub use outlier::{CaseSpread, DeviceOutlier, OutlierCriterion, OutlierSubject, RankTime, SlowCause};

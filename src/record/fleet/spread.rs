@@ -2,14 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-
 use super::super::case::Case;
 use super::super::ceiling::{CeilingKind, Quantity};
 use super::super::document::Record;
-use super::document::FleetRank;
-use crate::kernels::{Family, KernelPhase};
+use super::document::{FleetRank, FleetRecord};
+use super::outlier::{CaseSpread, DeviceOutlier, OutlierCriterion, OutlierSubject, RankTime, SlowCause};
 use crate::statistics::median;
 use crate::units::Seconds;
 
@@ -21,109 +18,32 @@ const MAD_OF_NORMAL: f64 = 0.6745;
 /// A cause explains an outlier where it is at least this share of what the outlier lacks.
 const SHARE_OF_CAUSE: f64 = 0.5;
 
-/// When a device counts as an outlier: both its score and its share are reached.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct OutlierCriterion {
-    /// The least modified z-score: `0.6745 * |x - median| / MAD` over the ranks (Iglewicz and Hoaglin, 1993).
-    pub least_score: f64,
-    /// The least distance from the median, as a share of it.
-    pub least_share: f64,
-    /// With fewer ranks than this, none is an outlier.
-    pub fewest_ranks: u32,
-}
+impl FleetRecord {
+    /// By rank, the time of its device over the median of all devices: the median over all cases. A rank without a case has
+    /// none.
+    pub fn time_ratios(&self) -> BTreeMap<u32, f64> {
+        overall(&self.ranks)
+    }
 
-impl Default for OutlierCriterion {
-    fn default() -> Self {
-        Self { least_score: 3.5, least_share: 0.05, fewest_ranks: 3 }
+    /// The rank whose device is nearest to the median of all; `None` where no rank has a case.
+    pub fn typical(&self) -> Option<&FleetRank> {
+        let ratios = self.time_ratios();
+        let distance = |ratio: &f64| ratio.ln().abs();
+        let nearest = ratios.iter().min_by(|a, b| distance(a.1).total_cmp(&distance(b.1)))?;
+        self.rank(*nearest.0)
+    }
+
+    /// The same document with spread, outliers and completeness as its records give them.
+    pub fn worked_out(mut self) -> Self {
+        self.spread = spread(&self.ranks);
+        self.outliers = outliers(&self.ranks, &self.criterion);
+        self.complete = self.lacking().is_empty() && (self.network.is_some() || !self.plan.network);
+        self
     }
 }
 
-/// One case over all ranks that measured it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CaseSpread {
-    /// The case.
-    pub id: String,
-    /// Ranks that measured it.
-    pub ranks: u32,
-    /// Median over the ranks of their median times.
-    pub median_s: Seconds,
-    /// Median absolute deviation of their median times.
-    pub mad_s: Seconds,
-    /// The fastest rank.
-    pub fastest: RankTime,
-    /// The slowest rank.
-    pub slowest: RankTime,
-    /// The time among measuring neighbours over the time alone, its median over the ranks that measured both.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub together_over_alone: Option<f64>,
-}
-
-/// A rank's median time.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RankTime {
-    /// The rank.
-    pub rank: u32,
-    /// Its median time.
-    pub median_s: Seconds,
-}
-
-/// A device that differs from the others.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct DeviceOutlier {
-    /// The rank that measured it.
-    pub rank: u32,
-    /// In what it differs.
-    pub subject: OutlierSubject,
-    /// Its time over the median of all ranks: above 1 it is slower. For several cases the median of these ratios.
-    pub time_ratio: f64,
-    /// Its modified z-score.
-    pub score: f64,
-    /// Why, as far as its record tells.
-    pub cause: SlowCause,
-}
-
-/// In what a device differs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-pub enum OutlierSubject {
-    /// The cases of a family in a phase.
-    Kernels {
-        /// The family.
-        family: Family,
-        /// The phase.
-        phase: KernelPhase,
-    },
-    /// A measured roof.
-    Ceiling {
-        /// Which.
-        ceiling: CeilingKind,
-    },
-}
-
-/// Why a device differs, from what its record holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum SlowCause {
-    /// Its rate of arithmetic differs as much, and its memory does not: its clocks.
-    Clocks,
-    /// Its memory's bandwidth differs as much, and its arithmetic does not.
-    Memory,
-    /// Its arithmetic and its memory differ as much: the whole device, or who else uses it.
-    Device,
-    /// Measured alone, it does not differ as much: its neighbours.
-    Neighbours,
-    /// Another variant of the kernels was chosen on it.
-    Variant,
-    /// Its record does not tell.
-    Unknown,
-}
-
 /// The spread of each case, in the order of measurement.
-pub(super) fn spread(ranks: &[FleetRank]) -> Vec<CaseSpread> {
+fn spread(ranks: &[FleetRank]) -> Vec<CaseSpread> {
     let mut order = Vec::new();
     let mut times: BTreeMap<&str, Vec<RankTime>> = BTreeMap::new();
     for (rank, case) in cases(ranks) {
@@ -152,7 +72,7 @@ fn of_case(id: &str, times: &[RankTime], together_over_alone: Option<f64>) -> Op
 }
 
 /// By rank, its time over the median of all ranks: the median over all cases that it measured.
-pub(super) fn overall(ranks: &[FleetRank]) -> BTreeMap<u32, f64> {
+fn overall(ranks: &[FleetRank]) -> BTreeMap<u32, f64> {
     let medians: BTreeMap<String, f64> = spread(ranks).into_iter().map(|case| (case.id, case.median_s.get())).collect();
     let mut ratios: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
     for (rank, case) in cases(ranks) {
@@ -186,7 +106,7 @@ fn of_rank(rank: &FleetRank) -> Option<(&FleetRank, &Record)> {
 }
 
 /// The devices that differ from the others, the farthest first.
-pub(super) fn outliers(ranks: &[FleetRank], criterion: &OutlierCriterion) -> Vec<DeviceOutlier> {
+fn outliers(ranks: &[FleetRank], criterion: &OutlierCriterion) -> Vec<DeviceOutlier> {
     let whole = Ratios::between(ranks, |rank| rank.record.as_ref());
     let alone = Ratios::between(ranks, |rank| rank.alone.as_ref());
     let mut found = Vec::new();

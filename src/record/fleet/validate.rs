@@ -7,7 +7,7 @@ use super::super::validate;
 use super::document::{FleetCapacity, FleetCaveat, FleetHost, FleetPlan, FleetRank, FleetRecord};
 use super::network::{CollectiveTime, FleetNetwork, PairTime, RefusedTransfer, TokenTraffic, TransferTiming};
 use super::note::RankNote;
-use super::spread::OutlierCriterion;
+use super::outlier::OutlierCriterion;
 use crate::record::{Record, Selection};
 use crate::units::Seconds;
 
