@@ -8,7 +8,7 @@
 # make spirv-val   every pipeline as SPIR-V under the validator of that Mesa's distribution, which knows matrices
 # make lab     every pipeline through the compilers of six GPUs that are not there: lab/results, specs/compilers.json and
 #              the tables of docs/KERNELS.md (7 minutes); PEERS=1 adds ggml's kernels
-# make fleet-test   `supernode fleet` on one machine: OpenMPI and MPICH, a killed rank, outliers, a shaped network (as root)
+# make fleet-test   `supernode fleet` on one machine: OpenMPI and MPICH, a killed rank, outliers, a shaped network, Slurm (as root)
 # make picture   docs/page.png, the README's picture of the report page, from the records in results/
 # make lint    formatting, clippy and docs, warnings denied
 # Each installs what it needs on Debian and Ubuntu, and says so; what takes a current Mesa puts it into target/ instead.

@@ -174,6 +174,18 @@ for a, b in ((0, 1), (2, 3), (0, 2), (0, 3), (1, 2), (1, 3)):
     print(f"ranks {a} and {b}: {small * 1e3:.2f} ms of {latency * 1e3:.0f}, {reached / 1e6:.1f} MB/s of {rate / 1e6:.1f}")
     wrong += [(a, b)] if not (0.9 < small / latency < 1.1 and 0.9 < reached / rate < 1.1) else []
 assert not wrong, wrong'
+    # The fit finds the tiers without being told, and their speeds again.
+    "$SUPERNODE" fabric fit --fleet "$WORK/shaped.json" -o "$WORK/shaped.toml" --json >"$WORK/fit.json"
+    python3 - "$WORK/fit.json" <<'PYTHON'
+import json, sys
+tiers = json.load(open(sys.argv[1]))["fabric"]["tiers"]
+assert [tier["chips"] for tier in tiers] == [2, 4], [tier["chips"] for tier in tiers]
+for tier, latency, rate in zip(tiers, (2e-3, 10e-3), (50e6, 12.5e6)):
+    found = tier["latency_s"]["value"], tier["bandwidth_bytes_per_s"]["value"]
+    print(f"tier {tier['name']}: {found[0] * 1e3:.2f} ms of {latency * 1e3:.0f}, {found[1] / 1e6:.1f} MB/s of {rate / 1e6:.1f}")
+    assert 0.9 < found[0] / latency < 1.1 and 0.9 < found[1] / rate < 1.1, found
+PYTHON
+    "$SUPERNODE" project --chip h100 --model qwen3-30b-a3b --phase decode --chips 4 --fabric "$WORK/shaped.toml" >/dev/null
     unshape
     shaper=""
     trap - EXIT
@@ -192,11 +204,17 @@ part_mpich() {
     grep -q '"mpi_library": "MPICH' "$WORK/mpich.json" || fail "the document does not name MPICH"
 }
 
+# A Slurm of its own on loopback: a million points as a job array of four shards, merged and queried; four ranks by srun.
+part_slurm() {
+    MPICC=mpicc.openmpi $CARGO build --release --locked --features mpi ${JOBS:-}
+    SUPERNODE=$TARGET/release/supernode sh tests/fleet/slurm.sh
+}
+
 sh tests/install-driver.sh
 install openmpi-bin libopenmpi-dev libclang-dev python3 iproute2 procps
 mkdir -p "$WORK"
 [ -n "${BUILT:-}" ] || MPICC=mpicc.openmpi $CARGO build --locked --features mpi ${JOBS:-}
-for part in ${*:-short four refusals slow wrong killed shaped mpich}; do
+for part in ${*:-short four refusals slow wrong killed shaped slurm mpich}; do
     began=$(date +%s)
     say "$part"
     "part_$part"
