@@ -11,7 +11,7 @@ use super::super::document::Record;
 pub struct FleetRank {
     /// Its number among all ranks.
     pub rank: u32,
-    /// Index of its computer in [`FleetRecord::hosts`](super::FleetRecord::hosts).
+    /// Index of its computer in the list of `hosts`.
     pub host: u32,
     /// Its number among the ranks of its computer; it decides which device the rank takes.
     pub local_rank: u32,
