@@ -141,6 +141,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
 fn check_version(bytes: &[u8], origin: &Path, kind: Kind, newest: u32) -> Result<(), RecordError> {
     let path = origin.to_path_buf();
     let foreign = |what: &str| RecordError::Foreign { path: path.clone(), what: what.to_owned() };
+    // A list would be read as the head's fields in their order.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        return Err(foreign("it is a list"));
+    }
     let head = serde_json::from_slice::<Head>(bytes);
     match head.as_ref().map(|head| kind.version(head)) {
         Ok((_, Some(found))) if found > u64::from(newest) => Err(RecordError::Newer { path, found, reads: newest }),
