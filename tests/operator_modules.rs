@@ -135,3 +135,21 @@ fn a_dispatch_inside_a_node_takes_its_measured_time_and_says_so() {
     let reduced = ops.iter().find(|op| op["name"] == "all-reduce").unwrap();
     assert_eq!(reduced["cost"], "fabric hgx-400g", "no table has it");
 }
+
+#[test]
+fn a_cache_whose_length_is_only_a_step_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let one = || Column::Integer(vec![1]);
+    let types = ["attn_dtype", "kv_cache_dtype"].map(|name| (name, texts(&["bfloat16"])));
+    let sizes = ["batch_size", "step", "num_heads", "num_key_value_heads", "head_dim"].map(|name| (name, one()));
+    let columns: Vec<_> = types.into_iter().chain(sizes).chain([("latency", Column::Number(vec![1.0]))]).collect();
+    write_table(&data.join("h200_sxm/attention/vllm/0.24.0/generation_attention_perf.parquet"), &columns);
+    let file = folder.path().join("operators.parquet");
+    let (data, output) = (data.display().to_string(), file.display().to_string());
+    let arguments = ["operators", "import", &data, "-o", &output];
+    let assert = Command::cargo_bin("supernode").unwrap().args(arguments).assert().code(2);
+    let told = String::from_utf8(assert.get_output().stderr.clone()).unwrap();
+    assert!(told.contains("it has no column isl"), "{told}");
+    assert!(!file.exists());
+}

@@ -174,7 +174,7 @@ impl OperatorFamily {
     }
 
     /// The columns of its sizes there, in the order of [`OperatorFamily::sizes`]. Where several are named, their sum is meant; a file
-    /// has at least one of them. An architecture stands for its hidden size.
+    /// has at least one of them besides a step. An architecture stands for its hidden size.
     pub(super) const fn size_columns(self) -> &'static [&'static [&'static str]] {
         match self {
             Self::Gemm => &[&["m"], &["n"], &["k"]],

@@ -251,13 +251,14 @@ impl Columns<'_> {
         Ok(all)
     }
 
-    /// The sum of those columns that the file has: without a step none came before.
+    /// The sum of those columns that the file has, of which a window or a step alone is not enough.
     fn sum(&self, names: &[&str], rows: usize) -> Result<Vec<i64>, String> {
         let mut all = vec![0_i64; rows];
-        let mut is_there = names.contains(&"window_size");
+        let optional = |name: &&str| matches!(*name, "window_size" | "step");
+        let mut is_there = names.iter().all(optional);
         for name in names {
             let values = if *name == "architecture" { self.hidden_sizes(name)? } else { self.integers(name)? };
-            is_there |= values.is_some();
+            is_there |= values.is_some() && !optional(name);
             all.iter_mut().zip(values.unwrap_or_default()).for_each(|(all, value)| *all = all.saturating_add(value));
         }
         if is_there { Ok(all) } else { Err(missing(names.first().unwrap_or(&"of sizes"))) }
