@@ -7,6 +7,7 @@ use crate::cli::error::Error;
 use crate::cli::interrupt::interrupt_flag;
 use crate::cli::output::{print, print_json};
 use crate::cli::progress::{self, Progress, Shown};
+use crate::cli::selection::SelectionArgs;
 use crate::files;
 use crate::measure::estimate::Estimate;
 use crate::measure::options::Options;
@@ -53,15 +54,8 @@ pub(super) struct MeasureArgs {
     /// Go on with the record that is there, instead of replacing it
     #[arg(long)]
     resume: bool,
-    /// Take each kernel's default variant, without a trial
-    #[arg(long, group = "selection")]
-    no_tune: bool,
-    /// Only kernels that have this variant, in this variant
-    #[arg(long, value_name = "NAME", group = "selection")]
-    variant: Option<String>,
-    /// Measure every variant in full, not only the fastest
-    #[arg(long, group = "selection")]
-    all_variants: bool,
+    #[command(flatten)]
+    variants: SelectionArgs,
     /// Try the variants again, whatever an earlier run found
     #[arg(long)]
     retune: bool,
@@ -69,12 +63,7 @@ pub(super) struct MeasureArgs {
 
 impl MeasureArgs {
     fn selection(&self) -> Selection {
-        match &self.variant {
-            Some(variant) => Selection::Named { variant: variant.clone() },
-            None if self.all_variants => Selection::AllVariants,
-            None if self.no_tune => Selection::Default,
-            None => Selection::Tuned,
-        }
+        self.variants.selection()
     }
 }
 

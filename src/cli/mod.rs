@@ -32,6 +32,8 @@ mod report;
 #[cfg(feature = "gpu")]
 mod run;
 mod schema;
+#[cfg(feature = "gpu")]
+mod selection;
 mod serving;
 mod sweep;
 mod validate;

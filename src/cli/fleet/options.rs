@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::cli::parse;
+use crate::cli::selection::SelectionArgs;
 use crate::measure::gpu::Backend;
 use crate::record::{Preset, Selection, Tool};
 
@@ -40,15 +41,8 @@ pub(super) struct RunArgs {
     /// Keep wgpu's bounds and loop checks in the shaders (slower; the records say so)
     #[arg(long)]
     pub(super) runtime_checks: bool,
-    /// Take each kernel's default variant, without a trial
-    #[arg(long, group = "selection")]
-    no_tune: bool,
-    /// Only kernels that have this variant, in this variant
-    #[arg(long, value_name = "NAME", group = "selection")]
-    variant: Option<String>,
-    /// Measure every variant in full, not only the fastest
-    #[arg(long, group = "selection")]
-    all_variants: bool,
+    #[command(flatten)]
+    variants: SelectionArgs,
     /// Measure cases whose id contains this also while no neighbour measures [default: attention of DeepSeek-V3]
     #[arg(long, value_name = "PART", conflicts_with = "no_alone")]
     pub(super) alone: Vec<String>,
@@ -108,11 +102,6 @@ impl RunArgs {
 
     /// Which variants are timed in full.
     pub(super) fn selection(&self) -> Selection {
-        match &self.variant {
-            Some(variant) => Selection::Named { variant: variant.clone() },
-            None if self.all_variants => Selection::AllVariants,
-            None if self.no_tune => Selection::Default,
-            None => Selection::Tuned,
-        }
+        self.variants.selection()
     }
 }
