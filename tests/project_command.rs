@@ -55,6 +55,14 @@ fn a_plan_that_is_given_is_used() {
 }
 
 #[test]
+fn the_type_of_the_cache_is_in_the_answer() {
+    let asked =
+        ["--model", "llama-3.1-70b", "--phase", "decode", "--chip", "h200", "--chips", "8", "--cache-type", "fp8"];
+    assert_eq!(json(&asked)["cache_type"], "fp8");
+    project(&asked).assert().success().stdout(predicates::str::contains(", type fp8, KV cache fp8\n"));
+}
+
+#[test]
 fn bad_input_is_one_line_with_exit_code_2() {
     let cases: [(&[&str], &str); 12] = [
         (&["--model", "gpt-9"], "no model is called `gpt-9`"),

@@ -302,6 +302,20 @@ fn a_cache_of_eight_bits_takes_half_the_memory_in_serving() {
 }
 
 #[test]
+fn the_cache_has_the_type_that_is_asked_for_except_in_training() {
+    let of = |phase: Phase, cache_type: Option<NumberType>| {
+        let pins = Pins { tp: Some(8), pp: Some(1), batch_per_chip: Some(8.0), ..Pins::default() };
+        let pins = if phase == Phase::Decode { pins } else { Pins::default() };
+        project(&Request { cache_type, pins, ..request("llama-3.1-70b", phase, "h200", "h800-ib") }).unwrap()
+    };
+    let [own, narrow] = [None, Some(NumberType::Fp8)].map(|cache_type| of(Phase::Decode, cache_type));
+    assert!((own.memory_bytes_per_chip.kv_cache / narrow.memory_bytes_per_chip.kv_cache - 2.0).abs() < 1e-9);
+    assert!(narrow.terms_s.attention < own.terms_s.attention && narrow.cache_type == Some(NumberType::Fp8));
+    let [own, narrow] = [None, Some(NumberType::Fp8)].map(|cache_type| of(Phase::Training, cache_type));
+    assert_eq!((own.step_s, own.memory_bytes_per_chip), (narrow.step_s, narrow.memory_bytes_per_chip));
+}
+
+#[test]
 fn the_best_plan_of_decode_is_the_best_of_all_plans() {
     for (model, chip, fabric, chips) in [
         ("deepseek-v3", "ascend-910c", "cloudmatrix384", 64),

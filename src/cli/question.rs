@@ -48,6 +48,11 @@ flag_enum! {
 }
 
 flag_enum! {
+    /// Type of the KV cache.
+    CacheTypeFlag => NumberType { Fp8, Int8, Bf16, F16 }
+}
+
+flag_enum! {
     /// How tokens reach the routed experts.
     ExchangeFlag => ExpertExchange { AllToAll, AllGather }
 }
@@ -83,9 +88,14 @@ pub(super) struct QuestionArgs {
     /// Type of weights and matrix products [default: int8, else fp8, else 16 bits for serving; 16 bits for training]
     ///
     /// A chip without units for nvfp4 or mxfp4 serves weights in them all the same: it widens them to 16 bits as it
-    /// multiplies, and the answer says so. The KV cache has 16 bits.
+    /// multiplies, and the answer says so.
     #[arg(long = "type", value_enum, value_name = "TYPE")]
     number_type: Option<TypeFlag>,
+    /// Type of the KV cache in serving [default: the checkpoint's, 16 bits where it names none]
+    ///
+    /// vLLM: --kv-cache-dtype. SGLang: --kv-cache-dtype. TensorRT-LLM: dtype of kv_cache_config.
+    #[arg(long, value_enum, value_name = "TYPE")]
+    cache_type: Option<CacheTypeFlag>,
     /// Sequences or prompts per chip and step [default: searched]
     #[arg(long, value_name = "N", value_parser = parse::positive)]
     pub(super) batch_per_chip: Option<f64>,
@@ -313,11 +323,13 @@ impl QuestionArgs {
     /// The flags as the point of a grid that asks the same; what is left out of the plan is searched.
     fn point(&self) -> Point {
         let number_type = self.number_type.map(|flag| NumberType::from(flag).name().to_owned());
+        let cache_type = self.cache_type.map(|flag| NumberType::from(flag).name().to_owned());
         let pipeline = PIPELINES.iter().find(|name| PipelineSchedule::named(name) == Some(self.pipeline));
         let named = |exchange: &&&str| ExpertExchange::named(exchange) == self.moe_exchange.map(ExpertExchange::from);
         let exchange = EXCHANGES.iter().find(named).map(|name| (*name).to_owned());
         let texts = [
             ("type", number_type),
+            ("cache_type", cache_type),
             ("workload.pipeline", pipeline.map(|name| (*name).to_owned())),
             ("plan.moe_exchange", exchange),
         ];

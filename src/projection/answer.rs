@@ -94,6 +94,7 @@ fn answer(request: &Request, plan: ParallelPlan, machine: &Machine, outcome: &Pl
         chip: request.chip.name.clone(),
         fabric: request.fabric.name.clone(),
         number_type: machine.number_type,
+        cache_type: request.cache_type,
         plan,
         tokens_per_s_per_chip: rate,
         step_s: step,

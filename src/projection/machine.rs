@@ -281,7 +281,18 @@ fn widths(request: &Request, scenario: Scenario) -> Widths {
         head_peak: if request.phase == Phase::Training { head_peak(request, scenario) } else { 1.0 },
         table: if has_narrow { activation } else { in_use.weight },
         activation,
-        cache: if serves && checkpoint.cache.bits() < 16 { checkpoint.cache.bytes() } else { activation },
+        cache: cache_width(request, activation),
+    }
+}
+
+/// Bytes of an element of the KV cache. Training keeps activations instead.
+fn cache_width(request: &Request, activation: f64) -> f64 {
+    let checkpoint = request.model.checkpoint.cache;
+    match request.cache_type {
+        _ if request.phase == Phase::Training => activation,
+        Some(asked) => asked.size_bytes(),
+        None if checkpoint.bits() < 16 => checkpoint.bytes(),
+        None => activation,
     }
 }
 

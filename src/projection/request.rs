@@ -23,6 +23,9 @@ pub struct Request {
     /// Type of weights and matrix products ([`Request::product_type`] where the chip widens it); the chip's default for
     /// the phase where `None`.
     pub number_type: Option<NumberType>,
+    /// Type of the KV cache in serving; the checkpoint's where `None`, which is 16 bits where it names none. Arithmetic of
+    /// attention has 16 bits all the same.
+    pub cache_type: Option<NumberType>,
     /// Lengths, limits and speculation.
     pub workload: Workload,
     /// What is not to be searched.
@@ -98,7 +101,7 @@ impl Request {
     /// A question with nothing pinned, at the default lengths and limits.
     pub fn new(model: Model, chip: ChipModel, fabric: Fabric, chips: u32, phase: Phase) -> Self {
         let (workload, pins) = (Workload::default(), Pins::default());
-        Self { model, chip, fabric, chips, phase, number_type: None, workload, pins, framework: None }
+        Self { model, chip, fabric, chips, phase, number_type: None, cache_type: None, workload, pins, framework: None }
     }
 
     /// The same question on another fabric.

@@ -148,6 +148,9 @@ pub struct Projection {
     /// Type of weights and activations.
     #[serde(rename = "type")]
     pub number_type: NumberType,
+    /// Type of the KV cache, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_type: Option<NumberType>,
     /// The split.
     pub plan: ParallelPlan,
     /// Throughput of one chip.

@@ -2,6 +2,7 @@
 
 use crate::projection::{ExpertExchange, Interval, ParallelPlan};
 use crate::record::Timing;
+use crate::specs::NumberType;
 use crate::units::Bytes;
 
 /// Half the width of the median's 95 % interval, the wider side, over the median.
@@ -72,6 +73,12 @@ pub(super) fn plan_text(plan: &ParallelPlan) -> String {
     let rare: String =
         rare.into_iter().filter(|(_, degree)| **degree > 1).map(|(name, degree)| format!(" {name}{degree}")).collect();
     format!("tp{tp} pp{pp} ep{ep} dp{dp}{rare}{gathered} m{microbatches} b{}", batch_text(plan))
+}
+
+/// The types of weights and, where one was asked for, of the KV cache.
+pub(super) fn types_text(number_type: NumberType, cache_type: Option<NumberType>) -> String {
+    let cache = cache_type.map(|kind| format!(", KV cache {}", kind.name()));
+    format!("type {}{}", number_type.name(), cache.unwrap_or_default())
 }
 
 /// The batch of a chip, in four digits at most.

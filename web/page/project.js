@@ -58,7 +58,7 @@ async function question() {
     phase: byId("q-phase").value, fabric: byId("q-fabric").value, chips: at("q-chips", chips), framework: byId("q-framework").value,
     ...(serves() ? servingKeys() : stepKeys()),
   };
-  if (byId("q-type").value) asked.type = byId("q-type").value;
+  for (const [key, id] of [["type", "q-type"], ["cache_type", "q-cache"]]) if (byId(id).value) asked[key] = byId(id).value;
   const request = {
     question: asked, bandwidth_factor: factorOf("q-bandwidth"), latency_factor: factorOf("q-latency"),
     ...numbers({ price_per_chip_hour: "q-price-chip", price_per_kwh: "q-price-kwh" }),
@@ -239,6 +239,7 @@ export async function setUp() {
   byId("q-baseline").replaceChildren(...offered.fabrics.map(({ name, title }) => option(name, title)));
   byId("q-mode").replaceChildren(...offered.modes.map((name) => option(name)));
   byId("q-type").replaceChildren(option("", "the chip's own"), ...offered.types.map((name) => option(name)));
+  byId("q-cache").replaceChildren(option("", "the checkpoint's"), ...offered.cache_types.map((name) => option(name)));
   fillChips();
   const form = byId("question");
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -67,7 +67,7 @@ impl ChipModel {
             spread: None,
             operators: None,
             serving_framework: None,
-            own_step: None,
+            own_times: None,
             efficiency,
             caveats,
         })

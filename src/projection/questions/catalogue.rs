@@ -103,6 +103,7 @@ impl Subject {
             chips: point.count("chips").unwrap_or(chips),
             phase,
             number_type: point.text("type").and_then(NumberType::named),
+            cache_type: point.text("cache_type").and_then(NumberType::named),
             workload: workload(point, Workload { expert_load, ..Workload::default() }),
             pins: pins(point),
             framework: framework.filter(|_| phase == Phase::Training),

@@ -68,6 +68,9 @@ pub struct ServingAnswer {
     /// Type of weights.
     #[serde(rename = "type")]
     pub number_type: NumberType,
+    /// Type of the KV cache, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cache_type: Option<NumberType>,
     /// The load; that of the best point where none was given, `None` for a trace.
     pub load: Option<ServingLoad>,
     /// Lengths of a request; means of a trace.
@@ -297,6 +300,7 @@ fn answered(
         chip: request.chip.name.clone(),
         fabric: request.fabric.name.clone(),
         number_type: request.type_in_use(),
+        cache_type: request.cache_type,
         load: asked.trace.is_empty().then(|| asked.load.unwrap_or_else(|| point.load())),
         lengths: asked.lengths,
         chunk_tokens: asked.chunk,

@@ -196,6 +196,7 @@ impl Ask {
             chips: self.chips,
             phase: self.phase,
             number_type: self.number_type,
+            cache_type: None,
             workload: Workload {
                 prompt_len,
                 kv_len: self.kv_len.unwrap_or(prompt_len),

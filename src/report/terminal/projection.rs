@@ -6,7 +6,7 @@ use comfy_table::Table;
 
 use crate::projection::on_network::NetworkAnswer;
 use crate::projection::{CostSource, Phase, Projection, ProjectionCaveat, Request, Search};
-use crate::report::numbers::{four_digits, low_to_high, plan_text};
+use crate::report::numbers::{four_digits, low_to_high, plan_text, types_text};
 use crate::report::projected::ProjectedRow;
 use crate::report::terminal::layout::{align_right, hide_where_narrow, new_table};
 use crate::report::text::distinct;
@@ -124,7 +124,7 @@ fn infeasible_notes(rows: &[ProjectedRow]) -> String {
 
 /// One projection in full.
 pub fn single(row: &ProjectedRow, on: &Projection, flows: Option<&NetworkAnswer>) -> String {
-    let mut text = format!("{}, type {}\n", row.title(), on.number_type.name());
+    let mut text = format!("{}, {}\n", row.title(), types_text(on.number_type, on.cache_type));
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<22}{value}");
     };

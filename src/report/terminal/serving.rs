@@ -7,7 +7,7 @@ use comfy_table::Table;
 use crate::projection::serving::ServingRequest;
 use crate::projection::serving::answer::RequestTimes;
 use crate::projection::serving::deployment::ServingPoint;
-use crate::report::numbers::{four_digits, low_to_high};
+use crate::report::numbers::{four_digits, low_to_high, types_text};
 use crate::report::served::{
     ServedRow, limits_text, load_text, memory_text, plans, served_title, waiting, waiting_text,
 };
@@ -19,7 +19,7 @@ use crate::report::token_costs::{CostQuestion, lines};
 pub fn single(served: &ServedRow) -> String {
     let ServedRow { asked, answer, intervals, costs } = served;
     let rate = &intervals.tokens_per_s_per_chip;
-    let mut text = format!("{}, type {}\n", served_title(asked), answer.number_type.name());
+    let mut text = format!("{}, {}\n", served_title(asked), types_text(answer.number_type, answer.cache_type));
     let mut line = |name: &str, value: String| {
         let _ = writeln!(text, "  {name:<22}{value}");
     };

@@ -17,6 +17,8 @@ pub enum KeyKind {
 
 /// The types that a model may be computed in, as files and flags write them.
 pub const TYPES: &[&str] = &["nvfp4", "mxfp4", "int8", "fp8", "bf16", "f16", "f32"];
+/// The types that a KV cache may have, as files and flags write them.
+pub const CACHE_TYPES: &[&str] = &["fp8", "int8", "bf16", "f16"];
 /// The phases that are one step, as files and flags write them.
 pub const PHASES: &[&str] = &["prefill", "decode", "training"];
 /// The phase that is made of two steps: prefill and decode of the same requests under a load.
@@ -41,6 +43,7 @@ pub const KEYS: &[(&str, KeyKind)] = &[
     ("baseline", KeyKind::Text),
     ("chips", KeyKind::Count(1, 1_000_000)),
     ("type", KeyKind::Word(TYPES)),
+    ("cache_type", KeyKind::Word(CACHE_TYPES)),
     ("framework", KeyKind::Text),
     ("workload.prompt_len", TOKENS),
     ("workload.kv_len", TOKENS),

@@ -13,7 +13,9 @@ use toml::{Table, Value as Toml};
 use crate::specs::error::{SpecError, read_small_file};
 use crate::specs::toml_file::{bad, parse};
 
-pub use keys::{EXCHANGES, KEYS, KeyKind, PHASES, PIPELINES, SERVING, SERVING_MODES, SettingTarget, TYPES};
+pub use keys::{
+    CACHE_TYPES, EXCHANGES, KEYS, KeyKind, PHASES, PIPELINES, SERVING, SERVING_MODES, SettingTarget, TYPES,
+};
 pub use values::GridValue;
 
 use keys::{kind_of_key, order};

@@ -5,7 +5,7 @@ use supernode_bench::projection::catalogue::MEASURED;
 use supernode_bench::projection::model_table::{DEFAULT_BASELINE, DEFAULT_CHIP, DEFAULT_CHIPS, DEFAULT_FABRIC};
 use supernode_bench::projection::served_systems::SERVED_SYSTEMS;
 use supernode_bench::record::Preset;
-use supernode_bench::specs::grid::{PHASES, SERVING, SERVING_MODES, TYPES};
+use supernode_bench::specs::grid::{CACHE_TYPES, PHASES, SERVING, SERVING_MODES, TYPES};
 use supernode_bench::specs::{Chip, Fabric, Framework, Model, TrainingFramework};
 
 /// The longest `config.json` that is read, in bytes: as much as a file may have.
@@ -27,6 +27,7 @@ pub(super) fn catalogue() -> String {
         "systems": SERVED_SYSTEMS,
         "frameworks": {"serving": Framework::builtin_names(), "training": TrainingFramework::builtin_names()},
         "types": TYPES,
+        "cache_types": CACHE_TYPES,
         "measured": MEASURED,
         "presets": presets(),
         "defaults": {

@@ -7,6 +7,7 @@
 //! - Where tensor parallelism does not divide the heads, attention is data-parallel over those ranks, and experts are
 //!   shared by them.
 //! - Where tp and dp both count the ranks of the experts, one group of them was counted twice.
+//! - Of the benchmark that most rows are from, lengths are the longest ones, and KV caches have its servers' types.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ use crate::projection::operator_source::{NoOperators, OperatorChoice, tables};
 use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
 use crate::projection::plan::heads;
 use crate::projection::request::Request;
-use crate::projection::validation::silicon::reading::DeploymentReadings;
+use crate::projection::validation::silicon::reading::{DeploymentReadings, mean_lengths};
 use crate::projection::validation::silicon::row::{Degrees, Row, Sharing, Workers};
 use crate::specs::{Chip, Fabric, Model, NumberType};
 
@@ -73,9 +74,9 @@ pub struct MeasuredDeployment {
     pub decode: Worker,
     /// Whether the two are the same.
     pub sharing: Sharing,
-    /// Tokens of a prompt.
+    /// Mean tokens of a prompt.
     pub prompt_len: f64,
-    /// Tokens of an answer.
+    /// Mean tokens of an answer.
     pub output_len: f64,
     /// Requests in flight.
     pub concurrency: f64,
@@ -142,6 +143,7 @@ impl DeploymentFacts {
         let chip = self.with_operators.get(&*row.system).unwrap_or(chip);
         let mut request = Request::new(model.clone(), chip.clone(), fabric.clone(), 1, Phase::Decode);
         request.number_type = Some(number_type(row)?);
+        request.cache_type = self.readings.cache_type(row);
         let written = [counted_once(&request, row.decode.degrees), row.decode.degrees];
         let readings = written.into_iter().filter_map(|degrees| Some((degrees, self.readings.of(row, degrees)?)));
         let nearest = readings.filter(|_| row.decode.count.is_none()).min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1));
@@ -160,13 +162,14 @@ impl DeploymentFacts {
         }
         let of_workers = row.decode.batch.map(|batch| batch * decode.count);
         let concurrency = row.concurrency.or(of_workers);
+        let (prompt_len, output_len) = mean_lengths(row);
         Ok(MeasuredDeployment {
             request,
             prefill,
             decode,
             sharing: row.sharing,
-            prompt_len: row.prompt_len,
-            output_len: row.output_len,
+            prompt_len,
+            output_len,
             speculated,
             concurrency: concurrency.ok_or_else(|| "neither concurrency nor batch is given".to_owned())?,
         })

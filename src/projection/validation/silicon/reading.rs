@@ -1,9 +1,17 @@
 //! What rows leave out, from published configurations of the benchmarks that they come from.
 
 use crate::projection::validation::silicon::row::{Degrees, Row, Sharing};
+use crate::specs::NumberType;
 
 const DISAGGREGATED: &str = include_str!("../../../../specs/validation/disaggregated.csv");
 const SPECULATED: &str = include_str!("../../../../specs/validation/speculated.csv");
+const CACHES: &str = include_str!("../../../../specs/validation/caches.csv");
+
+/// Tokens of a prompt and of an answer by which rows of InferenceX are known.
+const BENCHMARK_LENGTHS: [(f64, f64); 3] = [(1024.0, 1024.0), (1024.0, 8192.0), (8192.0, 1024.0)];
+/// Mean of these lengths over what is written: they are drawn evenly from 0.8 to 1 of it (SemiAnalysisAI/InferenceX,
+/// .github/workflows/benchmark-tmpl.yml: `RANDOM_RANGE_RATIO: 0.8`, read by utils/bench_serving/benchmark_serving.py).
+const MEAN_LENGTH: f64 = 0.9;
 
 /// Workers and speculation of a disaggregated deployment.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,11 +51,33 @@ struct Version {
     with_replicas: u32,
 }
 
+/// Servers whose KV cache has a type of its own. Empty texts stand for all.
+#[derive(Debug)]
+struct Cache {
+    system: String,
+    framework: String,
+    model: String,
+    precision: String,
+    cache_type: NumberType,
+}
+
 /// The published configurations.
 #[derive(Debug)]
 pub(super) struct DeploymentReadings {
     published: Vec<Published>,
     versions: Vec<Version>,
+    caches: Vec<Cache>,
+}
+
+/// Whether a row is of the benchmark that the embedded files are about.
+fn is_published(row: &Row) -> bool {
+    BENCHMARK_LENGTHS.contains(&(row.prompt_len, row.output_len))
+}
+
+/// Mean tokens of a prompt and of an answer.
+pub(super) fn mean_lengths(row: &Row) -> (f64, f64) {
+    let share = if is_published(row) { MEAN_LENGTH } else { 1.0 };
+    (row.prompt_len * share, row.output_len * share)
 }
 
 impl DeploymentReadings {
@@ -56,6 +86,7 @@ impl DeploymentReadings {
         Self {
             published: lines(DISAGGREGATED).iter().filter_map(Published::new).collect(),
             versions: lines(SPECULATED).iter().filter_map(Version::new).collect(),
+            caches: lines(CACHES).iter().filter_map(Cache::new).collect(),
         }
     }
 
@@ -92,6 +123,18 @@ impl DeploymentReadings {
         version.map_or(0, |one| if replicas { one.with_replicas } else { one.speculated })
     }
 
+    /// The type of a row's KV cache; the checkpoint's where `None`.
+    pub(super) fn cache_type(&self, row: &Row) -> Option<NumberType> {
+        let model = row.model.to_ascii_lowercase();
+        let of_row = |one: &&Cache| {
+            one.system == row.system
+                && one.framework == row.framework
+                && model.contains(&one.model)
+                && (one.precision.is_empty() || one.precision == row.precision)
+        };
+        self.caches.iter().find(of_row).filter(|_| is_published(row)).map(|one| one.cache_type)
+    }
+
     fn version(&self, row: &Row) -> Option<&Version> {
         let model = row.model.to_ascii_lowercase();
         let of_row = |one: &&Version| {
@@ -126,6 +169,18 @@ impl Published {
     }
 }
 
+impl Cache {
+    fn new(cells: &csv::StringRecord) -> Option<Self> {
+        Some(Self {
+            system: cells.get(0)?.to_owned(),
+            framework: cells.get(1)?.to_owned(),
+            model: cells.get(2)?.to_owned(),
+            precision: cells.get(3)?.to_owned(),
+            cache_type: NumberType::named(cells.get(4)?)?,
+        })
+    }
+}
+
 impl Version {
     fn new(cells: &csv::StringRecord) -> Option<Self> {
         Some(Self {
@@ -156,5 +211,6 @@ mod tests {
         let readings = DeploymentReadings::new();
         assert_eq!(readings.published.len(), count(DISAGGREGATED));
         assert_eq!(readings.versions.len(), count(SPECULATED));
+        assert_eq!(readings.caches.len(), count(CACHES));
     }
 }
