@@ -59,9 +59,9 @@ pub struct ChipModel {
     /// What a framework adds to steps and requests in serving, where one is named.
     #[serde(skip)]
     pub serving_framework: Option<FrameworkTimes>,
-    /// The chip's own fixed times, where those of a framework stand in their place.
+    /// The chip's own fixed time of a step, where that of a framework stands in its place.
     #[serde(skip)]
-    pub own_times: Option<FixedTimes>,
+    pub own_step: Option<Sourced>,
     /// Factor on the time of measured kernels: 1 with the band of noise and interpolation.
     pub cost_factor: Sourced,
     /// How far devices of this kind are apart, where it is known: a step waits for the slowest.
@@ -111,21 +111,6 @@ fn die_caveat(chip: &Chip) -> Vec<ProjectionCaveat> {
     if dies > 1.0 { vec![caveat] } else { Vec::new() }
 }
 
-/// Fixed times of a chip, or of a framework on it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FixedTimes {
-    /// Of a step, seconds.
-    step: Sourced,
-    /// Of a launch, or of an op in decode, seconds.
-    launch: Sourced,
-}
-
-impl FixedTimes {
-    fn of(times: &FrameworkTimes) -> Self {
-        Self { step: times.step_s.clone(), launch: times.decode_op_s.clone() }
-    }
-}
-
 impl ChipModel {
     /// From a file of facts.
     pub fn from_spec(chip: &Chip) -> Self {
@@ -154,7 +139,7 @@ impl ChipModel {
             costs: None,
             operators: None,
             serving_framework: None,
-            own_times: None,
+            own_step: None,
             cost_factor: Sourced::assumed(1.0, 1.0, 1.0, "no measured kernels"),
             spread: None,
             efficiency: ByClass {
@@ -201,8 +186,8 @@ impl ChipModel {
     /// Takes the fixed times of a framework that serves. Measured operators come first: beside them it adds other times.
     pub fn set_serving_framework(&mut self, framework: &Framework) {
         let times = framework.times(self.operators.is_some());
-        self.own_times = Some(self.own_times());
-        FixedTimes { step: self.step, launch: self.launch } = FixedTimes::of(times);
+        let own = std::mem::replace(&mut self.step, times.step_s.clone());
+        self.own_step.get_or_insert(own);
         self.caveats.push(ProjectionCaveat::ServedWith { framework: framework.title.clone() });
         self.serving_framework = Some(times.clone());
     }
@@ -210,16 +195,9 @@ impl ChipModel {
     /// The chip with what serves on another one; with nothing where nothing does there.
     #[must_use]
     pub fn served_as(&self, other: &Self) -> Self {
-        let own = self.own_times();
-        let serving_framework = other.serving_framework.clone();
-        let FixedTimes { step, launch } = serving_framework.as_ref().map_or_else(|| own.clone(), FixedTimes::of);
-        Self { step, launch, own_times: Some(own), serving_framework, ..self.clone() }
-    }
-
-    /// The fixed times that the chip has without a framework.
-    fn own_times(&self) -> FixedTimes {
-        let of_chip = || FixedTimes { step: self.step.clone(), launch: self.launch.clone() };
-        self.own_times.clone().unwrap_or_else(of_chip)
+        let own = self.own_step.as_ref().unwrap_or(&self.step);
+        let step = other.serving_framework.as_ref().map_or(own, |times| &times.step_s).clone();
+        Self { step, own_step: Some(own.clone()), serving_framework: other.serving_framework.clone(), ..self.clone() }
     }
 
     /// The title of what serves on it; `None` where nothing is named.

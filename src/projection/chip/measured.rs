@@ -67,7 +67,7 @@ impl ChipModel {
             spread: None,
             operators: None,
             serving_framework: None,
-            own_times: None,
+            own_step: None,
             efficiency,
             caveats,
         })

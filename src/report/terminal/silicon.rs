@@ -38,15 +38,14 @@ pub fn report(report: &SiliconReport) -> String {
 pub fn fit(fit: &FitReport) -> String {
     let mut out = String::new();
     title(&mut out, "fitted profiles, with the ends of the fits without one system each");
-    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right, Right]);
-    table.set_header(["", "rows", "step", "op of decode", "op of prompts", "prompts x", "request", "first wave"]);
+    let mut table = plain(&[Left, Right, Right, Right, Right, Right, Right]);
+    table.set_header(["", "rows", "step", "op of prompts", "prompts x", "request", "first wave"]);
     for fitted in &fit.profiles {
         for (name, profile) in [(&*fitted.framework, &fitted.profile), ("least", &fitted.low), ("most", &fitted.high)] {
             table.add_row([
                 clean(name),
                 fitted.rows.to_string(),
                 Seconds::new(profile.step_s).to_string(),
-                Seconds::new(profile.decode_op_s).to_string(),
                 Seconds::new(profile.prompt_op_s).to_string(),
                 format!("{:.3}", profile.prompt_factor),
                 Seconds::new(profile.request_s).to_string(),

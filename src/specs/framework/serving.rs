@@ -30,9 +30,6 @@ pub struct Framework {
 pub struct FrameworkTimes {
     /// Fixed time of a step of decode, seconds: scheduling, sampling, the start of a graph. It stands for the chip's own.
     pub step_s: Sourced,
-    /// Fixed time of one of the model's ops in decode, seconds, where no measured operator has it in its time. It stands
-    /// for the chip's launch: inside of graphs, and with the ops that a framework fuses.
-    pub decode_op_s: Sourced,
     /// Fixed time of one of the model's ops when prompts are computed, seconds. It stands for the chip's launch: outside
     /// of graphs, the host launches each of an op's kernels.
     pub prompt_op_s: Sourced,
@@ -80,10 +77,9 @@ impl Framework {
 }
 
 impl FrameworkTimes {
-    fn values(&self) -> [(&'static str, &Sourced); 6] {
+    fn values(&self) -> [(&'static str, &Sourced); 5] {
         [
             ("step_s", &self.step_s),
-            ("decode_op_s", &self.decode_op_s),
             ("prompt_op_s", &self.prompt_op_s),
             ("prompt_factor", &self.prompt_factor),
             ("request_s", &self.request_s),

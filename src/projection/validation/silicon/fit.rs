@@ -16,14 +16,8 @@ const LARGEST: (f64, f64) = (1.5, 1.0);
 /// Rows that speak for the fit of all frameworks when one of them is fitted.
 const PRIOR_ROWS: f64 = 5.0;
 /// Where the fit of all frameworks starts; usual values.
-const START: Profile = Profile {
-    step_s: 1e-3,
-    decode_op_s: 3e-6,
-    prompt_op_s: 2e-5,
-    prompt_factor: 1.0,
-    request_s: 0.03,
-    first_wave: 0.1,
-};
+const START: Profile =
+    Profile { step_s: 1e-3, prompt_op_s: 2e-5, prompt_factor: 1.0, request_s: 0.03, first_wave: 0.1 };
 /// Rounds over all parameters.
 const ROUNDS: usize = 60;
 
@@ -151,7 +145,7 @@ fn profiles<'a>(rows: impl Iterator<Item = &'a Outcome>) -> Fits {
 /// The profile with the least loss, by a search along one parameter at a time whose steps grow and shrink.
 fn best(rows: &[&Outcome], start: &Profile, prior_rows: f64) -> Profile {
     let from = values(start);
-    let cost = |at: &[f64; 6]| (loss(rows, &profile(at)) + prior_rows * apart(at, &from)) / (rows.len() as f64 + 1e-9);
+    let cost = |at: &[f64; 5]| (loss(rows, &profile(at)) + prior_rows * apart(at, &from)) / (rows.len() as f64 + 1e-9);
     let (mut at, mut steps) = (from, values(&START).map(|value| value / 2.0));
     let mut least = cost(&at);
     for _ in 0..ROUNDS {
@@ -174,13 +168,13 @@ fn best(rows: &[&Outcome], start: &Profile, prior_rows: f64) -> Profile {
 }
 
 /// How far two profiles are apart: squared logarithms of ratios, where a twentieth of the usual value is as good as none.
-fn apart(one: &[f64; 6], other: &[f64; 6]) -> f64 {
+fn apart(one: &[f64; 5], other: &[f64; 5]) -> f64 {
     let usual = values(&START).map(|value| value / 20.0);
-    (0..6).map(|index| ((one[index] + usual[index]) / (other[index] + usual[index])).ln().powi(2)).sum()
+    (0..5).map(|index| ((one[index] + usual[index]) / (other[index] + usual[index])).ln().powi(2)).sum()
 }
 
 /// The most that a parameter may be: beyond it, it would stand for something else.
-const MOST: [f64; 6] = [0.02, 2e-5, 2e-4, 4.0, 1.0, 1.0];
+const MOST: [f64; 5] = [0.02, 2e-4, 4.0, 1.0, 1.0];
 
 /// Sum of the absolute logarithmic errors.
 fn loss(rows: &[&Outcome], profile: &Profile) -> f64 {
@@ -193,14 +187,14 @@ fn loss(rows: &[&Outcome], profile: &Profile) -> f64 {
     rows.iter().map(each).sum::<f64>()
 }
 
-fn values(profile: &Profile) -> [f64; 6] {
-    let Profile { step_s, decode_op_s, prompt_op_s, prompt_factor, request_s, first_wave } = *profile;
-    [step_s, decode_op_s, prompt_op_s, prompt_factor, request_s, first_wave]
+fn values(profile: &Profile) -> [f64; 5] {
+    let Profile { step_s, prompt_op_s, prompt_factor, request_s, first_wave } = *profile;
+    [step_s, prompt_op_s, prompt_factor, request_s, first_wave]
 }
 
-fn profile(values: &[f64; 6]) -> Profile {
-    let [step_s, decode_op_s, prompt_op_s, prompt_factor, request_s, first_wave] = *values;
-    Profile { step_s, decode_op_s, prompt_op_s, prompt_factor, request_s, first_wave }
+fn profile(values: &[f64; 5]) -> Profile {
+    let [step_s, prompt_op_s, prompt_factor, request_s, first_wave] = *values;
+    Profile { step_s, prompt_op_s, prompt_factor, request_s, first_wave }
 }
 
 fn combine(one: &Profile, other: &Profile, pick: fn(f64, f64) -> f64) -> Profile {

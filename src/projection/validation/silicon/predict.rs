@@ -22,8 +22,6 @@ pub struct Prediction {
 pub struct Profile {
     /// Fixed time of a step of decode, seconds.
     pub step_s: f64,
-    /// Fixed time of an op in decode without a measured operator, seconds.
-    pub decode_op_s: f64,
     /// Fixed time of an op when prompts are computed, seconds.
     pub prompt_op_s: f64,
     /// Time of the work on prompts over the model's.
@@ -39,7 +37,6 @@ impl Profile {
     pub fn none(costs: &DeploymentCosts) -> Self {
         Self {
             step_s: costs.step_s,
-            decode_op_s: costs.launch_s,
             prompt_op_s: costs.launch_s,
             prompt_factor: 1.0,
             request_s: 0.0,
@@ -51,7 +48,6 @@ impl Profile {
     pub fn of(times: &FrameworkTimes) -> Self {
         Self {
             step_s: times.step_s.value,
-            decode_op_s: times.decode_op_s.value,
             prompt_op_s: times.prompt_op_s.value,
             prompt_factor: times.prompt_factor.value,
             request_s: times.request_s.value,
@@ -63,7 +59,7 @@ impl Profile {
 /// Times of a deployment under a profile.
 pub fn predict(costs: &DeploymentCosts, profile: &Profile) -> Prediction {
     let worker = &costs.worker;
-    let decode_work_s = worker.decode.work_s + worker.decode.bare_kernels * profile.decode_op_s;
+    let decode_work_s = worker.decode.work_s + worker.decode.bare_kernels * costs.launch_s;
     let decode_s = (profile.step_s + decode_work_s) / worker.tokens_per_step;
     let prompt_s = |cost: &StepCost| profile.prompt_factor * cost.work_s + profile.prompt_op_s * cost.kernels;
     let prefill_s = prompt_s(&worker.prefill) + profile.step_s * worker.chunks;
