@@ -7,6 +7,7 @@
 //! - Where tensor parallelism does not divide the heads, attention is data-parallel over those ranks, and experts are
 //!   shared by them.
 //! - Where tp and dp both count the ranks of the experts, one group of them was counted twice.
+//! - Rows without a version may name all of a deployment's chips as one degree.
 //! - Of the benchmark that most rows are from, lengths are the longest ones, and KV caches have its servers' types.
 
 use std::collections::BTreeMap;
@@ -19,7 +20,9 @@ use crate::projection::operator_source::{NoOperators, OperatorChoice, tables};
 use crate::projection::parallel_plan::{ExpertExchange, ParallelPlan, Phase};
 use crate::projection::plan::heads;
 use crate::projection::request::Request;
-use crate::projection::validation::silicon::reading::{DeploymentReadings, mean_lengths};
+use crate::projection::validation::silicon::reading::{
+    DeploymentReading, DeploymentReadings, WorkerReading, mean_lengths,
+};
 use crate::projection::validation::silicon::row::{Degrees, Row, Sharing, Workers};
 use crate::specs::{Chip, Fabric, Model, NumberType};
 
@@ -153,13 +156,21 @@ impl DeploymentFacts {
             Some(reading) if reading.replicas => Degrees { tp: 1, dp: ranks, moe_tp: 1, moe_ep: ranks, ..degrees },
             _ => degrees,
         };
-        let mut prefill = worker(&request, &row.prefill, counted_once(&request, row.prefill.degrees))?;
-        let mut decode = worker(&request, &row.decode, degrees)?;
-        let mut speculated = self.readings.speculated(row, decode.plan.dp > 1);
-        if let Some(reading) = reading {
-            (prefill.count, decode.count) = (reading.prefill_workers, reading.decode_workers);
-            speculated = reading.speculated;
-        }
+        let whole = self.readings.whole(row);
+        let (prefill, decode, speculated) = if let Some(whole) = whole {
+            let of = |reading: WorkerReading| worker(&request, Some(reading.workers), of_ranks(reading));
+            (of(whole.prefill)?, of(whole.decode)?, whole.speculated)
+        } else {
+            let of = |read: fn(&DeploymentReading) -> f64, written: &Workers| {
+                reading.as_ref().map(read).or(written.count.map(f64::from))
+            };
+            let (prompts, steps) =
+                (of(|one| one.prefill_workers, &row.prefill), of(|one| one.decode_workers, &row.decode));
+            let prefill = worker(&request, prompts, counted_once(&request, row.prefill.degrees))?;
+            let decode = worker(&request, steps, degrees)?;
+            let speculated = self.readings.speculated(row, decode.plan.dp > 1);
+            (prefill, decode, reading.map_or(speculated, |reading| reading.speculated))
+        };
         let of_workers = row.decode.batch.map(|batch| batch * decode.count);
         let concurrency = row.concurrency.or(of_workers);
         let (prompt_len, output_len) = mean_lengths(row);
@@ -167,7 +178,7 @@ impl DeploymentFacts {
             request,
             prefill,
             decode,
-            sharing: row.sharing,
+            sharing: if whole.is_some() { Sharing::Disaggregated } else { row.sharing },
             prompt_len,
             output_len,
             speculated,
@@ -214,7 +225,13 @@ fn number_type(row: &Row) -> Result<NumberType, Unexpressed> {
     })
 }
 
-fn worker(request: &Request, workers: &Workers, degrees: Degrees) -> Result<Worker, Unexpressed> {
+/// The degrees of a worker whose experts are on all of its ranks.
+const fn of_ranks(WorkerReading { ranks, replicas, .. }: WorkerReading) -> Degrees {
+    let (tp, dp) = if replicas { (1, ranks) } else { (ranks, 1) };
+    Degrees { tp, pp: 1, dp, moe_tp: 1, moe_ep: ranks }
+}
+
+fn worker(request: &Request, workers: Option<f64>, degrees: Degrees) -> Result<Worker, Unexpressed> {
     let Degrees { tp, pp, dp, moe_tp, moe_ep } = degrees;
     let chips = u64::from(tp) * u64::from(pp) * u64::from(dp);
     let chips = u32::try_from(chips).ok().filter(|chips| u64::from(*chips) <= request.fabric.max_chips());
@@ -242,7 +259,7 @@ fn worker(request: &Request, workers: &Workers, degrees: Degrees) -> Result<Work
         microbatches: pp,
         batch_per_chip: 1.0,
     };
-    Ok(Worker { count: f64::from(workers.count.unwrap_or(1)), plan })
+    Ok(Worker { count: workers.unwrap_or(1.0), plan })
 }
 
 /// The degrees with each rank counted once: experts are on the ranks of a stage.

@@ -5,6 +5,7 @@ use crate::specs::NumberType;
 
 const DISAGGREGATED: &str = include_str!("../../../../specs/validation/disaggregated.csv");
 const SPECULATED: &str = include_str!("../../../../specs/validation/speculated.csv");
+const WHOLES: &str = include_str!("../../../../specs/validation/wholes.csv");
 const CACHES: &str = include_str!("../../../../specs/validation/caches.csv");
 
 /// Tokens of a prompt and of an answer by which rows of InferenceX are known.
@@ -26,9 +27,45 @@ pub(super) struct DeploymentReading {
     pub speculated: u32,
 }
 
+/// Workers of one kind, whose experts are on all of its ranks.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct WorkerReading {
+    /// How many.
+    pub workers: f64,
+    /// Ranks of one.
+    pub ranks: u32,
+    /// Whether attention is data-parallel over them.
+    pub replicas: bool,
+}
+
+/// A deployment whose row names all of its chips as one degree.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct WholeReading {
+    /// Those that prefill.
+    pub prefill: WorkerReading,
+    /// Those that decode.
+    pub decode: WorkerReading,
+    /// Speculated tokens per sequence and step.
+    pub speculated: u32,
+}
+
+/// A published configuration of such a deployment.
+#[derive(Debug)]
+struct Whole {
+    system: String,
+    framework: String,
+    precision: String,
+    prompt_len: f64,
+    output_len: f64,
+    chips: f64,
+    concurrency: f64,
+    reading: WholeReading,
+}
+
 /// One published configuration.
 #[derive(Debug)]
 struct Published {
+    model: String,
     system: String,
     framework: String,
     precision: String,
@@ -67,6 +104,7 @@ pub(super) struct DeploymentReadings {
     published: Vec<Published>,
     versions: Vec<Version>,
     caches: Vec<Cache>,
+    wholes: Vec<Whole>,
 }
 
 /// Whether a row is of the benchmark that the embedded files are about.
@@ -87,6 +125,7 @@ impl DeploymentReadings {
             published: lines(DISAGGREGATED).iter().filter_map(Published::new).collect(),
             versions: lines(SPECULATED).iter().filter_map(Version::new).collect(),
             caches: lines(CACHES).iter().filter_map(Cache::new).collect(),
+            wholes: lines(WHOLES).iter().filter_map(Whole::new).collect(),
         }
     }
 
@@ -99,8 +138,10 @@ impl DeploymentReadings {
         let ranks = f64::from(degrees.ranks());
         let concurrency = row.concurrency.filter(|_| row.sharing == Sharing::Disaggregated)?;
         let speculates = self.version(row).is_none_or(|version| version.speculated > 0);
+        let model = row.model.to_ascii_lowercase();
         let same = |one: &&Published| {
-            one.system == row.system
+            model.contains(&one.model)
+                && one.system == row.system
                 && one.framework == row.framework
                 && one.precision == row.precision
                 && one.ranks == ranks
@@ -121,6 +162,22 @@ impl DeploymentReadings {
     pub(super) fn speculated(&self, row: &Row, replicas: bool) -> u32 {
         let version = self.version(row).filter(|_| row.sharing == Sharing::Aggregated);
         version.map_or(0, |one| if replicas { one.with_replicas } else { one.speculated })
+    }
+
+    /// The configuration of a row that names all of its chips as one degree. Such rows name no version.
+    pub(super) fn whole(&self, row: &Row) -> Option<WholeReading> {
+        let (chips, concurrency) = (f64::from(row.decode.degrees.ranks()), row.concurrency?);
+        let of_row = |one: &&Whole| {
+            one.chips == chips
+                && one.system == row.system
+                && one.framework == row.framework
+                && one.precision == row.precision
+                && (one.prompt_len, one.output_len) == (row.prompt_len, row.output_len)
+        };
+        let is_whole = row.version.is_empty() && row.prefill.degrees.ranks() == row.decode.degrees.ranks();
+        let known = self.wholes.iter().rev().filter(of_row).filter(|_| is_whole);
+        let far = |one: &Whole| (one.concurrency / concurrency).ln().abs();
+        known.min_by(|one, other| far(one).total_cmp(&far(other))).map(|one| one.reading)
     }
 
     /// The type of a row's KV cache; the checkpoint's where `None`.
@@ -152,19 +209,41 @@ impl Published {
     fn new(cells: &csv::StringRecord) -> Option<Self> {
         let number = |index: usize| cells.get(index)?.parse::<f64>().ok();
         Some(Self {
+            model: cells.get(0)?.to_owned(),
+            system: cells.get(1)?.to_owned(),
+            framework: cells.get(2)?.to_owned(),
+            precision: cells.get(3)?.to_owned(),
+            prompt_len: number(4)?,
+            output_len: number(5)?,
+            ranks: number(6)?,
+            concurrency: number(7)?,
+            reading: DeploymentReading {
+                prefill_workers: number(8)?,
+                decode_workers: number(9)?,
+                replicas: number(10)? > 0.0,
+                speculated: cells.get(11)?.parse().ok()?,
+            },
+        })
+    }
+}
+
+impl Whole {
+    fn new(cells: &csv::StringRecord) -> Option<Self> {
+        let number = |index: usize| cells.get(index)?.parse::<f64>().ok();
+        let count = |index: usize| cells.get(index)?.parse::<u32>().ok();
+        let workers = |first: usize| {
+            let (workers, ranks, replicas) = (number(first)?, count(first + 1)?, number(first + 2)? > 0.0);
+            Some(WorkerReading { workers, ranks, replicas })
+        };
+        Some(Self {
             system: cells.get(0)?.to_owned(),
             framework: cells.get(1)?.to_owned(),
             precision: cells.get(2)?.to_owned(),
             prompt_len: number(3)?,
             output_len: number(4)?,
-            ranks: number(5)?,
+            chips: number(5)?,
             concurrency: number(6)?,
-            reading: DeploymentReading {
-                prefill_workers: number(7)?,
-                decode_workers: number(8)?,
-                replicas: number(9)? > 0.0,
-                speculated: cells.get(10)?.parse().ok()?,
-            },
+            reading: WholeReading { prefill: workers(7)?, decode: workers(10)?, speculated: count(13)? },
         })
     }
 }
@@ -212,5 +291,6 @@ mod tests {
         assert_eq!(readings.published.len(), count(DISAGGREGATED));
         assert_eq!(readings.versions.len(), count(SPECULATED));
         assert_eq!(readings.caches.len(), count(CACHES));
+        assert_eq!(readings.wholes.len(), count(WHOLES));
     }
 }
