@@ -223,6 +223,7 @@ fn a_job_that_grows_with_the_machine_keeps_its_rate_and_one_that_stays_does_not(
         chips: 384,
         phase: Phase::Training,
         number_type: None,
+        cache_type: None,
         workload: Workload::default(),
         pins: Pins::default(),
         framework: None,

@@ -26,6 +26,7 @@ fn request(model: &str, phase: Phase, fabric: Fabric, chips: u32) -> Request {
         chips,
         phase,
         number_type: None,
+        cache_type: None,
         workload: Workload { global_batch_tokens: 16384.0 * f64::from(chips), ..Workload::default() },
         pins: Pins::default(),
         framework: None,

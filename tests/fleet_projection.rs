@@ -15,6 +15,7 @@ fn request(chip: &str, phase: Phase, chips: u32) -> Request {
         chips,
         phase,
         number_type: None,
+        cache_type: None,
         workload: Workload::default(),
         // With a plan that is searched, a slower step would also mean a smaller batch within the latency limit.
         pins: Pins {

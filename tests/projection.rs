@@ -34,6 +34,7 @@ fn request(model: &str, phase: Phase, chip_name: &str, fabric: &str) -> Request 
         chips: 384,
         phase,
         number_type: None,
+        cache_type: None,
         // A slow device has no plan within 50 ms: that is a typed answer, tested elsewhere.
         workload: Workload { tpot_limit_s: 100.0, ..Workload::default() },
         pins: Pins::default(),
