@@ -2,6 +2,7 @@
 # make test    all tests, every shader under a second WGSL compiler, the report page in a browser
 # make web     the page that does all of it in a browser, into out/web: a folder for any static host (7 minutes from nothing)
 # make web-test   that page in headless Chromium on its software GPU
+# make other-browsers-test   the page of `make web` in the engines of Safari (WebKitGTK) and of Firefox (as root)
 # make validate-vulkan   the verification suite under Vulkan's validation layers
 # make verify-matrices   the verification suite, cooperative matrices included, on a current Mesa in a folder (2 to 7 minutes)
 # make compile-elsewhere   what that Mesa's drivers of seven devices offer, and every pipeline through their compilers
@@ -17,7 +18,7 @@ CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test browser-test web web-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lab fleet-test picture lint driver
+.PHONY: bench test browser-test web web-test other-browsers-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lab fleet-test picture lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -37,6 +38,9 @@ web:
 
 web-test:
 	@sh tests/web/run.sh
+
+other-browsers-test:
+	@sh tests/web/others.sh
 
 # Tint, the compiler of Dawn and Chromium, through an npm package.
 second-compiler:

@@ -59,7 +59,7 @@ fn the_type_of_the_cache_is_in_the_answer() {
     let asked =
         ["--model", "llama-3.1-70b", "--phase", "decode", "--chip", "h200", "--chips", "8", "--cache-type", "fp8"];
     assert_eq!(json(&asked)["cache_type"], "fp8");
-    project(&asked).assert().success().stdout(predicates::str::contains(", type fp8, KV cache fp8\n"));
+    project(&asked).assert().success().stdout(predicates::str::contains(", type int8, KV cache fp8\n"));
 }
 
 #[test]
