@@ -27,7 +27,7 @@ const check = (is, words) => is || failures.push(words);
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 async function call(method, path, body) {
-  const response = await fetch(`http://127.0.0.1:${PORT}${path}`, { method, body: body && JSON.stringify(body) });
+  const response = await fetch(`http://127.0.0.1:${PORT}${path}`, { method, headers: { 'content-type': 'application/json' }, body: body && JSON.stringify(body) });
   const { value } = await response.json();
   if (value?.error) throw new Error(`${path}: ${value.error}: ${value.message}`);
   return value;
