@@ -5,6 +5,7 @@ use crate::report::escape::spreadsheet_safe;
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ColumnKind {
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "only files that a page does not read have them"))]
     Integer,
     Count,
     Flag,
@@ -15,6 +16,7 @@ pub(crate) enum ColumnKind {
 /// One cell.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum CellValue {
+    #[cfg_attr(target_arch = "wasm32", allow(dead_code, reason = "only files that a page does not read have them"))]
     Integer(i64),
     Count(u64),
     Flag(bool),

@@ -87,6 +87,14 @@ pub struct MeasuredDeployment {
     pub speculated: u32,
 }
 
+/// How a deployment's chips are split.
+struct Split {
+    prefill: Worker,
+    decode: Worker,
+    sharing: Sharing,
+    speculated: u32,
+}
+
 /// Workers of one kind.
 #[derive(Debug, Clone, Copy)]
 pub struct Worker {
@@ -147,30 +155,7 @@ impl DeploymentFacts {
         let mut request = Request::new(model.clone(), chip.clone(), fabric.clone(), 1, Phase::Decode);
         request.number_type = Some(number_type(row)?);
         request.cache_type = self.readings.cache_type(row);
-        let written = [counted_once(&request, row.decode.degrees), row.decode.degrees];
-        let readings = written.into_iter().filter_map(|degrees| Some((degrees, self.readings.of(row, degrees)?)));
-        let nearest = readings.filter(|_| row.decode.count.is_none()).min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1));
-        let (degrees, reading) = nearest.map_or((written[0], None), |(degrees, (reading, _))| (degrees, Some(reading)));
-        let ranks = degrees.ranks();
-        let degrees = match reading {
-            Some(reading) if reading.replicas => Degrees { tp: 1, dp: ranks, moe_tp: 1, moe_ep: ranks, ..degrees },
-            _ => degrees,
-        };
-        let whole = self.readings.whole(row);
-        let (prefill, decode, speculated) = if let Some(whole) = whole {
-            let of = |reading: WorkerReading| worker(&request, Some(reading.workers), of_ranks(reading));
-            (of(whole.prefill)?, of(whole.decode)?, whole.speculated)
-        } else {
-            let of = |read: fn(&DeploymentReading) -> f64, written: &Workers| {
-                reading.as_ref().map(read).or(written.count.map(f64::from))
-            };
-            let (prompts, steps) =
-                (of(|one| one.prefill_workers, &row.prefill), of(|one| one.decode_workers, &row.decode));
-            let prefill = worker(&request, prompts, counted_once(&request, row.prefill.degrees))?;
-            let decode = worker(&request, steps, degrees)?;
-            let speculated = self.readings.speculated(row, decode.plan.dp > 1);
-            (prefill, decode, reading.map_or(speculated, |reading| reading.speculated))
-        };
+        let Split { prefill, decode, sharing, speculated } = self.split(&request, row)?;
         let of_workers = row.decode.batch.map(|batch| batch * decode.count);
         let concurrency = row.concurrency.or(of_workers);
         let (prompt_len, output_len) = mean_lengths(row);
@@ -178,12 +163,47 @@ impl DeploymentFacts {
             request,
             prefill,
             decode,
-            sharing: if whole.is_some() { Sharing::Disaggregated } else { row.sharing },
+            sharing,
             prompt_len,
             output_len,
             speculated,
             concurrency: concurrency.ok_or_else(|| "neither concurrency nor batch is given".to_owned())?,
         })
+    }
+
+    /// The workers of a row: those of a published deployment whose chips it names as one degree, or those of its degrees.
+    fn split(&self, request: &Request, row: &Row) -> Result<Split, Unexpressed> {
+        if let Some(whole) = self.readings.whole(row) {
+            let of = |reading: WorkerReading| worker(request, Some(reading.workers), of_ranks(reading));
+            let (prefill, decode) = (of(whole.prefill)?, of(whole.decode)?);
+            return Ok(Split { prefill, decode, sharing: Sharing::Disaggregated, speculated: whole.speculated });
+        }
+        let (degrees, reading) = self.published(request, row);
+        let count = |read: fn(&DeploymentReading) -> f64, written: &Workers| {
+            reading.as_ref().map(read).or(written.count.map(f64::from))
+        };
+        let (prompts, steps) =
+            (count(|one| one.prefill_workers, &row.prefill), count(|one| one.decode_workers, &row.decode));
+        let prefill = worker(request, prompts, counted_once(request, row.prefill.degrees))?;
+        let decode = worker(request, steps, degrees)?;
+        let speculated = self.readings.speculated(row, decode.plan.dp > 1);
+        let speculated = reading.map_or(speculated, |reading| reading.speculated);
+        Ok(Split { prefill, decode, sharing: row.sharing, speculated })
+    }
+
+    /// The degrees of a decoding worker, and the published configuration where the row leaves out how many there are.
+    fn published(&self, request: &Request, row: &Row) -> (Degrees, Option<DeploymentReading>) {
+        let written = [counted_once(request, row.decode.degrees), row.decode.degrees];
+        let readings = written.into_iter().filter_map(|degrees| Some((degrees, self.readings.of(row, degrees)?)));
+        let nearest = readings.filter(|_| row.decode.count.is_none()).min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1));
+        let (degrees, reading) = nearest.map_or((written[0], None), |(degrees, (reading, _))| (degrees, Some(reading)));
+        let ranks = degrees.ranks();
+        match reading {
+            Some(reading) if reading.replicas => {
+                (Degrees { tp: 1, dp: ranks, moe_tp: 1, moe_ep: ranks, ..degrees }, Some(reading))
+            }
+            _ => (degrees, reading),
+        }
     }
 
     fn model(&self, path: &str) -> Result<&Model, Unexpressed> {
