@@ -1,5 +1,6 @@
 // What every test of the page in a browser needs: a server of a static folder on loopback, and headless Chromium with its
 // software GPU, which is told to reach nothing else.
+import { spawnSync } from 'node:child_process';
 import { createServer } from 'node:http';
 import { createReadStream, existsSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -59,6 +60,21 @@ export async function watched(browser, options = {}) {
   page.on('console', (message) => message.type() === 'error' && complaints.push(message.text()));
   page.on('pageerror', (error) => complaints.push(String(error)));
   return { page, requests, complaints };
+}
+
+// The same value, numbers to twelve digits: more than is ever shown, and less than two mathematical libraries differ by.
+export function same(a, b) {
+  if (typeof a === 'number' && typeof b === 'number') return a === b || a.toPrecision(12) === b.toPrecision(12);
+  if (a === null || b === null || typeof a !== 'object' || typeof b !== 'object') return a === b;
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => key in b && same(a[key], b[key]));
+}
+
+// What the native program says of a question whose keys are its flags.
+export function native(supernode, question) {
+  const flags = Object.entries(question).flatMap(([key, value]) => [`--${key.replaceAll('_', '-')}`, String(value)]);
+  const { status, stdout, stderr } = spawnSync(supernode, ['project', ...flags, '--json'], { encoding: 'utf8' });
+  return status === 0 ? { answer: JSON.parse(stdout) } : { error: stderr };
 }
 
 // The requests that went anywhere but to the server.

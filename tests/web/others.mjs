@@ -1,11 +1,11 @@
-// The page in browsers that speak WebDriver: node others.mjs FOLDER SUPERNODE BROWSER DRIVER [ARGUMENT ...]. BROWSER is `webkit` or
+// The page in browsers that speak WebDriver: node others.mjs FOLDER SUPERNODE BROWSER DRIVER. BROWSER is `webkit` or
 // `firefox`, DRIVER the program that drives it. The model answers as the native program does, records can be read and compared, and
 // the page says whether it can measure there.
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { serve } from './browser.mjs';
+import { native, same, serve } from './browser.mjs';
 
-const [folder, supernode, browser, driver, ...rest] = process.argv.slice(2);
+const [folder, supernode, browser, driver] = process.argv.slice(2);
 const PORT = 4446;
 const ASKED = [
   { model: 'deepseek-v3', phase: 'decode', chip: 'ascend-910c', fabric: 'cloudmatrix384', chips: 384, baseline: 'roce-cluster' },
@@ -33,16 +33,8 @@ async function call(method, path, body) {
   return value;
 }
 
-/** Numbers to nine digits: mathematical libraries differ behind them. */
-const rounded = (value) => JSON.stringify(value, (_, one) => (typeof one === 'number' ? Number(one.toPrecision(9)) : one));
-
-function native(question) {
-  const flags = Object.entries(question).flatMap(([key, value]) => [`--${key.replaceAll('_', '-')}`, String(value)]);
-  return JSON.parse(execFileSync(supernode, ['project', ...flags, '--json'], { encoding: 'utf8' }));
-}
-
 const server = await serve(folder);
-const child = spawn(driver, [`--port=${PORT}`, ...rest], { stdio: 'ignore' });
+const child = spawn(driver, [`--port=${PORT}`], { stdio: 'ignore' });
 await pause(2000);
 const { sessionId, capabilities } = await call('POST', '/session', { capabilities: { alwaysMatch: CAPABILITIES[browser] } });
 const at = `/session/${sessionId}`;
@@ -60,13 +52,12 @@ try {
   await call('POST', `${at}/url`, { url: server.url });
   await until("document.querySelector('#answer').getAttribute('aria-busy') === 'false' && document.querySelectorAll('#records li').length >= 2");
   for (const question of ASKED) {
-    const text = "const { ask } = await import('./ask.js'); return ask('project', JSON.stringify({ question: arguments[0] }));".replace('arguments[0]', JSON.stringify(question));
-    const { found, error } = await script(text);
+    const { found, error } = await script("const { ask } = await import('./ask.js'); return ask('project', JSON.stringify({ question: arguments[0] }));", question);
     check(!error, `${JSON.stringify(question)}: ${error}`);
     if (error) continue;
     const { answer } = JSON.parse(found);
-    const same = rounded(answer.tokens_per_s_per_chip) === rounded(native(question).tokens_per_s_per_chip);
-    check(same, `${JSON.stringify(question)}: the page says ${JSON.stringify(answer.tokens_per_s_per_chip)}`);
+    const expected = native(supernode, question).answer;
+    check(same(answer.tokens_per_s_per_chip, expected.tokens_per_s_per_chip), `${JSON.stringify(question)}: the page says ${JSON.stringify(answer.tokens_per_s_per_chip)}`);
   }
   // The list is drawn again after each choice.
   for (const index of [0, 1]) await script(`document.querySelectorAll('#records input')[${index}].click();`);

@@ -1,14 +1,14 @@
 // Drives the page in headless Chromium, with the real model and a played device, and compares it with the native program.
 // Usage: node page.mjs FOLDER CHROMIUM SUPERNODE [PART ...]; SCREENSHOTS=FOLDER leaves pictures there,
 // RECORD=FILE the record of the real run.
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, truncateSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { gzipSync } from "node:zlib";
-import { launch, serve } from "./browser.mjs";
+import { launch, native, same, serve } from "./browser.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(dirname(here));
@@ -55,20 +55,6 @@ const asks = (page, call, ...args) => page.evaluate(async ([call, args]) => {
     return { error: error.message };
   }
 }, [call, args]);
-
-/** The same value, numbers to twelve digits: more than is ever shown, and less than two mathematical libraries differ by. */
-function same(a, b) {
-  if (typeof a === "number" && typeof b === "number") return a === b || a.toPrecision(12) === b.toPrecision(12);
-  if (a === null || b === null || typeof a !== "object" || typeof b !== "object") return a === b;
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => key in b && same(a[key], b[key]));
-}
-
-function native(question) {
-  const flags = Object.entries(question).flatMap(([key, value]) => [`--${key}`, String(value)]);
-  const { status, stdout, stderr } = spawnSync(supernode, ["project", ...flags, "--json"], { encoding: "utf8" });
-  return status === 0 ? { answer: JSON.parse(stdout) } : { error: stderr };
-}
 
 /** Fifty questions about one step, over all models, phases, fabrics and chips. */
 function questions({ models, phases: all, serving, fabrics, chips }) {
@@ -151,7 +137,7 @@ async function serving() {
     const answered = await asks(page, "project", JSON.stringify(asRequest(flags)));
     const took = Date.now() - began;
     const words = JSON.stringify(flags);
-    count[agree(words, answered, native({ phase: "serving", ...flags }))] += 1;
+    count[agree(words, answered, native(supernode, { phase: "serving", ...flags }))] += 1;
     console.log(`  ${took} ms: ${words}`);
   }
   console.log(`serving: ${count.equal} equal, ${count.without} without a deployment in both`);
@@ -171,7 +157,7 @@ async function servingForm(page) {
   const clients = (await text(page, "#q-load-value")).replaceAll(",", "");
   const asked = { phase: "serving", model: "qwen3-235b-a22b", chip: "h200", fabric: "hgx-400g", chips, "prompt-len": 2000, "output-len": 1000, concurrency: clients, mode: "aggregated" };
   const shown = JSON.parse(await page.locator("#answer").evaluate((one) => one.dataset.answer));
-  check(same(shown, native(asked).answer), `the form shows ${JSON.stringify(shown).slice(0, 200)} of ${JSON.stringify(asked)}`);
+  check(same(shown, native(supernode, asked).answer), `the form shows ${JSON.stringify(shown).slice(0, 200)} of ${JSON.stringify(asked)}`);
   await page.locator("#question details summary").first().click();
   await page.fill("#q-price-chip", "3");
   await settled(page);
@@ -204,7 +190,7 @@ async function projections() {
     const began = Date.now();
     const answered = await asks(page, "project", JSON.stringify({ question }));
     times.push({ ms: Date.now() - began, question });
-    const outcome = agree(JSON.stringify(question), answered, native(question));
+    const outcome = agree(JSON.stringify(question), answered, native(supernode, question));
     if (outcome === "equal") equal += 1;
     if (outcome === "without") without += 1;
   }

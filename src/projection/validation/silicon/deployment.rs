@@ -174,7 +174,9 @@ impl DeploymentFacts {
     /// The workers of a row: those of a published deployment whose chips it names as one degree, or those of its degrees.
     fn split(&self, request: &Request, row: &Row) -> Result<Split, Unexpressed> {
         if let Some(whole) = self.readings.whole(row) {
-            let of = |reading: WorkerReading| worker(request, Some(reading.workers), of_ranks(reading));
+            let of = |reading: WorkerReading| {
+                worker(request, Some(reading.workers), of_ranks(reading.ranks, reading.replicas))
+            };
             let (prefill, decode) = (of(whole.prefill)?, of(whole.decode)?);
             return Ok(Split { prefill, decode, sharing: Sharing::Disaggregated, speculated: whole.speculated });
         }
@@ -186,8 +188,8 @@ impl DeploymentFacts {
             (count(|one| one.prefill_workers, &row.prefill), count(|one| one.decode_workers, &row.decode));
         let prefill = worker(request, prompts, counted_once(request, row.prefill.degrees))?;
         let decode = worker(request, steps, degrees)?;
-        let speculated = self.readings.speculated(row, decode.plan.dp > 1);
-        let speculated = reading.map_or(speculated, |reading| reading.speculated);
+        let by_version = || self.readings.speculated(row, decode.plan.dp > 1);
+        let speculated = reading.map_or_else(by_version, |reading| reading.speculated);
         Ok(Split { prefill, decode, sharing: row.sharing, speculated })
     }
 
@@ -197,13 +199,9 @@ impl DeploymentFacts {
         let readings = written.into_iter().filter_map(|degrees| Some((degrees, self.readings.of(row, degrees)?)));
         let nearest = readings.filter(|_| row.decode.count.is_none()).min_by(|(_, a), (_, b)| a.1.total_cmp(&b.1));
         let (degrees, reading) = nearest.map_or((written[0], None), |(degrees, (reading, _))| (degrees, Some(reading)));
-        let ranks = degrees.ranks();
-        match reading {
-            Some(reading) if reading.replicas => {
-                (Degrees { tp: 1, dp: ranks, moe_tp: 1, moe_ep: ranks, ..degrees }, Some(reading))
-            }
-            _ => (degrees, reading),
-        }
+        let replicas = reading.is_some_and(|reading| reading.replicas);
+        let degrees = if replicas { Degrees { pp: degrees.pp, ..of_ranks(degrees.ranks(), true) } } else { degrees };
+        (degrees, reading)
     }
 
     fn model(&self, path: &str) -> Result<&Model, Unexpressed> {
@@ -246,7 +244,7 @@ fn number_type(row: &Row) -> Result<NumberType, Unexpressed> {
 }
 
 /// The degrees of a worker whose experts are on all of its ranks.
-const fn of_ranks(WorkerReading { ranks, replicas, .. }: WorkerReading) -> Degrees {
+const fn of_ranks(ranks: u32, replicas: bool) -> Degrees {
     let (tp, dp) = if replicas { (1, ranks) } else { (ranks, 1) };
     Degrees { tp, pp: 1, dp, moe_tp: 1, moe_ep: ranks }
 }

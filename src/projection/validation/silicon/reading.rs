@@ -49,16 +49,23 @@ pub(super) struct WholeReading {
     pub speculated: u32,
 }
 
-/// A published configuration of such a deployment.
+/// What a published run and its row have in common.
 #[derive(Debug)]
-struct Whole {
+struct Run {
     system: String,
     framework: String,
     precision: String,
     prompt_len: f64,
     output_len: f64,
-    chips: f64,
+    /// Those that the row names: of a decoding worker, or all chips.
+    ranks: f64,
     concurrency: f64,
+}
+
+/// A published configuration whose row names all chips as one degree.
+#[derive(Debug)]
+struct Whole {
+    run: Run,
     reading: WholeReading,
 }
 
@@ -66,13 +73,7 @@ struct Whole {
 #[derive(Debug)]
 struct Published {
     model: String,
-    system: String,
-    framework: String,
-    precision: String,
-    prompt_len: f64,
-    output_len: f64,
-    ranks: f64,
-    concurrency: f64,
+    run: Run,
     reading: DeploymentReading,
 }
 
@@ -140,15 +141,10 @@ impl DeploymentReadings {
         let speculates = self.version(row).is_none_or(|version| version.speculated > 0);
         let model = row.model.to_ascii_lowercase();
         let same = |one: &&Published| {
-            model.contains(&one.model)
-                && one.system == row.system
-                && one.framework == row.framework
-                && one.precision == row.precision
-                && one.ranks == ranks
-                && (speculates || one.reading.speculated == 0)
+            model.contains(&one.model) && one.run.is_like(row, ranks) && (speculates || one.reading.speculated == 0)
         };
-        let far = |one: &Published| ((one.concurrency / concurrency).ln().abs(), one.reading.speculated);
-        let same_lengths = |one: &&Published| one.prompt_len == row.prompt_len && one.output_len == row.output_len;
+        let far = |one: &Published| (one.run.far_from(concurrency), one.reading.speculated);
+        let same_lengths = |one: &&Published| one.run.has_lengths_of(row);
         let nearest = |one: &&Published, other: &&Published| {
             let (a, b) = (far(one), far(other));
             a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))
@@ -167,16 +163,10 @@ impl DeploymentReadings {
     /// The configuration of a row that names all of its chips as one degree. Such rows name no version.
     pub(super) fn whole(&self, row: &Row) -> Option<WholeReading> {
         let (chips, concurrency) = (f64::from(row.decode.degrees.ranks()), row.concurrency?);
-        let of_row = |one: &&Whole| {
-            one.chips == chips
-                && one.system == row.system
-                && one.framework == row.framework
-                && one.precision == row.precision
-                && (one.prompt_len, one.output_len) == (row.prompt_len, row.output_len)
-        };
+        let of_row = |one: &&Whole| one.run.is_like(row, chips) && one.run.has_lengths_of(row);
         let is_whole = row.version.is_empty() && row.prefill.degrees.ranks() == row.decode.degrees.ranks();
         let known = self.wholes.iter().rev().filter(of_row).filter(|_| is_whole);
-        let far = |one: &Whole| (one.concurrency / concurrency).ln().abs();
+        let far = |one: &Whole| one.run.far_from(concurrency);
         known.min_by(|one, other| far(one).total_cmp(&far(other))).map(|one| one.reading)
     }
 
@@ -205,18 +195,46 @@ impl DeploymentReadings {
     }
 }
 
+impl Run {
+    /// The run in the seven cells from this one on.
+    fn new(cells: &csv::StringRecord, first: usize) -> Option<Self> {
+        let text = |index: usize| Some(cells.get(first + index)?.to_owned());
+        let number = |index: usize| cells.get(first + index)?.parse::<f64>().ok();
+        Some(Self {
+            system: text(0)?,
+            framework: text(1)?,
+            precision: text(2)?,
+            prompt_len: number(3)?,
+            output_len: number(4)?,
+            ranks: number(5)?,
+            concurrency: number(6)?,
+        })
+    }
+
+    /// Whether a row has its system, framework, precision and ranks.
+    fn is_like(&self, row: &Row, ranks: f64) -> bool {
+        self.system == row.system
+            && self.framework == row.framework
+            && self.precision == row.precision
+            && self.ranks == ranks
+    }
+
+    fn has_lengths_of(&self, row: &Row) -> bool {
+        self.prompt_len == row.prompt_len && self.output_len == row.output_len
+    }
+
+    /// How far its concurrency is from this one, as the logarithm of their ratio.
+    fn far_from(&self, concurrency: f64) -> f64 {
+        (self.concurrency / concurrency).ln().abs()
+    }
+}
+
 impl Published {
     fn new(cells: &csv::StringRecord) -> Option<Self> {
         let number = |index: usize| cells.get(index)?.parse::<f64>().ok();
         Some(Self {
             model: cells.get(0)?.to_owned(),
-            system: cells.get(1)?.to_owned(),
-            framework: cells.get(2)?.to_owned(),
-            precision: cells.get(3)?.to_owned(),
-            prompt_len: number(4)?,
-            output_len: number(5)?,
-            ranks: number(6)?,
-            concurrency: number(7)?,
+            run: Run::new(cells, 1)?,
             reading: DeploymentReading {
                 prefill_workers: number(8)?,
                 decode_workers: number(9)?,
@@ -236,13 +254,7 @@ impl Whole {
             Some(WorkerReading { workers, ranks, replicas })
         };
         Some(Self {
-            system: cells.get(0)?.to_owned(),
-            framework: cells.get(1)?.to_owned(),
-            precision: cells.get(2)?.to_owned(),
-            prompt_len: number(3)?,
-            output_len: number(4)?,
-            chips: number(5)?,
-            concurrency: number(6)?,
+            run: Run::new(cells, 0)?,
             reading: WholeReading { prefill: workers(7)?, decode: workers(10)?, speculated: count(13)? },
         })
     }
