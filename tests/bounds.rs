@@ -5,14 +5,18 @@
 
 #![cfg(feature = "gpu")]
 
+#[path = "fixture/devices.rs"]
+mod devices;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use supernode_bench::kernels::cases::verification_cases;
-use supernode_bench::kernels::{Kernel, KernelCase, POISON_WORD, Plan, Role, Tensor, Tensors};
-use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use devices::{devices, problems, runnable};
+use supernode_bench::kernels::cases::CaseSpec;
+use supernode_bench::kernels::{Kernel, POISON_WORD, Plan, Role, Tensor, Tensors};
+use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::verify::once;
-use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, features};
+use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared};
 
 /// Bytes behind each buffer.
 const GUARD: usize = 4096;
@@ -83,39 +87,27 @@ impl Prepared for GuardedPlan<'_> {
     }
 }
 
-fn open() -> Gpu {
-    gpu::select(&AdapterChoice::default())
-        .and_then(|listed| listed.open(false))
-        .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
+fn beyond(gpu: &Gpu, case: &CaseSpec) -> Vec<String> {
+    let guarded = Guarded { gpu, broken: RefCell::new(Vec::new()) };
+    let wrong = match once(&guarded, &case.case(), 23, u64::MAX) {
+        Ok(verification) if verification.passed() => None,
+        Ok(verification) => Some(format!("wrong beside a guard: {verification:?}")),
+        Err(error) => Some(error.to_string()),
+    };
+    let broken = guarded.broken.into_inner();
+    broken.into_iter().chain(wrong).collect()
 }
 
 #[test]
 fn no_variant_reads_or_writes_beyond_its_buffers() {
-    let gpu = open();
-    let mut problems = Vec::new();
-    let mut checked = 0;
-    for case in verification_cases() {
-        let kernel: &dyn Kernel = case.kernel.as_ref();
-        if features::missing(&kernel.plan(case.variant, case.element), &gpu.info).is_some() {
-            continue;
-        }
-        let guarded = Guarded { gpu: &gpu, broken: RefCell::new(Vec::new()) };
-        let as_launched = KernelCase { kernel, variant: case.variant, storage: case.element };
-        match once(&guarded, &as_launched, 23, u64::MAX) {
-            Ok(verification) if verification.passed() => {}
-            Ok(verification) => problems.push(format!("{}: wrong beside a guard: {verification:?}", case.id())),
-            Err(error) => problems.push(format!("{}: {error}", case.id())),
-        }
-        problems.extend(guarded.broken.into_inner().into_iter().map(|what| format!("{}: {what}", case.id())));
-        checked += 1;
-    }
-    assert!(checked >= 60, "{checked} cases");
+    let devices = devices(false);
+    let problems = problems(devices, &runnable(&devices[0]), beyond);
     assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
 #[test]
 fn a_kernel_that_is_launched_too_far_is_caught() {
-    let gpu = open();
+    let gpu = &devices(false)[0];
     let probe = supernode_bench::kernels::probes::CopyProbe { bytes: 1 << 16 };
     let element = supernode_bench::kernels::StorageType::F32;
     let mut plan = probe.plan("probe", element);
@@ -127,7 +119,7 @@ fn a_kernel_that_is_launched_too_far_is_caught() {
             *value += 64;
         }
     }
-    let guarded = Guarded { gpu: &gpu, broken: RefCell::new(Vec::new()) };
+    let guarded = Guarded { gpu, broken: RefCell::new(Vec::new()) };
     let inputs = probe.inputs("probe", element, 1);
     guarded.prepare(&plan, &inputs, 1).and_then(|mut plan| plan.run(1)).expect("it runs");
     assert_eq!(guarded.broken.into_inner(), ["wrote beyond copy"]);

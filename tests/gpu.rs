@@ -2,57 +2,53 @@
 
 #![cfg(feature = "gpu")]
 
-use std::sync::OnceLock;
+#[path = "fixture/devices.rs"]
+mod devices;
 
-use supernode_bench::kernels::cases::{CaseSpec, verification_cases};
-use supernode_bench::kernels::{KernelCase, Plan, Tensors};
-use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use std::collections::BTreeMap;
+
+use devices::{Alike, devices, problems, runnable};
+use supernode_bench::kernels::cases::CaseSpec;
+use supernode_bench::kernels::{Plan, StorageType, Tensors};
+use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::verify::{RunError, once};
-use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared, features};
-
-/// The adapter, opened once with runtime checks and once without: its pipelines, whose compilation takes most of the time
-/// of these tests on a software adapter, are shared.
-fn open(runtime_checks: bool) -> &'static Gpu {
-    static OPENED: [OnceLock<Gpu>; 2] = [const { OnceLock::new() }; 2];
-    OPENED[usize::from(runtime_checks)].get_or_init(|| {
-        gpu::select(&AdapterChoice::default())
-            .and_then(|listed| listed.open(runtime_checks))
-            .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
-    })
-}
-
-fn runnable(gpu: &Gpu) -> Vec<CaseSpec> {
-    let mut cases = verification_cases();
-    cases.retain(|case| {
-        let plan = case.kernel.plan(case.variant, case.element);
-        features::missing(&plan, &gpu.info).is_none()
-    });
-    assert!(cases.len() >= 60, "{} cases", cases.len());
-    cases
-}
+use supernode_bench::measure::{Executor, Lap, LaunchError, Prepared};
 
 fn verify(executor: &dyn Executor, case: &CaseSpec) -> Result<(), RunError> {
-    let case = KernelCase { kernel: case.kernel.as_ref(), variant: case.variant, storage: case.element };
-    let verification = once(executor, &case, 11, u64::MAX)?;
+    let verification = once(executor, &case.case(), 11, u64::MAX)?;
     if verification.passed() { Ok(()) } else { Err(RunError::Wrong(Box::new(verification))) }
 }
 
-fn all_right(gpu: &Gpu) {
-    let wrong: Vec<String> = runnable(gpu)
-        .iter()
-        .filter_map(|case| verify(gpu, case).err().map(|error| format!("{}: {error}", case.id())))
-        .collect();
-    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+fn wrong(gpu: &Gpu, case: &CaseSpec) -> Vec<String> {
+    Vec::from_iter(verify(gpu, case).err().map(|error| error.to_string()))
 }
 
-#[test]
-fn every_variant_matches_its_twin_with_runtime_checks() {
-    all_right(open(true));
+fn assert_none(problems: &[String]) {
+    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
 #[test]
 fn every_variant_matches_its_twin_without_runtime_checks() {
-    all_right(open(false));
+    let devices = devices(false);
+    assert_none(&problems(devices, &runnable(&devices[0]), wrong));
+}
+
+/// One of the cases that run the same shaders in the same types, whatever their constants.
+fn one_of_each_shader_and_type(groups: &[Alike]) -> Vec<Alike> {
+    let mut chosen: BTreeMap<Vec<(&str, StorageType)>, Alike> = BTreeMap::new();
+    for case in groups.iter().flatten() {
+        let shaders = case.case().plan().launches.iter().map(|launch| (launch.shader, launch.element)).collect();
+        chosen.entry(shaders).or_insert_with(|| vec![case.clone()]);
+    }
+    chosen.into_values().collect()
+}
+
+/// Checks change how a shader's accesses and loops are written, whatever its constants. The whole suite with them is
+/// that of a browser: `make web-test`.
+#[test]
+fn every_shader_and_type_matches_its_twin_with_runtime_checks() {
+    let devices = devices(true);
+    assert_none(&problems(devices, &one_of_each_shader_and_type(&runnable(&devices[0])), wrong));
 }
 
 /// An executor that flips one bit of each output, as a miscompiled shader might.
@@ -85,12 +81,17 @@ impl Prepared for Flipped<'_> {
     }
 }
 
+/// Cases whose faulty results pass.
+fn taken_for_right(fault: impl Fn(&Gpu, &CaseSpec) -> Result<(), RunError> + Sync) -> Vec<String> {
+    let devices = devices(false);
+    problems(devices, &runnable(&devices[0]), |gpu, case| {
+        Vec::from_iter(fault(gpu, case).is_ok().then(|| "taken for right".to_owned()))
+    })
+}
+
 #[test]
 fn one_wrong_element_fails_every_case() {
-    let gpu = open(true);
-    let blind: Vec<String> =
-        runnable(gpu).iter().filter(|case| verify(&Miscompiled(gpu), case).is_ok()).map(CaseSpec::id).collect();
-    assert!(blind.is_empty(), "not noticed:\n{}", blind.join("\n"));
+    assert_none(&taken_for_right(|gpu, case| verify(&Miscompiled(gpu), case)));
 }
 
 /// An executor that never launches: outputs stay poisoned.
@@ -121,23 +122,25 @@ impl Prepared for Untouched<'_> {
 
 #[test]
 fn outputs_that_were_never_written_fail_every_case() {
-    let gpu = open(true);
-    let blind: Vec<String> =
-        runnable(gpu).iter().filter(|case| verify(&Idle(gpu), case).is_ok()).map(CaseSpec::id).collect();
-    assert!(blind.is_empty(), "not noticed:\n{}", blind.join("\n"));
+    assert_none(&taken_for_right(|gpu, case| verify(&Idle(gpu), case)));
+}
+
+fn results(gpu: &Gpu, case: &CaseSpec) -> Result<Vec<Vec<u8>>, LaunchError> {
+    let case = case.case();
+    let inputs = case.kernel.inputs(case.variant, case.storage, 11);
+    let mut prepared = gpu.prepare(&case.plan(), &inputs, 1)?;
+    prepared.run(1)?;
+    case.outputs().iter().map(|output| prepared.read(output.name)).collect()
 }
 
 #[test]
 fn results_are_the_same_bits_in_every_run() {
-    let gpu = open(false);
-    for case in runnable(gpu).iter().step_by(5) {
-        let (kernel, variant, element) = (case.kernel.as_ref(), case.variant, case.element);
-        let inputs = kernel.inputs(variant, element, 11);
-        let once = || -> Vec<Vec<u8>> {
-            let mut prepared = gpu.prepare(&kernel.plan(variant, element), &inputs, 1).expect("prepares");
-            prepared.run(1).expect("runs");
-            kernel.outputs(variant, element).iter().map(|o| prepared.read(o.name).expect("reads")).collect()
-        };
-        assert!(once() == once(), "{} differs from run to run", case.id());
-    }
+    let devices = devices(false);
+    let some = Vec::from_iter(runnable(&devices[0]).into_iter().step_by(2).map(|alike| vec![alike[0].clone()]));
+    let differs = |gpu: &Gpu, case: &CaseSpec| match (results(gpu, case), results(gpu, case)) {
+        (Ok(once), Ok(again)) if once == again => Vec::new(),
+        (Err(error), _) | (_, Err(error)) => vec![error.to_string()],
+        _ => vec!["differs from run to run".to_owned()],
+    };
+    assert_none(&problems(devices, &some, differs));
 }
