@@ -1,5 +1,6 @@
 # make bench   the main job: verify, measure, project and report on this machine's best adapter (into out/)
 # make test    all tests, every shader under a second WGSL compiler, the report page in a browser
+# make every-case   the tests of kernels on the software driver, with every case of the verification suite (half an hour or more)
 # make web     the page that does all of it in a browser, into out/web: a folder for any static host (7 minutes from nothing)
 # make web-test   that page in headless Chromium on its software GPU
 # make other-browsers-test   the page of `make web` in the engines of Safari (WebKitGTK) and of Firefox (as root)
@@ -18,7 +19,7 @@ CARGO ?= cargo
 # Mesa's device-select layer looks for a display and complains where there is none.
 export NODEVICE_SELECT = 1
 
-.PHONY: bench test browser-test web web-test other-browsers-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lab fleet-test picture lint driver
+.PHONY: bench test every-case browser-test web web-test other-browsers-test second-compiler validate-vulkan verify-matrices compile-elsewhere spirv-val lab fleet-test picture lint driver
 
 bench: driver
 	$(CARGO) run --release --locked -- run $(ARGS)
@@ -28,6 +29,9 @@ test: driver
 	$(CARGO) test --locked --no-default-features
 	@sh tests/second-compiler/run.sh
 	@sh tests/browser/run.sh
+
+every-case: driver
+	EVERY_CASE=1 $(CARGO) test --locked --test gpu --test bounds
 
 # The report page in headless Chromium; SCREENSHOTS=FOLDER leaves pictures there.
 browser-test:

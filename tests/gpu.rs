@@ -136,7 +136,7 @@ fn results(gpu: &Gpu, case: &CaseSpec) -> Result<Vec<Vec<u8>>, LaunchError> {
 #[test]
 fn results_are_the_same_bits_in_every_run() {
     let devices = devices(false);
-    let some = Vec::from_iter(runnable(&devices[0]).into_iter().step_by(2).map(|alike| vec![alike[0].clone()]));
+    let some = Vec::from_iter(runnable(&devices[0]).into_iter().map(|alike| vec![alike[0].clone()]));
     let differs = |gpu: &Gpu, case: &CaseSpec| match (results(gpu, case), results(gpu, case)) {
         (Ok(once), Ok(again)) if once == again => Vec::new(),
         (Err(error), _) | (_, Err(error)) => vec![error.to_string()],
