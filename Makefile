@@ -1,6 +1,6 @@
 # make bench   the main job: verify, measure, project and report on this machine's best adapter (into out/)
 # make test    all tests, every shader under a second WGSL compiler, the report page in a browser
-# make every-case   the tests of kernels on the software driver, with every case of the verification suite (half an hour or more)
+# make every-case   the tests of kernels with every case of the verification suite (half an hour or more)
 # make web     the page that does all of it in a browser, into out/web: a folder for any static host (7 minutes from nothing)
 # make web-test   that page in headless Chromium on its software GPU
 # make other-browsers-test   the page of `make web` in the engines of Safari (WebKitGTK) and of Firefox (as root)
