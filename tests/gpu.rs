@@ -7,8 +7,8 @@ mod devices;
 
 use std::collections::BTreeMap;
 
-use devices::{Alike, devices, problems, runnable};
-use supernode_bench::kernels::cases::CaseSpec;
+use devices::{devices, problems, runnable};
+use supernode_bench::kernels::cases::{Alike, CaseSpec};
 use supernode_bench::kernels::{Plan, StorageType, Tensors};
 use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::verify::{RunError, once};

@@ -9,7 +9,7 @@ use crate::cli::error::Error;
 use crate::cli::interrupt::interrupt_flag;
 use crate::cli::output::{print, print_json};
 use crate::cli::progress::{Progress, Shown};
-use crate::kernels::cases::{CaseSpec, verification_cases};
+use crate::kernels::cases::{CaseSpec, by_pipelines, one_set_each, verification_cases};
 use crate::measure::gpu::Gpu;
 use crate::measure::verify::{RunError, VerificationOutcome, verdict};
 use crate::record::Preset;
@@ -26,6 +26,10 @@ pub(super) struct Args {
     /// Only cases whose id contains this (may be repeated)
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
+    /// Of each kernel, variant and type only the cases of one set of pipelines: for a device in software, which takes longest
+    /// to compile
+    #[arg(long, conflicts_with = "compile_only")]
+    sample: bool,
     /// Seed of the inputs
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -51,7 +55,10 @@ pub(super) fn run(args: &Args) -> Result<(), Error> {
         return compile::run(&asked, &cases, interrupted);
     }
     let gpu = args.device.open()?;
-    let cases = chosen(verification_cases(), &args.only)?;
+    let mut cases = chosen(verification_cases(), &args.only)?;
+    if args.sample {
+        cases = one_set_each(by_pipelines(cases)).concat();
+    }
     let progress = Progress::new(cases.len(), if args.json { Shown::Never } else { Shown::UnlessQuiet });
     let mut lines = Vec::new();
     for case in &cases {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use super::types::{Gpu, GpuError, Listed, MATRIX, PATIENCE, WANTED};
+use super::types::{Gpu, GpuError, Listed, MATRIX, WANTED, patience};
 use crate::kernels::Tensors;
 use crate::kernels::probes::subgroup;
 use crate::measure::{Executor, LaunchError, waiting};
@@ -53,7 +53,7 @@ impl Listed {
             info.features.retain(|feature| !feature.starts_with(MATRIX));
         }
         let (notes, pipelines) = (Vec::from_iter(note), Mutex::default());
-        let patience = PATIENCE;
+        let patience = patience(&info);
         Ok(Gpu { device, queue, timestamp_period_ns, runtime_checks, patience, lost, pipelines, notes, info })
     }
 }
@@ -113,7 +113,7 @@ fn sizes_seen(gpu: &mut Gpu) -> Result<Vec<u32>, LaunchError> {
     }
     gpu.patience = PROBE_PATIENCE;
     let written = launch_subgroup_probe(gpu);
-    gpu.patience = PATIENCE;
+    gpu.patience = patience(&gpu.info);
     let impossible = || LaunchError::Refused("the probe wrote sizes that cannot be".to_owned());
     subgroup::sizes(&written?).ok_or_else(impossible)
 }
@@ -193,7 +193,7 @@ mod tests {
         }
         let reported = limit("min_subgroup_size")..=limit("max_subgroup_size");
         assert!(!seen.is_empty() && seen.iter().all(|size| reported.contains(&u64::from(*size))), "{seen:?}");
-        assert!(gpu.notes.is_empty() && gpu.patience == PATIENCE, "{:?}", gpu.notes);
+        assert!(gpu.notes.is_empty() && gpu.patience == patience(&gpu.info), "{:?}", gpu.notes);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::record::Device;
+use crate::record::{Device, DeviceType};
 
 /// An adapter as `devices` lists it.
 #[derive(Debug)]
@@ -99,8 +99,11 @@ pub struct Gpu {
     pub info: Device,
 }
 
-/// The longest submission takes a second by the roofs; a device that is a hundred times slower has hung.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the device may take for a submission. The longest takes a second by the roofs; a device that is a hundred times
+/// slower has hung. A software driver compiles within the first submission: llvmpipe needs minutes for some kernels.
+pub(super) fn patience(info: &Device) -> Duration {
+    Duration::from_secs(if info.device_type == DeviceType::Software { 900 } else { 120 })
+}
 
 /// Features that decide which variants exist or how they are timed.
 pub(super) const WANTED: [(wgpu::Features, &str); 4] = [
