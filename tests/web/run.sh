@@ -1,8 +1,8 @@
 #!/bin/sh
-# The whole tool in headless Chromium on its software GPU: run.sh [FOLDER]. FOLDER is a page that `make web` has built; without
-# one it is built first. Without Chromium and node, which are installed where that is possible, it says so and succeeds, unless
-# REQUIRE_BROWSER is set. MODULES="model reader" leaves out what measures, and its tests. SUPERNODE names a native program to compare with, which is built otherwise; SCREENSHOTS=FOLDER leaves
-# pictures of the page there.
+# The whole tool in headless Chromium on its software GPU: run.sh [FOLDER]. FOLDER is a page that `make web` has built;
+# without one it is built first. Without Chromium and node, which are installed where that is possible, it says so and
+# succeeds, unless REQUIRE_BROWSER is set. MODULES="model reader" leaves out what measures, and its tests. SUPERNODE names a
+# native program to compare with, which is built otherwise; SCREENSHOTS=FOLDER leaves pictures of the page there.
 set -eu
 here=$(dirname "$0")
 folder=$here/../browser
