@@ -2,6 +2,10 @@
 
 #![cfg(feature = "gpu")]
 
+#[path = "fixture/device.rs"]
+mod device;
+
+use device::open;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use supernode_bench::kernels::attention::{Decode, Heads, MlaDecode, PagedDecode, PagedMlaDecode, Prefill};
@@ -9,7 +13,7 @@ use supernode_bench::kernels::gating::{Gate, Logits, Sort, TopK};
 use supernode_bench::kernels::routing::Load;
 use supernode_bench::kernels::{Kernel, KernelCase, StorageType};
 use supernode_bench::measure::features;
-use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::verify::once;
 use supernode_bench::specs::Scoring;
 
@@ -18,9 +22,7 @@ const SHAPES: u32 = 6;
 
 /// Draws shapes, each with a variant and a type, and compares the results with the twin under runtime checks.
 fn check<K: Kernel>(shapes: impl Strategy<Value = K>) {
-    let gpu = gpu::select(&AdapterChoice::default())
-        .and_then(|listed| listed.open(true))
-        .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"));
+    let gpu = open(true);
     let mut runner = TestRunner::new(Config { cases: SHAPES, max_shrink_iters: 8, ..Config::default() });
     runner
         .run(&(shapes, any::<usize>(), any::<u64>()), |(kernel, pick, seed)| {

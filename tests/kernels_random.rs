@@ -2,22 +2,23 @@
 
 #![cfg(feature = "gpu")]
 
+#[path = "fixture/device.rs"]
+mod device;
+
 use std::sync::{LazyLock, Mutex};
 
+use device::open;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 use supernode_bench::kernels::matmul::{Matmul, MatmulRole};
 use supernode_bench::kernels::routing::Load;
 use supernode_bench::kernels::{Kernel, KernelCase, StorageType};
 use supernode_bench::measure::features;
-use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::verify::accuracy;
 
 /// One device for all cases, so that each pipeline is compiled once.
-static GPU: LazyLock<Mutex<Gpu>> = LazyLock::new(|| {
-    let gpu = gpu::select(&AdapterChoice::default()).and_then(|listed| listed.open(true));
-    Mutex::new(gpu.unwrap_or_else(|error| panic!("these tests need an adapter: {error}")))
-});
+static GPU: LazyLock<Mutex<Gpu>> = LazyLock::new(|| Mutex::new(open(true)));
 
 fn matmul() -> impl Strategy<Value = Matmul> {
     let role = prop_oneof![Just(MatmulRole::GateUp), Just(MatmulRole::Down), Just(MatmulRole::Dense)];

@@ -3,25 +3,23 @@
 
 #![cfg(feature = "gpu")]
 
+#[path = "fixture/device.rs"]
+mod device;
+
 use std::sync::atomic::AtomicBool;
 
+use device::open;
 use supernode_bench::kernels::probes::{
     CACHE_INVOCATIONS, CacheProbe, CopyProbe, DotProbe, FmaForm, LaunchProbe, MATRIX_WORKGROUP, MatrixProbe, ReadProbe,
     WriteProbe, cache_step,
 };
 use supernode_bench::kernels::{Kernel, KernelCase, StorageType};
-use supernode_bench::measure::gpu::{self, AdapterChoice, Gpu};
+use supernode_bench::measure::gpu::Gpu;
 use supernode_bench::measure::sampling::{Pace, Sampling};
 use supernode_bench::measure::verify::{self, CaseProtocol};
 use supernode_bench::measure::{Executor, features};
 use supernode_bench::record::ClockSteps;
 use supernode_bench::units::Seconds;
-
-fn open(runtime_checks: bool) -> Gpu {
-    gpu::select(&AdapterChoice::default())
-        .and_then(|listed| listed.open(runtime_checks))
-        .unwrap_or_else(|error| panic!("these tests need an adapter: {error}"))
-}
 
 /// Every probe in a size that a software adapter finishes at once.
 fn probes() -> Vec<Box<dyn Kernel>> {
