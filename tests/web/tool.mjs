@@ -134,7 +134,7 @@ test('a journal of something else is refused in a line', async () => {
   const foreign = [
     ['', /empty/],
     ['{', /cut off/],
-    ['[1]', /measure again/],
+    ['[1]', /it is a list/],
     ['{}', /not a result document/],
     ['{"schema_version": 99}', /schema version 99/],
     [unfinished.replace('"seed": 1', '"seed": 2'), /another seed/],
