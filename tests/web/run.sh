@@ -20,4 +20,4 @@ fi
 # The report page with this model in it.
 PAGE=$(cd "$page" && pwd) $cargo test --locked --test browser -- --ignored --nocapture
 node "$here/page.mjs" "$page" "$CHROMIUM" "$SUPERNODE"
-if [ -e "$page/tool_bg.wasm" ]; then node "$here/tool.mjs" "$page" "$CHROMIUM" ${RECORD:+"$RECORD"}; fi
+if [ -e "$page/tool_bg.wasm" ]; then node "$here/tool.mjs" "$page" "$CHROMIUM"; fi
