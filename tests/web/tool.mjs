@@ -1,7 +1,7 @@
 // The whole tool in headless Chromium, without the page: node tool.mjs FOLDER CHROMIUM [RECORD.json]
 //
 // The verification suite, a run with a few cases, its interruption and going on, a lost device, hostile journals. The last record
-// is written to the file that is given.
+// is written to the file that is given. TEST='interrupted|journal' runs the tests with one of these in their names.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { foreign, launch, serve, watched } from './browser.mjs';
@@ -161,9 +161,9 @@ test('nothing was asked of anybody else, and the console is empty', async () => 
 });
 
 let failed = 0;
-const chosen = process.env.TEST;
+const chosen = process.env.TEST?.split('|');
 for (const [name, body] of tests) {
-  if (chosen && !name.includes(chosen)) continue;
+  if (chosen && !chosen.some((part) => name.includes(part))) continue;
   try {
     const note = await body();
     console.log(`ok   ${name}${note ? ` (${note})` : ''}`);
