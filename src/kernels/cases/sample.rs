@@ -22,8 +22,11 @@ pub fn by_pipelines(cases: impl IntoIterator<Item = CaseSpec>) -> Vec<Vec<Alike>
 /// Of each kernel, variant and type the cases of one set of pipelines. Variants in a row take different sets, so that all
 /// sizes have their turn.
 pub fn one_set_each(variants: Vec<Vec<Alike>>) -> Vec<Alike> {
-    let chosen = |(turn, mut sets): (usize, Vec<Alike>)| sets.swap_remove(turn % sets.len());
-    variants.into_iter().enumerate().map(chosen).collect()
+    let chosen = |(turn, sets): (usize, Vec<Alike>)| {
+        let count = sets.len().max(1);
+        sets.into_iter().nth(turn % count)
+    };
+    variants.into_iter().enumerate().filter_map(chosen).collect()
 }
 
 #[cfg(test)]
