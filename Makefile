@@ -6,7 +6,7 @@
 # make other-browsers-test   the page of `make web` in the engines of Safari (WebKitGTK) and of Firefox (as root)
 # make validate-vulkan   the verification suite under Vulkan's validation layers
 # make verify-matrices   the verification suite, cooperative matrices included, on a current Mesa in a folder (over 10 minutes;
-#              ARGS="--only matrix8 --sample": 4 to 8 minutes)
+#              ARGS="--only matrix8 --sample": 8 minutes)
 # make compile-elsewhere   what that Mesa's drivers of seven devices offer, and every pipeline through their compilers
 # make spirv-val   every pipeline as SPIR-V under the validator of that Mesa's distribution, which knows matrices
 # make lab     every pipeline through the compilers of six GPUs that are not there: lab/results, specs/compilers.json and

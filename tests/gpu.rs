@@ -7,7 +7,7 @@ mod devices;
 
 use std::collections::BTreeMap;
 
-use devices::{devices, problems, runnable};
+use devices::{assert_none, devices, problems, runnable};
 use supernode_bench::kernels::cases::{Alike, CaseSpec};
 use supernode_bench::kernels::{Plan, StorageType, Tensors};
 use supernode_bench::measure::gpu::Gpu;
@@ -21,10 +21,6 @@ fn verify(executor: &dyn Executor, case: &CaseSpec) -> Result<(), RunError> {
 
 fn wrong(gpu: &Gpu, case: &CaseSpec) -> Vec<String> {
     Vec::from_iter(verify(gpu, case).err().map(|error| error.to_string()))
-}
-
-fn assert_none(problems: &[String]) {
-    assert!(problems.is_empty(), "{} problems:\n{}", problems.len(), problems.join("\n"));
 }
 
 #[test]

@@ -1,12 +1,11 @@
-// The whole tool in headless Chromium, without the page: node tool.mjs FOLDER CHROMIUM [RECORD.json]
+// The whole tool in headless Chromium, without the page: node tool.mjs FOLDER CHROMIUM
 //
-// The verification suite, a run with a few cases, its interruption and going on, a lost device, hostile journals. The last record
-// is written to the file that is given. TEST='interrupted|journal' runs the tests with one of these in their names.
+// The verification suite, a run with a few cases, its interruption and going on, a lost device, hostile journals.
+// TEST='interrupted|journal' runs the tests with one of these in their names.
 import assert from 'node:assert/strict';
-import { writeFileSync } from 'node:fs';
 import { foreign, launch, serve, watched } from './browser.mjs';
 
-const [folder, executable, output] = process.argv.slice(2);
+const [folder, executable] = process.argv.slice(2);
 const server = await serve(folder);
 const browser = await launch(executable);
 const { page, requests, complaints } = await watched(browser);
@@ -104,7 +103,6 @@ test('it goes on where it ended', async () => {
   assert.ok(record.caveats.some((caveat) => caveat.kind === 'browser'));
   assert.equal(record.protocol.clock, 'device');
   assert.deepEqual(JSON.parse(heard.journal).cases, record.cases);
-  if (output) writeFileSync(output, heard.done);
   const { wall_s, kernels_s, verification_s, preparation_s } = record.time_spent;
   const overhead = 1 - kernels_s / (wall_s - verification_s);
   return `${record.cases.length} cases, ${wall_s.toFixed(1)} s, of it kernels ${kernels_s.toFixed(1)}, verification ${verification_s.toFixed(1)}, preparation ${preparation_s.toFixed(1)}: overhead ${(overhead * 100).toFixed(0)} %`;

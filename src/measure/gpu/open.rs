@@ -1,5 +1,6 @@
 //! Opening: with every feature and limit that the kernels can use, and with less where the driver refuses some.
 
+use std::mem;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -111,9 +112,9 @@ fn sizes_seen(gpu: &mut Gpu) -> Result<Vec<u32>, LaunchError> {
     if !gpu.info.features.iter().any(|feature| feature == "subgroup") {
         return Ok(Vec::new());
     }
-    gpu.patience = PROBE_PATIENCE;
+    let usual = mem::replace(&mut gpu.patience, PROBE_PATIENCE);
     let written = launch_subgroup_probe(gpu);
-    gpu.patience = patience(&gpu.info);
+    gpu.patience = usual;
     let impossible = || LaunchError::Refused("the probe wrote sizes that cannot be".to_owned());
     subgroup::sizes(&written?).ok_or_else(impossible)
 }
